@@ -1,0 +1,104 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Which command on ``cmd_vel`` is which command of the page; pure.
+
+``cmd_vel`` carries no sequence number, so each command gets a velocity of its own: while a key is
+held, the page's speed slider goes through its positions, one a command. A velocity comes back
+only after a whole turn of the slider, much later than any command may arrive, so velocity and
+order together name the command, also when some are lost on the way.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from benchmark.figures import Figures, percentile
+
+__all__ = ['PERIOD_S', 'TURN', 'Move', 'Sent', 'latencies_s', 'sent_moves', 'summarize']
+
+PERIOD_S: Final = 0.02
+"""The page sends a command this often (commander.js)."""
+#: Positions of the slider in per cent, in the order in which they are used.
+TURN: Final = tuple(range(25, 100, 5))
+LONGEST_S: Final = 0.25
+"""Less than a turn at 50 Hz: what takes longer counts as lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """One command as the page remembers it."""
+
+    at_s: float
+    """Seconds of ``time.monotonic``."""
+    zero: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A command other than zero."""
+
+    at_s: float
+    """Seconds of ``time.monotonic``."""
+    percent: int
+    """Its speed in per cent of the page's top speed."""
+
+
+def sent_moves(sent: Iterable[Sent], slider: Sequence[tuple[float, int]]) -> list[Move]:
+    """
+    Return the moves that the page has sent, with their speeds.
+
+    :param sent: In order.
+    :param slider: (time in seconds, position from then on), in order.
+    """
+    times = [at_s for at_s, _ in slider]
+    moves = []
+    for command in sent:
+        index = bisect.bisect_right(times, command.at_s) - 1
+        if index >= 0 and not command.zero:
+            moves.append(Move(at_s=command.at_s, percent=slider[index][1]))
+    return moves
+
+
+def latencies_s(sent: Sequence[Move], received: Iterable[Move]) -> list[float]:
+    """Return how long each move took that arrived; both in order."""
+    found = []
+    start = 0
+    for arrived in received:
+        for index in range(start, len(sent)):
+            took_s = arrived.at_s - sent[index].at_s
+            if took_s < 0.0:
+                break
+            if took_s <= LONGEST_S and sent[index].percent == arrived.percent:
+                found.append(took_s)
+                start = index + 1
+                break
+    return found
+
+
+def summarize(sent: Sequence[Move], received: Sequence[Move]) -> Figures:
+    """Return the figures of a window; ``sent`` and ``received`` cover the same commands."""
+    took_ms = [1e3 * took_s for took_s in latencies_s(sent, received)]
+    return {
+        'command_p50_ms': percentile(took_ms, 50),
+        'command_p99_ms': percentile(took_ms, 99),
+        'command_max_ms': max(took_ms, default=0.0),
+        'commands_sent': len(sent),
+        'commands_received': len(received),
+        'commands_matched': len(took_ms),
+    }

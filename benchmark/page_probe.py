@@ -1,0 +1,135 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The operator page under measurement: its clock, its frames, its speed slider."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import time
+from typing import Any, Final
+
+from browser import OperatorPage
+from playwright.sync_api import Browser
+
+from benchmark.commands import PERIOD_S
+from benchmark.figures import Figures, MeasurementError, percentile
+
+__all__ = ['MeasuredPage', 'video_path']
+
+SCRIPT: Final = Path(__file__).with_name('page_probe.js')
+NTP_EPOCH_MS: Final = 2_208_988_800_000
+"""From 1900, where capture time stamps count from, to 1970."""
+CLOCK_TOLERANCE_S: Final = 1e-3
+
+
+class MeasuredPage(OperatorPage):
+    """
+    An operator page whose times can be compared with ``time.monotonic`` of this process.
+
+    :param browser: A page of its own is opened in it.
+    """
+
+    def __init__(self, browser: Browser) -> None:
+        context = browser.new_context(viewport={'width': 1280, 'height': 800})
+        super().__init__(context.new_page())
+        self.page.add_init_script(path=SCRIPT)
+        self._ahead_s = 0.0
+
+    def close(self) -> None:
+        self.page.context.close()
+
+    def synchronize(self) -> None:
+        """
+        Find out what the page's Unix time is ahead of ``time.monotonic``.
+
+        On Linux the browser's own clock is the monotonic one of this machine; the developer tools
+        tell when on it the document's time began. That is exact; asking the page for its time and
+        halving the round trip would be off by a millisecond.
+
+        :raises MeasurementError: The two clocks have no fixed relation after all.
+        """
+        session = self.page.context.new_cdp_session(self.page)
+        session.send('Performance.enable')
+        metrics = session.send('Performance.getMetrics')['metrics']
+        session.detach()
+        begin_s = next(entry['value'] for entry in metrics if entry['name'] == 'NavigationStart')
+        self._ahead_s = self.page.evaluate('performance.timeOrigin') * 1e-3 - begin_s
+        before_s = time.monotonic()
+        page_s = self.monotonic_s(self.page.evaluate('benchmark.nowUnixMs()'))
+        after_s = time.monotonic()
+        if not before_s - CLOCK_TOLERANCE_S <= page_s <= after_s + CLOCK_TOLERANCE_S:
+            raise MeasurementError(f'page time {page_s} is not in {before_s}..{after_s}')
+
+    def monotonic_s(self, unix_ms: float) -> float:
+        """Return the page's time as ``time.monotonic`` of this process."""
+        return unix_ms * 1e-3 - self._ahead_s
+
+    def watch(self) -> None:
+        """Record the frames from now on."""
+        self.page.evaluate('benchmark.watch()')
+
+    def turn_slider(self, positions: tuple[int, ...]) -> None:
+        """Give each command a speed of its own from now on."""
+        tick_ms = self.metrics()['sent'][-1]['atMs']
+        arguments = [list(positions), 1e3 * PERIOD_S, tick_ms]
+        self.page.evaluate('given => benchmark.turnSlider(...given)', arguments)
+
+    def stop_slider(self) -> list[tuple[float, int]]:
+        """Return when the slider was where: (seconds of ``time.monotonic``, per cent)."""
+        self.page.evaluate('benchmark.stopSlider()')
+        moves = self.page.evaluate('benchmark.slider()')
+        return [(self.monotonic_s(at_ms), int(percent)) for at_ms, percent in moves]
+
+    def reading(self) -> dict[str, Any]:
+        """Return the page's metrics, and as ``readMs`` when they were read."""
+        script = '({...window.teleop.metrics(), readMs: benchmark.nowUnixMs()})'
+        return dict(self.page.evaluate(script))
+
+    def frames(self) -> list[dict[str, Any]]:
+        """Return the frames shown since the last call."""
+        return list(self.page.evaluate('benchmark.frames()'))
+
+    def inbound_video(self) -> dict[str, float]:
+        """Return the connection's own counters of the video."""
+        return dict(self.page.evaluate('benchmark.inboundVideo()'))
+
+    def clock_error_ms(self) -> float:
+        """
+        Return how far the page's idea of the robot's clock is off.
+
+        The robot's clock is this machine's, so the true offset is known.
+        """
+        true_s = time.time() - time.monotonic() - self._ahead_s
+        return float(self.metrics()['offsetMs']) - 1e3 * true_s
+
+
+def video_path(frames: list[dict[str, Any]], page: MeasuredPage) -> Figures:
+    """
+    Return where a frame spends its time, as medians in milliseconds.
+
+    The capture time stamp is in the robot's clock, which is this machine's.
+    """
+    unix_ahead_s = time.time() - time.monotonic()
+    legs: dict[str, list[float]] = {'to_browser': [], 'decode': [], 'compose': [], 'display': []}
+    for frame in frames:
+        if frame['captureNtpMs'] is None or frame['receivedMs'] is None:
+            continue
+        captured_s = (frame['captureNtpMs'] - NTP_EPOCH_MS) * 1e-3 - unix_ahead_s
+        received_s = page.monotonic_s(frame['receivedMs'])
+        legs['to_browser'].append(1e3 * (received_s - captured_s))
+        legs['decode'].append(frame['decodingMs'])
+        legs['compose'].append(frame['presentedMs'] - frame['receivedMs'])
+        legs['display'].append(frame['shownMs'] - frame['presentedMs'])
+    return {f'video_{name}_p50_ms': percentile(values, 50) for name, values in legs.items()}

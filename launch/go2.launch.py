@@ -1,0 +1,206 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The bridge of one robot: drives a Go2, or any robot that takes ``cmd_vel``, from a browser.
+
+Without ``broker_url`` a broker runs beside it on this machine, and the address of its operator
+page is printed. With ``broker_url`` the robot dials that broker, with the API key from the
+environment variable ``TELEOP_API_KEY`` or from ``api_key_file``.
+"""
+
+import json
+from pathlib import Path
+import re
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import (
+    DeclareLaunchArgument,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+)
+from launch.event_handlers import OnProcessIO
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+PACKAGE = 'teleop_webrtc_bridge'
+# The broker is no ROS node: its levels have the names of Python's logging.
+BROKER_LOG_LEVELS = {'warn': 'warning', 'fatal': 'error'}
+NAMESPACE = re.compile(r'/?([A-Za-z_]\w*(/[A-Za-z_]\w*)*)?', re.ASCII)
+
+
+def generate_launch_description() -> LaunchDescription:
+    default_params_file = PathJoinSubstitution([FindPackageShare(PACKAGE), 'config', 'go2.yaml'])
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                'robot_id',
+                default_value='',
+                description='Identity of this robot; empty: as in params_file',
+            ),
+            DeclareLaunchArgument(
+                'params_file',
+                default_value=default_params_file,
+                description="The node's parameters",
+            ),
+            DeclareLaunchArgument(
+                'namespace',
+                default_value='',
+                description='Namespace of the topics: letters, digits, underscores, slashes',
+            ),
+            DeclareLaunchArgument(
+                'broker_url',
+                default_value='',
+                description='Broker to dial (https://…); empty: one is started on this machine',
+            ),
+            DeclareLaunchArgument(
+                'api_key_file',
+                default_value='',
+                description='File with the API key, used with broker_url; '
+                'empty: as in params_file, or else the variable TELEOP_API_KEY',
+            ),
+            DeclareLaunchArgument(
+                'image_topic',
+                default_value='camera/image_raw',
+                description='Topic of the camera (sensor_msgs/Image)',
+            ),
+            DeclareLaunchArgument(
+                'cmd_vel_topic',
+                default_value='cmd_vel',
+                description='Topic on which the velocities are published',
+            ),
+            DeclareLaunchArgument(
+                'broker_port',
+                default_value='8765',
+                description='Port of the broker that is started here, on loopback',
+            ),
+            DeclareLaunchArgument(
+                'broker_state_dir',
+                default_value=[
+                    EnvironmentVariable('XDG_STATE_HOME', default_value='~/.local/state'),
+                    f'/{PACKAGE}',
+                ],
+                description='Directory of the keys of the broker that is started here',
+            ),
+            DeclareLaunchArgument(
+                'use_sim_time',
+                default_value='',
+                choices=['', 'true', 'false'],
+                description='Take the time from /clock; empty: as in params_file',
+            ),
+            DeclareLaunchArgument(
+                'log_level',
+                default_value='info',
+                choices=['debug', 'info', 'warn', 'error', 'fatal'],
+                description='Least severity of log lines',
+            ),
+            OpaqueFunction(function=start),
+        ]
+    )
+
+
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Start the bridge, and before it a broker if none was named."""
+
+    def value(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    # launch only warns about a missing file, and a refused namespace ends in a traceback of rcl.
+    if not Path(value('params_file')).is_file():
+        raise RuntimeError(f'params_file: {value("params_file")!r} is not a file')
+    if not NAMESPACE.fullmatch(value('namespace')):
+        raise RuntimeError(
+            f'namespace: {value("namespace")!r} is not usable; '
+            'allowed: letters, digits, underscores and slashes, for example go2_a'
+        )
+    if value('broker_url'):
+        return [bridge(value, broker_url=value('broker_url'), api_key_file=value('api_key_file'))]
+
+    state_dir = Path(value('broker_state_dir')).expanduser()
+    broker = Node(
+        package=PACKAGE,
+        executable='teleop_broker',
+        arguments=[
+            '--host',
+            '127.0.0.1',
+            '--port',
+            value('broker_port'),
+            '--state-dir',
+            str(state_dir),
+            '--log-level',
+            BROKER_LOG_LEVELS.get(value('log_level'), value('log_level')),
+            '--login-link',
+        ],
+        output='screen',
+        on_exit=Shutdown(reason='the broker has ended'),
+    )
+    beside_it = bridge(
+        value,
+        broker_url=f'http://127.0.0.1:{value("broker_port")}',
+        api_key_file=str(state_dir / 'robot_api_key'),
+    )
+    return [*when_ready(broker, [beside_it]), broker]
+
+
+def bridge(value, *, broker_url: str, api_key_file: str) -> Node:
+    """
+    Return the bridge node.
+
+    :param value: Returns a launch argument's value by its name.
+    """
+    overrides = {'broker_url': broker_url}
+    for name, text in {'robot_id': value('robot_id'), 'api_key_file': api_key_file}.items():
+        if text:
+            overrides[name] = text
+    # Of several sources of a parameter the last one wins: the command line over params_file. Given
+    # through Node(parameters=...), a robot_id like 1e3 would arrive as a number even with
+    # ParameterValue(value_type=str), because rcl reads more texts as numbers than launch quotes.
+    # A JSON string is always a string in YAML.
+    parameters = ['--params-file', value('params_file')]
+    for name, text in overrides.items():
+        parameters += ['-p', f'{name}:={json.dumps(text, ensure_ascii=False)}']
+    if value('use_sim_time'):
+        parameters += ['-p', f'use_sim_time:={value("use_sim_time")}']
+    return Node(
+        package=PACKAGE,
+        executable='teleop_bridge',
+        name='teleop_bridge',
+        namespace=value('namespace'),
+        ros_arguments=['--log-level', value('log_level'), *parameters],
+        remappings=[('image', value('image_topic')), ('cmd_vel', value('cmd_vel_topic'))],
+        output='screen',
+        on_exit=Shutdown(reason='the bridge has ended'),
+    )
+
+
+def when_ready(
+    broker: Node, entities: list[LaunchDescriptionEntity]
+) -> list[LaunchDescriptionEntity]:
+    """Return what starts the entities once the broker has printed its page's address."""
+    said = bytearray()
+    waiting = [*entities]
+
+    def look(event) -> list[LaunchDescriptionEntity]:
+        # The broker writes the robot's API key before it says that it is ready.
+        if not waiting:
+            return []
+        said.extend(event.text)
+        if not re.search(rb'^Operator page: \S+\n', said, re.MULTILINE):
+            return []
+        started, waiting[:] = [*waiting], []
+        return started
+
+    return [RegisterEventHandler(OnProcessIO(target_action=broker, on_stdout=look))]

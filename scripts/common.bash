@@ -1,0 +1,117 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+# shellcheck shell=bash
+# What setup, demo and test share; sourced by them.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck disable=SC2034  # used by the scripts that source this
+venv="$root/.venv"
+
+fail() {
+    echo "$(basename "$0"): $*" >&2
+    exit 1
+}
+
+# ROS 2 comes from wheels here (requirements-ros.txt). A ROS 2 from apt that is sourced in this
+# terminal, or another virtual environment, would be mixed with it: leave it for this process.
+leave_other_environments() {
+    local name entries entry
+    for name in "${!ROS_@}" "${!RMW_@}"; do
+        case $name in
+            ROS_AUTOMATIC_DISCOVERY_RANGE | ROS_DOMAIN_ID | ROS_LOG_DIR) ;;
+            *) unset "$name" ;;
+        esac
+    done
+    unset AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONHOME
+    unset PYTHONPATH VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
+    local path=''
+    IFS=: read -r -a entries <<<"$PATH"
+    for entry in "${entries[@]}"; do
+        [[ $entry == /opt/ros/* ]] || path+="${path:+:}$entry"
+    done
+    export PATH=$path
+}
+
+is_usable_python() {
+    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null
+}
+
+# Prints the first usable python; fails when there is none.
+find_python() {
+    local name
+    for name in python3.13 python3.12 python3.11 python3; do
+        if command -v "$name" >/dev/null && is_usable_python "$name"; then
+            echo "$name"
+            return
+        fi
+    done
+    return 1
+}
+
+# Installs the system packages as root; otherwise says in one line what is missing, and ends.
+install_packages() {
+    local command=(apt-get install -y --no-install-recommends "$@")
+    if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+        fail "these system packages are missing: $*; install them with: sudo ${command[*]}"
+    fi
+    echo "Installing system packages: $*" >&2
+    local log="$root/build/apt-get.log"
+    mkdir -p "$(dirname "$log")"
+    export DEBIAN_FRONTEND=noninteractive
+    # The lists are fetched only when what is there does not suffice: a fresh container has none.
+    "${command[@]}" >"$log" 2>&1 || { apt-get update && "${command[@]}"; } >"$log" 2>&1 ||
+        fail "'${command[*]}' has failed, see $log"
+}
+
+# Makes sure of a usable python that can make virtual environments; sets $python.
+require_python() {
+    if ! python=$(find_python); then
+        if [[ $(id -u) == 0 ]] && ! command -v python3 >/dev/null; then
+            install_packages python3 python3-venv
+            hash -r
+        fi
+        python=$(find_python) ||
+            fail "needs Python 3.11 to 3.14, found $(python3 --version 2>/dev/null || echo none);" \
+                'Debian 12 and Ubuntu 24.04 have one: apt-get install python3 python3-venv'
+    fi
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        local package=python3-venv
+        [[ $python == python3 ]] || package="$python-venv"
+        install_packages "$package"
+    fi
+}
+
+# Prints the path of a browser for the tests; fails when there is none.
+find_chromium() {
+    local name candidate
+    for name in "${CHROMIUM:-}" chromium google-chrome google-chrome-stable chromium-browser; do
+        if [[ -n $name ]] && candidate=$(command -v "$name") && is_browser "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    for candidate in "${HOME:-/root}"/.cache/ms-playwright/chromium-*/chrome-linux*/chrome; do
+        if [[ -x $candidate ]]; then
+            echo "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+# Ubuntu's packages are stubs that only ask for the snap, and answer no --version without it.
+is_browser() {
+    timeout 20 "$1" --version >/dev/null 2>&1
+}

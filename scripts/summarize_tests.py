@@ -1,0 +1,109 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Print one line with the totals of all parts of scripts/test; exit status 0 if nothing failed.
+
+Each argument is ``NAME=REPORT``, a report as JUnit XML or TAP. A part that has no readable report,
+or one without a test, counts as one failed test; so does an argument without a report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+import re
+import sys
+from xml.etree import ElementTree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """How many tests ended how."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(
+            passed=self.passed + other.passed,
+            failed=self.failed + other.failed,
+            skipped=self.skipped + other.skipped,
+        )
+
+    def __str__(self) -> str:
+        return f'{self.passed} passed, {self.failed} failed, {self.skipped} skipped'
+
+
+def read_junit(text: str) -> Totals:
+    """
+    Return the totals of a JUnit XML report.
+
+    :raises ValueError: It is none.
+    """
+    try:
+        cases = list(ElementTree.fromstring(text).iter('testcase'))
+    except ElementTree.ParseError as error:
+        raise ValueError(f'not XML: {error}') from error
+    bad = sum(any(case.find(tag) is not None for tag in ('failure', 'error')) for case in cases)
+    skipped = sum(case.find('skipped') is not None for case in cases)
+    return Totals(passed=len(cases) - bad - skipped, failed=bad, skipped=skipped)
+
+
+def read_tap(text: str) -> Totals:
+    """
+    Return the totals that node's TAP report ends with.
+
+    :raises ValueError: It does not.
+    """
+    counts = {name: int(n) for name, n in re.findall(r'^# (\w+) (\d+)$', text, re.MULTILINE)}
+    try:
+        return Totals(
+            passed=counts['pass'],
+            failed=counts['fail'] + counts['cancelled'],
+            skipped=counts['skipped'] + counts['todo'],
+        )
+    except KeyError as error:
+        raise ValueError(f'no count of {error}') from error
+
+
+def read(part: str) -> Totals:
+    """Return the totals of one part, and say so when it has none."""
+    name, _, path = part.partition('=')
+    if not path:
+        print(f'{name}: has failed')
+        return Totals(failed=1)
+    try:
+        text = Path(path).read_text(encoding='utf-8')
+        totals = read_tap(text) if path.endswith('.tap') else read_junit(text)
+    except (OSError, ValueError) as error:
+        print(f'{name}: no report ({error})')
+        return Totals(failed=1)
+    if totals == Totals():
+        print(f'{name}: no test was found')
+        return Totals(failed=1)
+    print(f'{name}: {totals}')
+    return totals
+
+
+def main(parts: Sequence[str]) -> int:
+    totals = sum((read(part) for part in parts), Totals())
+    print(totals)
+    return int(totals.failed > 0)
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

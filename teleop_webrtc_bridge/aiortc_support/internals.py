@@ -1,0 +1,425 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Everything that needs names which aiortc does not publish, in one place.
+
+Tested with aiortc 1.16; ``test/test_aiortc_internals.py`` names what broke when aiortc moves.
+The names: ``HEADER_EXTENSIONS``, ``HeaderExtensionsMap``, the SCTP time-outs,
+``aioice.ice.get_host_addresses``, and the underscored members of ``RTCRtpSender``,
+``RTCRtpReceiver``, ``RTCRtpTransceiver``, ``RTCDtlsTransport`` and ``RTCSctpTransport`` below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+import struct
+from typing import Any, Final
+
+import aioice.ice
+from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, rtcsctptransport
+from aiortc.clock import current_ntp_time
+from aiortc.codecs import get_capabilities, HEADER_EXTENSIONS, is_rtx
+from aiortc.rtcrtpparameters import (
+    RTCRtpCodecCapability,
+    RTCRtpCodecParameters,
+    RTCRtpHeaderExtensionParameters,
+    RTCRtpParameters,
+)
+from aiortc.rtp import (
+    HeaderExtensions,
+    HeaderExtensionsMap,
+    pack_header_extensions,
+    RTCP_PSFB_FIR,
+    RTCP_PSFB_PLI,
+    RTCP_RTPFB_NACK,
+    RtcpPsfbPacket,
+    RtcpRtpfbPacket,
+    RtpPacket,
+    unpack_header_extensions,
+    unwrap_rtx,
+)
+
+__all__ = [
+    'TESTED_AIORTC',
+    'FrameExtensions',
+    'VideoEgress',
+    'VideoIngress',
+    'configure_aiortc',
+    'keep_first_codec',
+    'negotiated_codec',
+    'packets_received',
+    'prepare_receiving',
+    'receive_window',
+    'tag_frames',
+    'take_keyframe_requests',
+]
+
+TESTED_AIORTC: Final = '1.16'
+
+#: https://webrtc.googlesource.com/src/+/main/docs/native-code/rtp-hdrext/
+PLAYOUT_DELAY: Final = 'http://www.webrtc.org/experiments/rtp-hdrext/playout-delay'
+ABS_CAPTURE_TIME: Final = 'http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time'
+ABS_SEND_TIME: Final = 'http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time'
+SDES_MID: Final = 'urn:ietf:params:rtp-hdrext:sdes:mid'
+_EXTENSION_IDS: Final = {PLAYOUT_DELAY: 5, ABS_CAPTURE_TIME: 6}
+
+NTP_EPOCH_S: Final = 2_208_988_800
+"""From 1900, where NTP counts from, to 1970."""
+SCTP_RTO_MIN_S: Final = 0.2
+SCTP_RTO_INITIAL_S: Final = 0.5
+HISTORY_PACKETS: Final = 512
+"""About two seconds at 2.5 Mbit/s; a power of two, so that sequence numbers may wrap."""
+_ONE_BYTE_PROFILE: Final = 0xBEDE
+_RTP_HEADER: Final = struct.Struct('!BBHLLHH')
+
+
+def configure_aiortc(*, loopback: bool) -> None:
+    """
+    Set what aiortc keeps for the whole process; calling it again changes nothing.
+
+    - offer playout-delay and abs-capture-time on video,
+    - retransmit a lone lost message after 0.2 s instead of 1 s (an E-STOP, say),
+    - with ``loopback``, gather 127.0.0.1 as well: robot and broker on one machine then connect
+      without any network.
+    """
+    offered = {extension.uri for extension in HEADER_EXTENSIONS['video']}
+    for uri, number in _EXTENSION_IDS.items():
+        if uri not in offered:
+            extension = RTCRtpHeaderExtensionParameters(id=number, uri=uri)
+            HEADER_EXTENSIONS['video'].append(extension)
+    rtcsctptransport.SCTP_RTO_MIN = SCTP_RTO_MIN_S  # type: ignore[assignment]
+    rtcsctptransport.SCTP_RTO_INITIAL = SCTP_RTO_INITIAL_S
+    if loopback and aioice.ice.get_host_addresses is not _addresses_with_loopback:
+        aioice.ice.get_host_addresses = _addresses_with_loopback
+
+
+_host_addresses = aioice.ice.get_host_addresses
+
+
+def _addresses_with_loopback(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+    return ['127.0.0.1', *_host_addresses(use_ipv4, use_ipv6)]
+
+
+# --- RTP header extensions -------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class FrameExtensions:
+    """Header extensions of one frame, as they go over the wire."""
+
+    playout_delay: bytes | None = None
+    capture_time: bytes | None = None
+
+    @classmethod
+    def of(cls, capture_unix_s: float) -> FrameExtensions:
+        """
+        Return the extensions of a frame that is to be shown at once.
+
+        :param capture_unix_s: When it was taken, in seconds since 1970.
+        """
+        # abs-capture-time is NTP's 32.32 fixed point; playout-delay is twice 12 bits of 10 ms.
+        fixed = int((capture_unix_s + NTP_EPOCH_S) * 2**32)
+        return cls(playout_delay=bytes(3), capture_time=struct.pack('!Q', fixed % 2**64))
+
+
+class _ExtendedMap(HeaderExtensionsMap):
+    """aiortc's map, with the two extensions that it drops."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ids: dict[str, int] = {}
+        self.frame = FrameExtensions()
+        """Added to every packet that is written."""
+
+    def configure(self, parameters: RTCRtpParameters) -> None:
+        super().configure(parameters)
+        self._ids |= {extension.uri: extension.id for extension in parameters.headerExtensions}
+
+    def get(self, extension_profile: int, extension_value: bytes) -> HeaderExtensions:
+        values = super().get(extension_profile, extension_value)
+        found = dict(unpack_header_extensions(extension_profile, extension_value))
+        values.frame = FrameExtensions(  # type: ignore[attr-defined]
+            playout_delay=found.get(self._ids.get(PLAYOUT_DELAY, 0)),
+            capture_time=found.get(self._ids.get(ABS_CAPTURE_TIME, 0)),
+        )
+        return values
+
+    def set(self, values: HeaderExtensions) -> tuple[int, bytes]:
+        profile, packed = super().set(values)
+        added = [
+            (self._ids[uri], value)
+            for uri, value in (
+                (PLAYOUT_DELAY, self.frame.playout_delay),
+                (ABS_CAPTURE_TIME, self.frame.capture_time),
+            )
+            if value is not None and uri in self._ids
+        ]
+        if not added:
+            return profile, packed
+        present = list(unpack_header_extensions(profile, packed)) if packed else []
+        return pack_header_extensions(present + added)
+
+
+def tag_frames(sender: RTCRtpSender, extensions: Callable[[], FrameExtensions]) -> None:
+    """
+    Send header extensions with each frame of a sender that has not started yet.
+
+    :param extensions: Called when a frame was taken from the track; returns that frame's.
+    """
+    extended = _ExtendedMap()
+    sender._RTCRtpSender__rtp_header_extensions_map = extended  # type: ignore[attr-defined]
+    next_encoded_frame = sender._next_encoded_frame
+    retransmit = sender._retransmit
+
+    async def next_tagged_frame(codec: RTCRtpCodecParameters) -> Any:
+        frame = await next_encoded_frame(codec)
+        extended.frame = extensions()
+        return frame
+
+    async def retransmit_untagged(sequence_number: int) -> None:
+        # The packet belongs to an older frame, whose capture time is not known any more.
+        present, extended.frame = extended.frame, FrameExtensions()
+        try:
+            await retransmit(sequence_number)
+        finally:
+            extended.frame = present
+
+    sender._next_encoded_frame = next_tagged_frame  # type: ignore[method-assign]
+    sender._retransmit = retransmit_untagged  # type: ignore[method-assign]
+
+
+def take_keyframe_requests(sender: RTCRtpSender, callback: Callable[[], None]) -> None:
+    """Call back when the receiver asks for a keyframe (PLI, FIR); a track is not told of it."""
+    sender._send_keyframe = callback  # type: ignore[method-assign]
+
+
+def packets_received(receiver: RTCRtpReceiver | Any) -> int:
+    """
+    Count the authenticated packets that arrived on a transport: RTP, RTCP and SCTP.
+
+    :param receiver: Anything of the peer connection that has a ``transport``.
+    """
+    stats = receiver.transport._get_stats()
+    return sum(getattr(entry, 'packetsReceived', 0) for entry in stats.values())
+
+
+def receive_window(sctp: rtcsctptransport.RTCSctpTransport) -> int:
+    """
+    Return how many more bytes a peer may send before it has to finish its messages.
+
+    Below zero the peer ignores it: aiortc goes on keeping fragments that never become messages.
+    """
+    return int(sctp._advertised_rwnd)
+
+
+# --- receiving video without decoding it -----------------------------------------------------
+
+
+def prepare_receiving(transceiver: RTCRtpTransceiver) -> None:
+    """Keep the frame extensions of what arrives; call it before the connection is made."""
+    extended = _ExtendedMap()
+    transceiver.receiver.transport._rtp_header_extensions_map = extended
+
+
+def keep_first_codec(transceiver: RTCRtpTransceiver) -> None:
+    """Answer an offer with one codec, the first that both sides know, and its retransmissions."""
+    first = transceiver._codecs[0]
+    transceiver._codecs = [
+        codec
+        for codec in transceiver._codecs
+        if codec is first or codec.parameters.get('apt') == first.payloadType
+    ]
+
+
+def negotiated_codec(transceiver: RTCRtpTransceiver) -> RTCRtpCodecCapability:
+    """Return the codec in use, in the form that ``setCodecPreferences`` takes."""
+    codec = transceiver._codecs[0]
+    return next(
+        capability
+        for capability in get_capabilities(transceiver.kind).codecs
+        if capability.mimeType == codec.mimeType and capability.parameters == codec.parameters
+    )
+
+
+class _Discard:
+    """Stands in for the decoder's queue: takes frames and drops them, lets the thread end."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def put(self, item: object) -> None:
+        if item is None:
+            self._queue.put(None)
+
+    def get(self) -> Any:
+        return self._queue.get()
+
+
+class VideoIngress:
+    """
+    Video that arrives and is forwarded, never decoded.
+
+    aiortc's receiver goes on reporting loss and bandwidth to the sender (RR, NACK, REMB).
+
+    :param receiver: The receiver, from the ``track`` event: its decoder must not have started.
+    :param forward: Gets each packet, retransmitted ones restored; must not raise.
+    """
+
+    def __init__(
+        self, receiver: RTCRtpReceiver, forward: Callable[[RtpPacket], Awaitable[None]]
+    ) -> None:
+        private: Any = receiver
+        self._receiver = private
+        self._forward = forward
+        self._ssrc: int | None = None
+        self._history: list[RtpPacket | None] = [None] * HISTORY_PACKETS
+        self._handle_rtp_packet = receiver._handle_rtp_packet
+        queue = self._receiver._RTCRtpReceiver__decoder_queue
+        self._receiver._RTCRtpReceiver__decoder_queue = _Discard(queue)
+        self._receiver._handle_rtp_packet = self._on_packet
+        self.packets = 0
+
+    async def _on_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        original = self._original(packet)
+        if original is not None:
+            self._ssrc = original.ssrc
+            self._history[original.sequence_number % HISTORY_PACKETS] = original
+            self.packets += 1
+            await self._forward(original)
+        await self._handle_rtp_packet(packet, arrival_time_ms=arrival_time_ms)
+
+    def _original(self, packet: RtpPacket) -> RtpPacket | None:
+        """Return the packet, unwrapped if it is a retransmission (RFC 4588); ``None``: neither."""
+        codec = self._receiver._RTCRtpReceiver__codecs.get(packet.payload_type)
+        if codec is None:
+            return None
+        if not is_rtx(codec):
+            return packet if packet.payload else None
+        ssrc = self._receiver._RTCRtpReceiver__rtx_ssrc.get(packet.ssrc)
+        if ssrc is None or len(packet.payload) <= 2:
+            return None
+        return unwrap_rtx(packet, payload_type=codec.parameters['apt'], ssrc=ssrc)
+
+    def sent(self, sequence_number: int) -> RtpPacket | None:
+        """Return a recent packet by its sequence number."""
+        packet = self._history[sequence_number % HISTORY_PACKETS]
+        if packet is None or packet.sequence_number != sequence_number:
+            return None
+        return packet
+
+    async def request_keyframe(self) -> None:
+        """Ask the sender for a keyframe."""
+        if self._ssrc is not None:
+            await self._receiver._send_rtcp_pli(self._ssrc)
+
+
+class VideoEgress:
+    """
+    Packets of an ingress, sent on to one peer as its own.
+
+    :param transceiver: Of direction ``sendonly``, without a track.
+    :param ingress: Where the packets come from; asked for those that got lost.
+    :param request_keyframe: Called when the peer asks for a keyframe.
+    """
+
+    def __init__(
+        self,
+        transceiver: RTCRtpTransceiver,
+        ingress: VideoIngress,
+        request_keyframe: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._transceiver = transceiver
+        private: Any = transceiver.sender
+        self._sender = private
+        self._ingress = ingress
+        self._request_keyframe = request_keyframe
+        self._sequence_offset: int | None = None
+        self._packets = 0
+        self._octets = 0
+        self._ids: dict[str, int] | None = None
+        self._payload_type = 0
+        self._handle_rtcp_packet = self._sender._handle_rtcp_packet
+        self._sender._handle_rtcp_packet = self._on_rtcp
+
+    async def forward(self, packet: RtpPacket) -> None:
+        """Send a packet on; nothing happens before the peer's connection is ready."""
+        if self._ids is None and not self._begin():
+            return
+        if self._sequence_offset is None:
+            # A low start avoids a wrap within the first seconds (RFC 3711 §3.3.1).
+            self._sequence_offset = (1000 - packet.sequence_number) & 0xFFFF
+        await self._send(packet)
+        self._packets += 1
+        self._octets += len(packet.payload)
+        # aiortc's sender writes its reports from these.
+        self._sender._RTCRtpSender__ntp_timestamp = current_ntp_time()
+        self._sender._RTCRtpSender__rtp_timestamp = packet.timestamp
+        self._sender._RTCRtpSender__packet_count = self._packets
+        self._sender._RTCRtpSender__octet_count = self._octets
+
+    def _begin(self) -> bool:
+        if self._sender.transport.state != 'connected' or (
+            self._transceiver.currentDirection != 'sendonly'
+        ):
+            return False
+        extensions = self._transceiver._headerExtensions
+        self._ids = {extension.uri: extension.id for extension in extensions}
+        self._payload_type = self._transceiver._codecs[0].payloadType or 0
+        return True
+
+    async def _send(self, packet: RtpPacket) -> None:
+        extensions = self._extensions(packet)
+        header = _RTP_HEADER.pack(
+            0x90,
+            (packet.marker << 7) | self._payload_type,
+            (packet.sequence_number + (self._sequence_offset or 0)) & 0xFFFF,
+            packet.timestamp,
+            self._sender._ssrc,
+            _ONE_BYTE_PROFILE,
+            len(extensions) >> 2,
+        )
+        try:
+            await self._sender.transport._send_rtp(header + extensions + packet.payload)
+        except ConnectionError:
+            return  # the peer is leaving; its connection's state says so to who owns it
+
+    def _extensions(self, packet: RtpPacket) -> bytes:
+        """Return the packet's extensions under the ids of this peer (RFC 8285 §4.2)."""
+        assert self._ids is not None
+        frame = getattr(packet.extensions, 'frame', None) or FrameExtensions()
+        values = {
+            SDES_MID: (self._transceiver.mid or '').encode() or None,
+            ABS_SEND_TIME: ((current_ntp_time() >> 14) & 0xFFFFFF).to_bytes(3, 'big'),
+            PLAYOUT_DELAY: frame.playout_delay,
+            ABS_CAPTURE_TIME: frame.capture_time,
+        }
+        packed = b''.join(
+            bytes([(self._ids[uri] << 4) | (len(value) - 1)]) + value
+            for uri, value in values.items()
+            if value and uri in self._ids and self._ids[uri] < 15
+        )
+        return packed + bytes(-len(packed) % 4)
+
+    async def _on_rtcp(self, packet: Any) -> None:
+        if isinstance(packet, RtcpRtpfbPacket) and packet.fmt == RTCP_RTPFB_NACK:
+            for number in packet.lost:
+                lost = self._ingress.sent((number - (self._sequence_offset or 0)) & 0xFFFF)
+                if lost is not None and self._ids is not None:
+                    await self._send(lost)
+        elif isinstance(packet, RtcpPsfbPacket) and packet.fmt in (RTCP_PSFB_PLI, RTCP_PSFB_FIR):
+            await self._request_keyframe()
+        else:
+            await self._handle_rtcp_packet(packet)

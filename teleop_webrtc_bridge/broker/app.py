@@ -1,0 +1,189 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Putting the broker together, and serving it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+import errno
+import time
+from typing import Final
+
+from aiohttp import web
+
+from teleop_webrtc_bridge.broker import (
+    routes_common,
+    routes_keys,
+    routes_operator,
+    routes_robot,
+)
+from teleop_webrtc_bridge.broker.auth import Authenticator
+from teleop_webrtc_bridge.broker.configuration import Configuration
+from teleop_webrtc_bridge.broker.connections import Admission, ConnectionGuard
+from teleop_webrtc_bridge.broker.http import (
+    AccessLog,
+    add_security_headers,
+    GUARD,
+    Limits,
+    MIDDLEWARES,
+    PARTS,
+    Parts,
+)
+from teleop_webrtc_bridge.broker.media import Media
+from teleop_webrtc_bridge.broker.metrics import Metrics
+from teleop_webrtc_bridge.broker.page import add_page, PageFile, read_page
+from teleop_webrtc_bridge.broker.service import Broker
+from teleop_webrtc_bridge.broker.store import Store
+from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES
+from teleop_webrtc_bridge.exceptions import ConfigurationError
+
+__all__ = ['Serving', 'build_app', 'serving']
+
+#: Together below 2 s, the time that a stop may take.
+HANDLERS_STOP_S: Final = 0.5
+MEDIA_STOP_S: Final = 1.0
+BACKLOG: Final = 128
+LINGERING_S: Final = 1.0
+"""How long the rest of a body that was refused is read, so that the client sees the answer."""
+
+
+def build_app(
+    configuration: Configuration,
+    store: Store,
+    media: Media,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    wall_clock: Callable[[], float] = time.time,
+    page: list[PageFile] | None = None,
+    limits: Limits | None = None,
+) -> web.Application:
+    """
+    Build the broker's web application; its own work starts and ends with it.
+
+    :param clock: Monotonic seconds, the same as ``Media.last_heard_s``.
+    :param wall_clock: Seconds since 1970, for tokens that expire.
+    :param page: What to serve to people; by default the package's operator page.
+    :param limits: How often callers may do what; by default what the protocol says.
+    """
+    caps = configuration.caps
+    authenticator = Authenticator(store, wall_clock)
+    broker = Broker(
+        media, clock=clock, wall_clock=wall_clock, caps=caps, credentials=authenticator
+    )
+    guard = ConnectionGuard(caps.connections_per_address)
+    app = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_HTTP_BODY_BYTES)
+    app[GUARD] = guard
+    app[PARTS] = Parts(
+        broker=broker,
+        store=store,
+        authenticator=authenticator,
+        limits=Limits.of_protocol(caps) if limits is None else limits,
+        ice_servers=configuration.ice_servers,
+        guard=guard,
+        metrics=Metrics(),
+        allow_local=configuration.include_loopback,
+        clock=clock,
+        wall_clock=wall_clock,
+    )
+    _add_routes(app, read_page() if page is None else page)
+    app.on_response_prepare.append(add_security_headers)
+    app.on_shutdown.append(_release_polls)
+    return app
+
+
+def _add_routes(app: web.Application, page: list[PageFile]) -> None:
+    # turn-credentials before {session_id}: the first match wins
+    for module in (routes_common, routes_robot, routes_operator, routes_keys):
+        app.add_routes(module.ROUTES)
+    add_page(app, page)
+
+
+async def _release_polls(app: web.Application) -> None:
+    app[PARTS].broker.release_polls()
+
+
+class Serving:
+    """
+    A broker that is reachable.
+
+    :param port: The port in use, also if the system was asked to choose one.
+    :param background: Ends only if something is wrong with the broker itself.
+    """
+
+    def __init__(self, port: int, background: asyncio.Future[None]) -> None:
+        self.port = port
+        self.background = background
+
+
+@asynccontextmanager
+async def serving(
+    app: web.Application, media: Media, *, host: str, port: int
+) -> AsyncIterator[Serving]:
+    """
+    Serve an application until the context is left, then close its media.
+
+    :raises ConfigurationError: The address cannot be used.
+    """
+    runner = web.AppRunner(
+        app,
+        access_log_class=AccessLog,
+        # A join that is cut off half-way would leave media behind.
+        handler_cancellation=False,
+        shutdown_timeout=HANDLERS_STOP_S,
+        lingering_time=LINGERING_S,
+        # A small body must not become a large one.
+        auto_decompress=False,
+    )
+    await runner.setup()
+    try:
+        listening = await _listen(app, runner, host, port)
+        background = asyncio.create_task(_background(app, runner))
+        try:
+            yield Serving(listening.sockets[0].getsockname()[1], background)
+        finally:
+            background.cancel()
+            with suppress(asyncio.CancelledError):
+                await background
+            listening.close()
+    finally:
+        await runner.cleanup()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MEDIA_STOP_S):
+                await media.close()
+
+
+async def _listen(
+    app: web.Application, runner: web.AppRunner, host: str, port: int
+) -> asyncio.Server:
+    server = runner.server
+    assert server is not None
+    try:
+        return await asyncio.get_running_loop().create_server(
+            lambda: Admission(app[GUARD], server), host, port, backlog=BACKLOG, reuse_address=True
+        )
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigurationError('--port', port, 'a port that no program uses') from error
+        allowed = f'an address of this machine ({error.strerror})'
+        raise ConfigurationError('--host', host, allowed) from error
+
+
+async def _background(app: web.Application, runner: web.AppRunner) -> None:
+    assert runner.server is not None
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(app[PARTS].broker.sweep_for_ever())
+        tasks.create_task(app[GUARD].watch(runner.server))

@@ -1,0 +1,178 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Data channel messages, forwarded from the end that publishes to the ends that subscribe."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+import json
+import logging
+import time
+from typing import Final
+
+from aiortc import RTCDataChannel
+
+from teleop_webrtc_bridge.broker.flood_guard import FloodGuard, Flow
+from teleop_webrtc_bridge.codec import MAX_COMMAND_BYTES, MAX_MESSAGE_BYTES, parse_json_object
+from teleop_webrtc_bridge.exceptions import ProtocolError
+
+__all__ = ['ChannelEnd', 'EstopTap', 'Publication']
+
+MAX_HELD_MESSAGES: Final = 64
+MAX_HELD_BYTES: Final = 128 * 1024
+MAX_BUFFERED_BYTES: Final = 64 * 1024
+"""``bufferedAmount`` grows without bound on a dead link; what does not fit below this is lost."""
+
+_logger = logging.getLogger(__name__)
+
+
+class ChannelEnd:
+    """
+    The end at which a media session receives what another one publishes.
+
+    :param channel: A negotiated channel of this session.
+    """
+
+    def __init__(self, channel: RTCDataChannel) -> None:
+        self.channel = channel
+        self.counters: Counter[str] = Counter()
+        self._reliable = channel.maxRetransmits is None
+        self._ready = False
+        self._held: deque[bytes | str] = deque()
+        self._held_bytes = 0
+        channel.on('open', self._flush)
+
+    def set_ready(self) -> None:
+        """Deliver what was held: the peer has opened its end."""
+        self._ready = True
+        self._flush()
+
+    def deliver(self, message: bytes | str) -> None:
+        """Send a message, its type kept; reliable ones are held until the peer is ready."""
+        if self._ready and self.channel.readyState == 'open':
+            self._send(message)
+        elif self._reliable and self.channel.readyState in ('connecting', 'open'):
+            self._hold(message)
+
+    def _hold(self, message: bytes | str) -> None:
+        self._held.append(message)
+        self._held_bytes += len(message)
+        while len(self._held) > MAX_HELD_MESSAGES or self._held_bytes > MAX_HELD_BYTES:
+            self._held_bytes -= len(self._held.popleft())
+            self.counters['lost'] += 1
+
+    def _flush(self) -> None:
+        while self._ready and self._held and self.channel.readyState == 'open':
+            message = self._held.popleft()
+            self._held_bytes -= len(message)
+            self._send(message)
+
+    def _send(self, message: bytes | str) -> None:
+        if self.channel.bufferedAmount > MAX_BUFFERED_BYTES:
+            self.counters['lost'] += 1
+            return
+        self.channel.send(message)
+        self.counters['sent'] += 1
+
+
+class Publication:
+    """
+    A label that a media session publishes, and who subscribes to it.
+
+    :param channel: The negotiated channel on which the publisher sends.
+    :param guard: Of the publisher's channels with this label.
+    """
+
+    def __init__(self, channel: RTCDataChannel, guard: FloodGuard) -> None:
+        self.channel = channel
+        self._guard = guard
+        self._may_be_lost = channel.maxRetransmits is not None
+        self.subscribers: dict[int, ChannelEnd] = {}
+        """By the identity of the subscriber's channel."""
+        channel.on('message', self._on_message)
+
+    def add(self, end: ChannelEnd) -> None:
+        self.subscribers[id(end.channel)] = end
+
+    def remove(self, end: ChannelEnd) -> None:
+        self.subscribers.pop(id(end.channel), None)
+
+    def _on_message(self, message: bytes | str) -> None:
+        flow = self._guard.take(len(message), time.monotonic())
+        if len(message) > MAX_MESSAGE_BYTES:
+            self._guard.counters['oversized'] += 1
+            return
+        if flow is Flow.EXCESS and self._may_be_lost:
+            # Never a reliable one, it may be an E-STOP: whoever goes on flooding is disconnected,
+            # and until then the subscriber's send buffer is the bound.
+            return
+        for end in list(self.subscribers.values()):
+            try:
+                end.deliver(message)
+            except Exception:
+                # An exception that leaves this handler would close the publisher's connection.
+                _logger.exception('event=forward_failed label=%s', self.channel.label)
+                self.remove(end)
+
+
+class EstopTap:
+    """
+    What a viewer says to the robot: of all that he sends, the E-STOP alone is passed on.
+
+    :param channel: The negotiated channel on which the viewer sends.
+    :param guard: Of the viewer's channels with this label.
+    :param forward: Gets the E-STOP, written anew.
+    """
+
+    def __init__(
+        self, channel: RTCDataChannel, guard: FloodGuard, forward: Callable[[str, str], None]
+    ) -> None:
+        self._label = channel.label
+        self._guard = guard
+        self._forward = forward
+        channel.on('message', self._on_message)
+
+    def _on_message(self, message: bytes | str) -> None:
+        if self._guard.take(len(message), time.monotonic()) is Flow.EXCESS:
+            return
+        estop = _estop(message)
+        if estop is None:
+            self._guard.counters['not_allowed'] += 1
+            return
+        try:
+            self._forward(self._label, estop)
+        except Exception:
+            # An exception that leaves this handler would close the viewer's connection.
+            _logger.exception('event=estop_forward_failed label=%s', self._label)
+
+
+def _estop(message: bytes | str) -> str | None:
+    """
+    Return the E-STOP that a message is, or ``None``.
+
+    Written anew, so that no second parser can take the same bytes for something else.
+    """
+    if message[:1] not in (b'{', '{'):
+        return None
+    try:
+        fields = parse_json_object(message, max_bytes=MAX_COMMAND_BYTES)
+    except ProtocolError:
+        return None
+    if fields.get('type') != 'estop':
+        return None
+    nonce = fields.get('nonce')
+    has_nonce = isinstance(nonce, str | int) and not isinstance(nonce, bool)
+    return json.dumps({'type': 'estop', **({'nonce': nonce} if has_nonce else {})})

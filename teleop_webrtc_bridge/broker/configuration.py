@@ -1,0 +1,254 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What the broker is configured with: defaults, then a YAML file, then the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+import ipaddress
+import os
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+import yaml  # type: ignore[import-untyped]
+
+from teleop_webrtc_bridge.broker.caps import Caps
+from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.messages import IceServer
+
+__all__ = [
+    'Configuration',
+    'OneLineParser',
+    'default_state_dir',
+    'is_loopback_host',
+    'read_configuration',
+]
+
+LOG_LEVELS: Final = ('debug', 'info', 'warning', 'error')
+MAX_ICE_SERVERS: Final = 8
+MAX_CAP: Final = 100_000
+ICE_SCHEMES: Final = ('stun', 'stuns', 'turn', 'turns')
+
+_HOST_ALLOWED: Final = 'a host name or address of this machine'
+_PORT_ALLOWED: Final = 'a whole number from 0 to 65535 (0: the system chooses)'
+_ICE_ALLOWED: Final = (
+    'a list of at most 8 maps with urls (stun:, turn: or turns:), and username and credential'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Everything that can be set; config/broker.yaml explains each."""
+
+    host: str
+    port: int
+    state_dir: Path
+    log_level: str
+    ice_servers: tuple[IceServer, ...]
+    include_loopback: bool
+    caps: Caps
+    login_link: bool
+
+
+def default_state_dir() -> Path:
+    """Return the folder that the XDG base directory specification gives us."""
+    base = os.environ.get('XDG_STATE_HOME', '')
+    # The specification has relative paths ignored.
+    root = Path(base) if base.startswith('/') else Path.home() / '.local' / 'state'
+    return root / 'teleop_webrtc_bridge'
+
+
+def read_configuration(arguments: Sequence[str]) -> Configuration:
+    """
+    Read the command line, and the file that it names.
+
+    :param arguments: Without the program's name; ``--ros-args`` and what follows is ignored.
+    :raises ConfigurationError: A setting is unknown or cannot work.
+    """
+    options = _parser().parse_args(_without_ros_args(arguments))
+    given = _read_file(options.config) if options.config is not None else {}
+    for name in ('host', 'port', 'state_dir', 'log_level'):
+        value = getattr(options, name)
+        if value is not None:
+            given[name] = (f'--{name.replace("_", "-")}', value)
+    host = _setting(given, 'host', '127.0.0.1', _host)
+    return Configuration(
+        host=host,
+        port=_setting(given, 'port', 8765, _port),
+        state_dir=_setting(given, 'state_dir', None, _state_dir),
+        log_level=_setting(given, 'log_level', 'info', _log_level),
+        ice_servers=_setting(given, 'ice_servers', [], _ice_servers),
+        include_loopback=_setting(given, 'include_loopback', is_loopback_host(host), _boolean),
+        caps=_setting(given, 'caps', {}, _caps),
+        login_link=options.login_link,
+    )
+
+
+def _without_ros_args(arguments: Sequence[str]) -> list[str]:
+    """Leave out what ``ros2 launch`` appends to every program that it starts."""
+    arguments = list(arguments)
+    if '--ros-args' in arguments:
+        del arguments[arguments.index('--ros-args') :]
+    return arguments
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Refuses a bad command line as :class:`ConfigurationError`, without a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError('command line', message, f'what {self.prog} --help shows')
+
+
+def _parser() -> argparse.ArgumentParser:
+    # Values are text here and checked with those of the file, so that both are refused alike.
+    parser = OneLineParser(
+        prog='teleop_broker',
+        allow_abbrev=False,
+        description='The broker between robots and their operators, with the operator page.',
+        epilog='teleop_broker keys --help, teleop_broker operators --help: who may use it.',
+    )
+    parser.add_argument('--host', metavar='ADDRESS', help='listen here (127.0.0.1)')
+    parser.add_argument('--port', metavar='NUMBER', help='listen here (8765)')
+    parser.add_argument(
+        '--state-dir',
+        metavar='DIR',
+        help='keep keys and tokens here (~/.local/state/teleop_webrtc_bridge)',
+    )
+    parser.add_argument('--config', metavar='FILE', help='YAML; see config/broker.yaml')
+    parser.add_argument('--log-level', metavar='LEVEL', help=f'{", ".join(LOG_LEVELS)} (info)')
+    parser.add_argument(
+        '--login-link',
+        action='store_true',
+        help='print a link that logs an operator in, good for 12 h',
+    )
+    return parser
+
+
+_T = TypeVar('_T')
+
+#: Setting → where it was given, and what.
+_Given = dict[str, tuple[str, Any]]
+
+
+def _read_file(name: str) -> _Given:
+    try:
+        document = yaml.safe_load(Path(name).read_text(encoding='utf-8'))
+    except OSError as error:
+        allowed = f'a file that can be read ({error.strerror})'
+        raise ConfigurationError('--config', name, allowed) from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        mark = getattr(error, 'problem_mark', None)
+        line = f' (line {mark.line + 1} is not)' if mark is not None else ''
+        raise ConfigurationError('--config', name, f'a YAML file{line}') from error
+    if document is None:
+        return {}
+    known = tuple(field.name for field in fields(Configuration) if field.name != 'login_link')
+    if not isinstance(document, dict):
+        raise ConfigurationError('--config', name, f'a YAML map with the keys {", ".join(known)}')
+    for key in document:
+        if key not in known:
+            raise ConfigurationError(name, key, f'the keys {", ".join(known)}')
+    return {key: (f'{name}: {key}', value) for key, value in document.items()}
+
+
+def _setting(given: _Given, name: str, default: Any, check: Callable[[str, Any], _T]) -> _T:
+    where, value = given.get(name, (name, default))
+    return check(where, default if value is None else value)
+
+
+def _host(where: str, value: Any) -> str:
+    if not isinstance(value, str) or not value or any(not c.isprintable() for c in value):
+        raise ConfigurationError(where, value, _HOST_ALLOWED)
+    return value
+
+
+def _port(where: str, value: Any) -> int:
+    try:
+        port = int(value) if isinstance(value, str) and value.isascii() else value
+    except ValueError:
+        raise ConfigurationError(where, value, _PORT_ALLOWED) from None
+    if type(port) is not int or not 0 <= port <= 65535:
+        raise ConfigurationError(where, value, _PORT_ALLOWED)
+    return port
+
+
+def _state_dir(where: str, value: Any) -> Path:
+    if value is None:
+        return default_state_dir()
+    if not isinstance(value, str) or not value or '\0' in value:
+        raise ConfigurationError(where, value, 'the path of a folder')
+    return Path(value).expanduser()
+
+
+def _log_level(where: str, value: Any) -> str:
+    if value not in LOG_LEVELS:
+        raise ConfigurationError(where, value, ', '.join(LOG_LEVELS))
+    return str(value)
+
+
+def _boolean(where: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigurationError(where, value, 'true or false')
+    return value
+
+
+def _caps(where: str, value: Any) -> Caps:
+    known = [field.name for field in fields(Caps)]
+    if not isinstance(value, dict) or not value.keys() <= set(known):
+        raise ConfigurationError(where, value, f'a map with the keys {", ".join(known)}')
+    for name, cap in value.items():
+        if type(cap) is not int or not 1 <= cap <= MAX_CAP:
+            raise ConfigurationError(f'{where}.{name}', cap, f'a whole number from 1 to {MAX_CAP}')
+    return Caps(**value)
+
+
+def _ice_servers(where: str, value: Any) -> tuple[IceServer, ...]:
+    if not isinstance(value, list) or len(value) > MAX_ICE_SERVERS:
+        raise ConfigurationError(where, _redacted(value), _ICE_ALLOWED)
+    return tuple(_ice_server(f'{where}[{index}]', entry) for index, entry in enumerate(value))
+
+
+def _ice_server(where: str, entry: Any) -> IceServer:
+    if not isinstance(entry, dict) or not entry.keys() <= {'urls', 'username', 'credential'}:
+        raise ConfigurationError(where, _redacted(entry), _ICE_ALLOWED)
+    urls = entry.get('urls')
+    listed = [urls] if isinstance(urls, str) else urls
+    if not isinstance(listed, list) or not listed or not all(map(_is_ice_url, listed)):
+        raise ConfigurationError(f'{where}.urls', urls, 'stun:, turn: or turns: addresses')
+    for name in ('username', 'credential'):
+        if not isinstance(entry.get(name), str | None):
+            raise ConfigurationError(f'{where}.{name}', '(not shown)', 'a text')
+    return IceServer(
+        urls=tuple(listed), username=entry.get('username'), credential=entry.get('credential')
+    )
+
+
+def _redacted(value: Any) -> str:
+    """Return what may be shown of a value that could have a credential in it."""
+    return f'({type(value).__name__}, not shown)'
+
+
+def _is_ice_url(value: Any) -> bool:
+    return isinstance(value, str) and value.partition(':')[0] in ICE_SCHEMES and len(value) <= 256
+
+
+def is_loopback_host(host: str) -> bool:
+    """Return whether only this machine can reach us at a host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == 'localhost'

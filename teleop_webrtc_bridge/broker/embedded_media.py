@@ -1,0 +1,129 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The media backend in this process: an SFU on aiortc.
+
+It terminates one peer connection for each robot and each operator, forwards the robot's RTP
+packets and both sides' channel messages, and never decodes anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
+from teleop_webrtc_bridge.broker.media import (
+    DataChannelRequest,
+    MediaSession,
+    MediaSessionGone,
+    UnusableSdp,
+)
+from teleop_webrtc_bridge.broker.peer_session import PeerSession
+
+__all__ = ['EmbeddedMedia']
+
+
+class EmbeddedMedia:
+    """
+    Implements :class:`~teleop_webrtc_bridge.broker.media.Media`.
+
+    :param include_loopback: Offer 127.0.0.1 to peers, for a broker that serves this machine.
+    """
+
+    def __init__(self, *, include_loopback: bool) -> None:
+        configure_aiortc(loopback=include_loopback)
+        self._sessions: dict[str, PeerSession] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def new_session(self, sdp_offer: str) -> MediaSession:
+        session = PeerSession(self._forget)
+        try:
+            answer = await session.answer(sdp_offer)
+        except UnusableSdp:
+            await session.close()
+            raise
+        self._sessions[session.media_id] = session
+        return MediaSession(media_id=session.media_id, sdp_answer=answer)
+
+    async def close_session(self, media_id: str) -> None:
+        session = self._sessions.pop(media_id, None)
+        if session is None:
+            return
+        for other in self._sessions.values():
+            other.channels.unsubscribe_from(session.channels)
+        await session.close()
+
+    def _forget(self, media_id: str) -> None:
+        """Close a session whose connection ended by itself."""
+        task = asyncio.get_running_loop().create_task(self.close_session(media_id))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def pull_video(self, media_id: str, *, publisher: str) -> str:
+        return await self._session(media_id).pull_video(self._session(publisher))
+
+    async def renegotiate(self, media_id: str, sdp_answer: str) -> None:
+        await self._session(media_id).take_answer(sdp_answer)
+
+    async def new_data_channels(
+        self, media_id: str, requests: Sequence[DataChannelRequest]
+    ) -> dict[str, int]:
+        session = self._session(media_id)
+        publishers = {
+            request.publisher: self._session(request.publisher)
+            for request in requests
+            if request.publisher is not None
+        }
+        ids = {}
+        for request in requests:
+            publisher = publishers[request.publisher].channels if request.publisher else None
+            ids[request.label] = session.channels.open(request, publisher)
+        return ids
+
+    async def open_for_viewers(self, media_id: str) -> dict[str, int]:
+        return self._session(media_id).channels.open_for_viewers()
+
+    async def watch_channels(self, media_id: str, *, publisher: str) -> dict[str, int]:
+        robot = self._session(publisher).channels
+        return self._session(media_id).channels.watch_channels(robot)
+
+    async def close_data_channels(self, media_id: str, stream_ids: Sequence[int]) -> None:
+        session = self._sessions.get(media_id)
+        if session is not None:
+            for stream_id in stream_ids:
+                session.channels.close(stream_id)
+
+    def subscriber_ready(self, media_id: str) -> None:
+        session = self._sessions.get(media_id)
+        if session is not None:
+            session.channels.set_ready()
+
+    def is_connected(self, media_id: str) -> bool:
+        session = self._sessions.get(media_id)
+        return session is not None and session.is_connected
+
+    def last_heard_s(self, media_id: str) -> float | None:
+        session = self._sessions.get(media_id)
+        return None if session is None else session.last_heard_s()
+
+    async def close(self) -> None:
+        await asyncio.gather(*(self.close_session(media_id) for media_id in list(self._sessions)))
+
+    def _session(self, media_id: str) -> PeerSession:
+        try:
+            return self._sessions[media_id]
+        except KeyError:
+            raise MediaSessionGone('the media session is gone') from None

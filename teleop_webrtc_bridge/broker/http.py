@@ -1,0 +1,313 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What all routes share: the app's parts, JSON bodies, errors as JSON, headers, the access log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+import logging
+import math
+from typing import Any, Final, TypeVar
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+
+from teleop_webrtc_bridge.broker import schemas
+from teleop_webrtc_bridge.broker.auth import Authenticator
+from teleop_webrtc_bridge.broker.caps import Caps
+from teleop_webrtc_bridge.broker.connections import ConnectionGuard, network_of
+from teleop_webrtc_bridge.broker.errors import ApiError
+from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
+from teleop_webrtc_bridge.broker.media import MediaError, MediaSessionGone, UnusableSdp
+from teleop_webrtc_bridge.broker.metrics import Metrics
+from teleop_webrtc_bridge.broker.rate_limit import RateLimit
+from teleop_webrtc_bridge.broker.service import Broker
+from teleop_webrtc_bridge.broker.sessions import (
+    ClaimLost,
+    NoPendingOffer,
+    NotAllowed,
+    NotOperator,
+    NotRequested,
+    RegistryRefusal,
+    SessionUnknown,
+    SlotTaken,
+    Superseded,
+    TooManySessions,
+    TooManyViewers,
+)
+from teleop_webrtc_bridge.broker.store import Store
+from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES, parse_json_object
+from teleop_webrtc_bridge.exceptions import ProtocolError
+from teleop_webrtc_bridge.messages import IceServer
+
+__all__ = [
+    'GUARD',
+    'MIDDLEWARES',
+    'PARTS',
+    'AccessLog',
+    'Limits',
+    'Parts',
+    'read_json',
+]
+
+BODY_DEADLINE_S: Final = 5.0
+SAFE_METHODS: Final = frozenset({'GET', 'HEAD', 'OPTIONS'})
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; media-src 'self' blob:; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+SECURITY_HEADERS: Final = {
+    'Content-Security-Policy': CONTENT_SECURITY_POLICY,
+    'X-Content-Type-Options': 'nosniff',
+    'Referrer-Policy': 'no-referrer',
+}
+REFUSAL_STATUS: Final[dict[type[RegistryRefusal], int]] = {
+    SessionUnknown: 404,
+    Superseded: 409,
+    TooManySessions: 429,
+    SlotTaken: 409,
+    ClaimLost: 409,
+    NotOperator: 403,
+    NotAllowed: 403,
+    NotRequested: 409,
+    TooManyViewers: 429,
+    NoPendingOffer: 409,
+}
+RETRYABLE: Final = (TooManySessions, TooManyViewers)
+FULL_RETRY_S: Final = 30.0
+"""A silent robot's session is reaped by then."""
+
+_log = logging.getLogger(__name__)
+_access_log = logging.getLogger('teleop_webrtc_bridge.broker.access')
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_Caller = TypeVar('_Caller')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How often one caller may do what costs most."""
+
+    key_writes: RateLimit
+    sessions: RateLimit
+    """Per robot, and per operator."""
+    sessions_of_key: RateLimit
+    """Of all robots that share an API key."""
+    sign_ins: RateLimit
+    """Failed ones, per address."""
+    turn_credentials: RateLimit
+
+    @classmethod
+    def of_protocol(cls, caps: Caps) -> Limits:
+        """Return the limits of docs/protocol.md §1."""
+        return cls(
+            key_writes=RateLimit(per_minute=10, burst=10),
+            sessions=RateLimit(per_minute=12, burst=12),
+            sessions_of_key=RateLimit(per_minute=120, burst=max(12, caps.robots_per_key // 2)),
+            sign_ins=RateLimit(per_minute=10, burst=10),
+            turn_credentials=RateLimit(per_minute=6, burst=6),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What routes work with."""
+
+    broker: Broker
+    store: Store
+    authenticator: Authenticator
+    limits: Limits
+    ice_servers: tuple[IceServer, ...]
+    guard: ConnectionGuard
+    metrics: Metrics
+    allow_local: bool
+    """Peers may be at loopback and link-local addresses."""
+    clock: Callable[[], float]
+    wall_clock: Callable[[], float]
+
+    def robot(self, request: web.Request) -> RobotCaller:
+        """
+        Return the robot that calls.
+
+        :raises ApiError: 401; 429 after too many of these.
+        """
+        return self._known(request, self.authenticator.robot)
+
+    def operator(self, request: web.Request) -> OperatorCaller:
+        """
+        Return the operator that calls.
+
+        :raises ApiError: 401; 429 after too many of these.
+        """
+        return self._known(request, self.authenticator.operator)
+
+    def anyone(self, request: web.Request) -> RobotCaller | OperatorCaller:
+        """
+        Return the robot or the operator that calls.
+
+        :raises ApiError: 401; 429 after too many of these.
+        """
+        return self._known(request, self.authenticator.anyone)
+
+    def _known(self, request: web.Request, ask: Callable[[Mapping[str, str]], _Caller]) -> _Caller:
+        """Who has a valid secret is let in, whatever others at the same address have tried."""
+        try:
+            caller = ask(request.headers)
+        except ApiError:
+            self.limit(self.limits.sign_ins, network_of(request.remote))
+            raise
+        self.guard.authenticated(request.protocol)
+        return caller
+
+    def sdp(self, body: dict[str, Any], field: str) -> str:
+        """
+        Read a session description, checked, without candidates that are not to be tried.
+
+        :raises ApiError: 422 without one, 400 for one that is not usable.
+        """
+        return schemas.usable_sdp(body, field, allow_local=self.allow_local)
+
+    def limit(self, limit: RateLimit, caller: str) -> None:
+        """
+        Count one request of a caller.
+
+        :raises ApiError: 429.
+        """
+        retry_after_s = limit.take(caller, self.clock())
+        if retry_after_s is not None:
+            raise ApiError(429, 'Too many requests', retry_after_s=retry_after_s)
+
+
+PARTS: Final = web.AppKey('parts', Parts)
+GUARD: Final = web.AppKey('guard', ConnectionGuard)
+
+
+async def read_json(request: web.Request) -> dict[str, Any]:
+    """
+    Read a JSON object; no body at all is an empty one.
+
+    :raises ApiError: 408 for a slow client, 413 above 64 KiB, 422 for what is no JSON object.
+    """
+    try:
+        async with asyncio.timeout(BODY_DEADLINE_S):
+            data = await request.read()
+    except TimeoutError:
+        raise ApiError(408, f'The request took longer than {BODY_DEADLINE_S:g} s') from None
+    if not data:
+        return {}
+    try:
+        return parse_json_object(data, max_bytes=MAX_HTTP_BODY_BYTES)
+    except ProtocolError as error:
+        raise ApiError(422, f'body: {error}') from error
+
+
+def _error_response(
+    status: int, detail: str, *, retry_after_s: float | None = None
+) -> web.Response:
+    response = web.json_response({'detail': detail}, status=status)
+    if retry_after_s is not None:
+        response.headers['Retry-After'] = str(max(1, math.ceil(retry_after_s)))
+    if status == 401:
+        response.headers['WWW-Authenticate'] = 'Bearer'
+    if status in (408, 413):
+        # The rest of the body is not waited for.
+        response.force_close()
+    return response
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every failure with ``{"detail": ...}``."""
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return _error_response(error.status, error.detail, retry_after_s=error.retry_after_s)
+    except RegistryRefusal as refusal:
+        retry_after_s = FULL_RETRY_S if isinstance(refusal, RETRYABLE) else None
+        return _error_response(
+            REFUSAL_STATUS[type(refusal)], str(refusal), retry_after_s=retry_after_s
+        )
+    except UnusableSdp as error:
+        return _error_response(400, f'The session description cannot be used: {error}')
+    except MediaSessionGone:
+        return _error_response(409, 'media session gone')
+    except MediaError as error:
+        _log.warning('event=media_failed path=%s error=%r', request.rel_url.raw_path, error)
+        return _error_response(502, 'media backend failed')
+    except web.HTTPException as error:
+        response = _error_response(error.status, error.reason)
+        if 'Allow' in error.headers:
+            response.headers['Allow'] = error.headers['Allow']
+        return response
+    except Exception:  # noqa: BLE001
+        # The outermost boundary: one request fails, the broker goes on.
+        _log.exception('event=internal_error path=%s', request.rel_url.raw_path)
+        return _error_response(500, 'internal error')
+
+
+@web.middleware
+async def same_origin_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what another site's page asks a browser to change here."""
+    origin = request.headers.get('Origin')
+    if origin is None or request.method in SAFE_METHODS:
+        return await handler(request)
+    # The host only: behind a TLS proxy the schemes differ.
+    if origin.partition('://')[2].lower() != request.host.lower():
+        raise ApiError(403, 'Requests from other sites are refused')
+    return await handler(request)
+
+
+@web.middleware
+async def track_connection(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let the guard know which connections are being served."""
+    guard, loop = request.app[GUARD], asyncio.get_running_loop()
+    guard.request_started(request.protocol, loop.time())
+    try:
+        response = await handler(request)
+        request.app[PARTS].metrics.answered(response.status)
+        return response
+    finally:
+        guard.request_finished(request.protocol, loop.time())
+
+
+async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Put the same headers on every answer; API answers are kept by nobody."""
+    response.headers.update(SECURITY_HEADERS)
+    if 'Cache-Control' not in response.headers:
+        response.headers['Cache-Control'] = 'no-store'
+
+
+#: The first one is the outermost.
+MIDDLEWARES: Final = (track_connection, errors_as_json, same_origin_only)
+
+
+class AccessLog(AbstractAccessLogger):
+    """One line a request, without query strings and headers: those may carry secrets."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        """Log refusals and failures as INFO, all the rest as DEBUG."""
+        level = logging.DEBUG if response.status < 400 else logging.INFO
+        _access_log.log(
+            level,
+            'event=request method=%s path=%s status=%d ms=%.1f remote=%s',
+            request.method,
+            request.rel_url.raw_path,
+            response.status,
+            time * 1e3,
+            request.remote,
+        )

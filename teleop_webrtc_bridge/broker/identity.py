@@ -1,0 +1,70 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Who may do what: the two kinds of caller that the broker knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+import enum
+
+__all__ = ['OperatorCaller', 'RobotCaller', 'Role']
+
+
+class Role(enum.Enum):
+    """What an operator token is good for."""
+
+    OPERATOR = 'operator'
+    ADMIN = 'admin'
+    """Sees and controls the robots of every tenant."""
+    VIEWER = 'viewer'
+    """Sees the robots of one tenant, and may stop them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobotCaller:
+    """A robot, known by its API key."""
+
+    key_id: str
+    owner: str
+    """The tenant."""
+    robot_id: str | None
+    """The only ``robot_id`` that the key is good for; ``None``: any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorCaller:
+    """A person, known by a bearer token."""
+
+    sub: str
+    role: Role
+    tenant_name: str | None = None
+    """``None``: a tenant of his own, which has his name."""
+    token_id: str | None = field(default=None, compare=False)
+    """Which of our own tokens he has; ``None``: another issuer's."""
+    expires_at_s: float | None = field(default=None, compare=False)
+    """When the token ends, in seconds since 1970."""
+
+    @property
+    def tenant(self) -> str:
+        """Whose robots are his."""
+        return self.sub if self.tenant_name is None else self.tenant_name
+
+    def sees(self, owner: str) -> bool:
+        """Return whether what belongs to a tenant exists for this caller."""
+        return self.role is Role.ADMIN or self.tenant == owner
+
+    @property
+    def may_control(self) -> bool:
+        return self.role is not Role.VIEWER

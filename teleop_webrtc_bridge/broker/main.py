@@ -1,0 +1,205 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The program ``teleop_broker``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import closing
+import ipaddress
+import logging
+import os
+from pathlib import Path
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Any, Final
+
+from teleop_webrtc_bridge.broker.app import build_app, serving
+from teleop_webrtc_bridge.broker.configuration import (
+    Configuration,
+    is_loopback_host,
+    read_configuration,
+)
+from teleop_webrtc_bridge.broker.identity import Role
+from teleop_webrtc_bridge.broker.manage import FIRST_TENANT, manage, SUBJECTS
+from teleop_webrtc_bridge.broker.media import Media
+from teleop_webrtc_bridge.broker.store import Store
+from teleop_webrtc_bridge.configuration import check_aiortc
+from teleop_webrtc_bridge.exceptions import ConfigurationError
+
+__all__ = ['main']
+
+KEY_FILE_NAME: Final = 'robot_api_key'
+LOGIN_LINK_S: Final = 12 * 3600.0
+
+_log = logging.getLogger('teleop_webrtc_bridge.broker')
+
+
+def embedded_media(configuration: Configuration) -> Media:
+    """
+    Return the SFU that runs in this process.
+
+    :raises ConfigurationError: aiortc is missing or too old.
+    """
+    check_aiortc()
+    # Late: it takes a second, and a bad option should be refused before.
+    from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
+
+    return EmbeddedMedia(include_loopback=configuration.include_loopback)
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    make_media: Callable[[Configuration], Media] = embedded_media,
+) -> int:
+    """
+    Run the broker until SIGINT or SIGTERM, or carry out one command on its database.
+
+    :param arguments: The command line without the program's name; by default that of the process.
+    :returns: The exit status: 0; 1 after a failure of our own; 2 for a setting that cannot work.
+    """
+    try:
+        arguments = sys.argv[1:] if arguments is None else arguments
+        if arguments and arguments[0] in SUBJECTS:
+            return manage(arguments)
+        configuration = read_configuration(arguments)
+        _start_logging(configuration.log_level)
+        with closing(Store.open(configuration.state_dir)) as store:
+            asyncio.run(_run(configuration, store, make_media))
+    except ConfigurationError as error:
+        print(f'teleop_broker: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0  # before we took the signals over: nothing runs yet
+    except Exception:  # noqa: BLE001
+        # The outermost boundary.
+        _log.exception('event=broker_failed')
+        return 1
+    return 0
+
+
+def _start_logging(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), format='%(asctime)s %(levelname)s %(name)s: %(message)s'
+    )
+    # Its "info" is every pair of addresses that it tries.
+    logging.getLogger('aioice').setLevel(logging.DEBUG if level == 'debug' else logging.WARNING)
+
+
+async def _run(
+    configuration: Configuration, store: Store, make_media: Callable[[Configuration], Media]
+) -> None:
+    stop = _stop_on_signals()
+    media = make_media(configuration)
+    app = build_app(configuration, store, media)
+    host, port = configuration.host, configuration.port
+    async with serving(app, media, host=host, port=port) as served:
+        # Only now: a token that is printed while the port is in use would be lost.
+        fragment = _login(configuration, store)
+        print(f'Operator page: {_page_address(host, served.port)}{fragment}', flush=True)
+        _log.info('event=broker_ready host=%s port=%d', host, served.port)
+        if not is_loopback_host(host):
+            _log.warning(
+                'event=plain_http host=%s hint="keys and tokens can be read on the network: '
+                'put a TLS proxy in front"',
+                host,
+            )
+        # The sweep ends by itself only if it fails; a broker that evicts nobody must not go on.
+        ends: set[asyncio.Future[Any]] = {asyncio.create_task(stop.wait()), served.background}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    _log.info('event=broker_stopped')
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """
+    Return what SIGINT and SIGTERM set, as often as they like.
+
+    Not ``loop.add_signal_handler``: those are gone once the loop is closed, and a second signal
+    would then kill us on our way out.
+    """
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    return stop
+
+
+def _login(configuration: Configuration, store: Store) -> str:
+    """
+    Make what the first start, or ``--login-link``, promises.
+
+    :returns: The fragment of the page's address, or nothing.
+    """
+    now_s = time.time()
+    if store.is_empty():
+        with store.transaction():
+            _, api_key = store.create_robot_key(
+                name='first key', robot_id=None, owner=FIRST_TENANT, now_s=now_s
+            )
+            token = store.create_operator_token(
+                sub=FIRST_TENANT, role=Role.OPERATOR, now_s=now_s, expires_at_s=None
+            )
+            # Inside: a key that is stored but was never written down is good for nothing.
+            _write_secret(configuration.state_dir / KEY_FILE_NAME, api_key)
+    elif configuration.login_link:
+        token = store.create_operator_token(
+            sub=FIRST_TENANT,
+            role=Role.OPERATOR,
+            now_s=now_s,
+            expires_at_s=now_s + LOGIN_LINK_S,
+        )
+    else:
+        return ''
+    # A fragment is sent to no server and logged by none.
+    return f'#token={token}'
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    """Write a file that only we can read, as a whole or not at all."""
+    temporary = path.with_name(f'{path.name}.{os.getpid()}')
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, 'w', encoding='ascii') as file:
+            os.fchmod(descriptor, 0o600)
+            file.write(f'{secret}\n')
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except OSError as error:
+        allowed = f'a folder that can be written to ({error.strerror})'
+        raise ConfigurationError('--state-dir', str(path.parent), allowed) from error
+
+
+def _page_address(host: str, port: int) -> str:
+    """Return where this machine's own browser finds the page."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return f'http://{host}:{port}/'
+    if address.is_unspecified:
+        return f'http://127.0.0.1:{port}/' if address.version == 4 else f'http://[::1]:{port}/'
+    return f'http://{host}:{port}/' if address.version == 4 else f'http://[{host}]:{port}/'
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,166 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+What the broker asks of whatever carries its media.
+
+The operations are those of the Cloudflare Realtime API (sessions/new, tracks/new, renegotiate,
+datachannels/new, datachannels/close), so that an SFU in this process
+(:mod:`~teleop_webrtc_bridge.broker.embedded_media`) and a hosted one are interchangeable.
+A *media session* is one peer connection with one robot or one operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from teleop_webrtc_bridge.exceptions import TeleopError
+
+__all__ = [
+    'DataChannelRequest',
+    'Media',
+    'MediaError',
+    'MediaSession',
+    'MediaSessionGone',
+    'NoPublishedTrack',
+    'UnusableSdp',
+]
+
+
+class MediaError(TeleopError):
+    """The media backend could not do what it was asked."""
+
+
+class UnusableSdp(MediaError):
+    """An SDP from outside is malformed or does not fit the session: the caller's fault."""
+
+
+class MediaSessionGone(MediaError):
+    """The media session was closed, failed, or never existed."""
+
+
+class NoPublishedTrack(MediaError):
+    """The robot's video cannot be pulled: its offer had none, or no packet of it arrived yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaSession:
+    """The answer to a new session."""
+
+    media_id: str
+    sdp_answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataChannelRequest:
+    """
+    One end of a named one-way channel.
+
+    Without ``publisher`` the media session that asks publishes under ``label``; with it, the
+    session subscribes to what that other session publishes.
+    """
+
+    label: str
+    ordered: bool
+    max_retransmits: int | None
+    publisher: str | None = None
+    """The publishing media session's id."""
+
+
+class Media(Protocol):
+    """A media backend; every method may raise :class:`MediaError`."""
+
+    async def new_session(self, sdp_offer: str) -> MediaSession:
+        """
+        Answer a robot's or an operator's offer with a new peer connection.
+
+        :raises UnusableSdp: The offer cannot be used.
+        """
+
+    async def close_session(self, media_id: str) -> None:
+        """Close the peer connection and all that hangs on it; unknown ids are ignored."""
+
+    async def pull_video(self, media_id: str, *, publisher: str) -> str:
+        """
+        Let a session receive the video that another one publishes.
+
+        :returns: The SDP offer that the receiving peer has to answer through :meth:`renegotiate`.
+        :raises NoPublishedTrack: There is nothing to pull.
+        :raises MediaSessionGone: Either session is gone.
+        """
+
+    async def renegotiate(self, media_id: str, sdp_answer: str) -> None:
+        """
+        Take the answer to the offer that :meth:`pull_video` returned.
+
+        :raises UnusableSdp: The answer cannot be used.
+        :raises MediaSessionGone: The session is gone.
+        """
+
+    async def new_data_channels(
+        self, media_id: str, requests: Sequence[DataChannelRequest]
+    ) -> dict[str, int]:
+        """
+        Open one end of each requested channel.
+
+        :returns: Label → SCTP stream id on this session's peer connection; fresh, never 0 or 1.
+        :raises MediaSessionGone: The session or a publisher is gone.
+        """
+
+    async def open_for_viewers(self, media_id: str) -> dict[str, int]:
+        """
+        Open a robot's ends while nobody drives it: all channels but the one for commands.
+
+        :returns: Label → stream id, as :meth:`new_data_channels`.
+        :raises MediaSessionGone: The session is gone.
+        """
+
+    async def watch_channels(self, media_id: str, *, publisher: str) -> dict[str, int]:
+        """
+        Open a viewer's ends of all four channels.
+
+        He receives copies of what the robot sends, also from channels that it opens later. Of
+        what he sends nothing reaches the robot but an E-STOP.
+
+        :param publisher: The robot's media session.
+        :returns: Label → stream id on the viewer's connection, as :meth:`new_data_channels`.
+        :raises MediaSessionGone: Either session is gone.
+        """
+
+    async def close_data_channels(self, media_id: str, stream_ids: Sequence[int]) -> None:
+        """Close channel ends; unknown sessions and ids are ignored."""
+
+    def subscriber_ready(self, media_id: str) -> None:
+        """
+        Say that the session's peer has opened the channels that it subscribes to.
+
+        What was published on reliable channels before is held until then and delivered now:
+        data that reaches a stream before its channel exists is lost (docs/protocol.md §5).
+        """
+
+    def is_connected(self, media_id: str) -> bool:
+        """Return whether the session's peer connection is connected."""
+
+    def last_heard_s(self, media_id: str) -> float | None:
+        """
+        Return when the session's peer was last heard.
+
+        :returns: Seconds of ``time.monotonic``, from any authenticated packet (RTP, RTCP, SCTP);
+            the time of creation before the first one; ``None`` when the session is gone.
+        """
+
+    async def close(self) -> None:
+        """Close every session."""

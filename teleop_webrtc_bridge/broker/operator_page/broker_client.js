@@ -1,0 +1,215 @@
+// Copyright 2026 The teleop_webrtc_bridge contributors
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * The broker's HTTP API (docs/protocol.md §2). Every failure is a BrokerError whose message is one
+ * line for the operator.
+ */
+
+const TIMEOUT_MS = 8_000;
+const TAKEN = 'Session already has operator';
+/** Credentials are rate limited by the broker; reconnecting must not run into that. */
+const ICE_SERVERS_MAX_AGE_MS = 5 * 60_000;
+
+/**
+ * @typedef {object} RobotSession One row of `GET /sessions`.
+ * @property {string} session_id
+ * @property {string} robot_id
+ * @property {string} robot_name
+ * @property {string} robot_type
+ * @property {'idle' | 'active'} state
+ * @property {string | null} operator_id
+ * @property {string | null} [control_request] who asks the operator for control
+ *
+ * @typedef {object} Bridge
+ * @property {number} cmd_channel_id
+ * @property {number} state_channel_id
+ * @property {number} state_back_channel_id
+ * @property {number} map_channel_id
+ * @property {string | null} video_offer
+ * @property {string} video_status
+ */
+
+/** A call that failed; `kind` decides what to do, `message` is what to tell. */
+export class BrokerError extends Error {
+  /**
+   * @param {'unauthorized' | 'refused' | 'conflict' | 'taken' | 'gone' | 'busy' | 'server'
+   *   | 'unreachable'} kind
+   * @param {string} message
+   * @param {{status?: number | null, retryAfterS?: number}} [details]
+   */
+  constructor(kind, message, { status = null, retryAfterS = 0 } = {}) {
+    super(message);
+    this.name = 'BrokerError';
+    this.kind = kind;
+    this.status = status;
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+/** The calls that an operator makes. Holds the bearer token; sends it in the header only. */
+export class BrokerClient {
+  #token;
+  #fetch;
+  #base;
+  #iceServers = null;
+  #iceServersAtMs = 0;
+
+  /** @param {{token: string, fetch?: typeof fetch, base?: string}} options */
+  constructor({ token, fetch = globalThis.fetch, base = '/api/v1' }) {
+    this.#token = token;
+    // Called unbound: fetch as a method of this object would throw "Illegal invocation".
+    this.#fetch = (...args) => fetch(...args);
+    this.#base = base;
+  }
+
+  /** @returns {Promise<RobotSession[]>} */
+  async sessions({ signal } = {}) {
+    const rows = await this.#call('GET', '/sessions', { signal });
+    if (!Array.isArray(rows)) throw unreadable();
+    return rows.filter((row) => typeof row?.session_id === 'string');
+  }
+
+  /** @returns {Promise<RTCIceServer[]>} empty when the broker has none to give */
+  async iceServers({ signal } = {}) {
+    const nowMs = performance.now();
+    if (this.#iceServers && nowMs - this.#iceServersAtMs < ICE_SERVERS_MAX_AGE_MS) {
+      return this.#iceServers;
+    }
+    try {
+      const body = await this.#call('GET', '/sessions/turn-credentials', { signal });
+      if (!Array.isArray(body?.ice_servers)) return [];
+      this.#iceServers = body.ice_servers;
+      this.#iceServersAtMs = nowMs;
+      return this.#iceServers;
+    } catch (error) {
+      // A relay is a help, not a condition; but a refused token fails everything that follows.
+      if (error instanceof BrokerError && error.kind !== 'unauthorized') return [];
+      throw error;
+    }
+  }
+
+  /** @returns {Promise<{sdp_answer: string, cf_session_id?: string}>} */
+  async join(sessionId, sdpOffer, { role = 'operator', signal } = {}) {
+    const body = { role, sdp_offer: sdpOffer };
+    const answer = await this.#call('POST', `${path(sessionId)}/join`, { body, signal });
+    if (typeof answer?.sdp_answer !== 'string') throw unreadable();
+    return answer;
+  }
+
+  /**
+   * @param {string} sessionId
+   * @param {{viewerId?: string, signal?: AbortSignal}} [options] a viewer says which one it is
+   * @returns {Promise<Bridge>}
+   */
+  async bridge(sessionId, { viewerId, signal } = {}) {
+    const body = viewer(viewerId);
+    const resource = `${path(sessionId)}/bridge-datachannel`;
+    const bridge = await this.#call('POST', resource, { body, signal });
+    const ids = ['cmd', 'state', 'state_back', 'map'].map((name) => bridge?.[`${name}_channel_id`]);
+    if (!ids.every((id) => Number.isInteger(id) && id > 1 && id < 65535)) throw unreadable();
+    return bridge;
+  }
+
+  async renegotiateAnswer(sessionId, sdpAnswer, { viewerId, signal } = {}) {
+    const body = { sdp_answer: sdpAnswer, ...viewer(viewerId) };
+    await this.#call('POST', `${path(sessionId)}/renegotiate-answer`, { body, signal });
+  }
+
+  async heartbeat(sessionId, { viewerId, signal } = {}) {
+    const body = viewer(viewerId);
+    await this.#call('POST', `${path(sessionId)}/op-heartbeat`, { body, signal });
+  }
+
+  /** @returns {Promise<RobotSession>} */
+  async status(sessionId) {
+    return this.#call('GET', `${path(sessionId)}/status`);
+  }
+
+  /** Ask for control, or go on asking. */
+  async requestControl(sessionId) {
+    const answer = await this.#call('POST', `${path(sessionId)}/request-control`);
+    if (typeof answer?.state !== 'string') throw unreadable();
+    return answer;
+  }
+
+  /** Let somebody who asks take over with his next join. */
+  async grantControl(sessionId, operatorId) {
+    const body = { operator_id: operatorId };
+    await this.#call('POST', `${path(sessionId)}/grant-control`, { body });
+  }
+
+  /** Free the robot; survives the page's own end. Never fails: the broker evicts the silent. */
+  async leave(sessionId, reason, viewerId) {
+    const body = { reason, ...viewer(viewerId) };
+    try {
+      await this.#call('POST', `${path(sessionId)}/leave`, { body, keepalive: true });
+    } catch {
+      // Nobody is left to be told.
+    }
+  }
+
+  async #call(method, resource, { body, signal, keepalive = false } = {}) {
+    const abort = new AbortController();
+    const onAbort = () => abort.abort();
+    if (signal?.aborted) abort.abort();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const timer = setTimeout(onAbort, TIMEOUT_MS);
+    try {
+      const response = await this.#fetch(`${this.#base}${resource}`, {
+        method,
+        keepalive,
+        signal: abort.signal,
+        cache: 'no-store',
+        credentials: 'omit',
+        redirect: 'error',
+        headers: this.#headers(body),
+        body: body === undefined ? undefined : JSON.stringify(body),
+      });
+      const answer = await response.json().catch(() => null);
+      if (!response.ok) throw failure(response, answer?.detail);
+      return answer;
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason ?? error;
+      if (error instanceof BrokerError) throw error;
+      throw new BrokerError('unreachable', 'The broker cannot be reached. Check the network.');
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  #headers(body) {
+    const headers = { Authorization: `Bearer ${this.#token}` };
+    if (body !== undefined) headers['Content-Type'] = 'application/json';
+    return headers;
+  }
+}
+
+function path(sessionId) {
+  return `/sessions/${encodeURIComponent(sessionId)}`;
+}
+
+function viewer(viewerId) {
+  return viewerId === undefined ? undefined : { cf_session_id: viewerId };
+}
+
+function unreadable() {
+  return new BrokerError('server', 'The broker sent an answer that cannot be read.');
+}
+
+/** @param {Response} response @param {unknown} detail */
+function failure(response, detail) {
+  const status = response.status;
+  const said = typeof detail === 'string' && detail ? detail.slice(0, 200) : null;
+  const retryAfterS = Math.max(0, Number(response.headers?.get('Retry-After')) || 0);
+  const error = (kind, message) => new BrokerError(kind, message, { status, retryAfterS });
+  if (status === 401) return error('unauthorized', 'The token was not accepted. Sign in again.');
+  if (status === 403) return error('refused', said ?? 'You are not the operator of this robot.');
+  if (status === 404) return error('gone', 'The robot is not connected to the broker any more.');
+  if (status === 409 && said?.startsWith(TAKEN)) return error('taken', said);
+  if (status === 409) return error('conflict', said ?? 'The robot is in use.');
+  if (status === 429) return error('busy', 'Too many attempts. Trying again shortly.');
+  if (status < 500) return error('refused', `The broker refused: ${said ?? `HTTP ${status}`}`);
+  return error('server', `The broker has a problem: ${said ?? `HTTP ${status}`}`);
+}

@@ -1,0 +1,263 @@
+// Copyright 2026 The teleop_webrtc_bridge contributors
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * One operator at the controls: joins link, session, commander, video and E-STOP, and knows what
+ * each of them means for the others. Free of DOM but for the video element that it is given.
+ */
+
+import { Commander } from './commander.js';
+import { Drive } from './drive.js';
+import { Estop } from './estop.js';
+import { Link } from './link.js';
+import { newNonce, parseMessage } from './messages.js';
+import { Session } from './session.js';
+import { pageState } from './status.js';
+import { VideoMonitor } from './video_monitor.js';
+
+/** The robot answers a ping each second; this long without a word and the link is dead. */
+const DEAD_S = 5;
+const QUIET_S = 1.5;
+/** The page itself did not run: its silence says nothing about the robot. */
+const OWN_PAUSE_S = 1;
+
+/** Seconds, Unix epoch, of a clock that no time server steps. */
+export function nowS() {
+  return (performance.timeOrigin + performance.now()) / 1000;
+}
+
+export class Cockpit {
+  #broker;
+  #onChange;
+  #onUnauthorized;
+  #heardS = 0;
+  #tickS = 0;
+  #lastRobot = null;
+  #noVideo = false;
+  /**
+   * The robot's last words on commands and battery.
+   * @type {{cmd?: object | null, soc?: number | null}}
+   */
+  telemetry = {};
+  linkMessage = '';
+  timings = { connectPressedMs: null, firstFrameMs: null, drivableMs: null };
+  drive = new Drive();
+  estop = new Estop(newNonce);
+  commander = new Commander({ drive: this.drive, estop: this.estop });
+
+  /**
+   * @param {object} options
+   * @param {HTMLVideoElement} options.video
+   * @param {import('./broker_client.js').BrokerClient} options.broker
+   * @param {() => void} options.onChange the link's state changed
+   * @param {(message: string) => void} options.onUnauthorized
+   */
+  constructor({ video, broker, onChange, onUnauthorized }) {
+    this.#broker = broker;
+    this.#onChange = onChange;
+    this.#onUnauthorized = onUnauthorized;
+    this.video = new VideoMonitor({ video, nowS, offsetS: () => this.commander.clock.offsetS });
+    this.video.onFirstFrame = () => (this.timings.firstFrameMs ??= performance.now());
+    this.link = new Link({
+      listSessions: (options) => broker.sessions(options),
+      createSession: (sessionId) => this.#createSession(sessionId),
+      onState: (state, message) => this.#onLink(state, message),
+      onUnauthorized: (message) => this.#onUnauthorized(message),
+    });
+  }
+
+  /** Whether this page only watches: picture, telemetry, E-STOP. */
+  get watching() {
+    return this.commander.watching;
+  }
+
+  /**
+   * @param {import('./broker_client.js').RobotSession} row
+   * @param {{watch?: boolean}} [options]
+   */
+  connect(row, { watch = false } = {}) {
+    if (this.link.isWanted) return;
+    this.commander.watching = watch;
+    this.drive.setLock('watching', watch);
+    const robot = row.robot_id || row.session_id;
+    // The same robot keeps its latch as this operator knows it; another one has its own.
+    if (robot !== this.#lastRobot) this.estop.reset();
+    this.#lastRobot = robot;
+    this.timings = { connectPressedMs: performance.now(), firstFrameMs: null, drivableMs: null };
+    this.video.clear();
+    const name = row.robot_name || row.robot_id || 'robot';
+    this.link.connect({ sessionId: row.session_id, robotId: row.robot_id ?? '', robotName: name });
+  }
+
+  /** @param {string} reason told to the broker */
+  disconnect(reason) {
+    this.letGo();
+    const { session, target, isWanted } = this.link;
+    this.link.disconnect(reason);
+    // Between two attempts nothing is open, but the slot may still be ours.
+    if (!session && target && isWanted && !this.watching) {
+      void this.#broker.leave(target.sessionId, reason);
+    }
+  }
+
+  /** Everything held is released, and the robot told so at once. */
+  letGo() {
+    this.drive.releaseAll();
+    this.commander.sendZeros(nowS());
+  }
+
+  /** @param {boolean} hidden */
+  setHidden(hidden) {
+    if (hidden) this.letGo();
+    this.commander.hidden = hidden;
+    this.drive.setLock('hidden', hidden);
+  }
+
+  pressEstop() {
+    this.estop.press(nowS());
+    this.tick();
+  }
+
+  pressRelease() {
+    this.estop.pressRelease(nowS());
+    this.tick();
+  }
+
+  /** Everything that is due by time; also to be called at once when an input changes. */
+  tick() {
+    const now = nowS();
+    if (now - this.#tickS > OWN_PAUSE_S) this.#heardS = now;
+    this.#tickS = now;
+    const connected = this.link.state === 'drivable';
+    if (connected && now - this.#heardS > DEAD_S) {
+      this.link.onLost(new Error('The robot fell silent.'));
+    }
+    this.drive.setLock('link', !connected);
+    this.drive.setLock('estop', this.estop.latched);
+    this.drive.setLock('video', connected && this.video.isFrozen(now));
+    this.commander.tick(now);
+  }
+
+  /** Once a second: measure the picture and tell the robot. */
+  async reportVideo() {
+    const peer = this.link.session?.peer;
+    if (!peer || this.link.state !== 'drivable') return;
+    const stats = await this.video.sample(peer);
+    if (stats) this.commander.report({ type: 'video_stats', ...stats });
+  }
+
+  /** @returns {import('./status.js').Situation} */
+  situation() {
+    const now = nowS();
+    const { forward, left, turn } = this.commander.velocity;
+    return {
+      signedIn: true,
+      watching: this.watching,
+      link: this.link.state,
+      estop: this.estop.state(now),
+      moving: forward !== 0 || left !== 0 || turn !== 0,
+      blockedBy: this.drive.blockedBy,
+      held: this.drive.isHeld,
+      hasVideo: !this.#noVideo,
+      quiet: this.link.state === 'drivable' && now - this.#heardS > QUIET_S,
+    };
+  }
+
+  #createSession(sessionId) {
+    const session = new Session({
+      broker: this.#broker,
+      sessionId,
+      role: this.watching ? 'viewer' : 'operator',
+      events: {
+        onChannels: (channels, first) => {
+          this.#heardS = nowS();
+          this.commander.attach(channels, nowS(), { sameConnection: !first });
+          // Nobody answers a viewer's pings: open channels are all that it can ask for.
+          if (this.watching) this.link.onDrivable();
+        },
+        onTrack: (track, receiver) => this.video.attach(track, receiver),
+        onVideoPromised: () => {
+          this.#noVideo = false;
+          this.video.promise();
+        },
+        onNoVideo: () => (this.#noVideo = true),
+        onMessage: (data) => this.#onMessage(data),
+        onLost: (error) => this.link.onLost(error),
+        canInterrupt: () => !this.drive.isHeld && this.estop.state(nowS()) === 'clear',
+      },
+    });
+    return session;
+  }
+
+  #onLink(state, message) {
+    this.linkMessage = message;
+    if (state !== 'drivable') this.#onLinkDown();
+    // At once, so that a key pressed as soon as the page says "ready" finds the lock gone.
+    else this.tick();
+    this.#onChange();
+  }
+
+  #onLinkDown() {
+    this.drive.releaseAll();
+    this.drive.setLock('link', true);
+    this.commander.detach();
+    this.estop.onLinkDown();
+    this.telemetry = {};
+    this.#noVideo = false;
+    this.video.detach();
+  }
+
+  #onMessage(data) {
+    const message = parseMessage(data);
+    if (!message) return;
+    const now = nowS();
+    this.#heardS = now;
+    if (message.type === 'pong') this.#onPong(message, now);
+    else if (message.type === 'cmd_ack') this.estop.onAck(message, now);
+    else if (message.type === 'lease') this.commander.onLease(message.token, now);
+    else if (message.type === 'robot_telemetry') {
+      this.telemetry = message;
+      const { estopped, latch } = message.state ?? {};
+      if (typeof estopped === 'boolean') this.estop.onTelemetry(estopped, now, latch);
+    }
+  }
+
+  #onPong(pong, now) {
+    if (!this.commander.onPong(pong, now)) return;
+    if (!this.commander.isReady || !this.commander.clock.trusted) return;
+    if (this.link.state !== 'drivable') {
+      this.timings.drivableMs ??= performance.now();
+      this.link.onDrivable();
+    }
+  }
+
+  /** @returns {object} plain figures for tests and benchmarks; see main.js */
+  metrics() {
+    const now = nowS();
+    const { commander, video } = this;
+    const { lastRttS, offsetS } = commander.clock;
+    return {
+      state: pageState(this.situation()),
+      lock: this.drive.blockedBy,
+      estop: this.estop.state(now),
+      robotId: this.link.target?.robotId ?? null,
+      sessionId: this.link.target?.sessionId ?? null,
+      rttMs: lastRttS === null ? null : lastRttS * 1000,
+      offsetMs: offsetS === null ? null : offsetS * 1000,
+      framesPresented: video.framesPresented,
+      width: video.width,
+      height: video.height,
+      fps: video.fps(now),
+      bitrateKbps: video.stats?.kbps ?? null,
+      framesDropped: video.stats?.frames_dropped ?? null,
+      videoStats: video.stats,
+      glassToGlassMs: video.latencies.values(),
+      commandsSent: commander.commandsSent,
+      commandsSkipped: commander.commandsSkipped,
+      lastCommandSeq: commander.lastSeq,
+      sent: commander.sent(),
+      telemetry: this.telemetry,
+      timings: { ...this.timings },
+    };
+  }
+}

@@ -1,0 +1,112 @@
+// Copyright 2026 The teleop_webrtc_bridge contributors
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * Handing control over: asks the broker who wants it, and asks for it. No DOM, no timers of its own.
+ */
+
+/**
+ * @typedef {object} ControlBanner
+ * @property {string} text empty: nothing to show
+ * @property {string} action the button's label; empty: no button
+ *
+ * @typedef {object} ControlBroker
+ * @property {(sessionId: string) => Promise<object>} status
+ * @property {(sessionId: string) => Promise<{state: string, operator_id: string | null}>}
+ *   requestControl
+ * @property {(sessionId: string, operatorId: string) => Promise<void>} grantControl
+ */
+
+const NOTHING = Object.freeze({ text: '', action: '' });
+
+/** One connection's part in who has control; a new one is made for each connection. */
+export class ControlDesk {
+  #broker;
+  #onTake;
+  #watching;
+  #busy = false;
+  #asking = false;
+  /** Who drives, as far as the broker said. @type {string | null} */
+  #holder = null;
+  /** Who asks us for control. @type {string | null} */
+  #request = null;
+  #granted = false;
+  #failure = '';
+
+  /**
+   * @param {object} options
+   * @param {ControlBroker} options.broker
+   * @param {boolean} options.watching whether this page only watches
+   * @param {() => void} options.onTake control is ours to take: join as the operator now
+   */
+  constructor({ broker, watching, onTake }) {
+    this.#broker = broker;
+    this.#watching = watching;
+    this.#onTake = onTake;
+  }
+
+  /** @returns {ControlBanner} */
+  banner() {
+    if (this.#failure) return { text: this.#failure, action: this.#watching ? 'Try again' : '' };
+    if (this.#watching) return this.#watcherBanner();
+    if (!this.#request) return NOTHING;
+    if (this.#granted) return { text: `Handing over to ${this.#request} …`, action: '' };
+    return { text: `${this.#request} asks for control.`, action: 'Grant control' };
+  }
+
+  #watcherBanner() {
+    if (this.#asking) {
+      return { text: `Waiting for ${this.#holder ?? 'the operator'} …`, action: 'Cancel' };
+    }
+    const text = this.#holder ? `Driven by ${this.#holder}.` : 'Nobody drives this robot.';
+    return { text, action: this.#holder ? 'Request control' : 'Take control' };
+  }
+
+  /** The banner's button was pressed. @param {string} sessionId */
+  async press(sessionId) {
+    this.#failure = '';
+    if (this.#watching) {
+      this.#asking = !this.#asking;
+      await this.poll(sessionId);
+    } else if (this.#request && !this.#granted) {
+      this.#granted = true;
+      await this.#try(() => this.#broker.grantControl(sessionId, this.#request));
+    }
+  }
+
+  /** To be called every second or two: a request that is not repeated lapses. */
+  async poll(sessionId) {
+    if (this.#busy) return;
+    this.#busy = true;
+    await this.#try(() => (this.#asking ? this.#ask(sessionId) : this.#look(sessionId)));
+    this.#busy = false;
+  }
+
+  async #ask(sessionId) {
+    const { state, operator_id: holder } = await this.#broker.requestControl(sessionId);
+    this.#holder = typeof holder === 'string' ? holder : null;
+    if (!this.#asking || state === 'pending') return;
+    this.#asking = false;
+    this.#onTake();
+  }
+
+  async #look(sessionId) {
+    const row = await this.#broker.status(sessionId);
+    this.#holder = typeof row?.operator_id === 'string' ? row.operator_id : null;
+    const request = row?.control_request;
+    if (request !== this.#request) this.#granted = false;
+    this.#request = typeof request === 'string' ? request : null;
+  }
+
+  async #try(call) {
+    try {
+      await call();
+    } catch (error) {
+      // Out of reach is the link's to tell; a refusal is the answer to what was pressed.
+      if (error.kind !== 'refused' && error.kind !== 'conflict') return;
+      this.#failure = error.message;
+      this.#asking = false;
+      this.#granted = false;
+    }
+  }
+}

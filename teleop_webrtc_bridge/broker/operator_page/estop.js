@@ -1,0 +1,220 @@
+// Copyright 2026 The teleop_webrtc_bridge contributors
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * The operator's end of the E-STOP (docs/protocol.md §6): repeated until acknowledged, honest
+ * about what is not confirmed, sticky, and released only on purpose. Pure: time is passed in, in
+ * seconds.
+ *
+ * The robot owns the latch. This object owns what the operator is told about it, and errs to
+ * "stopped": only an acknowledged release opens it, or the robot saying so while nothing is
+ * pending.
+ */
+
+const NOT_CONFIRMED_S = 0.3;
+const FAST_S = 1;
+const FAST_INTERVAL_S = 0.02;
+const SLOW_INTERVAL_S = 0.1;
+const GIVE_UP_S = 10;
+const CONFIRM_WINDOW_S = 3;
+const RELEASE_TIMEOUT_S = 5;
+/** Telemetry that was under way while an acknowledgement was is older than it. */
+const TELEMETRY_GRACE_S = 0.5;
+/** A timer that fires a hair early must not skip a whole turn. */
+const TIMER_SLACK_S = 0.002;
+
+/**
+ * @typedef {'clear' | 'stopping' | 'not-confirmed' | 'stopped' | 'confirm-release'
+ *   | 'releasing'} EstopState
+ * @typedef {{channel: 'cmd' | 'state', message: {type: string, nonce: string}}} EstopSend
+ */
+
+/** One operator's view of one robot's E-STOP. */
+export class Estop {
+  #newNonce;
+  /** Whether the robot has acknowledged the stop, or reported its latch. */
+  #confirmed = false;
+  /**
+   * The unacknowledged stop; kept when its repetition is over, for a late acknowledgement.
+   * @type {{nonce: string, pressedS: number, sinceS: number, nextS: number, onState: boolean,
+   *   over: boolean} | null}
+   */
+  #stop = null;
+  /** The release under way. @type {{nonce: string, sinceS: number, sent: boolean} | null} */
+  #release = null;
+  #confirmUntilS = null;
+  #latched = false;
+  /** The robot's number of the latch that it reported last; null: none, or a robot without. */
+  #latchNumber = null;
+  #ignoreTelemetryUntilS = -Infinity;
+  /** Why the last release failed; null: it did not. @type {string | null} */
+  releaseFailure = null;
+
+  /** @param {() => string} newNonce */
+  constructor(newNonce) {
+    this.#newNonce = newNonce;
+  }
+
+  /** Whether motion is locked by the E-STOP. */
+  get latched() {
+    return this.#latched;
+  }
+
+  /**
+   * @param {number} nowS
+   * @returns {EstopState}
+   */
+  state(nowS) {
+    if (!this.#latched) return 'clear';
+    if (this.#release) return 'releasing';
+    if (this.#confirmUntilS !== null && nowS < this.#confirmUntilS) return 'confirm-release';
+    if (this.#confirmed) return 'stopped';
+    const fresh = this.#stop && nowS - this.#stop.pressedS < NOT_CONFIRMED_S;
+    return fresh ? 'stopping' : 'not-confirmed';
+  }
+
+  /** The operator wants the robot stopped. @param {number} nowS */
+  press(nowS) {
+    this.#latched = true;
+    this.#confirmed = false;
+    this.#release = null;
+    this.#confirmUntilS = null;
+    this.releaseFailure = null;
+    // Pressed again while waiting, it is the same request, and still not confirmed.
+    const { nonce, pressedS } = this.#stop ?? { nonce: this.#newNonce(), pressedS: nowS };
+    this.#stop = { nonce, pressedS, sinceS: nowS, nextS: nowS, onState: false, over: false };
+  }
+
+  /**
+   * The link is new: what the old one did not confirm is asked for again.
+   * @param {number} nowS
+   */
+  onLinkUp(nowS) {
+    if (this.#latched && !this.#confirmed) this.press(nowS);
+  }
+
+  /** The link is gone: nothing is confirmed any more but what was. */
+  onLinkDown() {
+    this.#release = null;
+    this.#confirmUntilS = null;
+  }
+
+  /**
+   * The release control was pressed: the first press arms it, the second within 3 s releases.
+   * @param {number} nowS
+   */
+  pressRelease(nowS) {
+    const state = this.state(nowS);
+    if (state === 'stopped' || state === 'not-confirmed') {
+      this.#confirmUntilS = nowS + CONFIRM_WINDOW_S;
+      this.releaseFailure = null;
+    } else if (state === 'confirm-release') {
+      this.#confirmUntilS = null;
+      // A copy of the stop sent after the release would latch the robot again.
+      this.#stop = null;
+      this.#release = { nonce: this.#newNonce(), sinceS: nowS, sent: false };
+    }
+  }
+
+  /**
+   * @param {number} nowS
+   * @returns {EstopSend[]} what is to be sent now; the caller sends it or loses it
+   */
+  due(nowS) {
+    const sends = [];
+    if (this.#release) this.#dueRelease(nowS, sends);
+    if (this.#stop && !this.#stop.over) this.#dueStop(nowS, sends);
+    return sends;
+  }
+
+  #dueRelease(nowS, sends) {
+    const release = this.#release;
+    if (!release.sent) {
+      release.sent = true;
+      const message = { type: 'estop_clear', nonce: release.nonce };
+      // Names the latch that the operator has seen: one that was set meanwhile holds.
+      if (this.#latchNumber !== null) message.latch = this.#latchNumber;
+      sends.push({ channel: 'state', message });
+    } else if (nowS - release.sinceS > RELEASE_TIMEOUT_S) {
+      this.#release = null;
+      this.releaseFailure = 'The robot did not confirm the release.';
+    }
+  }
+
+  #dueStop(nowS, sends) {
+    const stop = this.#stop;
+    const ageS = nowS - stop.sinceS;
+    if (ageS > GIVE_UP_S) {
+      stop.over = true;
+      return;
+    }
+    const message = { type: 'estop', nonce: stop.nonce };
+    if (!stop.onState) {
+      stop.onState = true;
+      sends.push({ channel: 'state', message });
+    }
+    if (nowS < stop.nextS - TIMER_SLACK_S) return;
+    const intervalS = ageS < FAST_S ? FAST_INTERVAL_S : SLOW_INTERVAL_S;
+    // From the planned time, so that late timers do not thin the copies out; never in the past.
+    stop.nextS = Math.max(stop.nextS + intervalS, nowS);
+    sends.push({ channel: 'cmd', message });
+  }
+
+  /**
+   * @param {{nonce: unknown, ok?: unknown, reason?: unknown}} ack
+   * @param {number} nowS
+   */
+  onAck({ nonce, ok, reason }, nowS) {
+    if (this.#stop && nonce === this.#stop.nonce) {
+      // A refused stop stays NOT CONFIRMED and is repeated: there is nothing better to do.
+      if (ok !== true) return;
+      this.#stop = null;
+      this.#confirmed = true;
+      this.#ignoreTelemetryUntilS = nowS + TELEMETRY_GRACE_S;
+    } else if (this.#release && nonce === this.#release.nonce) {
+      this.#release = null;
+      this.#ignoreTelemetryUntilS = nowS + TELEMETRY_GRACE_S;
+      if (ok === true) this.#unlatch();
+      else this.releaseFailure = refusal(reason);
+    }
+  }
+
+  /**
+   * What the robot says about its latch, whoever set it.
+   * @param {boolean} estopped
+   * @param {number} nowS
+   * @param {unknown} [latch] its number
+   */
+  onTelemetry(estopped, nowS, latch) {
+    this.#latchNumber = estopped && Number.isSafeInteger(latch) ? latch : null;
+    const pending = (this.#stop && !this.#stop.over) || this.#release;
+    if (pending || nowS < this.#ignoreTelemetryUntilS) return;
+    if (estopped) {
+      this.#stop = null;
+      this.#latched = true;
+      this.#confirmed = true;
+    } else if (this.#confirmed) {
+      // An unconfirmed stop of ours stays: the robot may simply not know of it.
+      this.#unlatch();
+    }
+  }
+
+  /** Forget the robot: another one has a latch of its own. */
+  reset() {
+    this.#stop = null;
+    this.#release = null;
+    this.#unlatch();
+  }
+
+  #unlatch() {
+    this.#latched = false;
+    this.#confirmed = false;
+    this.#confirmUntilS = null;
+    this.releaseFailure = null;
+  }
+}
+
+function refusal(reason) {
+  const why = typeof reason === 'string' && reason ? `: ${reason.slice(0, 120)}` : '';
+  return `The robot refused the release${why}.`;
+}

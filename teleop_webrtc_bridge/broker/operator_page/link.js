@@ -1,0 +1,213 @@
+// Copyright 2026 The teleop_webrtc_bridge contributors
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * Keeps the operator connected to the robot that was chosen: one set-up at a time, an overall
+ * time-out, back-off, until told to stop. No DOM and no WebRTC: sessions are opened by a function.
+ */
+
+import { BrokerError } from './broker_client.js';
+
+const SETUP_TIMEOUT_MS = 20_000;
+const BACKOFF_FIRST_S = 0.5;
+const BACKOFF_MAX_S = 5;
+/** What cannot get better by trying again, as long as the robot was never reached. */
+const FINAL_KINDS = new Set(['conflict', 'gone', 'refused']);
+/** Another operator has the robot: he must not lose it to a page that redials. */
+const TAKEN = 'taken';
+
+/**
+ * @typedef {'idle' | 'connecting' | 'drivable' | 'reconnecting' | 'error'} LinkState
+ * @typedef {{sessionId: string, robotId: string, robotName: string}} Target
+ * @typedef {object} OpenableSession
+ * @property {(signal: AbortSignal) => Promise<void>} open
+ * @property {(reason: string | null) => void} close
+ */
+
+/**
+ * @param {number} failures in a row, from 1
+ * @returns {number} seconds to wait
+ */
+export function backoffS(failures) {
+  return Math.min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** (failures - 1));
+}
+
+/**
+ * Find the target again: the same session, or the same robot in a session of a later dial.
+ * @param {import('./broker_client.js').RobotSession[]} rows
+ * @param {Target} target
+ * @returns {string | null} session id
+ */
+export function findAgain(rows, { sessionId, robotId }) {
+  if (rows.some((row) => row.session_id === sessionId)) return sessionId;
+  // Robots without an id are told apart by their session only.
+  if (!robotId) return null;
+  return rows.find((row) => row.robot_id === robotId)?.session_id ?? null;
+}
+
+/** Owns the link's state and the one session that may exist. */
+export class Link {
+  #listSessions;
+  #createSession;
+  #onState;
+  #onUnauthorized;
+  #sleep;
+  /**
+   * The connect that is in force; replaced or aborted as a whole.
+   * @type {AbortController | null}
+   */
+  #run = null;
+  /** @type {OpenableSession | null} */
+  #session = null;
+  /**
+   * Settles the running attempt.
+   * @type {{drivable: () => void, lost: (error: Error) => void} | null}
+   */
+  #attempt = null;
+  /** @type {LinkState} */
+  state = 'idle';
+  /** @type {Target | null} */
+  target = null;
+
+  /**
+   * @param {object} options
+   * @param {(options: {signal: AbortSignal}) => Promise<object[]>} options.listSessions
+   * @param {(sessionId: string) => OpenableSession} options.createSession
+   * @param {(state: LinkState, message: string) => void} options.onState
+   * @param {(message: string) => void} options.onUnauthorized
+   * @param {(ms: number) => Promise<void>} [options.sleep]
+   */
+  constructor({ listSessions, createSession, onState, onUnauthorized, sleep = realSleep }) {
+    this.#listSessions = listSessions;
+    this.#createSession = createSession;
+    this.#onState = onState;
+    this.#onUnauthorized = onUnauthorized;
+    this.#sleep = sleep;
+  }
+
+  /** @returns {OpenableSession | null} */
+  get session() {
+    return this.#session;
+  }
+
+  /** Whether the operator wants a robot now. */
+  get isWanted() {
+    return this.#run !== null;
+  }
+
+  /** Connect, and stay connected. Ignored while a connect is in force. @param {Target} target */
+  connect(target) {
+    if (this.#run) return;
+    this.target = target;
+    this.#run = new AbortController();
+    this.#set('connecting', `Connecting to ${target.robotName} …`);
+    void this.#keep(target, this.#run.signal);
+  }
+
+  /** @param {string} reason told to the broker */
+  disconnect(reason) {
+    this.#stop(reason);
+    this.#set('idle', '');
+  }
+
+  /** The robot answers: the attempt has succeeded. */
+  onDrivable() {
+    this.#attempt?.drivable();
+  }
+
+  /** The link is dead. @param {Error} error */
+  onLost(error) {
+    this.#attempt?.lost(error);
+  }
+
+  #stop(reason) {
+    this.#run?.abort(new Error('Disconnected.'));
+    this.#run = null;
+    this.#closeSession(reason);
+  }
+
+  #closeSession(reason) {
+    this.#session?.close(reason);
+    this.#session = null;
+    this.#attempt = null;
+  }
+
+  async #keep(target, signal) {
+    let failures = 0;
+    let everDrivable = false;
+    let redial = false;
+    while (!signal.aborted) {
+      const reached = () => {
+        failures = 0;
+        everDrivable = true;
+      };
+      // Ends by failing only: a working link is waited for until it is lost.
+      const error = await this.#try(target, { redial, signal, reached }).catch((e) => e);
+      if (signal.aborted) return;
+      redial = true;
+      failures += 1;
+      if (error.kind === 'unauthorized') return this.#end('unauthorized', error);
+      if (error.kind === TAKEN || (!everDrivable && FINAL_KINDS.has(error.kind))) {
+        return this.#end('error', error);
+      }
+      this.#closeSession(null);
+      const waitS = Math.max(backoffS(failures), error.retryAfterS ?? 0);
+      this.#set('reconnecting', `${error.message} Reconnecting …`);
+      await this.#sleep(waitS * 1000);
+    }
+  }
+
+  #end(why, error) {
+    this.#stop('setup failed');
+    if (why === 'error') this.#set('error', error.message);
+    else {
+      this.#set('idle', '');
+      this.#onUnauthorized(error.message);
+    }
+  }
+
+  /** One attempt: set up within the time-out, then last until lost. Always rejects. */
+  async #try(target, { redial, signal, reached }) {
+    const attempt = new AbortController();
+    const giveUp = () => attempt.abort(signal.reason);
+    signal.addEventListener('abort', giveUp, { once: true });
+    const tooSlow = new BrokerError('unreachable', 'The robot did not answer within 20 s.');
+    const timer = setTimeout(() => attempt.abort(tooSlow), SETUP_TIMEOUT_MS);
+    const lost = new Promise((_, reject) => {
+      attempt.signal.addEventListener('abort', () => reject(attempt.signal.reason), { once: true });
+    });
+    lost.catch(() => {});
+    try {
+      const id = redial ? await this.#find(target, attempt.signal) : target.sessionId;
+      target.sessionId = id;
+      const drivable = new Promise((resolve) => {
+        this.#attempt = { drivable: resolve, lost: (error) => attempt.abort(error) };
+      });
+      this.#session = this.#createSession(id);
+      await Promise.race([this.#session.open(attempt.signal), lost]);
+      await Promise.race([drivable, lost]);
+      clearTimeout(timer);
+      reached();
+      this.#set('drivable', '');
+      await lost;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', giveUp);
+    }
+  }
+
+  async #find(target, signal) {
+    const id = findAgain(await this.#listSessions({ signal }), target);
+    if (id === null) throw new BrokerError('gone', 'The robot is not connected to the broker.');
+    return id;
+  }
+
+  #set(state, message) {
+    this.state = state;
+    this.#onState(state, message);
+  }
+}
+
+function realSleep(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,345 @@
+// Copyright 2026 The teleop_webrtc_bridge contributors
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * The operator page: wires the document to the cockpit.
+ *
+ * Stable for tests and benchmarks
+ *   #sign-in #token · #robots button[data-session-id][data-robot-id] · #connect #watch #disconnect ·
+ *   #control #control-text #control-action · body[data-role]: operator viewer, or empty ·
+ *   #video · #estop #estop-release #estop-state · #state #message · #rtt #speed #pad
+ *   document.body.dataset.state: signed-out idle connecting drivable driving watching stopped
+ *     reconnecting error;  dataset.lock: why motion is refused (estop link video hidden neutral, or empty)
+ *   window.teleop.metrics(): {state, lock, estop, robotId, sessionId, rttMs, offsetMs (robot minus
+ *     page), framesPresented, width, height, fps, bitrateKbps, framesDropped, videoStats,
+ *     glassToGlassMs: [newest 1000], commandsSent, commandsSkipped (backlog), lastCommandSeq,
+ *     sent: [newest 2000 of {seq, atMs: performance.timeOrigin + performance.now(), zero}],
+ *     telemetry: the robot's last robot_telemetry,
+ *     timings: {connectPressedMs, firstFrameMs, drivableMs}: performance.now values}
+ *   Drivable: the channels are open and a pong came back over the state channels.
+ */
+
+import { BrokerClient } from './broker_client.js';
+import { Cockpit, nowS } from './cockpit.js';
+import { TICK_MS } from './commander.js';
+import { ControlDesk } from './control.js';
+import { forgetToken, storeToken, takeToken } from './credentials.js';
+import { Hud } from './hud.js';
+import { attachKeyboard } from './input/keyboard.js';
+import { attachTouchPad } from './input/touch_pad.js';
+import { RobotList } from './robot_list.js';
+import { estopText, headline, message, pageState, releaseText } from './status.js';
+
+const LIST_INTERVAL_MS = 2_000;
+const READINGS_INTERVAL_MS = 250;
+const REPORT_INTERVAL_MS = 1_000;
+const CONTROL_INTERVAL_MS = 1_500;
+const SIGNED_OUT = Object.freeze({
+  signedIn: false, link: 'idle', estop: 'clear', moving: false, blockedBy: 'link', held: false,
+  hasVideo: true, quiet: false,
+});
+
+const $ = (id) => document.getElementById(id);
+
+/** Owns the document, the token and the cockpit that goes with it. */
+class Page {
+  #hud = new Hud(document);
+  /** @type {BrokerClient | null} */
+  #broker = null;
+  /** @type {Cockpit | null} */
+  #cockpit = null;
+  #notice = '';
+  /** @type {ControlDesk | null} */
+  #desk = null;
+  #pad;
+  #robots = new RobotList({
+    list: $('robots'),
+    empty: $('no-robots'),
+    onSelect: () => this.#onSelect(),
+  });
+
+  start() {
+    this.#attachForm();
+    this.#attachControls();
+    this.#attachInputs();
+    this.#attachLifecycle();
+    const token = takeToken({ location, history, storage: sessionStorage });
+    if (token) this.#signIn(token);
+    else this.#signOut('');
+    setInterval(() => this.#tick(), TICK_MS);
+    setInterval(() => this.#showReadings(), READINGS_INTERVAL_MS);
+    setInterval(() => void this.#cockpit?.reportVideo().catch(() => {}), REPORT_INTERVAL_MS);
+    setInterval(() => void this.#pollControl(), CONTROL_INTERVAL_MS);
+    void this.#pollRobots();
+  }
+
+  metrics() {
+    return this.#cockpit?.metrics() ?? { state: 'signed-out' };
+  }
+
+  // --- signing in and out ----------------------------------------------------------------------
+
+  #signIn(token) {
+    this.#notice = '';
+    this.#broker = new BrokerClient({ token });
+    this.#cockpit = new Cockpit({
+      video: $('video'),
+      broker: this.#broker,
+      onChange: () => this.#onLinkChange(),
+      onUnauthorized: (text) => this.#signOut(text),
+    });
+    this.#setSpeed();
+    this.#cockpit.setHidden(document.hidden);
+    this.#showStatus();
+    void this.#refreshRobots();
+  }
+
+  #signOut(text) {
+    forgetToken(sessionStorage);
+    this.#cockpit?.disconnect('signed out');
+    this.#cockpit = null;
+    this.#broker = null;
+    this.#robots.update([]);
+    this.#notice = text;
+    this.#showStatus();
+    $('token').focus();
+  }
+
+  #attachForm() {
+    $('sign-in').addEventListener('submit', (event) => {
+      event.preventDefault();
+      const token = $('token').value.trim();
+      $('token').value = '';
+      if (!token) return;
+      storeToken(sessionStorage, token);
+      this.#signIn(token);
+    });
+    $('sign-out').addEventListener('click', () => this.#signOut(''));
+  }
+
+  // --- the list of robots ----------------------------------------------------------------------
+
+  async #pollRobots() {
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, LIST_INTERVAL_MS));
+      if (!document.hidden) await this.#refreshRobots();
+    }
+  }
+
+  async #refreshRobots() {
+    const broker = this.#broker;
+    if (!broker || this.#cockpit.link.isWanted) return;
+    try {
+      const sessions = await broker.sessions();
+      // Signed out, or connected, while the answer was under way.
+      if (broker !== this.#broker || this.#cockpit.link.isWanted) return;
+      this.#notice = '';
+      $('list-status').hidden = true;
+      this.#robots.update(sessions);
+    } catch (error) {
+      if (broker !== this.#broker) return;
+      if (error.kind === 'unauthorized') this.#signOut(error.message);
+      else this.#notice = error.message;
+    }
+    this.#showStatus();
+  }
+
+  #onSelect() {
+    const robot = this.#robots.selected;
+    $('connect').disabled = robot === null;
+    $('watch').disabled = robot === null;
+    const name = robot && (robot.robot_name || robot.robot_id || 'robot');
+    $('connect').textContent = name ? `Connect to ${name}` : 'Connect';
+  }
+
+  // --- controls ------------------------------------------------------------------------------
+
+  #attachControls() {
+    $('connect').addEventListener('click', () => this.#connect(this.#robots.selected, false));
+    $('watch').addEventListener('click', () => this.#connect(this.#robots.selected, true));
+    $('control-action').addEventListener('click', () => {
+      const id = this.#cockpit?.link.target?.sessionId;
+      if (id) void this.#desk?.press(id).then(() => this.#showStatus());
+      $('control-action').blur();
+    });
+    $('disconnect').addEventListener('click', () => {
+      this.#cockpit?.disconnect('operator');
+      $('connect').focus();
+    });
+    // At the press, not at its end; a click without a pointer comes from keyboard or screen reader.
+    $('estop').addEventListener('pointerdown', () => this.#estop());
+    $('estop').addEventListener('click', (event) => event.detail === 0 && this.#estop());
+    $('estop-release').addEventListener('click', (event) => {
+      // A double click is one decision, not two.
+      if (event.detail < 2) this.#cockpit?.pressRelease();
+      this.#showStatus();
+    });
+    $('speed').addEventListener('input', () => this.#setSpeed());
+    // Focus would leave the arrow keys with the slider.
+    $('speed').addEventListener('pointerup', () => $('speed').blur());
+  }
+
+  /** @param {import('./broker_client.js').RobotSession | null} robot */
+  #connect(robot, watch) {
+    if (!robot || !this.#cockpit) return;
+    // The focus must not stay on a control that is about to vanish: Enter would press it.
+    document.activeElement?.blur();
+    this.#hud.showRobot([robot.robot_name, robot.robot_id].filter(Boolean).join(' · '));
+    this.#desk = new ControlDesk({
+      broker: this.#broker,
+      watching: watch,
+      onTake: () => {
+        this.#cockpit?.disconnect('takes control');
+        this.#connect(robot, false);
+      },
+    });
+    this.#cockpit.connect(robot, { watch });
+  }
+
+  async #pollControl() {
+    const { link } = this.#cockpit ?? {};
+    const connected = ['drivable', 'reconnecting'].includes(link?.state);
+    if (connected && !document.hidden) await this.#desk?.poll(link.target.sessionId);
+  }
+
+  #estop() {
+    if (this.#isControlling()) this.#cockpit.pressEstop();
+    else this.#notice = 'No robot is connected: there is nothing to stop.';
+    this.#showStatus();
+  }
+
+  #setSpeed() {
+    const percent = Number($('speed').value);
+    this.#hud.showSpeed(`${percent} %`);
+    if (this.#cockpit) this.#cockpit.drive.speed = percent / 100;
+  }
+
+  #attachInputs() {
+    const onChange = () => this.#tick();
+    this.#pad = attachTouchPad({
+      pad: $('pad'),
+      knob: $('pad-knob'),
+      onVector: (vector) => {
+        if (!this.#cockpit) return;
+        const { drive } = this.#cockpit;
+        const wasHeld = drive.isHeld;
+        drive.setPad(vector);
+        // Start and end at once; the tick takes the moves between, which may come at 120 Hz.
+        if (drive.isHeld !== wasHeld) this.#tick();
+      },
+    });
+    attachKeyboard({
+      target: window,
+      drive: {
+        press: (code) => this.#cockpit?.drive.press(code),
+        release: (code) => this.#cockpit?.drive.release(code),
+      },
+      isActive: () => this.#isControlling(),
+      onChange,
+      onEstop: () => this.#estop(),
+      onLost: () => this.#letGo(),
+    });
+  }
+
+  #attachLifecycle() {
+    window.addEventListener('blur', () => this.#letGo());
+    document.addEventListener('visibilitychange', () => {
+      if (document.hidden) this.#letGo();
+      this.#cockpit?.setHidden(document.hidden);
+    });
+    window.addEventListener('pagehide', () => {
+      this.#letGo();
+      this.#cockpit?.disconnect('page closed');
+    });
+  }
+
+  #letGo() {
+    this.#pad.release();
+    this.#cockpit?.letGo();
+  }
+
+  #isControlling() {
+    return this.#cockpit?.link.isWanted ?? false;
+  }
+
+  // --- showing -------------------------------------------------------------------------------
+
+  #tick() {
+    if (!this.#cockpit) return;
+    this.#cockpit.tick();
+    this.#hud.showVelocity(this.#cockpit.commander.velocity);
+    this.#showStatus();
+  }
+
+  #onLinkChange() {
+    // A thumb that stays on the pad across a loss must not drive the robot afterwards.
+    this.#pad.release();
+    this.#showStatus();
+    this.#showReadings();
+  }
+
+  #showStatus() {
+    const cockpit = this.#cockpit;
+    const situation = cockpit?.situation() ?? SIGNED_OUT;
+    const state = pageState(situation);
+    const controlling = this.#isControlling();
+    const texts = {
+      link: cockpit?.linkMessage ?? '',
+      notice: this.#notice,
+      releaseFailure: cockpit?.estop.releaseFailure ?? null,
+    };
+    this.#hud.showView(!cockpit ? 'sign-in' : controlling ? 'drive' : 'list');
+    this.#hud.showStatus({
+      state,
+      headline: headline(situation),
+      message: message(situation, texts),
+      lock: situation.blockedBy,
+      ...this.#picture(controlling),
+    });
+    const role = cockpit?.watching ? 'viewer' : 'operator';
+    const banner = controlling ? this.#desk?.banner() : null;
+    this.#hud.showControl({ role: controlling ? role : '', text: '', action: '', ...banner });
+    this.#hud.showEstop({
+      state: controlling ? situation.estop : 'clear',
+      text: controlling ? estopText(situation.estop) : '',
+      release: releaseText(situation.estop),
+      usable: controlling,
+      mayRelease: controlling && !cockpit.watching,
+      hint: controlling ? 'Stop the robot (Space)' : 'Connect to a robot first',
+    });
+  }
+
+  /** Whether the picture is old, and what to say about it. */
+  #picture(controlling) {
+    if (!controlling) return { stale: false, pictureNote: '' };
+    const { link, video } = this.#cockpit;
+    if (link.state !== 'drivable') return { stale: true, pictureNote: '' };
+    if (!video.isPromised) return { stale: false, pictureNote: 'No picture' };
+    if (!video.hasPicture) return { stale: true, pictureNote: 'Waiting for the picture…' };
+    if (!video.isFrozen(nowS())) return { stale: false, pictureNote: '' };
+    const ageS = Math.floor(video.ageS(nowS()));
+    return { stale: true, pictureNote: `Picture frozen for ${ageS} s` };
+  }
+
+  #showReadings() {
+    if (!this.#isControlling()) return;
+    const { commander, video, telemetry } = this.#cockpit;
+    const rttS = commander.clock.lastRttS;
+    const live = this.#cockpit.link.state === 'drivable';
+    this.#hud.showReadings({
+      rttMs: live && rttS !== null ? rttS * 1000 : null,
+      fps: live && video.isPromised ? video.fps(nowS()) : null,
+      width: live ? video.width : 0,
+      height: video.height,
+      bitrateKbps: video.stats?.kbps ?? null,
+      latencyMs: live ? video.latencyMs() : null,
+      commandRateHz: live ? (telemetry.cmd?.rate_hz ?? commander.commandRate(nowS())) : null,
+      commandLatencyMs: telemetry.cmd?.latency_ms ?? null,
+      batteryPercent: telemetry.soc ?? null,
+    });
+  }
+}
+
+const page = new Page();
+window.teleop = Object.freeze({ metrics: () => page.metrics() });
+page.start();

@@ -1,0 +1,97 @@
+// Copyright 2026 The teleop_webrtc_bridge contributors
+// SPDX-License-Identifier: Apache-2.0
+
+/** The list of robots: one stable row each, so that focus, hover and a click survive every poll. */
+
+/**
+ * @param {object} options
+ * @param {HTMLElement} options.list
+ * @param {HTMLElement} options.empty shown while there are no robots
+ * @param {() => void} options.onSelect
+ */
+export class RobotList {
+  #list;
+  #empty;
+  #onSelect;
+  /** Session id → row. */
+  #rows = new Map();
+  /** The session row that is selected. @type {import('./broker_client.js').RobotSession | null} */
+  selected = null;
+
+  constructor({ list, empty, onSelect }) {
+    this.#list = list;
+    this.#empty = empty;
+    this.#onSelect = onSelect;
+  }
+
+  /** @param {import('./broker_client.js').RobotSession[]} sessions */
+  update(sessions) {
+    const present = new Set(sessions.map((session) => session.session_id));
+    for (const [id, row] of this.#rows) {
+      if (present.has(id)) continue;
+      row.item.remove();
+      this.#rows.delete(id);
+    }
+    for (const session of sessions) {
+      const row = this.#rows.get(session.session_id) ?? this.#add(session.session_id);
+      row.session = session;
+      fill(row, session);
+    }
+    this.#keepSelection(sessions);
+    this.#empty.hidden = sessions.length > 0;
+  }
+
+  /** The same robot after a redial stays selected; a single robot needs no choice. */
+  #keepSelection(sessions) {
+    const before = this.selected;
+    const same = (session) => session.session_id === before?.session_id;
+    const redialled = (session) => before?.robot_id && session.robot_id === before.robot_id;
+    const only = sessions.length === 1 ? sessions[0] : null;
+    this.#select(sessions.find(same) ?? sessions.find(redialled) ?? only);
+  }
+
+  #select(session) {
+    this.selected = session;
+    for (const [id, { button }] of this.#rows) {
+      setAttribute(button, 'aria-pressed', String(id === session?.session_id));
+    }
+    this.#onSelect();
+  }
+
+  #add(id) {
+    const item = document.createElement('li');
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.className = 'robot';
+    const row = { item, button, session: null, parts: {} };
+    for (const part of ['name', 'detail', 'status']) {
+      row.parts[part] = document.createElement('span');
+      row.parts[part].className = `robot-${part}`;
+      button.append(row.parts[part]);
+    }
+    button.addEventListener('click', () => this.#select(row.session));
+    item.append(button);
+    this.#list.append(item);
+    this.#rows.set(id, row);
+    return row;
+  }
+}
+
+function fill({ button, parts }, session) {
+  setAttribute(button, 'data-session-id', session.session_id);
+  setAttribute(button, 'data-robot-id', session.robot_id ?? '');
+  setAttribute(button, 'data-robot-state', session.state === 'active' ? 'active' : 'idle');
+  setText(parts.name, session.robot_name || session.robot_id || 'Unnamed robot');
+  setText(parts.detail, [session.robot_id, session.robot_type].filter(Boolean).join(' · '));
+  const driver = session.operator_id ? `Driven by ${session.operator_id}` : 'In use';
+  setText(parts.status, session.state === 'active' ? driver : 'Available');
+}
+
+/** Write only what differs, so that assistive technology does not read the list every 2 s. */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function setAttribute(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}

@@ -1,0 +1,210 @@
+// Copyright 2026 The teleop_webrtc_bridge contributors
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * One operator's session with one robot: join, connect, bridge, video, heartbeat, leave
+ * (docs/protocol.md §2). One object per attempt; it never reconnects (link.js does).
+ */
+
+import { BrokerError } from './broker_client.js';
+import {
+  answerOffer,
+  connected,
+  createChannels,
+  createOffer,
+  createPeer,
+  orAborted,
+} from './peer.js';
+
+const HEARTBEAT_MS = 5_000;
+const VIDEO_RETRY_MS = 500;
+const VIDEO_RETRIES = 6;
+const BRIDGE_RETRY_MS = 300;
+const BRIDGE_RETRIES = 3;
+
+/**
+ * @typedef {object} SessionEvents
+ * @property {(channels: Record<string, RTCDataChannel>, first: boolean) => void} onChannels
+ * @property {(track: MediaStreamTrack, receiver: RTCRtpReceiver) => void} onTrack
+ * @property {() => void} onVideoPromised the broker has agreed to send the robot's video
+ * @property {(status: string) => void} onNoVideo
+ * @property {(data: string | ArrayBuffer) => void} onMessage from the robot, on either channel
+ * @property {(error: Error) => void} onLost at most once, and not after close
+ * @property {() => boolean} canInterrupt whether the channels may be replaced: nobody is driving
+ */
+
+/** Owns the peer connection, its channels and the operator slot at the broker. */
+export class Session {
+  #broker;
+  #id;
+  #events;
+  /** Ends everything of this session; its reason is what a pending step fails with. */
+  #life = new AbortController();
+  /** @type {RTCPeerConnection | null} */
+  #pc = null;
+  #channels = {};
+  #joined = false;
+  #role;
+  /** Which of a person's viewers this one is; undefined for an operator. */
+  #viewerId;
+  #heartbeat = null;
+
+  /**
+   * @param {object} options
+   * @param {import('./broker_client.js').BrokerClient} options.broker
+   * @param {string} options.sessionId
+   * @param {SessionEvents} options.events
+   * @param {'operator' | 'viewer'} [options.role]
+   */
+  constructor({ broker, sessionId, events, role = 'operator' }) {
+    this.#role = role;
+    this.#broker = broker;
+    this.#id = sessionId;
+    this.#events = events;
+  }
+
+  /** The connection, for getStats. */
+  get peer() {
+    return this.#pc;
+  }
+
+  /**
+   * From nothing to open channels; video may follow.
+   * @param {AbortSignal} signal ends the attempt, not an established session
+   */
+  async open(signal) {
+    const broker = this.#broker;
+    const iceServers = await broker.iceServers({ signal });
+    if (signal.aborted || this.#life.signal.aborted) throw signal.reason ?? closed();
+    const pc = createPeer(iceServers);
+    this.#pc = pc;
+    pc.addEventListener('track', ({ track, receiver }) => this.#events.onTrack(track, receiver));
+    const offer = await createOffer(pc, signal);
+    // From here on the slot may be ours even if the answer is lost, so leaving is due.
+    this.#joined = true;
+    const role = this.#role;
+    const joined = await broker.join(this.#id, offer, { role, signal }).catch((error) => {
+      if (error instanceof BrokerError && error.status !== null) this.#joined = false;
+      throw error;
+    });
+    if (role === 'viewer') this.#viewerId = joined.cf_session_id;
+    const sdp = joined.sdp_answer;
+    await pc.setRemoteDescription({ type: 'answer', sdp });
+    await connected(pc, signal);
+    pc.addEventListener('connectionstatechange', () => this.#onConnectionState());
+    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
+    const status = await this.#bridge(signal, true);
+    if (status !== 'ok') void this.#retryVideo(status);
+  }
+
+  /**
+   * End the session.
+   * @param {string | null} reason told to the broker; null: stay the operator, a redial follows
+   */
+  close(reason) {
+    if (this.#life.signal.aborted) return;
+    this.#life.abort(closed());
+    clearInterval(this.#heartbeat);
+    // Before the connection goes: the page may have milliseconds left.
+    if (this.#joined && reason !== null) {
+      void this.#broker.leave(this.#id, reason, this.#viewerId);
+    }
+    this.#pc?.close();
+  }
+
+  /** @returns {Promise<string>} the video status; 'ok' when video was answered */
+  async #bridge(signal, first) {
+    const old = this.#channels;
+    // Before the request: the broker may close the old ones first, and that is no loss.
+    this.#channels = {};
+    const bridge = await this.#requestBridge(signal);
+    for (const channel of Object.values(old)) channel.close();
+    const channels = await createChannels(this.#pc, bridge, signal);
+    this.#channels = channels;
+    for (const channel of Object.values(channels)) {
+      channel.addEventListener('close', () => {
+        // A channel that a later bridge has replaced is closed by us.
+        if (this.#channels === channels) this.#lose(new Error('The robot closed its channels.'));
+      });
+    }
+    for (const channel of [channels.back, channels.map]) {
+      channel.addEventListener('message', ({ data }) => this.#events.onMessage(data));
+    }
+    this.#events.onChannels(channels, first);
+    return this.#takeVideo(bridge, signal);
+  }
+
+  /** The broker may see the connection a moment later than we do: it says 409 until then. */
+  async #requestBridge(signal) {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#broker.bridge(this.#id, { viewerId: this.#viewerId, signal });
+      } catch (error) {
+        if (error.kind !== 'conflict' || attempt >= BRIDGE_RETRIES) throw error;
+        await orAborted(sleep(BRIDGE_RETRY_MS), signal);
+      }
+    }
+  }
+
+  /** Video trouble never ends a session: the operator may need the E-STOP all the same. */
+  async #takeVideo(bridge, signal) {
+    if (!bridge.video_offer) return bridge.video_status ?? 'no_offer';
+    try {
+      const answer = await answerOffer(this.#pc, bridge.video_offer);
+      const options = { viewerId: this.#viewerId, signal };
+      await this.#broker.renegotiateAnswer(this.#id, answer, options);
+    } catch (error) {
+      if (error.kind === 'unauthorized' || signal.aborted) throw error;
+      return 'pull_error';
+    }
+    this.#events.onVideoPromised();
+    return 'ok';
+  }
+
+  /** The robot's camera may start later than its connection. Each try replaces the channels. */
+  async #retryVideo(status) {
+    const { signal } = this.#life;
+    this.#events.onNoVideo(status);
+    try {
+      for (let tries = 0; tries < VIDEO_RETRIES && status !== 'ok'; ) {
+        await orAborted(sleep(VIDEO_RETRY_MS), signal);
+        if (!this.#events.canInterrupt()) continue;
+        tries += 1;
+        status = await this.#bridge(signal, false);
+        if (status !== 'ok') this.#events.onNoVideo(status);
+      }
+    } catch (error) {
+      // Channels may be half replaced now; a fresh connection is the way out.
+      this.#lose(error);
+    }
+  }
+
+  async #beat() {
+    try {
+      const options = { viewerId: this.#viewerId, signal: this.#life.signal };
+      await this.#broker.heartbeat(this.#id, options);
+    } catch (error) {
+      // Out of reach is not lost: media flows without the broker's HTTP, and the link's own
+      // silence ends it. But a broker that says no has given the robot away.
+      if (['gone', 'refused', 'conflict', 'unauthorized'].includes(error.kind)) this.#lose(error);
+    }
+  }
+
+  #onConnectionState() {
+    const state = this.#pc.connectionState;
+    if (state === 'failed' || state === 'closed') this.#lose(new Error('The connection was lost.'));
+  }
+
+  #lose(error) {
+    if (this.#life.signal.aborted) return;
+    this.#events.onLost(error);
+  }
+}
+
+function closed() {
+  return new Error('The session was closed.');
+}
+
+function sleep(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,177 @@
+// Copyright 2026 The teleop_webrtc_bridge contributors
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * The picture: shown without buffering, and measured: freshness, size, rate, glass-to-glass,
+ * getStats. Owns the <video> element's stream.
+ */
+
+import { GlassToGlass, Rate, Recent, percentile, videoStats } from './stats.js';
+
+/** An older picture is no basis for driving. */
+const FROZEN_S = 1;
+const FRAME_RATE_WINDOW_S = 1;
+
+export class VideoMonitor {
+  #video;
+  #nowS;
+  #offsetS;
+  #receiver = null;
+  #glassToGlass = new GlassToGlass();
+  #rate = new Rate(FRAME_RATE_WINDOW_S);
+  #promisedAtS = null;
+  #frameAtS = null;
+  #report = null;
+  /** Frames counted by the fallback for browsers without requestVideoFrameCallback. */
+  #playedFrames = 0;
+  /** Glass-to-glass of recent frames in ms. @type {Recent<number>} */
+  latencies = new Recent(1000);
+  framesPresented = 0;
+  width = 0;
+  height = 0;
+  /** The `video_stats` of the last second; null before. @type {object | null} */
+  stats = null;
+  /** Called with the first frame of each track. */
+  onFirstFrame = () => {};
+
+  /**
+   * @param {object} options
+   * @param {HTMLVideoElement} options.video
+   * @param {() => number} options.nowS
+   * @param {() => number | null} options.offsetS robot clock minus ours; null: not known yet
+   */
+  constructor({ video, nowS, offsetS }) {
+    this.#video = video;
+    this.#nowS = nowS;
+    this.#offsetS = offsetS;
+  }
+
+  /** @param {MediaStreamTrack} track @param {RTCRtpReceiver} receiver */
+  attach(track, receiver) {
+    if (track.kind !== 'video') return;
+    this.#receiver = receiver;
+    // The robot's playout-delay extension does the work; this is for peers that don't send it.
+    if ('jitterBufferTarget' in receiver) receiver.jitterBufferTarget = 0;
+    this.#frameAtS = null;
+    this.#playedFrames = 0;
+    // A stream of its own: beside audio, lip-sync would delay the picture.
+    this.#video.srcObject = new MediaStream([track]);
+    this.#video.play().catch(() => {});
+    this.#watch(track);
+  }
+
+  /** From now on a picture is due. */
+  promise() {
+    this.#promisedAtS = this.#nowS();
+  }
+
+  /** The connection is gone, and the picture with it. */
+  detach() {
+    this.#receiver = null;
+    this.#promisedAtS = null;
+    this.#frameAtS = null;
+    this.#report = null;
+    this.#video.srcObject = null;
+    this.stats = null;
+    this.width = 0;
+    this.height = 0;
+  }
+
+  /** Forget the figures as well: another robot follows. */
+  clear() {
+    this.detach();
+    this.framesPresented = 0;
+    this.latencies.clear();
+  }
+
+  get isPromised() {
+    return this.#promisedAtS !== null;
+  }
+
+  /** Whether a frame of the present track was shown. */
+  get hasPicture() {
+    return this.#frameAtS !== null;
+  }
+
+  /** @param {number} nowS @returns {number} seconds since a frame was due; 0 if none is */
+  ageS(nowS) {
+    if (this.#promisedAtS === null) return 0;
+    return Math.max(0, nowS - Math.max(this.#promisedAtS, this.#frameAtS ?? -Infinity));
+  }
+
+  /** @param {number} nowS @returns {boolean} whether a promised picture does not move */
+  isFrozen(nowS) {
+    this.#pollFrames();
+    return this.ageS(nowS) > FROZEN_S;
+  }
+
+  /** @param {number} nowS @returns {number} frames shown per second */
+  fps(nowS) {
+    return this.#rate.perSecond(nowS);
+  }
+
+  /** @returns {number | null} ms, median over about the last second */
+  latencyMs() {
+    return percentile(this.latencies.values().slice(-30), 50);
+  }
+
+  #watch(track) {
+    if (typeof this.#video.requestVideoFrameCallback !== 'function') return;
+    const onFrame = (_, metadata) => {
+      if (this.#receiver?.track !== track) return;
+      this.#video.requestVideoFrameCallback(onFrame);
+      this.#onFrame();
+      this.#measure(metadata);
+    };
+    this.#video.requestVideoFrameCallback(onFrame);
+  }
+
+  #onFrame() {
+    const nowS = this.#nowS();
+    const first = this.#frameAtS === null;
+    this.#frameAtS = nowS;
+    this.framesPresented += 1;
+    this.#rate.tick(nowS);
+    this.width = this.#video.videoWidth;
+    this.height = this.#video.videoHeight;
+    if (first) this.onFirstFrame();
+  }
+
+  #measure({ rtpTimestamp, expectedDisplayTime }) {
+    const source = this.#receiver.getSynchronizationSources?.()[0];
+    if (source?.captureTimestamp) {
+      this.#glassToGlass.onCapture(source.rtpTimestamp, source.captureTimestamp);
+    }
+    const offsetS = this.#offsetS();
+    if (offsetS === null || rtpTimestamp === undefined) return;
+    const shownMs = performance.timeOrigin + expectedDisplayTime;
+    const latencyMs = this.#glassToGlass.onShown(rtpTimestamp, shownMs, offsetS);
+    if (latencyMs !== null) this.latencies.push(latencyMs);
+  }
+
+  #pollFrames() {
+    if (typeof this.#video.requestVideoFrameCallback === 'function' || !this.#receiver) return;
+    const played = this.#video.getVideoPlaybackQuality?.().totalVideoFrames ?? 0;
+    if (played <= this.#playedFrames) return;
+    this.#playedFrames = played;
+    this.#onFrame();
+  }
+
+  /** Read the connection's counters; call it once a second. @param {RTCPeerConnection} pc */
+  async sample(pc) {
+    const all = await pc.getStats();
+    let inbound = null;
+    const receivedAt = (report) => report?.lastPacketReceivedTimestamp ?? 0;
+    all.forEach((report) => {
+      // After a second bridge there are two; the one in use is the one that receives.
+      const isVideo = report.type === 'inbound-rtp' && report.kind === 'video';
+      if (isVideo && receivedAt(report) >= receivedAt(inbound)) inbound = report;
+    });
+    if (!inbound || !this.#receiver) return null;
+    const before = this.#report?.id === inbound.id ? this.#report : null;
+    this.#report = inbound;
+    const codec = all.get(inbound.codecId)?.mimeType?.replace('video/', '') ?? null;
+    this.stats = videoStats(before, inbound, { codec, e2eLatencyMs: this.latencyMs() });
+    return before ? this.stats : null;
+  }
+}

@@ -1,0 +1,228 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+One peer connection of the SFU in this process, with a robot or with an operator.
+
+A part of :mod:`~teleop_webrtc_bridge.broker.embedded_media`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+import logging
+import time
+from typing import Final
+import uuid
+
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+)
+from aiortc.rtcrtpparameters import RTCRtpCodecCapability
+
+from teleop_webrtc_bridge.aiortc_support.internals import (
+    keep_first_codec,
+    negotiated_codec,
+    packets_received,
+    prepare_receiving,
+    receive_window,
+)
+from teleop_webrtc_bridge.broker.media import (
+    NoPublishedTrack,
+    UnusableSdp,
+)
+from teleop_webrtc_bridge.broker.peer_channels import PeerChannels
+from teleop_webrtc_bridge.broker.video_relay import VideoRelay
+from teleop_webrtc_bridge.sdp import spread_candidates
+
+__all__ = ['PeerSession']
+
+CONNECT_S: Final = 20.0
+"""A peer that has not connected by then is given up."""
+CHECK_PERIOD_S: Final = 0.5
+CLOSE_S: Final = 3.0
+
+_logger = logging.getLogger(__name__)
+
+
+class PeerSession:
+    """
+    One peer connection and what hangs on it.
+
+    :param on_end: Called once with the media id when the connection ended by itself.
+    """
+
+    def __init__(self, on_end: Callable[[str], None]) -> None:
+        self.media_id = uuid.uuid4().hex
+        self.video: VideoRelay | None = None
+        """What this session publishes."""
+        self._on_end = on_end
+        self._pc = RTCPeerConnection(
+            RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+        )
+        self._pc.on('connectionstatechange', self._on_state)
+        self._pc.on('track', self._on_track)
+        self.channels = PeerChannels(self._pc)
+        self._watched: VideoRelay | None = None
+        self._heard_packets = 0
+        self._heard_s = time.monotonic()
+        self._started_s = self._heard_s
+        self._check_timer = asyncio.get_running_loop().call_later(CHECK_PERIOD_S, self._check)
+
+    # --- life ---------------------------------------------------------------------------------
+
+    @property
+    def is_connected(self) -> bool:
+        return bool(self._pc.connectionState == 'connected')
+
+    def last_heard_s(self) -> float:
+        """Return when a packet last arrived, as exactly as this is asked."""
+        transports = [item for item in (self._pc.sctp, *self._pc.getReceivers()) if item]
+        packets = max((packets_received(item) for item in transports), default=0)
+        if packets != self._heard_packets:
+            self._heard_packets = packets
+            self._heard_s = time.monotonic()
+        return self._heard_s
+
+    def _check(self) -> None:
+        """Give up a peer that does not connect, or takes more than its share."""
+        reason = self._abuse()
+        if reason is None and not self.is_connected:
+            late = time.monotonic() - self._started_s > CONNECT_S
+            reason = 'not_connected' if late else None
+        if reason is not None:
+            _logger.warning('event=peer_given_up media_id=%s reason=%s', self.media_id, reason)
+            self._on_end(self.media_id)
+            return
+        self._check_timer = asyncio.get_running_loop().call_later(CHECK_PERIOD_S, self._check)
+
+    def _abuse(self) -> str | None:
+        """Return what the peer does that no peer of good will does."""
+        if self._pc.sctp is not None and receive_window(self._pc.sctp) < 0:
+            return 'endless_message'
+        return self.channels.abuse()
+
+    def _on_state(self) -> None:
+        state = self._pc.connectionState
+        _logger.debug('event=media_state media_id=%s state=%s', self.media_id, state)
+        if state in ('failed', 'closed'):
+            self._on_end(self.media_id)
+
+    async def close(self) -> None:
+        """Close the connection; what it watched and received from stops sending to it."""
+        self._check_timer.cancel()
+        self._pc.remove_all_listeners()
+        if self._watched is not None:
+            self._watched.remove_viewer(self.media_id)
+        self.channels.release()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                # Shielded: aiortc, which may be closing it too, breaks when a wait is cancelled.
+                await asyncio.shield(self._pc.close())
+        except TimeoutError:
+            _logger.warning('event=media_close_timeout media_id=%s', self.media_id)
+
+    # --- descriptions -------------------------------------------------------------------------
+
+    async def answer(self, sdp_offer: str) -> str:
+        """
+        Take the peer's first offer and return the answer.
+
+        :raises UnusableSdp: It cannot be used.
+        """
+        offer = RTCSessionDescription(sdp=spread_candidates(sdp_offer), type='offer')
+        try:
+            await self._pc.setRemoteDescription(offer)
+            for transceiver in self._pc.getTransceivers():
+                _configure(transceiver)
+            await self._pc.setLocalDescription(await self._pc.createAnswer())
+        except Exception as error:
+            # aiortc's parser raises seven kinds of exception on malformed descriptions.
+            raise UnusableSdp(f'the SDP offer cannot be used: {error}') from error
+        return str(self._pc.localDescription.sdp)
+
+    async def take_answer(self, sdp_answer: str) -> None:
+        """
+        Take the peer's answer to our offer.
+
+        :raises UnusableSdp: It cannot be used.
+        """
+        answer = RTCSessionDescription(sdp=spread_candidates(sdp_answer), type='answer')
+        try:
+            await self._pc.setRemoteDescription(answer)
+        except Exception as error:
+            raise UnusableSdp(f'the SDP answer cannot be used: {error}') from error
+        if self._watched is not None:
+            await self._watched.request_keyframe()
+
+    # --- video --------------------------------------------------------------------------------
+
+    def _on_track(self, track: object) -> None:
+        for receiver in self._pc.getReceivers():
+            if receiver.track is track and receiver.track.kind == 'video':
+                self.video = VideoRelay(receiver)
+
+    def video_codec(self) -> RTCRtpCodecCapability:
+        """
+        Return the codec of the video that this session publishes.
+
+        :raises NoPublishedTrack: It publishes none.
+        """
+        transceiver = _video_transceiver(self._pc)
+        if self.video is None or transceiver is None:
+            raise NoPublishedTrack('the robot publishes no video')
+        return negotiated_codec(transceiver)
+
+    async def pull_video(self, publisher: PeerSession) -> str:
+        """
+        Send the publisher's video to this session's peer.
+
+        :returns: The offer for the peer.
+        :raises NoPublishedTrack: The publisher has no video.
+        :raises UnusableSdp: The peer's connection is in the middle of another negotiation.
+        """
+        codec = publisher.video_codec()
+        assert publisher.video is not None
+        transceiver = _video_transceiver(self._pc)
+        if transceiver is None:
+            transceiver = self._pc.addTransceiver('video', direction='sendonly')
+        transceiver.direction = 'sendonly'
+        # One codec, no RTX: lost packets are sent again as they were, from the ingress' history.
+        transceiver.setCodecPreferences([codec])
+        if self._watched is None:
+            publisher.video.add_viewer(self.media_id, transceiver)
+            self._watched = publisher.video
+        if self._pc.signalingState == 'have-local-offer':
+            return str(self._pc.localDescription.sdp)  # asked again: the offer still stands
+        await self._pc.setLocalDescription(await self._pc.createOffer())
+        return str(self._pc.localDescription.sdp)
+
+
+def _configure(transceiver: RTCRtpTransceiver) -> None:
+    """Prepare one section of a first offer: take video in, nothing else for now."""
+    if transceiver.kind == 'audio':
+        transceiver.direction = 'inactive'
+    elif transceiver.receiver.track is not None:
+        prepare_receiving(transceiver)
+        # Exactly one codec, the peer's favourite: then every viewer can be promised the right one.
+        keep_first_codec(transceiver)
+
+
+def _video_transceiver(pc: RTCPeerConnection) -> RTCRtpTransceiver | None:
+    return next((item for item in pc.getTransceivers() if item.kind == 'video'), None)

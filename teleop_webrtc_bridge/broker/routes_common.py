@@ -1,0 +1,86 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The endpoints that are for everybody (docs/protocol.md §2)."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+
+from aiohttp import web
+
+from teleop_webrtc_bridge.broker import schemas
+from teleop_webrtc_bridge.broker.http import PARTS
+from teleop_webrtc_bridge.broker.identity import RobotCaller
+from teleop_webrtc_bridge.broker.openapi import document
+from teleop_webrtc_bridge.broker.sessions import SessionState
+
+__all__ = ['ROUTES']
+
+FORWARDING: Final = ('Forwarded', 'X-Forwarded-For', 'X-Real-IP', 'Via')
+"""What proxies add, which on this machine would make everybody local."""
+
+ROUTES = web.RouteTableDef()
+
+
+@ROUTES.get('/api/v1/health')
+async def health(request: web.Request) -> web.Response:
+    """Say that the broker runs."""
+    return web.json_response({'status': 'ok'})
+
+
+@ROUTES.get('/api/v1/openapi.json')
+async def openapi(request: web.Request) -> web.Response:
+    """Describe this API."""
+    return web.json_response(document())
+
+
+@ROUTES.get('/metrics')
+async def metrics(request: web.Request) -> web.Response:
+    """Tell a monitoring system how things are; for other machines there is no such path."""
+    if not _is_local(request):
+        raise web.HTTPNotFound
+    parts = request.app[PARTS]
+    figures = parts.broker.figures()
+    gauges = [
+        ('sessions_idle', 'Robots without an operator', figures[SessionState.IDLE]),
+        ('sessions_active', 'Robots with an operator', figures[SessionState.ACTIVE]),
+        ('viewers', 'Viewers of all robots', parts.broker.viewers),
+        ('connections', 'Open HTTP connections', parts.guard.count),
+    ]
+    return web.Response(
+        text=parts.metrics.render(gauges),
+        headers={'Content-Type': 'text/plain; version=0.0.4; charset=utf-8'},
+    )
+
+
+def _is_local(request: web.Request) -> bool:
+    """Return whether a program of this machine asks for itself, not for somebody else."""
+    if any(name in request.headers for name in FORWARDING):
+        return False
+    try:
+        return ipaddress.ip_address(request.remote or '').is_loopback
+    except ValueError:
+        return False
+
+
+@ROUTES.get('/api/v1/sessions/turn-credentials')
+async def turn_credentials(request: web.Request) -> web.Response:
+    """Tell the ICE servers, before a peer connection is built with them."""
+    parts = request.app[PARTS]
+    caller = parts.anyone(request)
+    name = f'robot {caller.key_id}' if isinstance(caller, RobotCaller) else f'op {caller.sub}'
+    parts.limit(parts.limits.turn_credentials, name)
+    return web.json_response({'ice_servers': schemas.ice_servers_body(parts.ice_servers)})

@@ -1,0 +1,336 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Request bodies, checked, and answers, rendered (docs/protocol.md §2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, UTC
+import math
+from typing import Any, Final
+
+from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
+from teleop_webrtc_bridge.broker.control_requests import open_requests
+from teleop_webrtc_bridge.broker.errors import ApiError
+from teleop_webrtc_bridge.broker.identity import Role
+from teleop_webrtc_bridge.broker.media import MediaSession
+from teleop_webrtc_bridge.broker.names import as_label, as_name, LABEL_ALLOWED, NAME_ALLOWED
+from teleop_webrtc_bridge.broker.service import RobotDetails
+from teleop_webrtc_bridge.broker.sessions import LinkQuality, Session
+from teleop_webrtc_bridge.broker.store import KeyRecord, TokenRecord
+from teleop_webrtc_bridge.exceptions import ProtocolError
+from teleop_webrtc_bridge.messages import HeartbeatAnswer, IceServer
+from teleop_webrtc_bridge.sdp import check_sdp, strip_forbidden_candidates
+
+__all__ = [
+    'bridge_body',
+    'heartbeat_body',
+    'ice_servers_body',
+    'join_body',
+    'join_role',
+    'key_body',
+    'link_quality',
+    'operator_media_id',
+    'operator_name',
+    'optional_robot_id',
+    'required_name',
+    'robot_details',
+    'session_body',
+    'session_row',
+    'token_body',
+    'token_life_s',
+    'token_role',
+    'usable_sdp',
+    'wait_s',
+]
+
+MAX_WAIT_S: Final = 5.0
+MAX_TOKEN_S: Final = 100.0 * 365 * 86400
+
+# --- requests ----------------------------------------------------------------------------------
+
+
+def robot_details(body: dict[str, Any]) -> RobotDetails:
+    """
+    Read who a robot is.
+
+    :raises ApiError: 422.
+    """
+    return RobotDetails(
+        robot_id=_label(body, 'robot_id') or '',
+        robot_name=required_name(body, 'robot_name'),
+        robot_type=required_name(body, 'robot_type') if body.get('robot_type') else None,
+        instance_id=_label(body, 'instance_id'),
+    )
+
+
+def required_name(body: dict[str, Any], field: str) -> str:
+    """
+    Read a name that people will see: letters of any script, digits, space and ``_ . : -``.
+
+    :raises ApiError: 422.
+    """
+    name = as_name(body.get(field))
+    if name is None:
+        raise ApiError(422, f'{field}: {NAME_ALLOWED} are accepted')
+    return name
+
+
+def optional_robot_id(body: dict[str, Any]) -> str | None:
+    """
+    Read the robot that a key is to be bound to.
+
+    :raises ApiError: 422.
+    """
+    return _label(body, 'robot_id')
+
+
+def _label(body: dict[str, Any], field: str) -> str | None:
+    value = body.get(field)
+    if value is None or value == '':
+        return None
+    label = as_label(value)
+    if label is None:
+        raise ApiError(422, f'{field}: {LABEL_ALLOWED} are accepted')
+    return label
+
+
+def usable_sdp(body: dict[str, Any], field: str, *, allow_local: bool) -> str:
+    """
+    Read a session description, without the candidates that nobody may have us send to.
+
+    :param allow_local: Keep loopback and link-local candidates.
+    :raises ApiError: 422 without one, 400 for one that is not usable.
+    """
+    sdp = body.get(field)
+    if not isinstance(sdp, str) or not sdp:
+        raise ApiError(422, f'{field}: a session description is needed')
+    try:
+        check_sdp(sdp)
+    except ProtocolError as error:
+        raise ApiError(400, f'{field}: {error}') from error
+    return strip_forbidden_candidates(sdp, allow_local=allow_local)
+
+
+def join_role(body: dict[str, Any]) -> str:
+    """
+    Read what a caller wants to be: ``operator`` or ``viewer``.
+
+    :raises ApiError: 422.
+    """
+    role = body.get('role', 'operator')
+    if role not in ('operator', 'viewer'):
+        raise ApiError(422, "role: 'operator' or 'viewer' is accepted")
+    return str(role)
+
+
+def operator_name(body: dict[str, Any]) -> str:
+    """
+    Read the ``operator_id`` to whom control is to be granted.
+
+    :raises ApiError: 422.
+    """
+    value = body.get('operator_id')
+    if not isinstance(value, str) or not value:
+        raise ApiError(422, 'operator_id: who has asked for control is needed')
+    return value
+
+
+def operator_media_id(body: dict[str, Any]) -> str | None:
+    """
+    Read the ``cf_session_id`` with which a page says which of an operator's joins it is.
+
+    :raises ApiError: 422.
+    """
+    value = body.get('cf_session_id')
+    if value is not None and not isinstance(value, str):
+        raise ApiError(422, 'cf_session_id: a text is accepted')
+    return value or None
+
+
+def token_role(body: dict[str, Any]) -> Role:
+    """
+    Read what a new operator token is to be good for.
+
+    :raises ApiError: 422.
+    """
+    try:
+        return Role(body.get('role', Role.OPERATOR.value))
+    except ValueError:
+        allowed = ', '.join(role.value for role in Role)
+        raise ApiError(422, f'role: {allowed} are accepted') from None
+
+
+def token_life_s(body: dict[str, Any]) -> float | None:
+    """
+    Read for how many seconds a new operator token is to be good; ``None``: for ever.
+
+    :raises ApiError: 422.
+    """
+    value = body.get('expires_in_s')
+    number = _number(value)
+    if value is not None and (number is None or not 0.0 < number <= MAX_TOKEN_S):
+        raise ApiError(422, 'expires_in_s: a number of seconds above 0 is accepted')
+    return number
+
+
+def link_quality(body: dict[str, Any]) -> LinkQuality:
+    """
+    Read what a robot says about its link; what is no number is left out.
+
+    A robot's heartbeat is never refused for a statistic: it keeps the session alive.
+    """
+    return LinkQuality(
+        rtt_ms=_number(body.get('rtt_ms')), packet_loss_pct=_number(body.get('packet_loss_pct'))
+    )
+
+
+def wait_s(body: dict[str, Any]) -> float:
+    """
+    Read for how long a heartbeat may be held, in seconds; at most 5.
+
+    :raises ApiError: 422.
+    """
+    value = body.get('wait_s')
+    number = _number(value)
+    if value is not None and (number is None or number < 0.0):
+        raise ApiError(422, 'wait_s: a number of seconds from 0 to 5 is accepted')
+    return min(MAX_WAIT_S, number or 0.0)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+# --- answers -----------------------------------------------------------------------------------
+
+
+def ice_servers_body(servers: Sequence[IceServer]) -> list[dict[str, Any]]:
+    """Render ICE servers as ``RTCPeerConnection`` takes them."""
+    rendered = []
+    for server in servers:
+        entry: dict[str, Any] = {'urls': list(server.urls)}
+        if server.username is not None:
+            entry['username'] = server.username
+        if server.credential is not None:
+            entry['credential'] = server.credential
+        rendered.append(entry)
+    return rendered
+
+
+def session_body(
+    session_id: str, media: MediaSession, servers: Sequence[IceServer]
+) -> dict[str, Any]:
+    """Render the answer to ``POST /sessions``."""
+    return {
+        'session_id': session_id,
+        'sdp_answer': media.sdp_answer,
+        'cf_session_id': media.media_id,
+        'ice_servers': ice_servers_body(servers),
+    }
+
+
+def heartbeat_body(answer: HeartbeatAnswer) -> dict[str, Any]:
+    """Render the desired-state snapshot."""
+    return {
+        'ack': True,
+        'cmd_channel_subscriber_id': answer.channels.cmd,
+        'state_channel_subscriber_id': answer.channels.state,
+        'state_back_channel_publisher_id': answer.channels.state_back,
+        'map_channel_publisher_id': answer.channels.map,
+        'renegotiate_offer': answer.renegotiate_offer,
+        'control_epoch': answer.control_epoch,
+    }
+
+
+def join_body(join: JoinAnswer, sub: str, servers: Sequence[IceServer]) -> dict[str, Any]:
+    """Render the answer to a join of an operator or a viewer."""
+    return {
+        'sdp_answer': join.media.sdp_answer,
+        'cf_session_id': join.media.media_id,
+        'robot_cf_session_id': join.session.identity.media_id,
+        'ice_servers': ice_servers_body(servers),
+        'role': join.role,
+        'operator_id': sub,
+        'control_epoch': join.session.control_epoch,
+    }
+
+
+def bridge_body(bridge: BridgeAnswer) -> dict[str, Any]:
+    """Render what the operator has to open."""
+    return {
+        'cmd_channel_id': bridge.channels.cmd,
+        'state_channel_id': bridge.channels.state,
+        'state_back_channel_id': bridge.channels.state_back,
+        'map_channel_id': bridge.channels.map,
+        'video_offer': bridge.video_offer,
+        'video_status': bridge.video_status,
+    }
+
+
+def session_row(session: Session, now_s: float) -> dict[str, Any]:
+    """
+    Render a session as one row of the list.
+
+    :param now_s: Monotonic seconds.
+    """
+    request = next(iter(open_requests(session, now_s)), None)
+    return {
+        'session_id': session.session_id,
+        'robot_id': session.identity.robot_id,
+        'robot_name': session.identity.robot_name,
+        'robot_type': session.identity.robot_type,
+        'state': session.state.value,
+        'operator_id': session.holder,
+        'rtt_ms': session.link.rtt_ms,
+        'packet_loss_pct': session.link.packet_loss_pct,
+        'created_at': session.identity.created_at,
+        'control_epoch': session.control_epoch,
+        'control_request': request.sub if request is not None else None,
+        'viewers': len(session.viewers),
+    }
+
+
+def key_body(record: KeyRecord) -> dict[str, Any]:
+    """Render what is known of an API key."""
+    created_at = datetime.fromtimestamp(record.created_at_s, UTC)
+    return {
+        'id': record.key_id,
+        'name': record.name,
+        'key_prefix': record.prefix,
+        'robot_id': record.robot_id,
+        'created_at': created_at.isoformat(),
+    }
+
+
+def token_body(record: TokenRecord) -> dict[str, Any]:
+    """Render what is known of an operator's token."""
+    expires_at_s = record.expires_at_s
+    return {
+        'id': record.token_id,
+        'operator_id': record.sub,
+        'role': record.role.value,
+        'tenant': record.tenant,
+        'created_at': datetime.fromtimestamp(record.created_at_s, UTC).isoformat(),
+        'expires_at': None
+        if expires_at_s is None
+        else datetime.fromtimestamp(expires_at_s, UTC).isoformat(),
+    }

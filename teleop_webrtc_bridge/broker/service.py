@@ -1,0 +1,387 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+What the broker does: the registry's decisions, carried out on the media backend.
+
+Knows nothing of HTTP. One event loop owns it; between two awaits the registry does not change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, UTC
+import secrets
+from typing import Final, Protocol
+
+from teleop_webrtc_bridge.broker import media_calls
+from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
+from teleop_webrtc_bridge.broker.bridger import Bridger
+from teleop_webrtc_bridge.broker.caps import Caps
+from teleop_webrtc_bridge.broker.effects import Effects
+from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
+from teleop_webrtc_bridge.broker.media import Media, MediaSession
+from teleop_webrtc_bridge.broker.registry import Registry
+from teleop_webrtc_bridge.broker.sessions import (
+    ControlState,
+    LinkQuality,
+    MediaLiveness,
+    NewSession,
+    Session,
+    SessionState,
+    Viewer,
+)
+from teleop_webrtc_bridge.messages import HeartbeatAnswer
+
+__all__ = ['Broker', 'RobotDetails']
+
+MAX_BUILDING: Final = 4
+"""New peer connections take the loop's time; heartbeats come in between."""
+SWEEP_PERIOD_S: Final = 0.5
+SWEEP_LATE_S: Final = 1.5
+"""A loop that was stalled for this long has heard nobody: it must not blame the peers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobotDetails:
+    """What a robot says about itself when it dials in."""
+
+    robot_id: str
+    robot_name: str
+    robot_type: str | None
+    instance_id: str | None
+
+
+class Credentials(Protocol):
+    """What is known of keys and tokens that are in use."""
+
+    def keys_in_force(self) -> set[str]:
+        """Return the ids of the API keys that work now."""
+
+    def revoked(self) -> Callable[[OperatorCaller], bool]:
+        """Return what tells whether an operator's token has been revoked or has expired."""
+
+
+class Broker:
+    """
+    The robots, their operators, and the media between them.
+
+    :param clock: Monotonic seconds, the same as ``Media.last_heard_s``.
+    :param wall_clock: Seconds since 1970, to show to people.
+    """
+
+    def __init__(
+        self,
+        media: Media,
+        *,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        caps: Caps,
+        credentials: Credentials,
+    ) -> None:
+        self._media = media
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._credentials = credentials
+        self._registry = Registry(caps)
+        self._building = asyncio.Semaphore(MAX_BUILDING)
+        self._effects = Effects(media)
+        self._bridger = Bridger(media, self._registry, self._effects, clock)
+
+    # --- robot ---------------------------------------------------------------------------------
+
+    async def create_session(
+        self, caller: RobotCaller, robot: RobotDetails, sdp_offer: str
+    ) -> tuple[str, MediaSession]:
+        """
+        Answer a robot that dials in.
+
+        :returns: The session id and the robot's peer connection.
+        :raises TooManySessions: The tenant has too many.
+        :raises MediaError: The backend refuses the offer or fails.
+        """
+        self._registry.robots.check_room(caller.owner, caller.key_id, robot.robot_id)
+        media = await self._new_media(sdp_offer)
+        identity = NewSession(
+            session_id=secrets.token_hex(16),
+            owner=caller.owner,
+            key_id=caller.key_id,
+            robot_id=robot.robot_id,
+            robot_name=robot.robot_name,
+            robot_type=robot.robot_type,
+            instance_id=robot.instance_id,
+            media_id=media.media_id,
+            created_at=datetime.fromtimestamp(self._wall_clock(), UTC).isoformat(),
+        )
+        created = False
+        try:
+            effects = self._registry.robots.create(identity, self._clock())
+            created = True
+        finally:
+            if not created:
+                await media_calls.close_session(self._media, media.media_id)
+        await self._effects.carry_out(effects)
+        return identity.session_id, media
+
+    async def wait_for_news(
+        self, caller: RobotCaller, session_id: str, link: LinkQuality, wait_s: float
+    ) -> None:
+        """
+        Note a robot's heartbeat, then hold it until its answer differs from the last one.
+
+        :param wait_s: How long to hold it at most, in seconds.
+        :raises SessionUnknown: The robot has to dial again.
+        :raises Superseded: Another instance of this robot took over.
+        """
+        robots = self._registry.robots
+        ready = robots.robot_heartbeat(session_id, caller.owner, link, self._clock())
+        if ready is not None:
+            self._media.subscriber_ready(ready)
+        if wait_s <= 0.0 or robots.has_news(session_id):
+            return
+        await self._effects.hold(session_id, wait_s)
+
+    def answer_heartbeat(self, caller: RobotCaller, session_id: str) -> HeartbeatAnswer:
+        """
+        Return the snapshot and count it as sent.
+
+        :raises SessionUnknown: The session ended while the heartbeat was held.
+        :raises Superseded: Another instance took over while the heartbeat was held.
+        """
+        return self._registry.robots.answer_heartbeat(session_id, caller.owner)
+
+    async def take_robot_answer(
+        self, caller: RobotCaller, session_id: str, sdp_answer: str
+    ) -> None:
+        """
+        Pass on a robot's answer to its ``renegotiate_offer``.
+
+        :raises RegistryRefusal: No such session, or no offer is pending.
+        :raises MediaError: The backend refuses the answer or fails.
+        """
+        media_id = self._registry.robots.take_robot_answer(session_id, caller.owner)
+        await media_calls.renegotiate(self._media, media_id, sdp_answer)
+
+    async def delete_session(self, caller: RobotCaller, session_id: str) -> None:
+        """
+        End a robot's session.
+
+        :raises RegistryRefusal: No such session.
+        """
+        await self._effects.carry_out(self._registry.robots.delete(session_id, caller.owner))
+
+    # --- operator ------------------------------------------------------------------------------
+
+    def sessions(self, caller: OperatorCaller) -> list[Session]:
+        """Return the sessions that an operator may see."""
+        return self._registry.operators.visible(caller, self._clock())
+
+    def session(self, caller: OperatorCaller, session_id: str) -> Session:
+        """
+        Return one of them.
+
+        :raises SessionUnknown: No such session.
+        """
+        return self._registry.operators.get(session_id, caller, self._clock())
+
+    async def join(self, caller: OperatorCaller, session_id: str, sdp_offer: str) -> JoinAnswer:
+        """
+        Make a caller the operator of a session.
+
+        :param sdp_offer: Checked, and without host names.
+        :raises RegistryRefusal: No such session, or the operator slot is taken.
+        :raises MediaError: The backend refuses the offer or fails.
+        """
+        operators = self._registry.operators
+        claim = operators.claim(session_id, caller, self._clock())
+        media: MediaSession | None = None
+        joined = False
+        try:
+            media = await self._new_media(sdp_offer)
+            session, effects = operators.attach(session_id, claim, media.media_id, self._clock())
+            joined = True
+        finally:
+            if not joined:
+                await self._effects.carry_out(operators.abandon(session_id, claim))
+                if media is not None:
+                    await media_calls.close_session(self._media, media.media_id)
+        await self._effects.carry_out(effects)
+        return JoinAnswer(media=media, session=session, role='operator')
+
+    def operator_heartbeat(
+        self, caller: OperatorCaller, session_id: str, media_id: str | None
+    ) -> None:
+        """
+        Note that an operator is alive.
+
+        :raises RegistryRefusal: No such session, or not its operator.
+        """
+        viewer = self._viewer(caller, session_id, media_id)
+        if viewer is not None:
+            self._registry.viewers.heartbeat(session_id, viewer, self._clock())
+            return
+        self._registry.operators.operator_heartbeat(session_id, caller, media_id, self._clock())
+
+    async def leave(
+        self, caller: OperatorCaller, session_id: str, media_id: str | None
+    ) -> SessionState:
+        """
+        Free the operator slot if the caller holds it.
+
+        :raises SessionUnknown: No such session.
+        """
+        viewer = self._viewer(caller, session_id, media_id)
+        if viewer is not None:
+            await self._effects.carry_out(self._registry.viewers.leave(session_id, viewer))
+            return self.session(caller, session_id).state
+        state, effects = self._registry.operators.leave(
+            session_id, caller, media_id, self._clock()
+        )
+        await self._effects.carry_out(effects)
+        return state
+
+    async def bridge(
+        self, caller: OperatorCaller, session_id: str, media_id: str | None
+    ) -> BridgeAnswer:
+        """
+        Open the data channels between a robot and its operator, with fresh ids.
+
+        :raises RegistryRefusal: No such session, or not its operator.
+        :raises MediaError: A peer connection is gone, or the backend fails.
+        """
+        self.session(caller, session_id)  # no lock is made for what does not exist
+        viewer = self._viewer(caller, session_id, media_id)
+        if viewer is not None:
+            return await self._bridger.bridge_viewer(session_id, viewer)
+        return await self._bridger.bridge_operator(session_id, caller, media_id)
+
+    async def take_operator_answer(
+        self, caller: OperatorCaller, session_id: str, media_id: str | None, sdp_answer: str
+    ) -> None:
+        """
+        Pass on an operator's answer to its ``video_offer``.
+
+        :param sdp_answer: Checked, and without host names.
+        :raises RegistryRefusal: No such session, not its operator, or no offer is pending.
+        :raises MediaError: The backend refuses the answer or fails.
+        """
+        viewer = self._viewer(caller, session_id, media_id)
+        operator_media_id = (
+            self._registry.bridges.take_video_answer(session_id, caller, media_id, self._clock())
+            if viewer is None
+            else self._registry.viewers.take_video_answer(session_id, viewer)
+        )
+        await media_calls.renegotiate(self._media, operator_media_id, sdp_answer)
+
+    # --- viewers, and who has control ----------------------------------------------------------
+
+    async def watch(self, caller: OperatorCaller, session_id: str, sdp_offer: str) -> JoinAnswer:
+        """
+        Make a caller a viewer of a session.
+
+        :param sdp_offer: Checked, and without host names.
+        :raises RegistryRefusal: No such session, or it has too many viewers.
+        :raises MediaError: The backend refuses the offer or fails.
+        """
+        self._registry.viewers.check_room(session_id, caller, self._clock())
+        media = await self._new_media(sdp_offer)
+        session: Session | None = None
+        try:
+            session = self._registry.viewers.attach(
+                session_id, caller, media.media_id, self._clock()
+            )
+        finally:
+            if session is None:
+                await media_calls.close_session(self._media, media.media_id)
+        return JoinAnswer(media=media, session=session, role='viewer')
+
+    def request_control(
+        self, caller: OperatorCaller, session_id: str
+    ) -> tuple[ControlState, str | None]:
+        """
+        Ask the holder of the operator slot for it, or go on asking.
+
+        :returns: Where the request stands, and who the holder is.
+        :raises RegistryRefusal: No such session, or the caller may only watch.
+        """
+        return self._registry.control.request(session_id, caller, self._clock())
+
+    def grant_control(self, caller: OperatorCaller, session_id: str, sub: str) -> None:
+        """
+        Let somebody who has asked take over with the next join.
+
+        :raises RegistryRefusal: No such session, not its operator, or no such request.
+        """
+        self._registry.control.grant(session_id, caller, sub, self._clock())
+
+    def take_control(self, caller: OperatorCaller, session_id: str) -> None:
+        """
+        Let an administrator take over with the next join.
+
+        :raises RegistryRefusal: No such session, or the caller is no administrator.
+        """
+        self._registry.control.take(session_id, caller, self._clock())
+
+    def _viewer(
+        self, caller: OperatorCaller, session_id: str, media_id: str | None
+    ) -> Viewer | None:
+        return self._registry.viewers.find(session_id, caller, media_id, self._clock())
+
+    def figures(self) -> dict[SessionState, int]:
+        """Count the live sessions by state."""
+        return self._registry.figures()
+
+    @property
+    def viewers(self) -> int:
+        return self._registry.viewers.count
+
+    # --- time ----------------------------------------------------------------------------------
+
+    async def sweep_for_ever(self) -> None:
+        """Evict and reap twice a second; ends only by cancellation."""
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(SWEEP_PERIOD_S)
+            if loop.time() - before < SWEEP_LATE_S:
+                await self.sweep()
+
+    async def sweep(self) -> None:
+        """Evict and reap whom it is time for."""
+        liveness = {
+            media_id: MediaLiveness(last_heard_s=self._media.last_heard_s(media_id))
+            for media_id in self._registry.media_ids()
+        }
+        await self._effects.carry_out(self._registry.reap(self._clock(), liveness))
+        await self.let_revoked_go()
+        await self._bridger.serve_robots()
+
+    async def let_revoked_go(self) -> None:
+        """End what revoked API keys and tokens are being used for, whoever revoked them."""
+        effects = self._registry.revoke(self._credentials.revoked())
+        for key_id in self._registry.key_ids() - self._credentials.keys_in_force():
+            effects += self._registry.robots.revoke_key(key_id)
+        await self._effects.carry_out(effects)
+
+    def release_polls(self) -> None:
+        """Answer all held heartbeats now: the broker is about to stop."""
+        self._effects.wake_all()
+
+    # --- inside --------------------------------------------------------------------------------
+
+    async def _new_media(self, sdp_offer: str) -> MediaSession:
+        async with self._building:
+            return await media_calls.new_session(self._media, sdp_offer)

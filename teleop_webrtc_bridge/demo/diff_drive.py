@@ -1,0 +1,159 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+A differential drive and the commands that it obeys, without ROS and without a clock.
+
+The command rules are those of ros2_control's ``diff_drive_controller``; every method takes the
+time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import enum
+import math
+
+from teleop_webrtc_bridge.demo.world import World
+
+__all__ = ['CommandBuffer', 'Limits', 'Pose', 'Velocity', 'Verdict', 'move']
+
+# Well below every radius and half thickness in the world, so no step can jump across a wall.
+MAX_STEP_M = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pose:
+    """
+    A place and a heading in the plane.
+
+    :param x: East, in m.
+    :param y: North, in m.
+    :param yaw: Counter-clockwise from east, in rad, within (-pi, pi].
+    """
+
+    x: float = 0.0
+    y: float = 0.0
+    yaw: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Velocity:
+    """
+    Speed of a differential drive.
+
+    :param linear: Forward, in m/s.
+    :param angular: Counter-clockwise, in rad/s.
+    """
+
+    linear: float = 0.0
+    angular: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """
+    What the base can do.
+
+    :param max_linear: Fastest in either direction, in m/s.
+    :param max_angular: Fastest turn in either direction, in rad/s.
+    """
+
+    max_linear: float
+    max_angular: float
+
+    def clamp(self, velocity: Velocity) -> Velocity:
+        """Return the nearest velocity that the base can do."""
+        return Velocity(
+            linear=max(-self.max_linear, min(self.max_linear, velocity.linear)),
+            angular=max(-self.max_angular, min(self.max_angular, velocity.angular)),
+        )
+
+
+class Verdict(enum.Enum):
+    """What became of a command."""
+
+    ACCEPTED = 'accepted'
+    ACCEPTED_UNSTAMPED = 'accepted, but its stamp was zero, so it counts as sent now'
+    NOT_FINITE = 'ignored: not a finite number'
+    STALE = 'ignored: older than the timeout'
+
+
+class CommandBuffer:
+    """
+    The newest accepted command, for as long as it is valid.
+
+    One thread writes by :meth:`accept`; another may read by :meth:`velocity`.
+
+    :param timeout_s: Age by its stamp from which a command no longer counts, in s.
+    :param limits: Applied to what is returned.
+    """
+
+    def __init__(self, *, timeout_s: float, limits: Limits) -> None:
+        self._timeout_ns = round(timeout_s * 1e9)
+        self._limits = limits
+        # The command and its stamp in ns of the caller's clock, replaced as one so that a reader
+        # on another thread never sees half of it; None until one was accepted.
+        self._latest: tuple[Velocity, int] | None = None
+
+    def accept(self, command: Velocity, *, stamp_ns: int, now_ns: int) -> Verdict:
+        """
+        Judge a command that has just arrived.
+
+        :param stamp_ns: When its sender says it was made, in ns; zero means unknown.
+        :param now_ns: The same clock now, in ns.
+        """
+        # One bad axis condemns the command: half of an intention is not an intention.
+        if not (math.isfinite(command.linear) and math.isfinite(command.angular)):
+            return Verdict.NOT_FINITE
+        if stamp_ns == 0:
+            self._latest = (command, now_ns)
+            return Verdict.ACCEPTED_UNSTAMPED
+        if now_ns - stamp_ns > self._timeout_ns:
+            return Verdict.STALE
+        self._latest = (command, stamp_ns)
+        return Verdict.ACCEPTED
+
+    def velocity(self, now_ns: int) -> Velocity:
+        """Return what the base should do now: the command within the limits, or a stop."""
+        latest = self._latest
+        if latest is None or now_ns - latest[1] > self._timeout_ns:
+            return Velocity()
+        return self._limits.clamp(latest[0])
+
+
+def wrap_angle(angle: float) -> float:
+    """Return the same direction within (-pi, pi], in rad."""
+    return math.pi - (math.pi - angle) % (2.0 * math.pi)
+
+
+def move(pose: Pose, velocity: Velocity, duration_s: float, world: World, radius_m: float) -> Pose:
+    """
+    Drive along an arc; obstacles stop or deflect the robot, never its rotation.
+
+    :param duration_s: How long, in s.
+    :param radius_m: Of the robot's round footprint, in m.
+    """
+    steps = max(1, math.ceil(abs(velocity.linear) * duration_s / MAX_STEP_M))
+    turn = velocity.angular * duration_s / steps
+    length = velocity.linear * duration_s / steps
+    x, y, yaw = pose.x, pose.y, pose.yaw
+    for _ in range(steps):
+        # The chord of a short arc points along the heading in its middle.
+        middle = yaw + 0.5 * turn
+        yaw += turn
+        if length:
+            goal = (x + length * math.cos(middle), y + length * math.sin(middle))
+            x, y = world.slide((x, y), goal, radius_m)
+    return Pose(x=x, y=y, yaw=wrap_angle(yaw))

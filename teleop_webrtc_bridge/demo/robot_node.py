@@ -1,0 +1,211 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The ROS node of the simulated robot: ``cmd_vel`` in; pictures and odometry out."""
+
+from __future__ import annotations
+
+from array import array
+import math
+import time
+
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Twist, TwistStamped
+from nav_msgs.msg import Odometry
+import numpy as np
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+
+from teleop_webrtc_bridge.demo.camera_view import CameraView
+from teleop_webrtc_bridge.demo.diff_drive import (
+    CommandBuffer,
+    Limits,
+    move,
+    Pose,
+    Velocity,
+    Verdict,
+)
+from teleop_webrtc_bridge.demo.overlay import Overlay
+from teleop_webrtc_bridge.demo.pacer import Pacer
+from teleop_webrtc_bridge.demo.parameters import declare_parameters, RobotParameters
+from teleop_webrtc_bridge.demo.world import courtyard
+
+__all__ = ['SimulatedRobot']
+
+ROBOT_RADIUS_M = 0.35
+# After a stall (a laptop that slept), time that was lost is not driven through.
+LONGEST_STEP_S = 0.2
+WARN_EVERY_S = 1.0
+# Best effort loses pictures of this size between processes unless the shared memory is large, and
+# a user's own profile may make it small. Two: one is on its way while the next is drawn.
+IMAGE_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
+# Variances of x, y, z, roll, pitch, yaw in m^2 and rad^2. The simulation is exact, but filters
+# such as robot_localization choke on zeros; what a robot in the plane cannot know is huge.
+VARIANCES = (1e-4, 1e-4, 1e6, 1e6, 1e6, 1e-4)
+
+
+class SimulatedRobot(Node):
+    """
+    A robot to drive.
+
+    Owner of its state is the thread that calls :meth:`step`. The executor's thread only hands over
+    commands, through :class:`CommandBuffer`.
+
+    :param context: The ROS context to live in.
+    :raises ConfigurationError: If a parameter has a value that cannot work.
+    """
+
+    def __init__(self, *, context: Context) -> None:
+        super().__init__('simulated_robot', context=context)
+        self._settings = declare_parameters(self)
+        p = self._settings
+        self._world = courtyard()
+        self._pose = Pose()
+        # What the base really does, which at a wall is less than it was told.
+        self._velocity = Velocity()
+        self._moved_at = time.monotonic()
+        self._commands = CommandBuffer(
+            timeout_s=p.cmd_vel_timeout,
+            limits=Limits(max_linear=p.max_linear_velocity, max_angular=p.max_angular_velocity),
+        )
+        self._warned_unstamped = False
+        self._build_camera(p)
+        self._build_messages(p)
+        self._image_publisher = self.create_publisher(Image, 'camera/image_raw', IMAGE_QOS)
+        self._info_publisher = self.create_publisher(CameraInfo, 'camera/camera_info', IMAGE_QOS)
+        self._odom_publisher = self.create_publisher(Odometry, 'odom', 10)
+        if p.use_stamped_vel:
+            self.create_subscription(TwistStamped, 'cmd_vel', self._on_twist_stamped, 10)
+        else:
+            self.create_subscription(Twist, 'cmd_vel', self._on_twist, 10)
+        start_s = time.monotonic()
+        self._odom_pacer = Pacer(period_s=1.0 / p.odom_rate, start_s=start_s)
+        self._image_pacer = Pacer(period_s=1.0 / p.fps, start_s=start_s)
+
+    def step(self) -> float:
+        """
+        Do what is due; return in how many seconds to call again.
+
+        Not by ROS timers: each wake-up of an rclpy executor costs more than moving the robot, and
+        under ``use_sim_time`` without a ``/clock`` they would not fire at all.
+        """
+        now_s = time.monotonic()
+        if self._odom_pacer.take(now_s):
+            self._publish_odom()
+        if self._image_pacer.take(now_s):
+            self._publish_image()
+        due_s = min(self._odom_pacer.next_s, self._image_pacer.next_s)
+        return max(0.0, due_s - time.monotonic())
+
+    def _build_camera(self, p: RobotParameters) -> None:
+        bgr = p.encoding == 'bgr8'
+        self._view = CameraView(self._world, width=p.width, height=p.height, bgr=bgr)
+        self._overlay = Overlay(width=p.width, height=p.height, bgr=bgr) if p.overlay else None
+        # The pose that the picture in the message shows.
+        self._drawn: Pose | None = None
+
+    def _build_messages(self, p: RobotParameters) -> None:
+        self._image = Image(height=p.height, width=p.width, encoding=p.encoding, step=3 * p.width)
+        self._image.header.frame_id = p.camera_frame
+        # The message keeps this very array, and the picture is drawn in its memory: no copy.
+        self._image.data = array('B', bytes(3 * p.width * p.height))
+        self._picture = np.frombuffer(self._image.data, np.uint8)
+        self._picture = self._picture.reshape(p.height, p.width, 3)
+        f, cx, cy = self._view.focal_px, 0.5 * p.width, 0.5 * p.height
+        self._info = CameraInfo(height=p.height, width=p.width, distortion_model='plumb_bob')
+        self._info.header.frame_id = p.camera_frame
+        self._info.d = [0.0] * 5
+        self._info.k = [f, 0.0, cx, 0.0, f, cy, 0.0, 0.0, 1.0]
+        self._info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+        self._info.p = [f, 0.0, cx, 0.0, 0.0, f, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+        self._odom = Odometry(child_frame_id=p.base_frame)
+        self._odom.header.frame_id = p.odom_frame
+        covariance = np.diag(VARIANCES).ravel()
+        self._odom.pose.covariance = covariance
+        self._odom.twist.covariance = covariance
+
+    def _on_twist_stamped(self, message: TwistStamped) -> None:
+        stamp = message.header.stamp
+        self._on_command(message.twist, stamp.sec * 1_000_000_000 + stamp.nanosec)
+
+    def _on_twist(self, message: Twist) -> None:
+        self._on_command(message, self.get_clock().now().nanoseconds)
+
+    def _on_command(self, twist: Twist, stamp_ns: int) -> None:
+        command = Velocity(linear=twist.linear.x, angular=twist.angular.z)
+        now_ns = self.get_clock().now().nanoseconds
+        verdict = self._commands.accept(command, stamp_ns=stamp_ns, now_ns=now_ns)
+        if verdict is Verdict.ACCEPTED:
+            return
+        if verdict is Verdict.ACCEPTED_UNSTAMPED:
+            if not self._warned_unstamped:
+                self._warned_unstamped = True
+                if self._settings.use_stamped_vel:
+                    self.get_logger().warning(f'event=command_unstamped verdict="{verdict.value}"')
+            return
+        self.get_logger().warning(
+            f'event=command_ignored verdict="{verdict.value}" '
+            f'age_s={(now_ns - stamp_ns) * 1e-9:.3f}',
+            throttle_duration_sec=WARN_EVERY_S,
+        )
+
+    def _advance(self, ros_now_ns: int) -> None:
+        # Distance is speed times real time; only the age of a command is a matter of ROS time.
+        now = time.monotonic()
+        duration_s = min(now - self._moved_at, LONGEST_STEP_S)
+        self._moved_at = now
+        wanted = self._commands.velocity(ros_now_ns)
+        if duration_s <= 0.0 or wanted == Velocity():
+            self._velocity = wanted
+            return
+        old = self._pose
+        self._pose = move(old, wanted, duration_s, self._world, ROBOT_RADIUS_M)
+        middle = old.yaw + 0.5 * wanted.angular * duration_s
+        dx, dy = self._pose.x - old.x, self._pose.y - old.y
+        forward = (dx * math.cos(middle) + dy * math.sin(middle)) / duration_s
+        self._velocity = Velocity(linear=forward, angular=wanted.angular)
+
+    def _publish_odom(self) -> None:
+        now = self.get_clock().now()
+        self._advance(now.nanoseconds)
+        odom, pose = self._odom, self._pose
+        odom.header.stamp = now.to_msg()
+        odom.pose.pose.position.x = pose.x
+        odom.pose.pose.position.y = pose.y
+        odom.pose.pose.orientation.z = math.sin(0.5 * pose.yaw)
+        odom.pose.pose.orientation.w = math.cos(0.5 * pose.yaw)
+        odom.twist.twist.linear.x = self._velocity.linear
+        odom.twist.twist.angular.z = self._velocity.angular
+        self._odom_publisher.publish(odom)
+
+    def _publish_image(self) -> None:
+        now = self.get_clock().now()
+        stamp: Time = now.to_msg()
+        if self._info_publisher.get_subscription_count():
+            self._info.header.stamp = stamp
+            self._info_publisher.publish(self._info)
+        if not self._image_publisher.get_subscription_count():
+            return
+        self._advance(now.nanoseconds)
+        # A robot that stands still sees what it saw.
+        if self._pose != self._drawn:
+            self._view.render(self._pose, self._picture)
+            self._drawn = self._pose
+        if self._overlay is not None:
+            stamp_s = now.nanoseconds * 1e-9
+            self._overlay.draw(self._picture, self._pose, self._velocity, stamp_s)
+        self._image.header.stamp = stamp
+        self._image_publisher.publish(self._image)

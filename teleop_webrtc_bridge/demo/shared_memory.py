@@ -1,0 +1,87 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Let whole pictures fit into Fast DDS's shared memory.
+
+Its default segment holds 0.5 MB, so a picture of 2.8 MB crosses in pieces that overrun it and are
+sent again. Measured at 1280x720 and 30 Hz: pictures arrive 30 to 40 ms after their capture, and
+now and then one does not; with a segment that holds three it takes 6 to 9 ms and a quarter less
+processor time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+import contextlib
+import tempfile
+
+__all__ = ['large_shared_memory']
+
+_FILE_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
+# Jazzy reads only this one, at which Kilted and later print a warning.
+_JAZZY_FILE_VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+# Whoever has set any of these has an opinion on transports; it stands.
+_OPINIONS = (_FILE_VARIABLE, _JAZZY_FILE_VARIABLE, 'FASTDDS_BUILTIN_TRANSPORTS')
+_PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
+<dds xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
+  <profiles>
+    <transport_descriptors>
+      <transport_descriptor>
+        <transport_id>shm</transport_id>
+        <type>SHM</type>
+        <segment_size>{segment_bytes}</segment_size>
+      </transport_descriptor>
+      <transport_descriptor>
+        <transport_id>udp</transport_id>
+        <type>UDPv4</type>
+      </transport_descriptor>
+    </transport_descriptors>
+    <participant profile_name="large_images" is_default_profile="true">
+      <rtps>
+        <userTransports>
+          <transport_id>shm</transport_id>
+          <transport_id>udp</transport_id>
+        </userTransports>
+        <useBuiltinTransports>false</useBuiltinTransports>
+      </rtps>
+    </participant>
+  </profiles>
+</dds>
+"""
+
+
+@contextlib.contextmanager
+def large_shared_memory(
+    environment: MutableMapping[str, str], *, segment_bytes: int = 8 << 20
+) -> Iterator[None]:
+    """
+    Give nodes created inside the ``with`` a large segment; other middleware ignores it.
+
+    :param environment: The process's environment; as before again at the end.
+    :param segment_bytes: Size of the segment, in bytes.
+    """
+    if any(name in environment for name in _OPINIONS):
+        yield
+        return
+    jazzy = environment.get('ROS_DISTRO') == 'jazzy'
+    name = _JAZZY_FILE_VARIABLE if jazzy else _FILE_VARIABLE
+    with tempfile.NamedTemporaryFile('w', suffix='.xml') as file:
+        file.write(_PROFILE.format(segment_bytes=segment_bytes))
+        file.flush()
+        environment[name] = file.name
+        try:
+            yield
+        finally:
+            del environment[name]

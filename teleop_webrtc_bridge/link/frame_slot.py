@@ -1,0 +1,145 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The newest camera frame, in memory that both halves share.
+
+A queue of frames would grow whenever the WebRTC half stalls; a slot keeps the newest and forgets
+the rest. The memory is a memfd that the child inherits: it has no name, so nothing is left behind
+after ``kill -9``, and pages that no frame ever touched take no memory.
+
+Three buffers in turn, one writer, one reader: the writer needs two more frames before it comes
+back to the buffer that is being read, and the reader notices if it did (``Frame.is_intact``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import mmap
+import os
+import struct
+from typing import Final
+
+__all__ = ['MAX_FRAME_BYTES', 'Frame', 'FrameHeader', 'FrameReader', 'FrameWriter', 'create_slot']
+
+MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+_BUFFERS: Final = 3
+_INDEX: Final = struct.Struct('<Q')
+#: sequence, capture time, width, height, step, encoding
+_HEADER: Final = struct.Struct('<QdIII32s')
+_HEADER_BYTES: Final = 4096
+_STRIDE: Final = _HEADER_BYTES + MAX_FRAME_BYTES
+_SLOT_BYTES: Final = _HEADER_BYTES + _BUFFERS * _STRIDE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameHeader:
+    """What a frame's bytes mean; the fields of ``sensor_msgs/Image``."""
+
+    capture_s: float
+    """When the picture was taken, in seconds of ``time.monotonic``."""
+    width: int
+    height: int
+    step: int
+    """Bytes a row."""
+    encoding: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A frame in place; read it, then ask whether it stayed intact."""
+
+    sequence: int
+    header: FrameHeader
+    data: memoryview
+    """``step × height`` bytes of the shared memory."""
+    is_intact: Callable[[], bool]
+    """Whether the writer has not begun to overwrite it."""
+
+
+def create_slot() -> int:
+    """Return the descriptor of a new slot; the caller closes it."""
+    descriptor = os.memfd_create('teleop_frames')
+    os.ftruncate(descriptor, _SLOT_BYTES)
+    return descriptor
+
+
+class FrameWriter:
+    """
+    Puts frames into the slot.
+
+    :param slot: Descriptor of the shared memory.
+    :param wake: Descriptor of an eventfd that is raised for each frame.
+    """
+
+    def __init__(self, slot: int, wake: int) -> None:
+        self._memory = mmap.mmap(slot, _SLOT_BYTES)
+        self._wake = wake
+        (self._sequence,) = _INDEX.unpack_from(self._memory)
+
+    def write(self, header: FrameHeader, data: memoryview) -> None:
+        """
+        Make this the newest frame: one copy.
+
+        :param data: ``step × height`` bytes.
+        :raises ValueError: It is larger than :data:`MAX_FRAME_BYTES`.
+        """
+        if len(data) > MAX_FRAME_BYTES:
+            raise ValueError(f'frame of {len(data)} bytes; at most {MAX_FRAME_BYTES}')
+        sequence = self._sequence + 1
+        start = _HEADER_BYTES + (sequence % _BUFFERS) * _STRIDE
+        _INDEX.pack_into(self._memory, start, 0)  # nobody may take the old frame from now on
+        body = start + _HEADER_BYTES
+        self._memory[body : body + len(data)] = data
+        fields = (header.width, header.height, header.step, header.encoding.encode())
+        _HEADER.pack_into(self._memory, start, sequence, header.capture_s, *fields)
+        _INDEX.pack_into(self._memory, 0, sequence)
+        self._sequence = sequence
+        os.eventfd_write(self._wake, 1)
+
+    def close(self) -> None:
+        self._memory.close()
+
+
+class FrameReader:
+    """Takes the newest frame out of the slot."""
+
+    def __init__(self, slot: int) -> None:
+        self._memory = mmap.mmap(slot, _SLOT_BYTES, prot=mmap.PROT_READ)
+        self._view = memoryview(self._memory)
+
+    def newest(self) -> Frame | None:
+        """Return the newest frame in place; ``None`` before the first one."""
+        (sequence,) = _INDEX.unpack_from(self._memory)
+        if sequence == 0:
+            return None
+        start = _HEADER_BYTES + (sequence % _BUFFERS) * _STRIDE
+
+        def is_intact() -> bool:
+            return bool(_INDEX.unpack_from(self._memory, start)[0] == sequence)
+
+        _, capture_s, width, height, step, encoding = _HEADER.unpack_from(self._memory, start)
+        if not is_intact() or step * height > MAX_FRAME_BYTES:
+            return None
+        header = FrameHeader(
+            capture_s=capture_s,
+            width=width,
+            height=height,
+            step=step,
+            encoding=encoding.rstrip(b'\0').decode('ascii', 'replace'),
+        )
+        body = start + _HEADER_BYTES
+        data = self._view[body : body + step * height]
+        return Frame(sequence=sequence, header=header, data=data, is_intact=is_intact)

@@ -1,0 +1,158 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The packets between the ROS half and the WebRTC half.
+
+They travel over an AF_UNIX SOCK_SEQPACKET pair, one packet a message: a kind byte, a fixed head,
+a payload. The two ends are always of the same version, so the format is free to change.
+Monotonic times are valid on both ends: CLOCK_MONOTONIC is shared by all processes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+import enum
+import json
+import struct
+from typing import Any, Final
+
+from teleop_webrtc_bridge.configuration import BridgeConfiguration, VideoConfiguration
+from teleop_webrtc_bridge.exceptions import ProtocolError
+from teleop_webrtc_bridge.messages import CHANNELS
+from teleop_webrtc_bridge.session import SessionState
+
+__all__ = [
+    'MAX_PACKET_BYTES',
+    'Configure',
+    'Packet',
+    'Received',
+    'Send',
+    'Shutdown',
+    'Status',
+    'decode',
+    'encode',
+]
+
+MAX_PACKET_BYTES: Final = 128 * 1024
+_LABELS: Final = tuple(spec.label for spec in CHANNELS)
+_SEND_HEAD: Final = struct.Struct('<BB?')
+_RECEIVED_HEAD: Final = struct.Struct('<BB?d')
+
+
+class _Kind(enum.IntEnum):
+    CONFIGURE = 1
+    SEND = 2
+    SHUTDOWN = 3
+    RECEIVED = 4
+    STATUS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configure:
+    """ROS → WebRTC, first of all: who the robot is."""
+
+    configuration: BridgeConfiguration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    """ROS → WebRTC: send this to the operator."""
+
+    label: str
+    payload: bytes
+    text: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shutdown:
+    """ROS → WebRTC: say goodbye to the broker and end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """WebRTC → ROS: the operator sent this; unexamined."""
+
+    label: str
+    payload: bytes
+    text: bool
+    arrival_s: float
+    """``time.monotonic`` at arrival."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """WebRTC → ROS: on every change and once a second."""
+
+    state: SessionState
+    reason: str
+    control_epoch: int
+    """Rises with every operator and every session: commands of different epochs never mix."""
+    video_fps: float
+    """Frames per second that are wanted in the frame slot now."""
+    counters: dict[str, float]
+
+
+Packet = Configure | Send | Shutdown | Received | Status
+
+
+def encode(packet: Packet) -> bytes:
+    """Return the packet's bytes."""
+    match packet:
+        case Received():
+            head = _RECEIVED_HEAD.pack(
+                _Kind.RECEIVED, _LABELS.index(packet.label), packet.text, packet.arrival_s
+            )
+            return head + packet.payload
+        case Send():
+            head = _SEND_HEAD.pack(_Kind.SEND, _LABELS.index(packet.label), packet.text)
+            return head + packet.payload
+        case Status():
+            fields = dataclasses.asdict(packet) | {'state': packet.state.value}
+            return bytes([_Kind.STATUS]) + json.dumps(fields).encode()
+        case Configure():
+            fields = dataclasses.asdict(packet.configuration)
+            return bytes([_Kind.CONFIGURE]) + json.dumps(fields).encode()
+        case Shutdown():
+            return bytes([_Kind.SHUTDOWN])
+
+
+def decode(data: bytes) -> Packet:
+    """
+    Return the packet.
+
+    :raises ProtocolError: The bytes are not one: the other half is broken.
+    """
+    try:
+        kind = _Kind(data[0])
+        if kind is _Kind.RECEIVED:
+            _, label, text, arrival_s = _RECEIVED_HEAD.unpack_from(data)
+            payload = data[_RECEIVED_HEAD.size :]
+            return Received(label=_LABELS[label], payload=payload, text=text, arrival_s=arrival_s)
+        if kind is _Kind.SEND:
+            _, label, text = _SEND_HEAD.unpack_from(data)
+            return Send(label=_LABELS[label], payload=data[_SEND_HEAD.size :], text=text)
+        if kind is _Kind.SHUTDOWN:
+            return Shutdown()
+        return _decode_json(kind, json.loads(data[1:]))
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError, struct.error) as error:
+        raise ProtocolError(f'broken link packet: {error!r}') from error
+
+
+def _decode_json(kind: _Kind, fields: dict[str, Any]) -> Packet:
+    if kind is _Kind.STATUS:
+        return Status(**fields | {'state': SessionState(fields['state'])})
+    video = VideoConfiguration(**fields['video'])
+    return Configure(configuration=BridgeConfiguration(**fields | {'video': video}))

@@ -1,0 +1,203 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+What travels on the wire, as values.
+
+The bytes are in :mod:`teleop_webrtc_bridge.codec`, the contract in docs/protocol.md. All units are
+SI; axes follow REP-103 (x forward, y left, z up, angles counter-clockwise).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+__all__ = [
+    'CHANNELS',
+    'CMD_UNRELIABLE',
+    'MAP_UNRELIABLE',
+    'STATE_RELIABLE',
+    'STATE_RELIABLE_BACK',
+    'ChannelIds',
+    'ChannelSpec',
+    'DriveCommand',
+    'Estop',
+    'EstopClear',
+    'HeartbeatAnswer',
+    'IceServer',
+    'Lease',
+    'Nonce',
+    'OperatorMessage',
+    'Ping',
+    'SessionAnswer',
+    'Unsupported',
+    'Velocity',
+]
+
+CMD_UNRELIABLE: Final = 'cmd_unreliable'
+STATE_RELIABLE: Final = 'state_reliable'
+STATE_RELIABLE_BACK: Final = 'state_reliable_back'
+MAP_UNRELIABLE: Final = 'map_unreliable'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelSpec:
+    """One of the four data channels (docs/protocol.md §5)."""
+
+    label: str
+    to_robot: bool
+    """Operator → robot; otherwise robot → operator. A label has one direction only."""
+    ordered: bool
+    max_retransmits: int | None
+    """``None`` means reliable."""
+
+
+#: In the order in which the robot opens them: what it answers with before what it listens to.
+CHANNELS: Final = (
+    ChannelSpec(label=STATE_RELIABLE_BACK, to_robot=False, ordered=True, max_retransmits=None),
+    ChannelSpec(label=MAP_UNRELIABLE, to_robot=False, ordered=False, max_retransmits=0),
+    ChannelSpec(label=STATE_RELIABLE, to_robot=True, ordered=True, max_retransmits=None),
+    ChannelSpec(label=CMD_UNRELIABLE, to_robot=True, ordered=False, max_retransmits=0),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Velocity:
+    """A body velocity: metres per second and radians per second, REP-103 axes."""
+
+    linear_x: float = 0.0
+    linear_y: float = 0.0
+    linear_z: float = 0.0
+    angular_x: float = 0.0
+    angular_y: float = 0.0
+    angular_z: float = 0.0
+
+    def axes(self) -> tuple[float, float, float, float, float, float]:
+        """Return linear x, y, z, then angular x, y, z."""
+        return (
+            self.linear_x,
+            self.linear_y,
+            self.linear_z,
+            self.angular_x,
+            self.angular_y,
+            self.angular_z,
+        )
+
+    def is_zero(self) -> bool:
+        return not any(self.axes())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriveCommand:
+    """A velocity that the operator wants now (docs/protocol.md §7)."""
+
+    seq: int
+    stamp_s: float
+    """When the operator sent it, in seconds of the clock that the robot's ``pong`` shows."""
+    frame_id: str
+    """The operator's input device, not a coordinate frame."""
+    velocity: Velocity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The robot's newest token, echoed: proof that the operator hears the robot."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """A clock probe, to be answered at once."""
+
+    client_ts_s: float
+    """Copied into the ``pong`` as it is."""
+
+
+#: Names one request in its acknowledgement; peers use text or whole numbers.
+Nonce = str | int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estop:
+    """Stop and stay stopped."""
+
+    nonce: Nonce | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstopClear:
+    """Release the E-STOP latch."""
+
+    nonce: Nonce | None
+    latch: int | None = None
+    """The number of the latch that is meant, from ``robot_telemetry``; ``None``: any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsupported:
+    """A known request that this robot does not offer; it is acknowledged as failed."""
+
+    type: str
+    nonce: Nonce | None
+
+
+OperatorMessage = DriveCommand | Lease | Ping | Estop | EstopClear | Unsupported
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelIds:
+    """The SCTP stream id of each channel on one peer connection; ``None``: no operator."""
+
+    cmd: int | None = None
+    state: int | None = None
+    state_back: int | None = None
+    map: int | None = None
+
+    def by_label(self) -> dict[str, int | None]:
+        """Return the ids keyed by channel label, in the order of :data:`CHANNELS`."""
+        return {
+            STATE_RELIABLE_BACK: self.state_back,
+            MAP_UNRELIABLE: self.map,
+            STATE_RELIABLE: self.state,
+            CMD_UNRELIABLE: self.cmd,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatAnswer:
+    """The broker's desired-state snapshot (docs/protocol.md §2)."""
+
+    channels: ChannelIds
+    renegotiate_offer: str | None
+    control_epoch: int | None
+    """Counts the operators that a session has had; ``None`` from brokers that do not say it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IceServer:
+    """One STUN or TURN server as the broker names it."""
+
+    urls: tuple[str, ...]
+    username: str | None = None
+    credential: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionAnswer:
+    """What ``POST /sessions`` returned."""
+
+    session_id: str
+    sdp_answer: str

@@ -1,0 +1,102 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What ``/diagnostics`` says: one status a concern, ``hardware_id`` is the robot's id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from teleop_webrtc_bridge.ros.drive import DriveSnapshot
+from teleop_webrtc_bridge.ros.image_intake import ImageIntake
+from teleop_webrtc_bridge.ros.image_subscription import ImageSubscription
+from teleop_webrtc_bridge.ros.parameters import Settings
+from teleop_webrtc_bridge.session import SessionState
+
+__all__ = ['INSECURE', 'diagnose']
+
+INSECURE: Final = 'allow_insecure_broker is set: the API key may travel unencrypted'
+
+_SESSION_LEVELS: Final = {
+    SessionState.CONNECTED: DiagnosticStatus.OK,
+    SessionState.OPERATED: DiagnosticStatus.OK,
+    SessionState.DIALLING: DiagnosticStatus.WARN,
+    SessionState.BACKING_OFF: DiagnosticStatus.ERROR,
+    SessionState.SUPERSEDED: DiagnosticStatus.ERROR,
+    SessionState.REFUSED: DiagnosticStatus.ERROR,
+}
+
+
+def diagnose(
+    settings: Settings,
+    snapshot: DriveSnapshot,
+    intake: ImageIntake,
+    images: ImageSubscription,
+    *,
+    now: float,
+) -> list[DiagnosticStatus]:
+    """
+    Return the statuses of one robot.
+
+    :param now: Seconds of ``time.monotonic``.
+    """
+    concerns = [_session(settings, snapshot), _gate(snapshot), _video(intake, images, now)]
+    if settings.allow_insecure_broker:
+        values = {'broker_url': settings.broker_url}
+        concerns.append(_status('security', DiagnosticStatus.WARN, INSECURE, values))
+    for status in concerns:
+        status.hardware_id = settings.robot_id
+    return concerns
+
+
+def _session(settings: Settings, snapshot: DriveSnapshot) -> DiagnosticStatus:
+    status = snapshot.status
+    level = _SESSION_LEVELS[status.state] if snapshot.link_up else DiagnosticStatus.ERROR
+    message = f'{status.state.value}: {status.reason}' if status.reason else status.state.value
+    values = {'broker_url': settings.broker_url, 'control_epoch': status.control_epoch}
+    return _status('session', level, message, values | status.counters)
+
+
+def _gate(snapshot: DriveSnapshot) -> DiagnosticStatus:
+    level, message = DiagnosticStatus.OK, 'ready'
+    if snapshot.estopped:
+        level, message = DiagnosticStatus.WARN, 'E-STOP'
+    elif not snapshot.enabled:
+        level, message = DiagnosticStatus.WARN, 'disabled'
+    values = {'scheduling': 'SCHED_FIFO' if snapshot.realtime else 'normal', **snapshot.counters}
+    return _status('command gate', level, message, values)
+
+
+def _video(intake: ImageIntake, images: ImageSubscription, now: float) -> DiagnosticStatus:
+    level, message = DiagnosticStatus.OK, 'receiving'
+    if images.publisher_count() == 0:
+        level, message = DiagnosticStatus.WARN, f'nobody publishes {images.topic}'
+    elif intake.last_received_s is None or intake.is_stalled(now):
+        level, message = DiagnosticStatus.ERROR, f'no image on {images.topic}'
+    values = {'topic': images.topic, 'reliability': images.reliability, **intake.counters}
+    return _status('video', level, message, values)
+
+
+def _status(
+    concern: str, level: bytes, message: str, values: Mapping[str, object]
+) -> DiagnosticStatus:
+    return DiagnosticStatus(
+        name=f'teleop_bridge: {concern}',
+        level=level,
+        message=message,
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    )

@@ -1,0 +1,93 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+A subscription to images whose reliability follows the publishers.
+
+A best-effort subscription never gets large images from a reliable publisher on another process's
+default transport, and a reliable one never matches a best-effort publisher. ``BEST_AVAILABLE``
+does not help: created before the publisher it becomes reliable for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import Image
+
+__all__ = ['ImageSubscription']
+
+
+class ImageSubscription:
+    """
+    Subscribes to ``image`` on a node; used from the thread that runs the node's callbacks.
+
+    :param node: The node.
+    :param reliability: ``auto``, ``reliable`` or ``best_effort``.
+    :param callback: Gets each image.
+    """
+
+    def __init__(self, node: Node, reliability: str, callback: Callable[[Image], None]) -> None:
+        self._node = node
+        self._follows = reliability == 'auto'
+        self._callback = callback
+        self._reliability = (
+            ReliabilityPolicy.BEST_EFFORT
+            if reliability == 'best_effort'
+            else ReliabilityPolicy.RELIABLE
+        )
+        self._subscription = self._subscribe()
+
+    @property
+    def topic(self) -> str:
+        """The topic's full name, after remapping."""
+        return str(self._subscription.topic_name)
+
+    @property
+    def reliability(self) -> str:
+        """The reliability in force."""
+        return self._reliability.name.lower()
+
+    def publisher_count(self) -> int:
+        return int(self._node.count_publishers(self.topic))
+
+    def follow_publishers(self) -> None:
+        """Subscribe anew if the publishers ask for another reliability than the present one."""
+        if not self._follows:
+            return
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        if not publishers:
+            return
+        all_reliable = all(
+            publisher.qos_profile.reliability is ReliabilityPolicy.RELIABLE
+            for publisher in publishers
+        )
+        wanted = ReliabilityPolicy.RELIABLE if all_reliable else ReliabilityPolicy.BEST_EFFORT
+        if wanted is self._reliability:
+            return
+        self._reliability = wanted
+        self._node.destroy_subscription(self._subscription)
+        self._subscription = self._subscribe()
+        self._node.get_logger().info(
+            f'event=image_reliability topic={self.topic} reliability={self.reliability}'
+        )
+
+    def _subscribe(self) -> Subscription[Image]:
+        profile = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST, depth=2, reliability=self._reliability
+        )
+        return self._node.create_subscription(Image, 'image', self._callback, profile)

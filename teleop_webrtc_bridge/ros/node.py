@@ -1,0 +1,338 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The node ``teleop_bridge``: one robot, seen from ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import json
+import os
+import secrets
+import time
+from typing import Any, Final
+import uuid
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist, TwistStamped
+import rclpy
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from teleop_webrtc_bridge.command_gate import CommandGate
+from teleop_webrtc_bridge.configuration import check_aiortc
+from teleop_webrtc_bridge.link.frame_slot import create_slot, FrameWriter
+from teleop_webrtc_bridge.link.packets import Configure
+from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.ros.diagnostics import diagnose, INSECURE
+from teleop_webrtc_bridge.ros.drive import DriveSnapshot, DriveThread
+from teleop_webrtc_bridge.ros.estop_file import estop_path, EstopFile
+from teleop_webrtc_bridge.ros.image_intake import ImageIntake
+from teleop_webrtc_bridge.ros.image_subscription import ImageSubscription
+from teleop_webrtc_bridge.ros.local_control import LATCHED_QOS, LocalControl
+from teleop_webrtc_bridge.ros.parameters import declare, read_api_key, refuse_unknown, Settings
+from teleop_webrtc_bridge.ros.webrtc_process import WebrtcProcess
+from teleop_webrtc_bridge.session import SessionState
+
+__all__ = ['TeleopBridge']
+
+NODE_NAME: Final = 'teleop_bridge'
+DIAGNOSTICS_PERIOD_S: Final = 1.0
+GRAPH_PERIOD_S: Final = 0.5
+STALL_PERIOD_S: Final = 0.1
+ACKNOWLEDGED_S: Final = 0.2
+"""How long the last zero may take to be acknowledged by its subscribers."""
+
+COMMAND_QOS: Final = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+_TROUBLE: Final = (SessionState.BACKING_OFF, SessionState.SUPERSEDED, SessionState.REFUSED)
+_ATTEMPTS: Final = (SessionState.BACKING_OFF, SessionState.DIALLING)
+
+
+class TeleopBridge(Node):
+    """
+    Subscribes ``image``, publishes ``cmd_vel``; in between: the gate, and one WebRTC process.
+
+    Everything that makes a robot *this* robot is a parameter of this node or belongs to it, so
+    that several of these nodes in one process are several robots.
+
+    :param context: The rclpy context; ``None`` for the default one.
+    :param namespace: Namespace of the node.
+    :param parameter_overrides: As for :class:`rclpy.node.Node`.
+    :raises ConfigurationError: A parameter, the API key or the installation cannot work.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: Context | None = None,
+        namespace: str | None = None,
+        parameter_overrides: list[Parameter[Any]] | None = None,
+    ) -> None:
+        check_aiortc()
+        names = _override_names(context, namespace, parameter_overrides)
+        super().__init__(
+            NODE_NAME,
+            context=context,
+            namespace=namespace,
+            parameter_overrides=parameter_overrides,
+        )
+        try:
+            refuse_unknown(names)
+            self._settings = declare(self)
+            api_key = read_api_key(self._settings.api_key_file)
+        except Exception:
+            self.destroy_node()
+            raise
+        self._told = ''
+        self._blind = False
+        self._rival = False
+        self._estop_file: EstopFile | None = None
+        if self._settings.estop_persist:
+            path = estop_path(self._settings.robot_id, self.get_fully_qualified_name())
+            self._estop_file = EstopFile(path)
+        self._saved_estop = self._estop_file is not None and self._estop_file.is_latched()
+        self._logged: tuple[object, bool] | None = None
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._create_topics()
+        self._create_bridge(api_key)
+        self._local = LocalControl(self, self._drive, self._steady, self._reconnect)
+        self._create_timers()
+        self.add_post_set_parameters_callback(self._apply_parameters)
+
+    # --- construction -------------------------------------------------------------------------
+
+    def _create_topics(self) -> None:
+        kind = TwistStamped if self._settings.publish_stamped else Twist
+        self._cmd_vel: Publisher[Any] = self.create_publisher(kind, 'cmd_vel', COMMAND_QOS)
+        self._state: Publisher[Any] = self.create_publisher(String, '~/state', LATCHED_QOS)
+        self._diagnostics: Publisher[Any] = self.create_publisher(
+            DiagnosticArray, '/diagnostics', 1
+        )
+
+    def _create_bridge(self, api_key: str) -> None:
+        self._slot = create_slot()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK)
+        self._writer = FrameWriter(self._slot, self._wake)
+        self._intake = ImageIntake(self._writer, self._warn)
+        self._images = ImageSubscription(self, self._settings.image_reliability, self._on_image)
+        clock_ahead_s = time.time() - time.monotonic()
+        self._changed = self.create_guard_condition(self._on_drive_change)
+        gate = CommandGate(self._settings.limits(), first_token=secrets.randbits(32))
+        if self._saved_estop:
+            # Before anything can ask: a latch that is not known yet would be recorded as released.
+            gate.set_estop(time.monotonic())
+        self._drive = DriveThread(
+            gate,
+            publish=self._publish_velocity,
+            on_change=self._changed.trigger,
+            clock_ahead_s=clock_ahead_s,
+        )
+        configuration = self._settings.bridge_configuration(
+            instance_id=uuid.uuid4().hex, api_key=api_key, clock_ahead_s=clock_ahead_s
+        )
+        self._webrtc = WebrtcProcess(
+            Configure(configuration=configuration),
+            slot=self._slot,
+            wake=self._wake,
+            on_link=self._drive.use_link,
+            warn=self._complain,
+        )
+
+    def _create_timers(self) -> None:
+        # On the steady clock: the node's clock stands still with use_sim_time and no /clock.
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=self._steady)
+        self.create_timer(GRAPH_PERIOD_S, self._watch_graph, clock=self._steady)
+        self.create_timer(STALL_PERIOD_S, self._watch_camera, clock=self._steady)
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to drive and to dial."""
+        if self._settings.allow_insecure_broker:
+            self._warn(f'event=insecure_broker broker_url={self._settings.broker_url} {INSECURE}')
+        self._drive.start()
+        self._webrtc.start()
+
+    def end(self) -> None:
+        """Stop the robot, say goodbye to the broker, publish the last zero, free everything."""
+        self._drive.say_goodbye()
+        self._webrtc.end()
+        self._drive.end()
+        self._save_estop(self._drive.snapshot.estopped)
+        self._cmd_vel.wait_for_all_acked(rclpy.duration.Duration(seconds=ACKNOWLEDGED_S))
+        self._writer.close()
+        os.close(self._slot)
+        os.close(self._wake)
+        self.destroy_node()
+
+    def wake(self) -> None:
+        """Let the executor take a turn; may be called from any thread."""
+        self._changed.trigger()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What broke the drive thread; the process must end."""
+        return self._drive.snapshot.failure
+
+    @property
+    def webrtc_pid(self) -> int | None:
+        """Process id of the WebRTC half."""
+        return self._webrtc.pid
+
+    # --- callbacks ----------------------------------------------------------------------------
+
+    def _publish_velocity(self, velocity: Velocity) -> None:
+        """Publish on ``cmd_vel``; called from the drive thread only."""
+        twist = Twist()
+        # Field types are not checked by rclpy: an int or a numpy scalar would be sent as garbage.
+        twist.linear.x, twist.linear.y, twist.linear.z = map(float, velocity.axes()[:3])
+        twist.angular.x, twist.angular.y, twist.angular.z = map(float, velocity.axes()[3:])
+        if not self._settings.publish_stamped:
+            self._cmd_vel.publish(twist)
+            return
+        # The robot's clock, never the operator's: the base judges the age by this stamp.
+        stamped = TwistStamped(twist=twist)
+        stamped.header.stamp = self.get_clock().now().to_msg()
+        stamped.header.frame_id = self._settings.base_frame
+        self._cmd_vel.publish(stamped)
+
+    def _warn(self, text: str) -> None:
+        self.get_logger().warning(text)
+
+    def _complain(self, text: str) -> None:
+        self.get_logger().error(text)
+
+    def _on_image(self, image: Image) -> None:
+        age = self.get_clock().now() - Time.from_msg(
+            image.header.stamp, clock_type=self.get_clock().clock_type
+        )
+        self._intake.accept(image, time.monotonic(), age.nanoseconds * 1e-9)
+
+    def _on_drive_change(self) -> None:
+        snapshot = self._drive.snapshot
+        self._intake.wanted_fps = snapshot.status.video_fps if snapshot.link_up else 0.0
+        self._local.publish_change()
+        self._save_estop(snapshot.estopped)
+        self._publish_state(snapshot)
+
+    def _save_estop(self, estopped: bool) -> None:
+        if self._estop_file is None or estopped is self._saved_estop:
+            return
+        self._saved_estop = estopped
+        try:
+            self._estop_file.write(estopped)
+        except OSError as error:
+            self.get_logger().error(f'event=estop_not_saved reason="{error}"')
+
+    def _watch_camera(self) -> None:
+        """Slow the operator down while the picture that he drives by stands still."""
+        blind = self._intake.is_stalled(time.monotonic())
+        if blind is not self._blind:
+            self._blind = blind
+            self._drive.request(lambda gate, now: gate.set_blind(now, blind))
+            if blind:
+                self.get_logger().warning(f'event=camera_stalled topic={self._images.topic}')
+
+    def _watch_graph(self) -> None:
+        self._images.follow_publishers()
+        publishers = self.get_publishers_info_by_topic(self._cmd_vel.topic_name)
+        rival = sum(publisher.node_name == NODE_NAME for publisher in publishers) > 1
+        if rival and not self._rival:
+            self.get_logger().error(
+                f'event=second_bridge topic={self._cmd_vel.topic_name} '
+                'hint="two bridges drive one robot: end one or remap its cmd_vel"'
+            )
+        self._rival = rival
+
+    def _reconnect(self) -> None:
+        """Begin a new session: the WebRTC half says goodbye and is started again."""
+        self._drive.say_goodbye()
+
+    def _publish_state(self, snapshot: DriveSnapshot) -> None:
+        """Publish ``~/state`` when it changed, and log what the robot's owner should know."""
+        state = {
+            'robot_id': self._settings.robot_id,
+            'state': snapshot.status.state.value,
+            'reason': snapshot.status.reason,
+            'estopped': snapshot.estopped,
+        }
+        text = json.dumps(state)
+        if text == self._told:
+            return
+        self._told = text
+        self._state.publish(String(data=text))
+        self._log_state(snapshot, state)
+
+    def _log_state(self, snapshot: DriveSnapshot, state: Mapping[str, object]) -> None:
+        """Log a change; the trouble of which the last attempt failed too is not told again."""
+        status = snapshot.status
+        key = (status.reason if status.state in _ATTEMPTS else status.state, snapshot.estopped)
+        if key == self._logged and status.state in _ATTEMPTS:
+            return
+        self._logged = key
+        line = ' '.join(f'{name}={json.dumps(value)}' for name, value in state.items())
+        if status.state in _TROUBLE:
+            self.get_logger().error(f'event=state {line}')
+        else:
+            self.get_logger().info(f'event=state {line}')
+
+    def _publish_diagnostics(self) -> None:
+        array = DiagnosticArray(
+            status=diagnose(
+                self._settings,
+                self._drive.snapshot,
+                self._intake,
+                self._images,
+                now=time.monotonic(),
+            )
+        )
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+    def _apply_parameters(self, parameters: list[Parameter[Any]]) -> None:
+        """Take over dynamic parameters; their ranges were checked by rclpy."""
+        values = {name: self.get_parameter(name).value for name in Settings.__dataclass_fields__}
+        self._settings = Settings(**values)
+        limits = self._settings.limits()
+        self._drive.request(lambda gate, now: gate.set_limits(now, limits))
+
+
+def _override_names(
+    context: Context | None,
+    namespace: str | None,
+    parameter_overrides: list[Parameter[Any]] | None,
+) -> list[str]:
+    """Return the names of all parameters that were given, known or not."""
+    probe = Node(
+        NODE_NAME,
+        context=context,
+        namespace=namespace,
+        parameter_overrides=parameter_overrides,
+        enable_rosout=False,
+        start_parameter_services=False,
+        allow_undeclared_parameters=True,
+        automatically_declare_parameters_from_overrides=True,
+    )
+    try:
+        return list(probe.get_parameters_by_prefix(''))
+    finally:
+        probe.destroy_node()

@@ -1,0 +1,171 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What the operator's messages mean to the gate, and what the robot tells him."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from teleop_webrtc_bridge.codec import (
+    decode_command,
+    decode_state,
+    encode_cmd_ack,
+    encode_lease,
+    encode_telemetry,
+)
+from teleop_webrtc_bridge.command_gate import CommandGate
+from teleop_webrtc_bridge.exceptions import ProtocolError
+from teleop_webrtc_bridge.link.packets import Received
+from teleop_webrtc_bridge.messages import (
+    CMD_UNRELIABLE,
+    DriveCommand,
+    Estop,
+    EstopClear,
+    Lease,
+    MAP_UNRELIABLE,
+    Nonce,
+    OperatorMessage,
+    STATE_RELIABLE_BACK,
+    Unsupported,
+)
+from teleop_webrtc_bridge.telemetry import CommandStatistics
+
+__all__ = ['OperatorMessages']
+
+TELEMETRY_PERIOD_S: Final = 1.0 / 3.0
+LEASE_PERIOD_S: Final = 0.05
+"""At 20 % loss, ten tokens in a row are lost once in years."""
+
+
+class OperatorMessages:
+    """
+    Hands the operator's messages to the gate, acknowledges them, and reports to him.
+
+    Owned by the drive thread.
+
+    :param gate: Judges commands and holds the E-STOP latch.
+    :param publish: Publishes what the gate lets out now: a stop is acknowledged after its zero.
+    :param send: Sends to the operator: label, payload, whether it is text.
+    :param clock_ahead_s: What the clock of ``pong`` is ahead of ``time.monotonic``, in seconds.
+    """
+
+    def __init__(
+        self,
+        gate: CommandGate,
+        *,
+        publish: Callable[[], None],
+        send: Callable[[str, bytes, bool], None],
+        clock_ahead_s: float,
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self._gate = gate
+        self._publish = publish
+        self._send = send
+        self._clock_ahead_s = clock_ahead_s
+        self._statistics = CommandStatistics()
+        self._telemetry_due_s: float | None = None
+        self._lease_due_s: float | None = None
+
+    # --- in --------------------------------------------------------------------------------------
+
+    def handle(self, received: Received, now: float) -> bool:
+        """
+        Take one message; what cannot be understood is dropped and counted.
+
+        :param now: Seconds of ``time.monotonic``.
+        :returns: Whether it was a request, after which the state may be another.
+        """
+        try:
+            if received.label == CMD_UNRELIABLE:
+                message = decode_command(received.payload)
+            else:
+                message = decode_state(received.payload)
+        except ProtocolError:
+            self.counters['malformed'] += 1
+            return False
+        if isinstance(message, DriveCommand):
+            clock_s = received.arrival_s + self._clock_ahead_s
+            self._statistics.add(clock_s, message.stamp_s, len(received.payload))
+            self._gate.command(received.arrival_s, message)
+            return False
+        if isinstance(message, Lease):
+            self._gate.echo_lease(received.arrival_s, message.token)
+            return False
+        return message is not None and self._handle_request(message, now)
+
+    def _handle_request(self, message: OperatorMessage, now: float) -> bool:
+        """Apply a request, then acknowledge it."""
+        if isinstance(message, Estop):
+            self._gate.set_estop(now)
+            self._publish()
+            self._acknowledge(message.nonce, ok=True)
+        elif isinstance(message, EstopClear):
+            cleared = self._gate.clear_estop(now, message.latch)
+            reason = None if cleared else f'latch {self._gate.latch} holds, not {message.latch}'
+            self._acknowledge(message.nonce, ok=cleared, reason=reason)
+        elif isinstance(message, Unsupported):
+            reason = f'{message.type} is not offered by this robot'
+            self._acknowledge(message.nonce, ok=False, reason=reason)
+        else:
+            return False
+        return True
+
+    def _acknowledge(self, nonce: Nonce | None, *, ok: bool, reason: str | None = None) -> None:
+        if nonce is not None:
+            self._send_state(encode_cmd_ack(nonce, ok=ok, reason=reason))
+
+    # --- out -------------------------------------------------------------------------------------
+
+    def set_operated(self, now: float, operated: bool) -> None:
+        """Report from now on, or no more."""
+        if not operated:
+            self._telemetry_due_s = self._lease_due_s = None
+        elif self._telemetry_due_s is None:
+            self._telemetry_due_s = self._lease_due_s = now
+
+    def deadline(self) -> float | None:
+        """Return when :meth:`report` must be called at the latest; ``None``: never."""
+        if self._telemetry_due_s is None or self._lease_due_s is None:
+            return None
+        return min(self._telemetry_due_s, self._lease_due_s)
+
+    def report(self, now: float) -> None:
+        """Send what is due."""
+        if self._lease_due_s is not None and now >= self._lease_due_s:
+            self._lease_due_s = max(self._lease_due_s + LEASE_PERIOD_S, now)
+            self._send(MAP_UNRELIABLE, encode_lease(self._gate.issue_lease(now)), False)
+        if self._telemetry_due_s is not None and now >= self._telemetry_due_s:
+            self._telemetry_due_s = max(self._telemetry_due_s + TELEMETRY_PERIOD_S, now)
+            self._send_telemetry(now)
+
+    def _send_telemetry(self, now: float) -> None:
+        clock_s = now + self._clock_ahead_s
+        gate = self._gate
+        state = {
+            'estopped': gate.estopped,
+            'latch': gate.latch,
+            'enabled': gate.enabled,
+            'moving': gate.moving,
+            'limiting': gate.limiting,
+            'blind': gate.blind,
+        }
+        self._send_state(
+            encode_telemetry(cmd=self._statistics.report(clock_s), state=state, robot_ts_s=clock_s)
+        )
+
+    def _send_state(self, text: str) -> None:
+        self._send(STATE_RELIABLE_BACK, text.encode(), True)

@@ -1,0 +1,130 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Starts the WebRTC half as a child process, and starts it again when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import os
+from pathlib import Path
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import Final
+
+import teleop_webrtc_bridge
+from teleop_webrtc_bridge.link.packets import Configure, encode
+from teleop_webrtc_bridge.ros.parameters import API_KEY_VARIABLE
+
+__all__ = ['WebrtcProcess']
+
+FIRST_BACK_OFF_S: Final = 0.2
+LONGEST_BACK_OFF_S: Final = 5.0
+STEADY_S: Final = 30.0
+"""A child that lived this long starts its successor without delay."""
+GOODBYE_S: Final = 3.0
+"""How long the child may take to end once it was asked; its DELETE is capped at 2 s."""
+
+
+class WebrtcProcess:
+    """
+    The child process and the thread that watches it.
+
+    The thread, not the caller, starts each child: the child asks the kernel to be killed when the
+    *thread* that started it ends (PR_SET_PDEATHSIG), and this one lives as long as the process.
+
+    :param configure: Sent to each child first; holds the API key, which therefore is neither on
+        the child's command line nor in its environment.
+    :param slot: Descriptor of the frame slot.
+    :param wake: Descriptor of the eventfd that announces frames.
+    :param on_link: Called from the watching thread with our end of the link to each new child.
+    :param warn: Tells the robot's owner that a child ended by itself.
+    """
+
+    def __init__(
+        self,
+        configure: Configure,
+        *,
+        slot: int,
+        wake: int,
+        on_link: Callable[[socket.socket], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._configure = configure
+        self._descriptors = (slot, wake)
+        self._on_link = on_link
+        self._warn = warn
+        self._ending = threading.Event()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._watch, name='webrtc_process', daemon=True)
+
+    @property
+    def pid(self) -> int | None:
+        """The present child's process id."""
+        return self._child.pid if self._child is not None else None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """Wait for the child, which was asked to end, and kill it if it does not."""
+        self._ending.set()
+        self._thread.join(GOODBYE_S)
+        if self._thread.is_alive() and self._child is not None:
+            self._child.kill()
+            self._thread.join()
+
+    def _watch(self) -> None:
+        back_off_s = FIRST_BACK_OFF_S
+        while not self._ending.is_set():
+            started_s = time.monotonic()
+            child = self._spawn()
+            status = child.wait()
+            if self._ending.is_set():
+                return
+            lived_s = time.monotonic() - started_s
+            back_off_s = FIRST_BACK_OFF_S if lived_s > STEADY_S else back_off_s
+            # Status 0: it was asked to say goodbye (~/reconnect), which is no trouble.
+            if status != 0:
+                self._warn(
+                    f'event=webrtc_process_ended pid={child.pid} status={status} '
+                    f'lived_s={lived_s:.1f} restart_in_s={back_off_s:.1f}'
+                )
+            self._ending.wait(back_off_s)
+            back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            slot, wake = self._descriptors
+            command = [sys.executable, '-m', 'teleop_webrtc_bridge.webrtc']
+            command += [str(theirs.fileno()), str(slot), str(wake), str(os.getpid())]
+            self._child = subprocess.Popen(
+                command, pass_fds=(theirs.fileno(), slot, wake), env=_environment()
+            )
+        ours.setblocking(False)
+        ours.send(encode(self._configure))
+        self._on_link(ours)
+        return self._child
+
+
+def _environment() -> dict[str, str]:
+    """Return the child's environment: this package is found in it, the API key is not."""
+    environment = {name: value for name, value in os.environ.items() if name != API_KEY_VARIABLE}
+    package = str(Path(teleop_webrtc_bridge.__file__).parent.parent)
+    paths = [package, *filter(None, environment.get('PYTHONPATH', '').split(os.pathsep))]
+    return environment | {'PYTHONPATH': os.pathsep.join(paths)}

@@ -1,0 +1,155 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The robot's session with the broker, as a state machine.
+
+Pure: events and ``now`` in, decisions and a deadline out. The transitions::
+
+    BACKING_OFF ──deadline──► DIALLING ──dialled──► CONNECTED ◄──heartbeat──► OPERATED
+         ▲                       │ failed              │ lost, gone              │
+         └───────────────────────┴─────────────────────┴─────────────────────────┘
+    SUPERSEDED, REFUSED: the same as BACKING_OFF, for longer and with a reason for the owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import enum
+from typing import Final
+
+from teleop_webrtc_bridge.exceptions import (
+    BrokerError,
+    BrokerRefused,
+    SessionGone,
+    SessionSuperseded,
+    TeleopError,
+)
+from teleop_webrtc_bridge.messages import HeartbeatAnswer
+
+__all__ = ['Session', 'SessionState', 'Transition']
+
+FIRST_BACK_OFF_S: Final = 0.5
+LONGEST_BACK_OFF_S: Final = 15.0
+SUPERSEDED_S: Final = 30.0
+"""Two robots that share an id by mistake must not take turns under one operator."""
+REFUSED_S: Final = 60.0
+
+
+class SessionState(enum.Enum):
+    """Where the session stands."""
+
+    DIALLING = 'dialling'
+    CONNECTED = 'connected'
+    OPERATED = 'operated'
+    BACKING_OFF = 'backing_off'
+    SUPERSEDED = 'superseded'
+    REFUSED = 'refused'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A change of state, to be logged and shown once."""
+
+    state: SessionState
+    reason: str
+    control_epoch: int
+
+
+class Session:
+    """
+    Decides when to dial, and what a failure means.
+
+    :param random: Returns a number in [0, 1), for the jitter that keeps a fleet from dialling at
+        the same moment.
+    :param on_transition: Told of each change.
+    """
+
+    def __init__(
+        self, *, random: Callable[[], float], on_transition: Callable[[Transition], None]
+    ) -> None:
+        self.state = SessionState.BACKING_OFF
+        self.reason = ''
+        self.control_epoch = 0
+        """Rises whenever commands of somebody else, or of another session, may follow."""
+        self.dial_at_s = float('-inf')
+        """When to dial next, while not connected."""
+        self._random = random
+        self._on_transition = on_transition
+        self._failures = 0
+        self._control: tuple[int | None, ...] = ()
+        """Who controls, as far as the broker says: its epoch, and the stream ids."""
+
+    def begin_dial(self) -> None:
+        """Say that dialling begins."""
+        self._enter(SessionState.DIALLING, self.reason)
+
+    def connected(self) -> None:
+        """Say that the peer connection is up."""
+        self._control = ()
+        self._enter(SessionState.CONNECTED, '', new_epoch=True)
+
+    def heartbeat(self, answer: HeartbeatAnswer) -> None:
+        """Take a heartbeat answer: an operator came, left, or was replaced."""
+        # Only now: a broker that takes the session but does not know it would be dialled for ever.
+        self._failures = 0
+        operated = answer.channels.state is not None or answer.channels.cmd is not None
+        # Every bridge has fresh ids: they tell a new one where the broker knows no epoch.
+        control = (answer.control_epoch, answer.channels.state, answer.channels.cmd)
+        replaced = control != self._control
+        self._control = control
+        if operated:
+            was_operated = self.state is SessionState.OPERATED
+            self._enter(SessionState.OPERATED, '', new_epoch=replaced or not was_operated)
+        else:
+            left = 'the operator left' if self.state is SessionState.OPERATED else self.reason
+            self._enter(SessionState.CONNECTED, left)
+
+    def ended(self, now: float, error: TeleopError) -> None:
+        """
+        Take the end of a session, or of an attempt to begin one.
+
+        :param now: Seconds of any steady clock, the one of :attr:`dial_at_s`.
+        """
+        if isinstance(error, SessionSuperseded):
+            self.dial_at_s = now + SUPERSEDED_S
+            self._enter(SessionState.SUPERSEDED, str(error))
+        elif isinstance(error, BrokerRefused):
+            self.dial_at_s = now + REFUSED_S
+            self._enter(SessionState.REFUSED, str(error))
+        else:
+            self.dial_at_s = now + self._back_off_s(error)
+            self._enter(SessionState.BACKING_OFF, str(error))
+
+    def _back_off_s(self, error: TeleopError) -> float:
+        first_failure = self._failures == 0
+        self._failures += 1
+        if isinstance(error, SessionGone) and first_failure:
+            return 0.0
+        doublings = min(self._failures - 1, 10)
+        longest_s = min(FIRST_BACK_OFF_S * 2.0**doublings, LONGEST_BACK_OFF_S)
+        asked_s = error.retry_after_s if isinstance(error, BrokerError) else None
+        # Not less than asked, nor all of a fleet at the same moment, nor at once for ever.
+        return max(asked_s or 0.0, 0.0) + longest_s * self._random()
+
+    def _enter(self, state: SessionState, reason: str, *, new_epoch: bool = False) -> None:
+        if state is self.state and reason == self.reason and not new_epoch:
+            return
+        self.state = state
+        self.reason = reason
+        self.control_epoch += new_epoch
+        self._on_transition(
+            Transition(state=state, reason=reason, control_epoch=self.control_epoch)
+        )

@@ -1,0 +1,95 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The WebRTC half as a program; the ROS half starts it, nobody else.
+
+``python3 -m teleop_webrtc_bridge.webrtc LINK SLOT WAKE PARENT``: three inherited descriptors and
+the parent's process id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+
+from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
+from teleop_webrtc_bridge.configuration import is_loopback_url
+from teleop_webrtc_bridge.link.packets import Configure, Send, Shutdown
+from teleop_webrtc_bridge.webrtc.camera_track import FrameFeed
+from teleop_webrtc_bridge.webrtc.half_link import HalfLink
+from teleop_webrtc_bridge.webrtc.robot import Robot
+
+_PR_SET_PDEATHSIG = 1
+
+
+class _Ended(Exception):
+    """The ROS half asked for the end, or is gone."""
+
+
+def main() -> None:
+    link, slot, wake, parent = map(int, sys.argv[1:])
+    _die_with_parent(parent)
+    # A terminal's signals reach us too, but the parent tells us when it is time: after the stop.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    logging.basicConfig(format='[webrtc] %(levelname)s %(message)s', level=logging.WARNING)
+    asyncio.run(_run(socket.socket(fileno=link), slot, wake))
+
+
+def _die_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when the thread that started it ends (Linux)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit('the parent is gone already')
+
+
+async def _run(socket_end: socket.socket, slot: int, wake: int) -> None:
+    link = HalfLink(socket_end)
+    first = await link.packets.get()
+    if not isinstance(first, Configure):
+        return
+    configuration = first.configuration
+    configure_aiortc(loopback=is_loopback_url(configuration.broker_url))
+    robot = Robot(configuration, link=link, feed=FrameFeed(slot, wake))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(robot.run())
+            tasks.create_task(robot.report_status())
+            tasks.create_task(_serve_link(link, robot))
+    except* _Ended:
+        pass
+
+
+async def _serve_link(link: HalfLink, robot: Robot) -> None:
+    """
+    Forward the ROS half's messages.
+
+    :raises _Ended: The ROS half asked for the end, or is gone.
+    """
+    while True:
+        packet = await link.packets.get()
+        if packet is None or isinstance(packet, Shutdown):
+            raise _Ended
+        if isinstance(packet, Send):
+            robot.forward(packet)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,320 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The robot's one peer connection: its video track and its four data channels."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+import logging
+import time
+from typing import Final
+
+from aiortc import (
+    MediaStreamTrack,
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+from aiortc.exceptions import InvalidStateError
+from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcicetransport import parse_stun_turn_uri
+
+from teleop_webrtc_bridge.aiortc_support.internals import (
+    FrameExtensions,
+    negotiated_codec,
+    tag_frames,
+    take_keyframe_requests,
+)
+from teleop_webrtc_bridge.aiortc_support.sctp_probe import SctpProbe
+from teleop_webrtc_bridge.codec import MAX_MESSAGE_BYTES
+from teleop_webrtc_bridge.configuration import BridgeConfiguration
+from teleop_webrtc_bridge.exceptions import PeerConnectionLost
+from teleop_webrtc_bridge.messages import ChannelIds, CHANNELS, ChannelSpec, IceServer
+from teleop_webrtc_bridge.sdp import check_sdp, spread_candidates
+from teleop_webrtc_bridge.webrtc.camera_track import CameraTrack, FrameFeed
+from teleop_webrtc_bridge.webrtc.encoder import VideoEncoder
+from teleop_webrtc_bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, Verdict
+
+__all__ = ['RobotPeer']
+
+GATHER_S: Final = 10.0
+CONNECT_S: Final = 15.0
+CLOSE_S: Final = 2.0
+MAX_ICE_URLS: Final = 8
+LONGEST_TRIP_S: Final = 60.0
+"""An answer to an older probe, or to none of ours, is not one."""
+MAX_BUFFERED_BYTES: Final = 64 * 1024
+"""``bufferedAmount`` grows without bound on a dead link; what does not fit below this is lost."""
+
+_logger = logging.getLogger(__name__)
+
+#: label, message, arrival in seconds of ``time.monotonic``
+OnMessage = Callable[[str, bytes | str, float], None]
+
+
+class RobotPeer:
+    """
+    One peer connection, from the offer to the end.
+
+    :param configuration: The robot.
+    :param ice_servers: STUN and TURN; relay candidates are gathered only from these.
+    :param feed: The camera.
+    :param on_message: Called for each message of the operator; must not raise.
+    """
+
+    def __init__(
+        self,
+        configuration: BridgeConfiguration,
+        *,
+        ice_servers: Sequence[IceServer],
+        feed: FrameFeed,
+        on_message: OnMessage,
+    ) -> None:
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Done, with the reason, when the connection is over."""
+        self.counters: Counter[str] = Counter()
+        self.round_trip_ms: float | None = None
+        """To the media backend and back, without what its congestion control holds back."""
+        self._configuration = configuration
+        self._on_message = on_message
+        self._liveness = LinkLiveness(time.monotonic())
+        self._connected = asyncio.Event()
+        self._drains: set[asyncio.Task[None]] = set()
+        self._channels: dict[str, tuple[int, RTCDataChannel]] = {}
+        self._pc = RTCPeerConnection(
+            RTCConfiguration(
+                iceServers=_usable(ice_servers),
+                bundlePolicy=RTCBundlePolicy.MAX_BUNDLE,
+            )
+        )
+        self._pc.on('connectionstatechange', self._on_state)
+        self._pc.on('track', self._drain)
+        self.track = CameraTrack(feed)
+        self._add_media()
+
+    def _add_media(self) -> None:
+        """Add what the offer consists of, in the order of docs/protocol.md §5: video first."""
+        sender = self._pc.addTrack(self.track)
+        self._video = self._pc.getTransceivers()[0]
+        capabilities = RTCRtpSender.getCapabilities('video').codecs
+        wanted = f'video/{self._configuration.video.codec}'
+        # Before the remote description is known, or VP8 is chosen.
+        self._video.setCodecPreferences(
+            sorted(capabilities, key=lambda codec: codec.mimeType.lower() != wanted)
+        )
+        take_keyframe_requests(sender, self.track.request_keyframe)
+        ahead_s = self._configuration.clock_ahead_s
+        tag_frames(sender, lambda: FrameExtensions.of(self.track.capture_s + ahead_s))
+        self._pc.addTransceiver('audio', direction='recvonly')
+        # Stays open for the life of the connection: it forces an SCTP section, and keeps stream 0
+        # from being handed out.
+        self._pc.createDataChannel('_sctp_init', negotiated=True, id=0)
+        assert self._pc.sctp is not None
+        self._probe = SctpProbe(self._pc.sctp, self._on_answer)
+
+    # --- negotiation --------------------------------------------------------------------------
+
+    async def offer(self) -> str:
+        """
+        Return the offer, with all candidates.
+
+        :raises PeerConnectionLost: Gathering them failed, or took too long.
+        """
+        try:
+            async with asyncio.timeout(GATHER_S):
+                await self._pc.setLocalDescription(await self._pc.createOffer())
+        except TimeoutError:
+            raise PeerConnectionLost(f'no ICE candidates within {GATHER_S:g} s') from None
+        except Exception as error:
+            raise PeerConnectionLost(f'gathering ICE candidates failed: {error!r}') from error
+        return str(self._pc.localDescription.sdp)
+
+    async def connect(self, sdp_answer: str) -> None:
+        """
+        Take the answer and wait until the connection is up.
+
+        :raises PeerConnectionLost: The answer cannot be used, or nothing came about in time.
+        """
+        try:
+            check_sdp(sdp_answer)
+            await self._pc.setRemoteDescription(
+                RTCSessionDescription(sdp=spread_candidates(sdp_answer), type='answer')
+            )
+            codec = negotiated_codec(self._video)
+        except Exception as error:
+            # aiortc's parser raises seven kinds of exception on malformed descriptions.
+            raise PeerConnectionLost(f"the broker's SDP answer cannot be used: {error}") from error
+        self.track.use(VideoEncoder(codec.mimeType, self._configuration.video))
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await self._connected.wait()
+        except TimeoutError:
+            raise PeerConnectionLost(f'not connected within {CONNECT_S:g} s') from None
+        if self.ended.done():
+            raise PeerConnectionLost(self.ended.result())
+
+    async def answer(self, sdp_offer: str) -> str:
+        """
+        Answer an offer that the broker sends later.
+
+        :raises PeerConnectionLost: It cannot be used.
+        """
+        try:
+            check_sdp(sdp_offer)
+            await self._pc.setRemoteDescription(
+                RTCSessionDescription(sdp=spread_candidates(sdp_offer), type='offer')
+            )
+            await self._pc.setLocalDescription(await self._pc.createAnswer())
+        except Exception as error:
+            raise PeerConnectionLost(f"the broker's SDP offer cannot be used: {error}") from error
+        return str(self._pc.localDescription.sdp)
+
+    # --- liveness -----------------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """
+        Watch the connection from when it is up.
+
+        :raises PeerConnectionLost: It ended, or the peer answers no more.
+        """
+        self._liveness = LinkLiveness(time.monotonic())
+        while not self.ended.done():
+            now = time.monotonic()
+            match self._liveness.turn(now):
+                case Verdict.LOST:
+                    raise PeerConnectionLost(
+                        f'no answer on the peer connection for {LOST_AFTER_S:g} s'
+                    )
+                case Verdict.PROBE:
+                    await self._probe.send(now)
+            await asyncio.wait([self.ended], timeout=self._liveness.delay_s)
+        raise PeerConnectionLost(self.ended.result())
+
+    def _on_answer(self, probe_s: float) -> None:
+        trip_s = time.monotonic() - probe_s
+        if 0.0 <= trip_s < LONGEST_TRIP_S:
+            self.round_trip_ms = round(1e3 * trip_s, 1)
+            self._liveness.answered()
+
+    async def close(self) -> None:
+        """Close the connection; bounded."""
+        self._pc.remove_all_listeners()
+        for drain in self._drains:
+            drain.cancel()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                # Shielded: aiortc, which may be closing it too, breaks when a wait is cancelled.
+                await asyncio.shield(self._pc.close())
+        except TimeoutError:
+            _logger.warning('event=close_timeout seconds=%g', CLOSE_S)
+
+    def _on_state(self) -> None:
+        state = self._pc.connectionState
+        if state in ('failed', 'closed') and not self.ended.done():
+            self.ended.set_result(f'the peer connection is {state}')
+        if state in ('connected', 'failed', 'closed'):
+            self._connected.set()
+
+    def _drain(self, track: MediaStreamTrack) -> None:
+        """Throw away what the operator's microphone sends: unread it would fill the memory."""
+
+        async def drain() -> None:
+            try:
+                while True:
+                    await track.recv()
+            except MediaStreamError:
+                return
+
+        task = asyncio.get_running_loop().create_task(drain())
+        self._drains.add(task)
+        task.add_done_callback(self._drains.discard)
+
+    # --- channels -----------------------------------------------------------------------------
+
+    def reconcile(self, wanted: ChannelIds) -> None:
+        """Open and close channels until they are those of the broker's snapshot."""
+        ids = wanted.by_label()
+        for spec in CHANNELS:
+            stream_id = ids[spec.label]
+            if spec.label in self._channels:
+                present, channel = self._channels[spec.label]
+                if present == stream_id:
+                    continue
+                channel.close()
+                del self._channels[spec.label]
+            if stream_id is not None:
+                self._open(spec, stream_id)
+
+    def _open(self, spec: ChannelSpec, stream_id: int) -> None:
+        try:
+            channel = self._pc.createDataChannel(
+                spec.label,
+                ordered=spec.ordered,
+                maxRetransmits=spec.max_retransmits,
+                negotiated=True,
+                id=stream_id,
+            )
+        except ValueError:
+            # The id is still taken by a channel that is closing: ids are the broker's to assign.
+            self.counters['channel_id_taken'] += 1
+            return
+        except InvalidStateError:
+            return  # the connection has just ended, which watch() tells
+        self._channels[spec.label] = (stream_id, channel)
+        if spec.to_robot:
+            channel.on('message', lambda message: self._receive(spec.label, message))
+
+    def _receive(self, label: str, message: bytes | str) -> None:
+        if len(message) > MAX_MESSAGE_BYTES:
+            self.counters['oversized'] += 1
+            return
+        try:
+            self._on_message(label, message, time.monotonic())
+        except Exception:
+            # An exception that leaves this handler would close the whole connection.
+            self.counters['handler_failures'] += 1
+            _logger.exception('event=handler_failed label=%s', label)
+
+    def send(self, label: str, payload: bytes | str) -> None:
+        """Send to the operator if he is there; on a link that does not drain, lose the message."""
+        _, channel = self._channels.get(label, (0, None))
+        if channel is None or channel.readyState != 'open':
+            return
+        if channel.bufferedAmount > MAX_BUFFERED_BYTES:
+            self.counters['send_buffer_full'] += 1
+            return
+        channel.send(payload)
+
+
+def _usable(servers: Sequence[IceServer]) -> list[RTCIceServer]:
+    """Return the addresses that aiortc can use, at most eight: a bad one would stop it."""
+    usable: list[RTCIceServer] = []
+    for server in servers:
+        for url in server.urls:
+            try:
+                parse_stun_turn_uri(url)
+            except ValueError:
+                _logger.warning('event=ice_server_ignored url=%r', url)
+                continue
+            usable.append(
+                RTCIceServer(urls=url, username=server.username, credential=server.credential)
+            )
+    return usable[:MAX_ICE_URLS]

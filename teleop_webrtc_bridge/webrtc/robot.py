@@ -1,0 +1,277 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""One robot's life on the WebRTC side: dial, serve, and dial again."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+import logging
+import random
+import time
+from typing import Final
+
+from teleop_webrtc_bridge.codec import decode_state, encode_pong
+from teleop_webrtc_bridge.configuration import BridgeConfiguration, is_loopback_url
+from teleop_webrtc_bridge.exceptions import (
+    BrokerError,
+    BrokerRefused,
+    ProtocolError,
+    SessionGone,
+    SessionSuperseded,
+    TeleopError,
+)
+from teleop_webrtc_bridge.link.packets import Received, Send, Status
+from teleop_webrtc_bridge.messages import (
+    HeartbeatAnswer,
+    IceServer,
+    Ping,
+    STATE_RELIABLE,
+    STATE_RELIABLE_BACK,
+)
+from teleop_webrtc_bridge.session import Session, SessionState, Transition
+from teleop_webrtc_bridge.webrtc.broker_client import BrokerClient
+from teleop_webrtc_bridge.webrtc.camera_track import FrameFeed
+from teleop_webrtc_bridge.webrtc.half_link import HalfLink
+from teleop_webrtc_bridge.webrtc.peer import RobotPeer
+
+__all__ = ['Robot']
+
+HEARTBEAT_PERIOD_S: Final = 1.0
+SHORTEST_PERIOD_S: Final = 0.1
+"""Between heartbeats, whatever a broker answers."""
+LONGEST_PAUSE_S: Final = 10.0
+"""Between heartbeats, whatever a broker asks for: it reaps robots that are silent for 30 s."""
+STATUS_PERIOD_S: Final = 1.0
+KEEP_ALIVE_FPS: Final = 1.0
+"""While nobody watches: media backends give up tracks that send nothing."""
+DEFAULT_STUN: Final = IceServer(urls=('stun:stun.cloudflare.com:3478',))
+"""For brokers that name no ICE servers."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Robot:
+    """
+    Keeps one robot connected to its broker.
+
+    :param configuration: The robot.
+    :param link: To the ROS half.
+    :param feed: The camera.
+    """
+
+    def __init__(
+        self, configuration: BridgeConfiguration, *, link: HalfLink, feed: FrameFeed
+    ) -> None:
+        self._configuration = configuration
+        self._link = link
+        self._feed = feed
+        self._peer: RobotPeer | None = None
+        self._session_id: str | None = None
+        """What the broker has to be told when it is over."""
+        self._session = Session(random=random.random, on_transition=self._on_transition)
+        self._missed = 0
+
+    # --- the session --------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Dial for ever; when cancelled, say goodbye to the broker."""
+        async with BrokerClient(self._configuration) as broker:
+            while True:
+                await asyncio.sleep(max(0.0, self._session.dial_at_s - time.monotonic()))
+                self._session.begin_dial()
+                async with AsyncExitStack() as cleanup:
+                    try:
+                        await self._one_session(broker, cleanup)
+                    except TeleopError as error:
+                        # Before the goodbye, which a network that is down holds up.
+                        self._end(error)
+
+    def _end(self, error: TeleopError) -> None:
+        if isinstance(error, SessionGone | SessionSuperseded):
+            self._session_id = None
+        self._peer = None
+        self._session.ended(time.monotonic(), error)
+
+    async def _one_session(self, broker: BrokerClient, cleanup: AsyncExitStack) -> None:
+        """
+        Dial once and serve until the session is over.
+
+        :param cleanup: Gets what is to be done after that.
+        :raises TeleopError: Why it is over.
+        """
+        peer = RobotPeer(
+            self._configuration,
+            ice_servers=await self._ice_servers(broker),
+            feed=self._feed,
+            on_message=self._on_message,
+        )
+        cleanup.push_async_callback(peer.close)
+        answer = await broker.create_session(await peer.offer())
+        self._session_id = answer.session_id
+        cleanup.push_async_callback(self._say_goodbye, broker)
+        await peer.connect(answer.sdp_answer)
+        self._peer = peer
+        self._session.connected()
+        await self._serve(broker, peer, answer.session_id)
+
+    async def _say_goodbye(self, broker: BrokerClient) -> None:
+        self._peer = None
+        session_id, self._session_id = self._session_id, None
+        if session_id is not None:
+            await broker.delete_session(session_id)
+
+    async def _ice_servers(self, broker: BrokerClient) -> tuple[IceServer, ...]:
+        servers = await broker.ice_servers()
+        if servers is not None:
+            return servers
+        # A STUN server that cannot be reached would hold up the offer for five seconds.
+        return () if is_loopback_url(self._configuration.broker_url) else (DEFAULT_STUN,)
+
+    async def _serve(self, broker: BrokerClient, peer: RobotPeer, session_id: str) -> None:
+        """
+        Exchange heartbeats until the broker or the connection ends the session.
+
+        :raises TeleopError: Why it ended.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._heartbeats(broker, peer, session_id))
+                tasks.create_task(peer.watch())
+        except* TeleopError as group:
+            reason = group
+        raise _first(reason)
+
+    async def _heartbeats(self, broker: BrokerClient, peer: RobotPeer, session_id: str) -> None:
+        previous: HeartbeatAnswer | None = None
+        while True:
+            sent_s = time.monotonic()
+            pause_s = HEARTBEAT_PERIOD_S
+            answer: HeartbeatAnswer | None = previous
+            try:
+                answer = await broker.heartbeat(
+                    session_id, _report(peer), wait_s=HEARTBEAT_PERIOD_S
+                )
+            except (SessionGone, SessionSuperseded, BrokerRefused):
+                raise
+            except (BrokerError, ProtocolError) as error:
+                # The media session goes on for as long as its own connection does.
+                self._missed += 1
+                _logger.info('event=heartbeat_missed reason=%r', str(error))
+                pause_s = max(pause_s, min(_retry_after_s(error), LONGEST_PAUSE_S))
+            else:
+                await self._follow(answer, broker, peer, session_id)
+                if answer != previous:
+                    # The next one tells the broker that this one has been followed.
+                    pause_s = SHORTEST_PERIOD_S
+            await asyncio.sleep(max(0.0, sent_s + pause_s - time.monotonic()))
+            previous = answer
+
+    async def _follow(
+        self, answer: HeartbeatAnswer, broker: BrokerClient, peer: RobotPeer, session_id: str
+    ) -> None:
+        """Bring about what the broker wants."""
+        peer.reconcile(answer.channels)
+        self._session.heartbeat(answer)
+        if answer.renegotiate_offer is not None:
+            sdp = await peer.answer(answer.renegotiate_offer)
+            try:
+                await broker.answer_renegotiation(session_id, sdp)
+            except (SessionGone, BrokerRefused):
+                raise
+            except (BrokerError, ProtocolError) as error:
+                _logger.warning('event=renegotiation_failed reason=%r', str(error))
+
+    # --- between the operator and the ROS half ------------------------------------------------
+
+    def _on_message(self, label: str, message: bytes | str, arrival_s: float) -> None:
+        """Answer clock probes here, at once; everything else is the ROS half's to judge."""
+        text = isinstance(message, str)
+        if label == STATE_RELIABLE and self._peer is not None:
+            try:
+                probe = decode_state(message)
+            except ProtocolError:
+                probe = None  # the ROS half drops and counts it
+            if isinstance(probe, Ping):
+                clock_s = arrival_s + self._configuration.clock_ahead_s
+                self._peer.send(STATE_RELIABLE_BACK, encode_pong(probe.client_ts_s, clock_s))
+                return
+        payload = message.encode() if isinstance(message, str) else message
+        self._link.send(Received(label=label, payload=payload, text=text, arrival_s=arrival_s))
+
+    def forward(self, packet: Send) -> None:
+        """Send a message of the ROS half to the operator."""
+        if self._peer is not None:
+            payload = packet.payload.decode() if packet.text else packet.payload
+            self._peer.send(packet.label, payload)
+
+    # --- status -------------------------------------------------------------------------------
+
+    async def report_status(self) -> None:
+        """Tell the ROS half once a second how things are."""
+        while True:
+            self.send_status()
+            await asyncio.sleep(STATUS_PERIOD_S)
+
+    def _on_transition(self, transition: Transition) -> None:
+        _logger.debug(
+            'event=session state=%s reason=%r', transition.state.value, transition.reason
+        )
+        self.send_status()
+
+    def send_status(self) -> None:
+        state = self._session.state
+        fps = {
+            SessionState.OPERATED: self._configuration.video.fps,
+            SessionState.CONNECTED: KEEP_ALIVE_FPS,
+        }
+        self._link.send(
+            Status(
+                state=state,
+                reason=self._session.reason,
+                control_epoch=self._session.control_epoch,
+                video_fps=fps.get(state, 0.0),
+                counters=self._counters(),
+            )
+        )
+
+    def _counters(self) -> dict[str, float]:
+        counters = {
+            'heartbeats_missed': float(self._missed),
+            'tasks': float(len(asyncio.all_tasks())),
+        }
+        if self._peer is not None:
+            counters |= _report(self._peer)
+            sources = (self._peer.counters, self._peer.track.counters, self._link.counters)
+            counters |= {name: float(n) for source in sources for name, n in source.items()}
+        return counters
+
+
+def _retry_after_s(error: TeleopError) -> float:
+    asked_s = error.retry_after_s if isinstance(error, BrokerError) else None
+    return asked_s or 0.0
+
+
+def _report(peer: RobotPeer) -> dict[str, float]:
+    return {} if peer.round_trip_ms is None else {'rtt_ms': peer.round_trip_ms}
+
+
+def _first(group: BaseExceptionGroup[TeleopError]) -> TeleopError:
+    """Return one exception of a group that may be nested."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, TeleopError)
+    return error

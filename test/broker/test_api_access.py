@@ -1,0 +1,355 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Who gets in, how often, and what everybody is told."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from rig import OFFER, Rig, running
+
+from teleop_webrtc_bridge.broker.caps import Caps
+from teleop_webrtc_bridge.broker.identity import Role
+from teleop_webrtc_bridge.broker.page import PageFile, read_page
+from teleop_webrtc_bridge.messages import IceServer
+
+ROBOT_CALLS = [
+    ('POST', '/sessions'),
+    ('POST', '/sessions/{}/heartbeat'),
+    ('POST', '/sessions/{}/renegotiate-robot'),
+    ('DELETE', '/sessions/{}'),
+]
+SESSION_CALLS = [
+    ('POST', '/sessions/{}/join'),
+    ('POST', '/sessions/{}/bridge-datachannel'),
+    ('POST', '/sessions/{}/renegotiate-answer'),
+    ('POST', '/sessions/{}/op-heartbeat'),
+    ('POST', '/sessions/{}/leave'),
+    ('GET', '/sessions/{}/status'),
+]
+OPERATOR_CALLS = [
+    *SESSION_CALLS,
+    ('GET', '/sessions'),
+    ('GET', '/keys'),
+    ('POST', '/keys'),
+    ('DELETE', '/keys/abc'),
+]
+BODY = {'robot_name': 'Go2', 'role': 'operator', 'sdp_offer': OFFER, 'sdp_answer': OFFER}
+
+
+def body(method: str) -> dict[str, str] | None:
+    return BODY if method == 'POST' else None
+
+
+@pytest.mark.parametrize(('method', 'path'), ROBOT_CALLS)
+async def test_robot_endpoints_take_robot_keys_only(rig: Rig, method: str, path: str) -> None:
+    path = path.format(await rig.dial(rig.robot()))
+    for headers in (
+        {},
+        rig.operator(),
+        rig.operator(role=Role.ADMIN),
+        {'X-Robot-API-Key': 'dtk_live_' + '0' * 40},
+        {'X-Robot-API-Key': rig.operator()['Authorization'].removeprefix('Bearer ')},
+    ):
+        assert (await rig.call(method, path, headers, body(method))).status == 401
+
+
+@pytest.mark.parametrize(('method', 'path'), OPERATOR_CALLS)
+async def test_operator_endpoints_take_tokens_only(rig: Rig, method: str, path: str) -> None:
+    robot = rig.robot()
+    path = path.format(await rig.dial(robot))
+    for headers in (
+        {},
+        robot,
+        {'Authorization': 'Bearer ' + robot['X-Robot-API-Key']},
+        {'Authorization': 'Bearer dto_live_' + '0' * 40},
+        {'Authorization': 'Basic YTpi'},
+        {'Authorization': 'Bearer'},
+    ):
+        assert (await rig.call(method, path, headers, body(method))).status == 401
+
+
+@pytest.mark.parametrize(('method', 'path'), SESSION_CALLS)
+async def test_what_another_tenant_has_does_not_exist(rig: Rig, method: str, path: str) -> None:
+    session = await rig.dial(rig.robot('alice'))
+    bob = rig.operator('bob')
+    foreign = await rig.call(method, path.format(session), bob, body(method))
+    unknown = await rig.call(method, path.format('0' * 32), bob, body(method))
+    assert foreign.status == unknown.status == 404
+    assert foreign.text == unknown.text
+
+
+@pytest.mark.parametrize(('method', 'path'), ROBOT_CALLS[1:])
+async def test_robots_of_other_tenants_are_unknown(rig: Rig, method: str, path: str) -> None:
+    session = await rig.dial(rig.robot('alice'))
+    answer = await rig.call(method, path.format(session), rig.robot('bob'), body(method))
+    assert (answer.status, answer.detail) == (404, 'Session not found')
+
+
+async def test_an_admin_sees_and_controls_all(rig: Rig) -> None:
+    sessions = {await rig.dial(rig.robot('alice')), await rig.dial(rig.robot('bob'))}
+    admin = rig.operator('root', Role.ADMIN)
+    rows = (await rig.get('/sessions', admin)).body
+    assert {row['session_id'] for row in rows} == sessions
+    assert (await rig.join(sessions.pop(), admin)).status == 200
+    rows = (await rig.get('/sessions', rig.operator('bob'))).body
+    assert len(rows) == 1
+
+
+async def test_a_token_expires(rig: Rig) -> None:
+    token = rig.store.create_operator_token(
+        sub='alice', role=Role.OPERATOR, now_s=rig.wall(), expires_at_s=rig.wall() + 60.0
+    )
+    headers = {'Authorization': f'Bearer {token}'}
+    assert (await rig.get('/sessions', headers)).status == 200
+    rig.wall.now_s += 60.0
+    assert (await rig.get('/sessions', headers)).status == 401
+
+
+# --- keys --------------------------------------------------------------------------------------
+
+
+async def test_a_key_is_shown_once_and_works_until_it_is_revoked(rig: Rig) -> None:
+    operator = rig.operator()
+    created = await rig.post('/keys', operator, {'name': 'yard', 'robot_id': 'go2'})
+    assert created.status == 201
+    key = created.body.pop('api_key')
+    assert key.startswith(created.body['key_prefix'])
+    assert (await rig.get('/keys', operator)).body == [created.body]
+    robot = {'X-Robot-API-Key': key}
+    session = await rig.dial(robot)
+    path = f'/keys/{created.body["id"]}'
+    assert (await rig.call('DELETE', path, rig.operator('bob'))).status == 404
+    assert (await rig.call('DELETE', path, operator)).status == 204
+    assert (await rig.call('DELETE', path, operator)).status == 404
+    assert (await rig.heartbeat(session, robot)).status == 401
+    assert (await rig.get('/sessions', operator)).body == []
+    assert rig.media.sessions == {}
+    assert (await rig.get('/keys', operator)).body == []
+
+
+@pytest.mark.parametrize('fields', [{}, {'name': '<'}, {'name': 'a', 'robot_id': 7}])
+async def test_a_key_needs_a_name(rig: Rig, fields: dict[str, object]) -> None:
+    assert (await rig.post('/keys', rig.operator(), fields)).status == 422
+
+
+# --- rate limits -------------------------------------------------------------------------------
+
+
+async def test_sessions_are_limited_per_caller(rig: Rig) -> None:
+    robot, other = rig.robot(), rig.robot()
+    for _ in range(12):
+        await rig.dial(robot)
+    answer = await rig.post('/sessions', robot, BODY)
+    assert (answer.status, answer.headers['Retry-After']) == (429, '5')
+    assert answer.detail
+    await rig.dial(other)
+    rig.clock.now_s += 5.0
+    session = await rig.dial(robot)
+    operator = rig.operator()
+    statuses = [(await rig.join(session, operator)).status for _ in range(13)]
+    assert statuses == [200] * 12 + [429]
+
+
+async def test_key_writes_are_limited(rig: Rig) -> None:
+    operator = rig.operator()
+    statuses = [(await rig.post('/keys', operator, {'name': 'a'})).status for _ in range(11)]
+    assert statuses == [201] * 10 + [429]
+    assert (await rig.get('/keys', operator)).status == 200
+
+
+async def test_turn_credentials_are_limited(rig: Rig) -> None:
+    robot = rig.robot()
+    statuses = [(await rig.get('/sessions/turn-credentials', robot)).status for _ in range(7)]
+    assert statuses == [200] * 6 + [429]
+
+
+async def test_keys_and_tenants_have_a_bounded_number_of_sessions(tmp_path: Path) -> None:
+    async with running(tmp_path, caps=Caps(robots_per_key=2, robots_per_tenant=3)) as rig:
+        first, second = rig.robot(), rig.robot()
+        for robot, name in ((first, 'a'), (first, 'b'), (second, 'c')):
+            await rig.dial(robot, robot_id=name)
+        for robot, why in ((first, 'of this API key'), (second, '3 live sessions')):
+            media = len(rig.media.sessions)
+            answer = await rig.post('/sessions', robot, BODY)
+            assert (answer.status, answer.headers['Retry-After']) == (429, '30')
+            assert why in answer.detail
+            assert len(rig.media.sessions) == media
+        await rig.dial(first, robot_id='a')
+        await rig.dial(rig.robot('bob'))
+
+
+async def test_a_fleet_under_one_key_is_back_at_once(rig: Rig) -> None:
+    robot = rig.robot()
+    for number in range(60):
+        await rig.dial(robot, robot_id=f'robot{number}')
+
+
+async def test_the_creates_of_a_key_are_limited_whatever_robots_they_name(rig: Rig) -> None:
+    robot = rig.robot()
+    bodies = [{**BODY, 'robot_id': f'r{number}', 'sdp_offer': 'x'} for number in range(70)]
+    statuses = [(await rig.post('/sessions', robot, body)).status for body in bodies]
+    assert statuses == [400] * 64 + [429] * 6
+    rig.clock.now_s += 0.5
+    await rig.dial(robot)
+
+
+# --- signing in --------------------------------------------------------------------------------
+
+
+async def test_guessing_is_slowed_down_and_keeps_nobody_out(rig: Rig) -> None:
+    robot, operator = rig.robot(), rig.operator()
+    guesses = [{'Authorization': f'Bearer dto_live_{number:040x}'} for number in range(30)]
+    guesses += [{'X-Robot-API-Key': f'dtk_live_{number:040x}'} for number in range(30)]
+    answers = [await rig.get('/sessions/turn-credentials', guess) for guess in guesses]
+    assert [answer.status for answer in answers] == [401] * 10 + [429] * 50
+    assert answers[-1].headers['Retry-After'] == '6'
+    session = await rig.dial(robot)
+    assert (await rig.join(session, operator)).status == 200
+    rig.clock.now_s += 6.0
+    statuses = [(await rig.get('/sessions', guess)).status for guess in guesses[:2]]
+    assert statuses == [401, 429]
+
+
+# --- where peers may be ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('local', [True, False])
+async def test_nobody_may_have_us_send_to_this_machine(tmp_path: Path, local: bool) -> None:
+    def line(address: str) -> str:
+        return f'a=candidate:1 1 udp 1 {address} 9 typ host\r\n'
+
+    offer = (
+        OFFER + line('192.0.2.1') + line('127.0.0.1') + line('169.254.169.254') + line('a.local')
+    )
+    expected = OFFER + line('192.0.2.1') + (line('127.0.0.1') if local else '')
+    async with running(tmp_path, include_loopback=local) as rig:
+        session = await rig.dial(rig.robot(), sdp_offer=offer)
+        await rig.join(session, rig.operator(), sdp_offer=offer)
+        assert [media.offer for media in rig.media.sessions.values()] == [expected] * 2
+
+
+# --- ICE servers, health, errors, headers ------------------------------------------------------
+
+
+async def test_turn_credentials_come_from_the_configuration(tmp_path: Path) -> None:
+    servers = (
+        IceServer(urls=('stun:a',)),
+        IceServer(urls=('turn:b', 'turns:b'), username='u', credential='c'),
+    )
+    expected = [
+        {'urls': ['stun:a']},
+        {'urls': ['turn:b', 'turns:b'], 'username': 'u', 'credential': 'c'},
+    ]
+    async with running(tmp_path, ice_servers=servers) as rig:
+        for headers in (rig.robot(), rig.operator()):
+            answer = await rig.get('/sessions/turn-credentials', headers)
+            assert answer.body == {'ice_servers': expected}
+        assert (await rig.get('/sessions/turn-credentials')).status == 401
+        created = await rig.post('/sessions', rig.robot(), BODY)
+        assert created.body['ice_servers'] == expected
+
+
+async def test_without_servers_the_list_is_empty(rig: Rig) -> None:
+    answer = await rig.get('/sessions/turn-credentials', rig.operator())
+    assert (answer.status, answer.body) == (200, {'ice_servers': []})
+
+
+async def test_health_is_for_anyone(rig: Rig) -> None:
+    assert (await rig.get('/health')).body == {'status': 'ok'}
+
+
+async def test_the_routers_errors_are_json_too(rig: Rig) -> None:
+    missing = await rig.get('/nothing')
+    assert (missing.status, missing.detail) == (404, 'Not Found')
+    wrong = await rig.call('PUT', '/health')
+    assert (wrong.status, wrong.detail) == (405, 'Method Not Allowed')
+    assert wrong.headers['Allow'] == 'GET,HEAD'
+
+
+@pytest.mark.parametrize(
+    'origin', ['http://evil.example', 'null', 'http://127.0.0.1:1', 'http://[', 'https://']
+)
+async def test_other_sites_change_nothing(rig: Rig, origin: str) -> None:
+    session = await rig.dial(rig.robot())
+    headers = {**rig.operator(), 'Origin': origin}
+    assert (await rig.join(session, headers)).status == 403
+    assert (await rig.get('/sessions', headers)).status == 200
+    assert 'Access-Control-Allow-Origin' not in (await rig.get('/sessions', headers)).headers
+
+
+@pytest.mark.parametrize('scheme', ['http', 'https'])
+async def test_our_own_page_may(rig: Rig, scheme: str) -> None:
+    session = await rig.dial(rig.robot())
+    headers = {**rig.operator(), 'Origin': f'{scheme}://127.0.0.1:{rig.port}'}
+    assert (await rig.join(session, headers)).status == 200
+
+
+async def test_compressed_bodies_are_not_unpacked(rig: Rig) -> None:
+    headers = {**rig.robot(), 'Content-Encoding': 'gzip'}
+    answer = await rig.call('POST', '/sessions', headers, data=gzip.compress(b' ' * 10**6))
+    assert answer.status == 422
+
+
+async def test_secrets_are_not_logged(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level('DEBUG')
+    robot, operator = rig.robot(), rig.operator()
+    session = await rig.dial(robot)
+    await rig.join(session, operator)
+    await rig.get('/sessions?token=queried', operator)
+    await rig.get('/sessions/x%0Ay', operator)
+    key = (await rig.post('/keys', operator, {'name': 'a'})).body['api_key']
+    for secret in (robot['X-Robot-API-Key'], operator['Authorization'][7:], key, 'queried'):
+        assert secret not in caplog.text
+    assert 'event=session_active' in caplog.text
+    assert all('\n' not in record.getMessage() for record in caplog.records)
+
+
+# --- the page ----------------------------------------------------------------------------------
+
+
+async def test_the_page_is_served_with_a_strict_policy(tmp_path: Path) -> None:
+    folder = tmp_path / 'page'
+    (folder / 'lib').mkdir(parents=True)
+    (folder / 'index.html').write_text('<!doctype html>')
+    (folder / 'lib' / 'a.js').write_text('export {}')
+    (folder / 'secret.py').write_text('no')
+    (folder / '.hidden.js').write_text('no')
+    async with running(tmp_path / 'state', page=read_page(folder)) as rig:
+        for path, kind in (
+            ('/', 'text/html'),
+            ('/index.html', 'text/html'),
+            ('/lib/a.js', 'text/javascript'),
+        ):
+            async with rig.http.get(path) as response:
+                assert (response.status, response.content_type) == (200, kind)
+                assert response.headers['Cache-Control'] == 'no-cache'
+                assert response.headers['Referrer-Policy'] == 'no-referrer'
+                policy = response.headers['Content-Security-Policy']
+                assert policy.startswith("default-src 'none'; script-src 'self';")
+        for path in ('/secret.py', '/.hidden.js', '/lib', '/lib/', '/lib/%2e%2e/secret.py'):
+            async with rig.http.get(path) as response:
+                assert response.status == 404
+
+
+async def test_a_page_without_files_is_not_found(rig: Rig) -> None:
+    async with rig.http.get('/') as response:
+        assert response.status == 404
+
+
+def test_the_packages_own_page_can_be_read() -> None:
+    assert all(isinstance(file, PageFile) for file in read_page())

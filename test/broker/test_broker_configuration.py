@@ -1,0 +1,164 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Settings: defaults, file, command line, and how each of them is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from teleop_webrtc_bridge.broker.configuration import read_configuration
+from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.messages import IceServer
+
+DOCUMENTED = Path(__file__).parents[2] / 'config' / 'broker.yaml'
+
+
+@pytest.fixture(autouse=True)
+def _home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('HOME', '/home/somebody')
+    monkeypatch.delenv('XDG_STATE_HOME', raising=False)
+
+
+def write(folder: Path, text: str) -> list[str]:
+    path = folder / 'a.yaml'
+    path.write_text(text)
+    return ['--config', str(path)]
+
+
+def test_defaults() -> None:
+    configuration = read_configuration([])
+    assert (configuration.host, configuration.port) == ('127.0.0.1', 8765)
+    assert configuration.state_dir == Path('/home/somebody/.local/state/teleop_webrtc_bridge')
+    assert configuration.log_level == 'info'
+    assert configuration.ice_servers == ()
+    assert configuration.include_loopback
+    assert not configuration.login_link
+
+
+def test_the_documented_file_says_the_defaults() -> None:
+    assert read_configuration(['--config', str(DOCUMENTED)]) == read_configuration([])
+
+
+@pytest.mark.parametrize(
+    ('value', 'expected'),
+    [('/x/y', '/x/y/teleop_webrtc_bridge'), ('relative', None), ('', None)],
+)
+def test_the_state_folder_follows_xdg(
+    value: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('XDG_STATE_HOME', value)
+    default = '/home/somebody/.local/state/teleop_webrtc_bridge'
+    assert str(read_configuration([]).state_dir) == (expected or default)
+
+
+def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, 'port: 1\nhost: 192.0.2.1\nstate_dir: ~/x\n')
+    configuration = read_configuration([*file, '--port', '2'])
+    assert (configuration.host, configuration.port) == ('192.0.2.1', 2)
+    assert configuration.state_dir == Path('/home/somebody/x')
+    assert not configuration.include_loopback
+
+
+def test_ice_servers(tmp_path: Path) -> None:
+    text = (
+        'ice_servers:\n- urls: stun:a\n- {urls: [turn:b, turns:b], username: u, credential: c}\n'
+    )
+    assert read_configuration(write(tmp_path, text)).ice_servers == (
+        IceServer(urls=('stun:a',)),
+        IceServer(urls=('turn:b', 'turns:b'), username='u', credential='c'),
+    )
+
+
+def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
+    assert read_configuration(write(tmp_path, '# nothing\n')) == read_configuration([])
+
+
+def test_what_ros2_launch_appends_is_ignored() -> None:
+    arguments = ['--port', '1', '--ros-args', '-r', '__node:=broker', '--port', 'x']
+    assert read_configuration(arguments).port == 1
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['--port', 'x'],
+        ['--port', '-1'],
+        ['--port', '65536'],
+        ['--port', '1.5'],
+        ['--port', ''],
+        ['--host', ''],
+        ['--log-level', 'loud'],
+        ['--state-dir', ''],
+        ['--config', '/nowhere/at/all.yaml'],
+        ['--por', '1'],
+        ['--port'],
+        ['extra'],
+    ],
+)
+def test_bad_options_name_themselves(arguments: list[str]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(arguments)
+    text = str(caught.value)
+    assert arguments[0] in text
+    assert 'allowed: ' in text
+    assert '\n' not in text
+
+
+@pytest.mark.parametrize(
+    ('text', 'named'),
+    [
+        ('prot: 1', 'prot'),
+        ('port: "x"', 'port'),
+        ('port: true', 'port'),
+        ('port: 1.0', 'port'),
+        ('host: 7', 'host'),
+        ('state_dir: []', 'state_dir'),
+        ('log_level: INFO', 'log_level'),
+        ('include_loopback: 1', 'include_loopback'),
+        ('ice_servers: stun:a', 'ice_servers'),
+        ('ice_servers: [stun:a]', 'ice_servers[0]'),
+        ('ice_servers: [{urls: []}]', 'ice_servers[0].urls'),
+        ('ice_servers: [{urls: [http://a]}]', 'ice_servers[0].urls'),
+        ('ice_servers: [{urls: stun:a, username: 7}]', 'ice_servers[0].username'),
+        ('ice_servers: [{urls: stun:a, password: x}]', 'ice_servers[0]'),
+        ('caps: 7', 'caps'),
+        ('caps: {robots: 7}', 'caps'),
+        ('caps: {robots_per_key: 0}', 'caps.robots_per_key'),
+        ('caps: {robots_per_key: true}', 'caps.robots_per_key'),
+        ('- 1', 'a.yaml'),
+        ('a: [', 'a.yaml'),
+        ('\x00', 'a.yaml'),
+    ],
+)
+def test_bad_files_say_what_is_wrong(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(write(tmp_path, text))
+    assert named in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_credentials_are_never_shown(tmp_path: Path) -> None:
+    for text in (
+        'ice_servers: [{urls: stun:a, credential: [s3cret]}]',
+        'ice_servers: [{urls: stun:a, credentials: s3cret}]',
+        'ice_servers: {credential: s3cret}',
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            read_configuration(write(tmp_path, text))
+        assert 's3cret' not in str(caught.value)
+    good = write(tmp_path, 'ice_servers: [{urls: stun:a, credential: s3cret}]')
+    assert 's3cret' not in repr(read_configuration(good))

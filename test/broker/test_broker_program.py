@@ -1,0 +1,196 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The program as people run it: real processes, fake media."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+import os
+from pathlib import Path
+import re
+import signal
+import stat
+import sys
+from typing import Any
+
+import aiohttp
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).with_name('broker_on_fake_media.py')
+LINE = re.compile(r'Operator page: (http://127\.0\.0\.1:\d+)/(?:#token=(\S+))?\n')
+WAIT_S = 20.0
+
+
+class Program:
+    """A running broker."""
+
+    def __init__(self, process: asyncio.subprocess.Process, line: str) -> None:
+        match = LINE.fullmatch(line)
+        assert match is not None, line
+        self.process = process
+        self.url = match[1]
+        self.token: str | None = match[2]
+
+    async def sessions_status(self) -> int:
+        """Return the status of a call with the printed token."""
+        return (await self._sessions())[0]
+
+    async def round_trip_ms(self) -> float:
+        """Return what the only robot has said in its newest heartbeat."""
+        return float((await self._sessions())[1][0]['rtt_ms'] or 0)
+
+    async def _sessions(self) -> tuple[int, Any]:
+        headers = {'Authorization': f'Bearer {self.token}'}
+        async with (
+            aiohttp.ClientSession(headers=headers) as http,
+            http.get(f'{self.url}/api/v1/sessions') as response,
+        ):
+            return response.status, await response.json()
+
+
+async def start(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(PROGRAM),
+        *arguments,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def finish(process: asyncio.subprocess.Process) -> tuple[str, str]:
+    async with asyncio.timeout(WAIT_S):
+        out, err = await process.communicate()
+    return out.decode(), err.decode()
+
+
+@asynccontextmanager
+async def running(folder: Path, *arguments: str) -> AsyncIterator[Program]:
+    process = await start('--port', '0', '--state-dir', str(folder), *arguments)
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(WAIT_S):
+            yield Program(process, (await process.stdout.readline()).decode())
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await finish(process)
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['--port', 'x'],
+        ['--log-level', 'loud'],
+        ['--nonsense'],
+        ['--config', '/nowhere.yaml'],
+        ['--state-dir', '/proc/nothing'],
+        ['--host', 'no.such.host.invalid'],
+    ],
+)
+async def test_a_bad_setting_is_one_line_and_status_2(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    folder = [] if '--state-dir' in arguments else ['--state-dir', str(tmp_path)]
+    process = await start('--port', '0', *folder, *arguments)
+    out, err = await finish(process)
+    assert (process.returncode, out) == (2, '')
+    assert err.startswith('teleop_broker: ')
+    assert err.count('\n') == 1
+    assert arguments[0] in err
+    assert 'allowed: ' in err
+    assert not (tmp_path / 'robot_api_key').exists()
+
+
+async def test_a_port_in_use_is_one_line_and_status_2(tmp_path: Path) -> None:
+    async with running(tmp_path / 'a') as program:
+        port = program.url.rpartition(':')[2]
+        process = await start('--port', port, '--state-dir', str(tmp_path / 'b'))
+        out, err = await finish(process)
+    assert (process.returncode, out) == (2, '')
+    assert err.count('\n') == 1
+    assert f'--port: {port} ' in err
+    # The first start is yet to come, so its token is not lost.
+    async with running(tmp_path / 'b') as program:
+        assert program.token is not None
+
+
+async def test_the_first_start_gives_a_token_and_a_robot_key(tmp_path: Path) -> None:
+    async with running(tmp_path / 'state') as program:
+        assert await program.sessions_status() == 200
+        file = tmp_path / 'state' / 'robot_api_key'
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        key = file.read_text().strip()
+        async with (
+            aiohttp.ClientSession(headers={'X-Robot-API-Key': key}) as http,
+            http.post(f'{program.url}/api/v1/sessions/x/heartbeat') as response,
+        ):
+            assert response.status == 404  # not 401
+        program.process.send_signal(signal.SIGTERM)
+        out, err = await finish(program.process)
+    assert (program.process.returncode, out) == (0, '')
+    assert program.token is not None
+    assert program.token not in err
+    assert key not in err
+
+
+async def test_later_starts_print_the_address_only(tmp_path: Path) -> None:
+    async with running(tmp_path):
+        pass
+    key = (tmp_path / 'robot_api_key').read_text()
+    async with running(tmp_path) as program:
+        assert program.token is None
+    assert (tmp_path / 'robot_api_key').read_text() == key
+
+
+async def test_a_login_link_is_made_when_asked_for(tmp_path: Path) -> None:
+    async with running(tmp_path, '--login-link') as first:
+        pass
+    async with running(tmp_path, '--login-link', '--ros-args', '--log-level', 'x') as second:
+        assert second.token not in (None, first.token)
+        assert await second.sessions_status() == 200
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+async def test_signals_stop_it_in_2_s(tmp_path: Path, number: signal.Signals) -> None:
+    async with running(tmp_path) as program, aiohttp.ClientSession() as http:
+        key = (tmp_path / 'robot_api_key').read_text().strip()
+        offer = 'v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n'
+        headers = {'X-Robot-API-Key': key}
+        sessions = f'{program.url}/api/v1/sessions'
+        robot = {'robot_name': 'a', 'sdp_offer': offer}
+        async with http.post(sessions, json=robot, headers=headers) as response:
+            session = (await response.json())['session_id']
+        url = f'{sessions}/{session}/heartbeat'
+        async with http.post(url, headers=headers) as response:
+            assert response.status == 200
+        async with asyncio.TaskGroup() as tasks:
+            held = tasks.create_task(
+                http.post(url, json={'wait_s': 5, 'rtt_ms': 7}, headers=headers)
+            )
+            async with asyncio.timeout(WAIT_S):
+                while await program.round_trip_ms() != 7:
+                    pass
+            async with asyncio.timeout(2.0):
+                program.process.send_signal(number)
+                program.process.send_signal(number)
+                _, err = await finish(program.process)
+            assert (await held).status == 200
+    assert program.process.returncode == 0
+    assert 'Traceback' not in err

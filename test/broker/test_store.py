@@ -1,0 +1,155 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Keys and tokens on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+import re
+import sqlite3
+import stat
+
+import pytest
+
+from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
+from teleop_webrtc_bridge.broker.store import Store
+from teleop_webrtc_bridge.exceptions import ConfigurationError
+
+ALICE = OperatorCaller(sub='alice', role=Role.OPERATOR)
+BOB = OperatorCaller(sub='bob', role=Role.OPERATOR)
+ROOT = OperatorCaller(sub='root', role=Role.ADMIN)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.open(tmp_path / 'a' / 'state')
+    yield store
+    store.close()
+
+
+def new_key(store: Store, owner: str = 'alice', robot_id: str | None = None) -> tuple[str, str]:
+    record, key = store.create_robot_key(name='k', robot_id=robot_id, owner=owner, now_s=1.0)
+    return record.key_id, key
+
+
+def test_keys_look_as_the_protocol_says(store: Store) -> None:
+    assert re.fullmatch('dtk_live_[0-9a-f]{40}', new_key(store)[1])
+
+
+def test_only_hashes_are_on_disk(store: Store, tmp_path: Path) -> None:
+    _, key = new_key(store)
+    token = store.create_operator_token(
+        sub='alice', role=Role.OPERATOR, now_s=1.0, expires_at_s=None
+    )
+    files = list((tmp_path / 'a' / 'state').iterdir())
+    assert len(files) == 3  # the database, its log and its index
+    content = b''.join(file.read_bytes() for file in files)
+    assert b'alice' in content
+    for secret in (key, token):
+        assert secret.encode() not in content
+        assert bytes.fromhex(secret[9:]) not in content
+        assert secret[-16:].encode() not in content
+
+
+def test_only_the_owner_of_the_files_can_read_them(store: Store, tmp_path: Path) -> None:
+    new_key(store)
+    folder = tmp_path / 'a' / 'state'
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
+
+
+def test_a_key_is_its_owners_until_it_is_revoked(store: Store) -> None:
+    key_id, key = new_key(store, robot_id='go2')
+    robot = store.robot_of(key)
+    assert robot is not None
+    assert (robot.key_id, robot.owner, robot.robot_id) == (key_id, 'alice', 'go2')
+    assert not store.revoke_robot_key(key_id, BOB, 2.0)
+    assert store.robot_of(key) == robot
+    assert store.revoke_robot_key(key_id, ALICE, 2.0)
+    assert store.robot_of(key) is None
+    assert not store.revoke_robot_key(key_id, ALICE, 3.0)
+
+
+@pytest.mark.parametrize('key', ['', 'dtk_live_', 'dtk_live_' + '0' * 40, 'x' * 10**6, '\udcff'])
+def test_unknown_secrets_are_nobodys(store: Store, key: str) -> None:
+    new_key(store)
+    assert store.robot_of(key) is None
+    assert store.operator_of(key, 1.0) is None
+
+
+def test_tenants_see_their_own_keys_and_admins_all(store: Store) -> None:
+    alices, bobs = new_key(store, 'alice')[0], new_key(store, 'bob')[0]
+    assert [key.key_id for key in store.robot_keys(ALICE)] == [alices]
+    assert [key.key_id for key in store.robot_keys(BOB)] == [bobs]
+    assert [key.key_id for key in store.robot_keys(ROOT)] == [alices, bobs]
+
+
+def test_tokens_expire_and_are_revoked(store: Store) -> None:
+    for_ever = store.create_operator_token(
+        sub='alice', role=Role.ADMIN, now_s=1.0, expires_at_s=None
+    )
+    short = store.create_operator_token(
+        sub='alice', role=Role.OPERATOR, now_s=1.0, expires_at_s=10.0
+    )
+    assert store.operator_of(for_ever, 1e12) == OperatorCaller(sub='alice', role=Role.ADMIN)
+    assert store.operator_of(short, 9.9) == ALICE
+    assert store.operator_of(short, 10.0) is None
+    assert store.revoke_operator_tokens('alice', 5.0) == 2
+    assert store.operator_of(for_ever, 5.0) is None
+    assert store.operator_of(short, 5.0) is None
+
+
+def test_what_is_stored_survives(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    assert store.is_empty()
+    _, key = new_key(store)
+    store.close()
+    again = Store.open(tmp_path)
+    assert not again.is_empty()
+    assert again.robot_of(key) is not None
+    again.close()
+
+
+def test_a_transaction_keeps_all_or_nothing(store: Store) -> None:
+    def fail() -> None:
+        with store.transaction():
+            new_key(store)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert store.is_empty()
+    with store.transaction():
+        new_key(store)
+    assert not store.is_empty()
+
+
+def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(ConfigurationError, match='--state-dir'):
+        Store.open(tmp_path / 'file')
+    (tmp_path / 'broker.sqlite3').write_bytes(b'no database' * 100)
+    with pytest.raises(ConfigurationError, match='--state-dir'):
+        Store.open(tmp_path)
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    Store.open(tmp_path).close()
+    database = sqlite3.connect(tmp_path / 'broker.sqlite3')
+    database.execute('PRAGMA user_version = 99')
+    database.close()
+    with pytest.raises(ConfigurationError, match='newer version'):
+        Store.open(tmp_path)

@@ -1,0 +1,115 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Two people at the page, in a real browser: one drives, the other watches and takes over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+import time
+
+from browser import chromium, OperatorPage
+from playwright.sync_api import Browser
+from programs import wait_for
+import pytest
+from stack import running_stack, Stack
+
+from teleop_webrtc_bridge.broker.identity import Role
+from teleop_webrtc_bridge.broker.store import Store
+
+pytest.importorskip('rclpy', reason='no ROS')
+
+pytestmark = pytest.mark.browser
+
+
+@contextmanager
+def page_of(browser: Browser) -> Iterator[OperatorPage]:
+    context = browser.new_context(viewport={'width': 1280, 'height': 800})
+    yield OperatorPage(context.new_page())
+    context.close()
+
+
+def address_of(stack: Stack, sub: str, role: Role = Role.OPERATOR) -> str:
+    """Return a link that logs in another person of the same tenant, while the broker runs."""
+    with closing(Store.open(stack.broker.key_file.parent)) as store:
+        token = store.create_operator_token(
+            sub=sub, role=role, tenant_name='owner', now_s=time.time(), expires_at_s=None
+        )
+    return f'{stack.broker.url}/#token={token}'
+
+
+def watch(page: OperatorPage, address: str, robot_id: str) -> None:
+    page.page.goto(address)
+    page.page.click(f'#robots button[data-robot-id="{robot_id}"]', timeout=20_000)
+    page.page.click('#watch')
+    page.wait_for_state('watching')
+    wait_for(lambda: page.metrics()['framesPresented'] > 5, what='frames on the page')
+
+
+def stop_and_release(bob: OperatorPage, owner: OperatorPage) -> None:
+    """Stop the robot as a viewer: only its operator releases it."""
+    bob.page.click('#estop')
+    bob.wait_for_state('stopped')
+    owner.wait_for_state('stopped')
+    assert not bob.page.is_visible('#estop-release')
+    owner.page.click('#estop-release')
+    owner.page.click('#estop-release')
+    owner.wait_for_state('drivable')
+    bob.wait_for_state('watching')
+
+
+def hand_over(bob: OperatorPage, owner: OperatorPage) -> None:
+    """Ask for control as a viewer, and get it."""
+    bob.page.click('#control-action')
+    wait_for(
+        lambda: owner.page.inner_text('#control-text') == 'bob asks for control.',
+        what='the request',
+    )
+    owner.page.click('#control-action')
+    bob.wait_for_state('drivable')
+    assert not bob.page.is_visible('#viewer-badge')
+    owner.wait_for_state('error')
+    assert owner.page.inner_text('#message') == 'Session already has operator: bob'
+
+
+def test_watching_stopping_and_taking_over(chromium_path: str, tmp_path: Path) -> None:
+    with (
+        running_stack(tmp_path) as stack,
+        chromium(chromium_path) as browser,
+        page_of(browser) as bob,
+        page_of(browser) as owner,
+    ):
+        # Nobody drives: the robot sends to its viewer all the same, and can be stopped.
+        watch(bob, address_of(stack, 'bob'), stack.robot_id)
+        wait_for(lambda: bob.metrics()['telemetry'].get('state'), what='telemetry')
+        assert bob.page.inner_text('#control-text') == 'Nobody drives this robot.'
+        assert not bob.page.is_visible('#pad')
+        assert bob.page.is_visible('#viewer-badge')
+
+        owner.connect(stack.broker.page, stack.robot_id)
+        wait_for(
+            lambda: bob.page.inner_text('#control-text') == 'Driven by owner.', what='the holder'
+        )
+        frames = bob.metrics()['framesPresented']
+        wait_for(lambda: bob.metrics()['framesPresented'] > frames + 10, what='frames go on')
+        bob.page.keyboard.down('KeyW')
+        bob.page.keyboard.up('KeyW')
+        assert bob.metrics()['commandsSent'] == 0
+
+        stop_and_release(bob, owner)
+        hand_over(bob, owner)
+        assert bob.errors == []
+        assert [text for text in owner.errors if 'status of 4' not in text] == []

@@ -1,0 +1,85 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What all tests share: the environment of the processes that they start, and CI's strictness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import os
+from pathlib import Path
+import shutil
+
+import pytest
+
+# Now, because its plug-in would import it after the last test: CPython 3.11 cannot parse source
+# any more in a process in which threads have failed to (python/cpython#106905).
+with contextlib.suppress(ImportError):
+    import hypothesis  # noqa: F401
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Tests that need what not every machine has; on CI's they must run.
+REQUIRED_BY_CI = ('browser', 'namespace')
+BROWSERS = ('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-browser')
+
+
+def pytest_configure() -> None:
+    # Off by default, and then rclpy sends an integer in a float's place as 5e-324.
+    os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
+    # Apart from other robots, also from those on this machine and other test runs.
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+    os.environ.setdefault('ROS_LOG_DIR', str(ROOT / 'build' / 'ros_log'))
+    # The programs that the tests start are those of this tree.
+    inherited = os.environ.get('PYTHONPATH')
+    os.environ['PYTHONPATH'] = os.pathsep.join([str(ROOT), *([inherited] if inherited else [])])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.skipped and not hasattr(report, 'wasxfail') and _is_ci():
+        markers = [name for name in REQUIRED_BY_CI if item.get_closest_marker(name)]
+        if markers:
+            _fail(report, f'marked {", ".join(markers)}')
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    # A module that skips itself as a whole has no items with markers.
+    report = yield
+    if report.skipped and collector.path.is_relative_to(ROOT / 'test' / 'e2e') and _is_ci():
+        _fail(report, 'end to end')
+    return report
+
+
+def _is_ci() -> bool:
+    return os.environ.get('CI', '').lower() in ('1', 'true')
+
+
+def _fail(report: pytest.TestReport | pytest.CollectReport, what: str) -> None:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+    report.outcome = 'failed'
+    report.longrepr = f'{what}, so it must run where CI=true: {reason}'
+
+
+@pytest.fixture(scope='session')
+def chromium_path() -> str:
+    """Return the browser that scripts/test has found, or one from the PATH."""
+    for name in filter(None, (os.environ.get('CHROMIUM'), *BROWSERS)):
+        if path := shutil.which(name):
+            return path
+    pytest.skip('no Chromium; set the variable CHROMIUM')

@@ -1,0 +1,215 @@
+// Copyright 2026 The teleop_webrtc_bridge contributors
+// SPDX-License-Identifier: Apache-2.0
+
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+
+import { FakeChannel, load } from './support.mjs';
+
+const { Commander } = await load('commander.js');
+const { Drive } = await load('drive.js');
+const { Estop } = await load('estop.js');
+
+const AHEAD_S = 3600;
+let drive;
+let estop;
+let commander;
+let cmd;
+let state;
+
+beforeEach(() => {
+  let n = 0;
+  drive = new Drive();
+  estop = new Estop(() => `n${(n += 1)}`);
+  commander = new Commander({ drive, estop });
+  cmd = new FakeChannel();
+  state = new FakeChannel();
+  commander.attach({ cmd, state }, 0, { sameConnection: false });
+});
+
+/** A prompt pong of a robot whose clock is an hour ahead. */
+function pong(nowS, rttS = 0.02) {
+  return commander.onPong({ client_ts: nowS - rttS, robot_ts: nowS - rttS / 2 + AHEAD_S }, nowS);
+}
+
+/** Tick at 50 Hz from a time up to another. */
+function run(fromS, toS) {
+  for (let i = 0; fromS + i * 0.02 < toS - 1e-9; i += 1) commander.tick(fromS + i * 0.02);
+}
+
+/** Synchronised, and neutral for long enough. */
+function ready() {
+  commander.tick(0);
+  pong(0.02);
+  run(0.02, 0.5);
+  cmd.sent.length = 0;
+}
+
+test('no command leaves before the clock is known', () => {
+  run(0, 1);
+  assert.deepEqual(cmd.commands(), []);
+  assert.ok(state.messages('ping').length > 0);
+});
+
+test('idle: zeros at 50 Hz, in robot time, numbered one by one', () => {
+  commander.tick(0);
+  pong(0.02);
+  run(0.02, 1.02);
+  const commands = cmd.commands();
+  assert.equal(commands.length, 50);
+  commands.forEach(({ seq, forward, turn }, i) => {
+    assert.deepEqual([seq, forward, turn], [i + 1, 0, 0]);
+  });
+  assert.ok(Math.abs(commands[10].stampS - (0.02 + 10 * 0.02 + AHEAD_S)) < 1e-6);
+  assert.equal(commander.commandRate(1.01), 25, '50 within a window of 2 s');
+});
+
+test('a held key drives, named after its device', () => {
+  ready();
+  drive.press('KeyW');
+  commander.tick(0.5);
+  const [command] = cmd.commands();
+  assert.equal(command.forward, 0.5);
+  assert.equal(command.frameId, 'keyboard');
+  assert.equal(commander.sent().at(-1).zero, false);
+});
+
+test('while older bytes wait, a command is left out, not queued', () => {
+  ready();
+  cmd.bufferedAmount = 1;
+  run(0.5, 0.6);
+  assert.deepEqual(cmd.commands(), []);
+  assert.equal(commander.commandsSkipped, 5);
+  cmd.bufferedAmount = 0;
+  commander.tick(0.6);
+  assert.equal(cmd.commands().length, 1);
+});
+
+test('the E-STOP goes out past a backlog', () => {
+  ready();
+  cmd.bufferedAmount = 1000;
+  estop.press(0.5);
+  drive.setLock('estop', true);
+  commander.tick(0.5);
+  assert.equal(cmd.messages('estop').length, 1);
+  assert.equal(state.messages('estop').length, 1);
+});
+
+test('zeros accompany a pressed E-STOP', () => {
+  ready();
+  drive.press('KeyW');
+  commander.tick(0.5);
+  estop.press(0.51);
+  drive.setLock('estop', true);
+  commander.tick(0.52);
+  assert.equal(cmd.commands().at(-1).forward, 0);
+});
+
+test('five zeros at once on demand, whatever waits', () => {
+  ready();
+  drive.press('KeyW');
+  commander.tick(0.5);
+  cmd.bufferedAmount = 1000;
+  drive.releaseAll();
+  commander.sendZeros(0.51);
+  const commands = cmd.commands().slice(-5);
+  assert.deepEqual(commands.map(({ forward }) => forward), [0, 0, 0, 0, 0]);
+  const stamps = new Set(commands.map(({ stampS }) => stampS));
+  assert.equal(stamps.size, 5, 'each stamp is later than the one before');
+});
+
+test('hidden: silence, but the E-STOP', () => {
+  ready();
+  commander.onLease(1, 0.4);
+  cmd.sent.length = 0;
+  commander.hidden = true;
+  run(0.5, 1);
+  assert.deepEqual(cmd.sent, []);
+  estop.press(1);
+  commander.tick(1);
+  assert.equal(cmd.messages('estop').length, 1);
+});
+
+test('after a gap in the stream, motion waits for neutral, as the robot does', () => {
+  ready();
+  drive.press('KeyW');
+  commander.tick(0.5);
+  commander.tick(1.6);
+  assert.equal(cmd.commands().at(-1).forward, 0);
+  assert.equal(drive.blockedBy, 'neutral');
+});
+
+test('the newest lease is echoed, twice for each of 20 tokens a second', () => {
+  ready();
+  for (let i = 0; i < 50; i += 1) {
+    const nowS = 1 + i * 0.02;
+    if (i % 5 === 0 || i % 5 === 3) commander.onLease(i, nowS);
+    commander.tick(nowS);
+  }
+  const tokens = cmd.messages('lease').map(({ token }) => token);
+  assert.ok(tokens.length >= 20 && tokens.length <= 34, `${tokens.length} in a second`);
+  assert.deepEqual(tokens, [...tokens].sort((a, b) => a - b));
+  assert.equal(new Set(tokens).size, 20);
+});
+
+test('without a lease nothing is echoed, and no nonsense is', () => {
+  ready();
+  commander.onLease('7', 1);
+  commander.onLease(1.5, 1);
+  run(1, 1.5);
+  assert.deepEqual(cmd.messages('lease'), []);
+});
+
+test('an accepted sync is reported, another is not', () => {
+  commander.tick(0);
+  pong(0.02, 0.02);
+  pong(0.5, 0.2);
+  const reports = state.messages('clock_report');
+  assert.equal(reports.length, 1);
+  assert.ok(Math.abs(reports[0].rtt_ms - 20) < 0.01);
+  assert.ok(Math.abs(reports[0].offset_ms - AHEAD_S * 1000) < 0.01);
+});
+
+test('stamps only rise when a better sample moves the clock back', () => {
+  commander.tick(0);
+  // All of the way was up: the offset is 100 ms too large.
+  commander.onPong({ client_ts: 0, robot_ts: 0.2 + AHEAD_S }, 0.2);
+  run(0.2, 0.4);
+  pong(0.4, 0.01);
+  run(0.4, 0.8);
+  const stamps = cmd.commands().map(({ stampS }) => stampS);
+  for (let i = 1; i < stamps.length; i += 1) assert.ok(stamps[i] > stamps[i - 1], `at ${i}`);
+  assert.ok(Math.abs(stamps.at(-1) - (0.78 + AHEAD_S)) < 1e-3, 'and are right again soon');
+});
+
+test('a new connection starts with its own clock and needs neutral', () => {
+  ready();
+  commander.detach();
+  commander.tick(1);
+  const fresh = { cmd: new FakeChannel(), state: new FakeChannel() };
+  drive.press('KeyW');
+  commander.attach(fresh, 2, { sameConnection: false });
+  run(2, 2.1);
+  assert.deepEqual(fresh.cmd.commands(), []);
+  pong(2.1);
+  run(2.1, 3);
+  assert.ok(fresh.cmd.commands().every(({ forward }) => forward === 0));
+  assert.equal(fresh.cmd.commands()[0].seq, commander.lastSeq - fresh.cmd.commands().length + 1);
+});
+
+test('fresh channels of the same connection keep the clock', () => {
+  ready();
+  const fresh = { cmd: new FakeChannel(), state: new FakeChannel() };
+  commander.attach(fresh, 1, { sameConnection: true });
+  commander.tick(1);
+  assert.equal(fresh.cmd.commands().length, 1);
+});
+
+test('a channel that closes mid-way is no error', () => {
+  ready();
+  cmd.readyState = 'closed';
+  drive.press('KeyW');
+  commander.tick(1);
+  commander.sendZeros(1);
+  assert.deepEqual(commander.velocity, { forward: 0, left: 0, turn: 0 });
+});

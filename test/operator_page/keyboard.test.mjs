@@ -1,0 +1,113 @@
+// Copyright 2026 The teleop_webrtc_bridge contributors
+// SPDX-License-Identifier: Apache-2.0
+
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+
+import { load } from './support.mjs';
+
+const { attachKeyboard } = await load('input/keyboard.js');
+const { padVector } = await load('input/touch_pad.js');
+const { Drive } = await load('drive.js');
+
+let target;
+let drive;
+let calls;
+let active;
+
+beforeEach(() => {
+  target = new EventTarget();
+  drive = new Drive();
+  calls = { change: 0, estop: 0, lost: 0 };
+  active = true;
+  attachKeyboard({
+    target,
+    drive,
+    isActive: () => active,
+    onChange: () => (calls.change += 1),
+    onEstop: () => (calls.estop += 1),
+    onLost: () => (calls.lost += 1),
+  });
+});
+
+/** Dispatch a key event; `on` is a selector fragment that the focused element matches. */
+function key(type, code, { on = null, ...fields } = {}) {
+  const event = Object.assign(new Event(type, { cancelable: true }), { code, ...fields });
+  if (on) {
+    const element = { matches: (selector) => selector.split(', ').includes(on) };
+    Object.defineProperty(event, 'target', { value: element });
+  }
+  target.dispatchEvent(event);
+  return event;
+}
+
+test('a key drives while it is down', () => {
+  assert.equal(key('keydown', 'KeyW').defaultPrevented, true);
+  assert.equal(drive.isHeld, true);
+  key('keyup', 'KeyW');
+  assert.equal(drive.isHeld, false);
+  assert.equal(calls.change, 2);
+});
+
+test('auto-repeat is no press: what was let go by force stays so', () => {
+  key('keydown', 'KeyW');
+  drive.releaseAll();
+  key('keydown', 'KeyW', { repeat: true });
+  assert.equal(drive.isHeld, false);
+});
+
+for (const modifier of ['ctrlKey', 'altKey', 'metaKey']) {
+  test(`${modifier}: left to the browser, but a release counts`, () => {
+    key('keydown', 'KeyW');
+    assert.equal(key('keydown', 'KeyS', { [modifier]: true }).defaultPrevented, false);
+    assert.equal(key('keydown', 'Space', { [modifier]: true }).defaultPrevented, false);
+    assert.equal(calls.estop, 0);
+    key('keyup', 'KeyW', { [modifier]: true });
+    assert.equal(drive.isHeld, false);
+  });
+}
+
+test('Space stops once a press, whatever has the focus, and clicks no button', () => {
+  assert.equal(key('keydown', 'Space', { on: 'button' }).defaultPrevented, true);
+  key('keydown', 'Space', { repeat: true });
+  assert.equal(key('keyup', 'Space').defaultPrevented, true);
+  assert.equal(calls.estop, 1);
+});
+
+test('text fields keep their keys', () => {
+  for (const code of ['KeyW', 'Space']) {
+    const event = key('keydown', code, { on: 'input:not([type=range])' });
+    assert.equal(event.defaultPrevented, false);
+  }
+  assert.equal(drive.isHeld, false);
+  assert.equal(calls.estop, 0);
+});
+
+test('a focused slider keeps its arrows, not the letters', () => {
+  key('keydown', 'ArrowUp', { on: 'input[type=range]' });
+  assert.equal(drive.isHeld, false);
+  key('keydown', 'KeyW', { on: 'input[type=range]' });
+  assert.equal(drive.isHeld, true);
+});
+
+test('without a robot the keys are the page’s', () => {
+  active = false;
+  assert.equal(key('keydown', 'Space').defaultPrevented, false);
+  key('keydown', 'KeyW');
+  assert.equal(drive.isHeld, false);
+  assert.equal(calls.estop, 0);
+});
+
+test('Meta and the context menu let go: key releases get lost behind them', () => {
+  key('keydown', 'MetaLeft', { metaKey: true });
+  target.dispatchEvent(new Event('contextmenu'));
+  assert.equal(calls.lost, 2);
+});
+
+test('the pad: centre, rim, beyond the rim, and a pad without size', () => {
+  const box = { left: 100, top: 50, width: 200, height: 200 };
+  assert.deepEqual(padVector(box, 200, 150), { x: 0, y: 0 });
+  assert.deepEqual(padVector(box, 200, 50), { x: 0, y: 1 });
+  assert.deepEqual(padVector(box, 1200, 150), { x: 1, y: 0 });
+  assert.deepEqual(padVector({ ...box, width: 0 }, 1, 1), { x: 0, y: 0 });
+});

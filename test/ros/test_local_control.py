@@ -1,0 +1,488 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What the robot's own side may do: the real bridge process, and a ROS client in the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+import json
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from counted_broker import counted_broker
+from programs import Program, Programs, programs, wait_for
+import pytest
+from python_operator import operator, PythonOperator
+from rclpy.qos import qos_profile_system_default
+from ros_probe import ros_node, RosProbe
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool, Trigger
+
+from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.ros.local_control import LATCHED_QOS
+
+# The parser behind the message packages' wheels imports them; ROS from apt does not.
+pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+
+NOBODY = 'http://127.0.0.1:9'
+"""A broker where nobody listens: what is local must not depend on one."""
+QUICK_S = 1.0
+"""For what happens at once, on a busy test machine."""
+ROOT = Path(__file__).resolve().parents[2]
+CAMERA = ROOT / 'test' / 'support' / 'image_publisher.py'
+BLIND_FACTOR = 0.3
+
+
+class Client:
+    """A ROS program on the robot: hears ``~/estop`` and calls the services."""
+
+    def __init__(self, node: Any, namespace: str) -> None:
+        self.probe = RosProbe(node, f'{namespace}/')
+        self.latched: list[tuple[float, bool]] = []
+        """What ``~/estop`` said, and when."""
+        self._node = node
+        self._prefix = f'{namespace}/teleop_bridge'
+        node.create_subscription(Bool, f'{self._prefix}/estop', self._on_estop, LATCHED_QOS)
+        self._button = node.create_publisher(Bool, f'{self._prefix}/estop_in', 10)
+        self._clients: dict[str, Any] = {
+            'set_estop': node.create_client(SetBool, f'{self._prefix}/set_estop'),
+            'enable': node.create_client(SetBool, f'{self._prefix}/enable'),
+            'stop': node.create_client(Trigger, f'{self._prefix}/stop'),
+            'reconnect': node.create_client(Trigger, f'{self._prefix}/reconnect'),
+        }
+
+    def _on_estop(self, message: Bool) -> None:
+        self.latched.append((time.monotonic(), message.data))
+
+    @property
+    def estopped(self) -> bool | None:
+        return self.latched[-1][1] if self.latched else None
+
+    def meet(self) -> None:
+        """Return when the bridge is there and can be talked to."""
+        wait_for(lambda: self.latched, what='~/estop')
+        for client in self._clients.values():
+            wait_for(client.service_is_ready, what=client.srv_name)
+        wait_for(lambda: self._button.get_subscription_count() == 1, what='~/estop_in')
+        topic = f'{self._prefix.rpartition("/")[0]}/cmd_vel'
+        wait_for(lambda: self._node.count_publishers(topic) == 1, what='cmd_vel')
+
+    def call(self, name: str, data: bool | None = None) -> str:
+        """Call a service and return what it says."""
+        request = Trigger.Request() if data is None else SetBool.Request(data=data)
+        future = self._clients[name].call_async(request)
+        wait_for(future.done, what=name)
+        assert future.result().success, future.result().message
+        return str(future.result().message)
+
+    def press(self, pressed: bool) -> None:
+        """Publish the state of a button on ``~/estop_in``."""
+        self._button.publish(Bool(data=pressed))
+
+    def wait_until_estopped(self, estopped: bool) -> None:
+        wait_for(lambda: self.estopped is estopped, timeout_s=5.0, what=f'estop {estopped}')
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / 'key'
+    path.write_text('not-a-key-of-any-broker')
+    return path
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Programs]:
+    with programs(tmp_path, {'ROS_HOME': str(tmp_path / 'ros')}) as running:
+        yield running
+
+
+@pytest.fixture
+def node() -> Iterator[Any]:
+    with ros_node('robot_side') as node:
+        yield node
+
+
+def start(started: Programs, key_file: Path, robot_id: str, *options: str) -> Program:
+    """Start a bridge in a namespace of its own that finds no broker."""
+    return started.start_bridge(NOBODY, key_file, robot_id, '-r', f'__ns:=/{robot_id}', *options)
+
+
+@pytest.fixture
+def bridge(started: Programs, key_file: Path) -> Program:
+    return start(started, key_file, 'local')
+
+
+@pytest.fixture
+def client(bridge: Program, node: Any) -> Client:
+    client = Client(node, '/local')
+    client.meet()
+    return client
+
+
+# --- ~/estop ---------------------------------------------------------------------------------
+
+
+def test_the_latch_is_told_ten_times_a_second_and_on_change(client: Client) -> None:
+    begin = len(client.latched)
+    wait_for(lambda: len(client.latched) >= begin + 20)
+    heard = client.latched[begin : begin + 20]
+    assert {latched for _, latched in heard} == {False}
+    assert heard[-1][0] - heard[0][0] == pytest.approx(1.9, abs=0.5)
+    for latched in (True, False):
+        asked_s = time.monotonic()
+        client.call('set_estop', latched)
+        client.wait_until_estopped(latched)
+        changed_s = next(
+            at_s for at_s, said in client.latched if at_s > asked_s and said is latched
+        )
+        assert changed_s - asked_s < QUICK_S
+
+
+def test_who_comes_late_is_told_at_once(client: Client, node: Any) -> None:
+    client.call('set_estop', True)
+    client.wait_until_estopped(True)
+    late = Client(node, '/local')
+    wait_for(lambda: late.latched, timeout_s=5.0)
+    assert late.latched[0][1] is True
+
+
+def test_the_topic_suits_a_lock_of_twist_mux(client: Client, node: Any) -> None:
+    """twist_mux subscribes its locks with the defaults of the middleware."""
+    heard: list[bool] = []
+    qos = qos_profile_system_default
+    topic = '/local/teleop_bridge/estop'
+    node.create_subscription(Bool, topic, lambda message: heard.append(message.data), qos)
+    wait_for(lambda: len(heard) >= 3, timeout_s=5.0)
+    client.call('set_estop', True)
+    wait_for(lambda: heard[-1], timeout_s=5.0)
+
+
+# --- stop and latch --------------------------------------------------------------------------
+
+
+def test_a_true_on_estop_in_latches_and_a_false_releases_nothing(client: Client) -> None:
+    client.press(False)
+    client.press(True)
+    client.wait_until_estopped(True)
+    wait_for(client.probe.standing, timeout_s=5.0)
+    client.press(False)
+    # Three rounds of the topic: whatever a false would do has been done by then.
+    begin = len(client.latched)
+    wait_for(lambda: len(client.latched) >= begin + 3)
+    assert client.estopped
+    client.call('set_estop', False)
+    client.wait_until_estopped(False)
+
+
+def test_zeros_go_on_at_20_hz_while_the_latch_holds_and_end_with_it(client: Client) -> None:
+    commands = client.probe.commands
+    client.call('set_estop', True)
+    wait_for(lambda: len(commands) >= 45, what='zeros')
+    assert all(command.is_zero for command in commands)
+    zeros = commands[4:44]
+    rate_hz = 39 / (zeros[-1].arrival_s - zeros[0].arrival_s)
+    assert rate_hz == pytest.approx(20.0, rel=0.2)
+    client.call('set_estop', False)
+    released_s = time.monotonic()
+    wait_for(lambda: time.monotonic() > commands[-1].arrival_s + 0.5, what='silence')
+    assert commands[-1].arrival_s < released_s + 1.0 + QUICK_S
+
+
+def test_set_estop_says_what_it_did_and_the_state_tells_it(client: Client) -> None:
+    assert client.call('set_estop', True) == 'E-STOP latched'
+    wait_for(lambda: client.probe.states[-1]['estopped'] is True)
+    wait_for(client.probe.standing)
+    assert client.call('set_estop', True) == 'E-STOP latched'
+    assert client.call('set_estop', False) == 'E-STOP released'
+    wait_for(lambda: client.probe.states[-1]['estopped'] is False)
+
+
+def test_stop_is_a_burst_of_zeros_and_no_latch(client: Client) -> None:
+    assert client.call('stop') == 'stopped; motion needs neutral first'
+    wait_for(client.probe.standing)
+    assert client.estopped is False
+
+
+def test_enable_and_disable_say_what_holds(client: Client) -> None:
+    assert client.call('enable', False) == 'commands are not obeyed'
+    wait_for(client.probe.standing, what='a zero')
+    assert client.call('enable', True) == 'commands of operators are obeyed'
+    assert client.estopped is False
+
+
+# --- over restarts ---------------------------------------------------------------------------
+
+
+def kill(program: Program) -> None:
+    program.process.kill()
+    program.process.wait()
+
+
+def restarted(started: Programs, key_file: Path, node: Any, *options: str) -> Client:
+    """
+    Kill the bridge, start it again, and return a client of the new one.
+
+    In a namespace of its own, because the topics of what was killed are there for a while.
+    """
+    kill(started.running[-1])
+    namespace = f'/life_{len(started.running)}'
+    started.start_bridge(NOBODY, key_file, 'local', '-r', f'__ns:={namespace}', *options)
+    client = Client(node, namespace)
+    client.meet()
+    return client
+
+
+def test_a_latch_that_is_kept_survives_kill_9(
+    started: Programs, key_file: Path, node: Any, tmp_path: Path
+) -> None:
+    options = ('-p', 'estop_persist:=true')
+    file = tmp_path / 'ros' / 'teleop_webrtc_bridge' / 'local.estop'
+    start(started, key_file, 'local', *options)
+    client = Client(node, '/local')
+    client.meet()
+    assert client.estopped is False
+    assert not file.exists()
+    client.press(True)
+    wait_for(file.exists, timeout_s=QUICK_S + 5.0)
+    client = restarted(started, key_file, node, *options)
+    assert {latched for _, latched in client.latched} == {True}
+    wait_for(client.probe.standing, what='zeros from the start')
+    assert file.exists()
+    client.call('set_estop', False)
+    wait_for(lambda: not file.exists())
+    client = restarted(started, key_file, node, *options)
+    assert client.estopped is False
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_at_the_start_does_not_release_a_latch_that_is_kept(
+    started: Programs, key_file: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    file = tmp_path / 'ros' / 'teleop_webrtc_bridge' / 'local.estop'
+    file.parent.mkdir(parents=True)
+    file.touch()
+    bridge = start(started, key_file, 'local', '-p', 'estop_persist:=true')
+    bridge.wait_for_line('event=state')
+    assert bridge.end(number) == 0
+    assert file.exists()
+
+
+def test_without_estop_persist_a_new_bridge_begins_without_a_latch(
+    client: Client, started: Programs, key_file: Path, node: Any, tmp_path: Path
+) -> None:
+    client.call('set_estop', True)
+    client.wait_until_estopped(True)
+    client = restarted(started, key_file, node)
+    assert client.estopped is False
+    assert not (tmp_path / 'ros' / 'teleop_webrtc_bridge').exists()
+
+
+def test_a_latch_that_cannot_be_saved_is_said_at_error_and_holds(
+    started: Programs, key_file: Path, node: Any, tmp_path: Path
+) -> None:
+    bridge = start(started, key_file, 'local', '-p', 'estop_persist:=true')
+    client = Client(node, '/local')
+    client.meet()
+    (tmp_path / 'ros').mkdir(exist_ok=True)
+    (tmp_path / 'ros' / 'teleop_webrtc_bridge').write_text('in the way of the folder')
+    client.call('set_estop', True)
+    assert 'ERROR' in bridge.wait_for_line('event=estop_not_saved')
+    client.wait_until_estopped(True)
+    assert bridge.process.poll() is None
+
+
+# --- two bridges -----------------------------------------------------------------------------
+
+
+def test_a_second_bridge_on_the_same_cmd_vel_is_said_at_error_by_both(
+    started: Programs, key_file: Path
+) -> None:
+    first = start(started, key_file, 'local')
+    first.wait_for_line('event=state')
+    second = started.start_bridge(
+        NOBODY, key_file, 'other', '-r', '__ns:=/other', '-r', 'cmd_vel:=/local/cmd_vel'
+    )
+    for bridge in (first, second):
+        line = bridge.wait_for_line('event=second_bridge')
+        assert 'ERROR' in line
+        assert 'topic=/local/cmd_vel' in line
+    assert first.process.poll() is None
+
+
+def test_bridges_with_topics_of_their_own_are_no_rivals(
+    started: Programs, key_file: Path, node: Any
+) -> None:
+    names = ('left', 'right')
+    bridges = [start(started, key_file, name) for name in names]
+    clients = [Client(node, f'/{name}') for name in names]
+    for client in clients:
+        client.meet()
+    wait_for(lambda: all(len(client.latched) > 20 for client in clients))
+    assert not any('event=second_bridge' in bridge.output() for bridge in bridges)
+
+
+# --- with an operator ------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def operated(
+    folder: Path, *options: str
+) -> AsyncIterator[tuple[PythonOperator, Client, Program]]:
+    """Start a broker, a bridge, a client on the robot and an operator who is connected."""
+    async with counted_broker(folder) as broker:
+        running = Programs(folder, {'ROS_HOME': str(folder / 'ros')})
+        try:
+            bridge = running.start_bridge(broker.url, broker.key_file, 'go2-a', *options)
+            with ros_node('robot_side') as node:
+                client = Client(node, '')
+                async with operator(broker.url, broker.token) as person:
+                    await person.connect(await person.wait_for_robot('go2-a'))
+                    await asyncio.to_thread(client.meet)
+                    yield person, client, bridge
+        finally:
+            await asyncio.to_thread(running.end)
+
+
+async def drive_until(
+    person: PythonOperator, condition: Any, velocity: Velocity, *, timeout_s: float = 15.0
+) -> None:
+    """Hold a key until something is so."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            person.drive(velocity)
+            await asyncio.sleep(0.02)
+
+
+async def begin_to_drive(person: PythonOperator, client: Client) -> None:
+    # Telemetry comes once the gate knows of him; what he sent before is not his any more.
+    await drive_until(person, lambda: newest_telemetry(person), Velocity())
+    for _ in range(10):
+        person.drive(Velocity())
+        await asyncio.sleep(0.02)
+    await drive_until(person, client.probe.moving, Velocity(linear_x=0.5))
+
+
+def newest_telemetry(person: PythonOperator) -> dict[str, Any]:
+    for _, message in reversed(person.received):
+        decoded = json.loads(message)
+        if decoded['type'] == 'robot_telemetry':
+            return dict(decoded['state'])
+    return {}
+
+
+async def test_what_the_robots_side_does_stops_an_operator_and_he_is_told(
+    tmp_path: Path,
+) -> None:
+    forward = Velocity(linear_x=0.5)
+    async with operated(tmp_path) as (person, client, _):
+        probe = client.probe
+        await begin_to_drive(person, client)
+        for name, undo, fields in (
+            ('set_estop', False, {'estopped': True, 'latch': 1}),
+            ('enable', True, {'enabled': False}),
+            ('stop', None, {'moving': False}),
+        ):
+            data = None if undo is None else not undo
+            called = asyncio.create_task(asyncio.to_thread(client.call, name, data))
+            await drive_until(person, called.done, forward)
+            await called
+            await drive_until(person, probe.standing, forward, timeout_s=QUICK_S)
+            stopped = len(probe.commands)
+
+            def is_told(fields: dict[str, Any] = fields) -> bool:
+                return newest_telemetry(person).items() >= fields.items()
+
+            await drive_until(person, is_told, forward)
+            if undo is not None:
+                called = asyncio.create_task(asyncio.to_thread(client.call, name, undo))
+                await drive_until(person, called.done, forward)
+                await called
+            # The key is still held: half a second of it moves nothing.
+            held_s = time.monotonic()
+            await drive_until(person, lambda s=held_s: time.monotonic() > s + 0.5, forward)
+            assert all(command.is_zero for command in probe.commands[stopped:]), name
+            await drive_until(person, lambda: not newest_telemetry(person)['estopped'], Velocity())
+            probe.commands.clear()
+            await begin_to_drive(person, client)
+
+
+async def test_reconnect_begins_a_new_session(tmp_path: Path) -> None:
+    async with operated(tmp_path) as (person, client, bridge):
+        await begin_to_drive(person, client)
+        before = {robot['session_id'] for robot in await person.robots()}
+        assert await asyncio.to_thread(client.call, 'reconnect') == 'a new session begins'
+        async with asyncio.timeout(QUICK_S):
+            while client.probe.moving():
+                person.drive(Velocity(linear_x=0.5))
+                await asyncio.sleep(0.02)
+        async with asyncio.timeout(20.0):
+            after: set[str] = set()
+            while not after:
+                after = {str(r['session_id']) for r in await person.robots()} - before
+        assert len(after) == 1
+        assert bridge.process.poll() is None
+        assert client.estopped is False
+        assert 'webrtc_process_ended' not in bridge.output()
+
+
+@contextmanager
+def camera(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with (folder / 'camera.log').open('wb') as output:
+        process = subprocess.Popen(
+            [sys.executable, str(CAMERA), 'reliable'],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(os.environ),
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_camera_that_stalls_slows_the_operator_down_and_he_is_told(
+    tmp_path: Path,
+) -> None:
+    fast = Velocity(linear_x=0.9)
+    with camera(tmp_path) as process:
+        async with operated(tmp_path) as (person, client, bridge):
+            probe = client.probe
+            await begin_to_drive(person, client)
+            await drive_until(person, lambda: person.frames, fast)
+
+            def shows(speed: float) -> bool:
+                command = probe.last()
+                return command is not None and command.linear_x == pytest.approx(speed)
+
+            await drive_until(person, lambda: shows(0.9), fast)
+            assert newest_telemetry(person)['blind'] is False
+            process.send_signal(signal.SIGSTOP)
+            stalled_s = time.monotonic()
+            await drive_until(person, lambda: shows(BLIND_FACTOR), fast)
+            assert 0.9 < time.monotonic() - stalled_s < 1.2 + QUICK_S
+            await drive_until(person, lambda: newest_telemetry(person)['blind'], fast)
+            assert newest_telemetry(person)['limiting'] is True
+            assert 'WARN' in bridge.wait_for_line('event=camera_stalled')
+            process.send_signal(signal.SIGCONT)
+            await drive_until(person, lambda: shows(0.9), fast)
+            await drive_until(person, lambda: not newest_telemetry(person)['blind'], fast)

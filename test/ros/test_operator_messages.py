@@ -1,0 +1,343 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What the operator's messages do to the gate, and what he is told; the test moves the time."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from teleop_webrtc_bridge.codec import encode_drive_command, encode_lease
+from teleop_webrtc_bridge.command_gate import CommandGate, GateLimits, Verdict
+from teleop_webrtc_bridge.link.packets import Received
+from teleop_webrtc_bridge.messages import (
+    CMD_UNRELIABLE,
+    DriveCommand,
+    MAP_UNRELIABLE,
+    STATE_RELIABLE,
+    STATE_RELIABLE_BACK,
+    Velocity,
+)
+from teleop_webrtc_bridge.ros.operator_messages import OperatorMessages
+
+CLOCK_AHEAD_S = 1.7e9
+BOTH_CHANNELS = pytest.mark.parametrize('label', [CMD_UNRELIABLE, STATE_RELIABLE])
+FORWARD = Velocity(linear_x=0.5)
+ZERO = Velocity()
+
+
+class Robot:
+    """The gate, the messages, and everything that leaves them, in its order."""
+
+    def __init__(self) -> None:
+        self.now = 500.0
+        limits = GateLimits(command_timeout_s=0.25, max_axes=(1.0, 0.5, 0.0, 0.0, 0.0, 1.5))
+        self.gate = CommandGate(limits, first_token=40)
+        self.left: list[Any] = []
+        """Velocities, and (time, label, message) of what was sent to the operator."""
+        self.messages = OperatorMessages(
+            self.gate, publish=self.publish, send=self.send, clock_ahead_s=CLOCK_AHEAD_S
+        )
+
+    def publish(self) -> None:
+        velocity = self.gate.output(self.now)
+        if velocity is not None:
+            self.left.append(velocity)
+
+    def send(self, label: str, payload: bytes, text: bool) -> None:
+        assert text is (label == STATE_RELIABLE_BACK)
+        self.left.append((self.now, label, json.loads(payload)))
+
+    def take(self, payload: bytes | str | dict[str, Any], label: str = STATE_RELIABLE) -> bool:
+        if isinstance(payload, dict):
+            payload = json.dumps(payload)
+        data = payload.encode() if isinstance(payload, str) else payload
+        received = Received(label=label, payload=data, text=True, arrival_s=self.now)
+        return self.messages.handle(received, self.now)
+
+    def drive(self, velocity: Velocity) -> None:
+        command = DriveCommand(
+            seq=1, stamp_s=self.now + CLOCK_AHEAD_S - 0.03, frame_id='test', velocity=velocity
+        )
+        assert not self.take(encode_drive_command(command), CMD_UNRELIABLE)
+        self.publish()
+
+    def begin(self) -> None:
+        for velocity in (ZERO, *[FORWARD] * 4):
+            self.drive(velocity)
+            self.now += 0.02
+        assert self.gate.moving
+        self.left.clear()
+
+    def run(self, seconds: float) -> None:
+        """Report as the drive thread does: it wakes up when something is due."""
+        end = self.now + seconds
+        while (deadline := self.messages.deadline()) is not None and deadline <= end:
+            self.now = max(self.now, deadline)
+            self.messages.report(self.now)
+        self.now = end
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        said = [entry[2] for entry in self.left if isinstance(entry, tuple)]
+        return [message for message in said if message['type'] == kind]
+
+    def telemetry(self) -> dict[str, Any]:
+        self.messages.set_operated(self.now, False)
+        self.messages.set_operated(self.now, True)
+        self.messages.report(self.now)
+        return self.told('robot_telemetry')[-1]
+
+
+@pytest.fixture
+def robot() -> Robot:
+    return Robot()
+
+
+# --- E-STOP ----------------------------------------------------------------------------------
+
+
+@BOTH_CHANNELS
+def test_an_estop_is_acknowledged_after_its_zero_was_published(robot: Robot, label: str) -> None:
+    robot.begin()
+    assert robot.take({'type': 'estop', 'nonce': 'n1'}, label)
+    ack = {'type': 'cmd_ack', 'nonce': 'n1', 'ok': True}
+    assert robot.left == [ZERO, (robot.now, STATE_RELIABLE_BACK, ack)]
+    assert robot.gate.latch == 1
+
+
+def test_each_copy_of_an_estop_is_acknowledged_and_latches_nothing_new(robot: Robot) -> None:
+    robot.begin()
+    for label in (CMD_UNRELIABLE, STATE_RELIABLE, CMD_UNRELIABLE):
+        robot.take({'type': 'estop', 'nonce': 7}, label)
+        robot.now += 0.02
+    assert [ack['nonce'] for ack in robot.told('cmd_ack')] == [7, 7, 7]
+    assert robot.gate.latch == 1
+    # A zero goes ahead of each acknowledgement.
+    assert [isinstance(entry, Velocity) for entry in robot.left] == [True, False] * 3
+
+
+@pytest.mark.parametrize('nonce', [{}, {'nonce': None}, {'nonce': 1.5}, {'nonce': 'x' * 500}])
+def test_an_estop_without_a_usable_nonce_is_applied_all_the_same(
+    robot: Robot, nonce: dict[str, Any]
+) -> None:
+    robot.begin()
+    assert robot.take({'type': 'estop', **nonce})
+    assert robot.gate.estopped
+    assert robot.left == [ZERO]
+
+
+def test_a_clear_that_names_the_latch_or_none_is_acknowledged(robot: Robot) -> None:
+    for number, named in enumerate(({'latch': 1}, {}, {'latch': None}), start=1):
+        robot.take({'type': 'estop', 'nonce': 'set'})
+        assert robot.gate.latch == number
+        assert robot.take({'type': 'estop_clear', 'nonce': 'clear', **named})
+        assert robot.told('cmd_ack')[-1] == {'type': 'cmd_ack', 'nonce': 'clear', 'ok': True}
+        assert not robot.gate.estopped
+
+
+def test_a_clear_of_another_latch_is_refused_with_the_reason(robot: Robot) -> None:
+    for _ in range(2):
+        robot.gate.clear_estop(robot.now)
+        robot.gate.set_estop(robot.now)
+    assert robot.take({'type': 'estop_clear', 'nonce': 'old', 'latch': 1})
+    assert robot.told('cmd_ack') == [
+        {'type': 'cmd_ack', 'nonce': 'old', 'ok': False, 'reason': 'latch 2 holds, not 1'}
+    ]
+    assert robot.gate.latch == 2
+
+
+def test_a_clear_whose_latch_is_no_number_is_malformed_and_clears_nothing(robot: Robot) -> None:
+    robot.gate.set_estop(robot.now)
+    for latch in ('1', 1.0, True, [1]):
+        assert not robot.take({'type': 'estop_clear', 'nonce': 'n', 'latch': latch})
+    assert robot.messages.counters == {'malformed': 4}
+    assert robot.gate.latch == 1
+    assert robot.told('cmd_ack') == []
+
+
+# --- other messages --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'kind', ['nav_goal', 'nav_cancel', 'sport_cmd', 'set_mode', 'obstacle_avoidance', 'light']
+)
+def test_a_request_that_is_not_offered_is_acknowledged_as_failed(robot: Robot, kind: str) -> None:
+    assert robot.take({'type': kind, 'nonce': 3})
+    assert robot.told('cmd_ack') == [
+        {
+            'type': 'cmd_ack',
+            'nonce': 3,
+            'ok': False,
+            'reason': f'{kind} is not offered by this robot',
+        }
+    ]
+
+
+@BOTH_CHANNELS
+@pytest.mark.parametrize(
+    'payload',
+    [
+        b'{',
+        b'{"type": "estop"',
+        b'{"type": "ping", "client_ts": NaN}',
+        b'{"type": "lease", "token": -1}',
+        b'{"type": "lease", "token": "1"}',
+        b'{"a":' * 900,
+        b'{"type":"light","x":"' + b'x' * 40_000 + b'"}',
+    ],
+)
+def test_what_is_malformed_is_counted_and_does_nothing(
+    robot: Robot, label: str, payload: bytes
+) -> None:
+    robot.begin()
+    assert not robot.take(payload, label)
+    assert robot.messages.counters == {'malformed': 1}
+    assert robot.left == []
+    assert robot.gate.moving
+
+
+def test_malformed_commands_are_counted_and_the_next_good_one_is_obeyed(robot: Robot) -> None:
+    robot.begin()
+    stamp_s = robot.now + CLOCK_AHEAD_S
+    good = DriveCommand(seq=1, stamp_s=stamp_s, frame_id='', velocity=FORWARD)
+    nan = DriveCommand(seq=1, stamp_s=stamp_s, frame_id='', velocity=Velocity(linear_x=math.nan))
+    for payload in (encode_drive_command(good)[:-1], encode_drive_command(nan), b'\x9c'):
+        assert not robot.take(payload, CMD_UNRELIABLE)
+    assert robot.messages.counters == {'malformed': 3}
+    before = robot.gate.verdicts[Verdict.ACCEPTED]
+    robot.drive(FORWARD)
+    assert robot.gate.verdicts[Verdict.ACCEPTED] == before + 1
+
+
+@BOTH_CHANNELS
+@pytest.mark.parametrize('payload', ['{"type":"unheard_of"}', '{"type":5}', '{}'])
+def test_what_is_unknown_is_ignored(robot: Robot, label: str, payload: str) -> None:
+    assert not robot.take(payload, label)
+    assert robot.messages.counters == {}
+    assert robot.left == []
+
+
+def test_a_ping_is_not_answered_here(robot: Robot) -> None:
+    assert not robot.take({'type': 'ping', 'client_ts': 1.5})
+    assert robot.left == []
+
+
+# --- lease -----------------------------------------------------------------------------------
+
+
+def test_tokens_are_sent_20_times_a_second_while_somebody_operates(robot: Robot) -> None:
+    robot.run(5.0)
+    assert robot.left == []
+    assert robot.messages.deadline() is None
+    robot.messages.set_operated(robot.now, True)
+    begun_s = robot.now
+    robot.run(10.0)
+    leases = [entry for entry in robot.left if entry[2]['type'] == 'lease']
+    assert {label for _, label, _ in leases} == {MAP_UNRELIABLE}
+    assert [message['token'] for *_, message in leases] == list(range(40, 40 + len(leases)))
+    times = [at_s - begun_s for at_s, *_ in leases]
+    assert times == pytest.approx([0.05 * number for number in range(len(times))])
+    assert len(times) in (200, 201)
+    robot.messages.set_operated(robot.now, False)
+    robot.left.clear()
+    robot.run(5.0)
+    assert robot.left == []
+
+
+def test_a_report_that_is_late_is_made_up_for_once(robot: Robot) -> None:
+    robot.messages.set_operated(robot.now, True)
+    robot.run(1.0)
+    robot.left.clear()
+    robot.now += 3.0
+    robot.run(0.12)
+    assert 3 <= len(robot.told('lease')) <= 5
+    assert 1 <= len(robot.told('robot_telemetry')) <= 2
+
+
+def test_being_operated_on_changes_no_schedule(robot: Robot) -> None:
+    robot.messages.set_operated(robot.now, True)
+    deadline = robot.messages.deadline()
+    robot.now += 0.01
+    robot.messages.set_operated(robot.now, True)
+    assert robot.messages.deadline() == deadline
+
+
+def test_an_echo_reaches_the_gate_with_its_arrival(robot: Robot) -> None:
+    robot.messages.set_operated(robot.now, True)
+    robot.messages.report(robot.now)
+    token = robot.told('lease')[0]['token']
+    robot.now += 0.2
+    assert not robot.take(encode_lease(token), CMD_UNRELIABLE)
+    assert robot.gate.round_trip_s(robot.now) == pytest.approx(0.2)
+
+
+# --- telemetry -------------------------------------------------------------------------------
+
+
+def test_telemetry_is_sent_three_times_a_second(robot: Robot) -> None:
+    robot.messages.set_operated(robot.now, True)
+    robot.run(10.0)
+    assert len(robot.told('robot_telemetry')) in (30, 31)
+    labels = {entry[1] for entry in robot.left if entry[2]['type'] == 'robot_telemetry'}
+    assert labels == {STATE_RELIABLE_BACK}
+
+
+def test_telemetry_tells_the_state_of_the_gate(robot: Robot) -> None:
+    assert robot.telemetry() == {
+        'type': 'robot_telemetry',
+        'cmd': None,
+        'soc': None,
+        'state': {
+            'estopped': False,
+            'latch': None,
+            'enabled': True,
+            'moving': False,
+            'limiting': False,
+            'blind': False,
+        },
+        'robot_ts': robot.now + CLOCK_AHEAD_S,
+    }
+    robot.begin()
+    robot.gate.set_blind(robot.now, True)
+    state = robot.telemetry()['state']
+    assert state['moving']
+    assert state['blind']
+    assert state['limiting']
+    robot.gate.set_enabled(robot.now, False)
+    robot.gate.set_estop(robot.now)
+    assert robot.telemetry()['state'] == {
+        'estopped': True,
+        'latch': 1,
+        'enabled': False,
+        'moving': False,
+        'limiting': False,
+        'blind': True,
+    }
+
+
+def test_telemetry_tells_how_the_commands_arrive(robot: Robot) -> None:
+    for number in range(101):
+        robot.drive(ZERO if number % 2 else FORWARD)
+        robot.now += 0.02
+    command = robot.telemetry()['cmd']
+    assert command['latency_ms'] == pytest.approx(30.0, abs=0.1)
+    assert command['jitter_ms'] == pytest.approx(0.0, abs=0.1)
+    assert command['rate_hz'] == pytest.approx(50.0, abs=1.0)
+    assert command['throughput_bps'] > 0
+    robot.now += 5.0
+    assert robot.telemetry()['cmd'] is None

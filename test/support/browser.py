@@ -1,0 +1,121 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The operator page in a real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import os
+import signal
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+import psutil
+
+ARGUMENTS = (
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+    # Machines whose only address is the loopback one connect as well.
+    '--allow-loopback-in-peer-connection',
+)
+DESKTOP = {'width': 1280, 'height': 800}
+
+
+class OperatorPage:
+    """The page as its user handles it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        page.on('pageerror', lambda error: self.errors.append(str(error)))
+        page.on('console', self._on_console)
+
+    def _on_console(self, message: Any) -> None:
+        # Chromium reports every status that is no success; what the page makes of it is tested.
+        if message.type == 'error' and not message.text.startswith('Failed to load resource'):
+            self.errors.append(message.text)
+
+    def connect(self, address: str, robot_id: str) -> None:
+        """Open the page, pick a robot and press connect; return when it can be driven."""
+        self.page.goto(address)
+        self.page.click(f'#robots button[data-robot-id="{robot_id}"]', timeout=20_000)
+        self.page.click('#connect')
+        self.wait_for_state('drivable')
+
+    def wait_for_state(self, state: str) -> None:
+        self.page.wait_for_function(
+            'state => document.body.dataset.state === state', arg=state, timeout=20_000
+        )
+
+    def metrics(self) -> dict[str, Any]:
+        """Return what the page knows about itself."""
+        return dict(self.page.evaluate('window.teleop.metrics()'))
+
+    def picture(self) -> list[int]:
+        """Return the frame on show, shrunk to 32 x 18 grey values."""
+        return list(
+            self.page.evaluate(
+                """() => {
+                    const canvas = new OffscreenCanvas(32, 18);
+                    const context = canvas.getContext('2d', {willReadFrequently: true});
+                    context.drawImage(document.querySelector('#video'), 0, 0, 32, 18);
+                    const pixels = context.getImageData(0, 0, 32, 18).data;
+                    return Array.from({length: 32 * 18}, (_, i) => pixels[4 * i + 1]);
+                }"""
+            )
+        )
+
+
+def difference(one: list[int], other: list[int]) -> float:
+    """Return the mean difference of two pictures in grey values, 0 to 255."""
+    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
+
+
+def kill(browser_root: psutil.Process) -> None:
+    """Kill a browser at once, all of its processes: it says goodbye to nobody."""
+    for process in [browser_root, *browser_root.children(recursive=True)]:
+        try:
+            os.kill(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+@contextmanager
+def chromium(executable: str) -> Iterator[Browser]:
+    """Start a Chromium of its own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=executable, headless=True, args=list(ARGUMENTS)
+        )
+        try:
+            yield browser
+        finally:
+            if browser.is_connected():
+                browser.close()
+
+
+def browser_process() -> psutil.Process:
+    """Return the newest Chromium that this process' playwright has started."""
+    roots = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if 'chrom' in process.name() and not any('--type=' in word for word in process.cmdline())
+    ]
+    return max(roots, key=lambda process: process.create_time())

@@ -1,0 +1,168 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A detour between robots and a broker: HTTP and UDP pass through it, until it is cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+import enum
+import functools
+import json
+import random
+import re
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+_CANDIDATE = re.compile(r'^a=candidate:.*\r?\n', re.MULTILINE)
+_Address = tuple[str, int]
+
+
+class Direction(enum.Enum):
+    """Which way packets go."""
+
+    TO_BROKER = 'to broker'
+    TO_ROBOT = 'to robot'
+
+
+class _Side(asyncio.DatagramProtocol):
+    """One socket of a path: what it receives leaves by the other one."""
+
+    def __init__(self, detour: Detour, direction: Direction, target: _Address) -> None:
+        self._detour = detour
+        self._direction = direction
+        self._target = target
+        self.other: _Side | None = None
+        self.transport: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        if self._detour.lets_through(self._direction) and self.other is not None:
+            self.other.transport.sendto(data, self._target)
+
+    @property
+    def address(self) -> _Address:
+        host, port = self.transport.get_extra_info('sockname')[:2]
+        return host, port
+
+
+class Detour:
+    """
+    Owns the packets between the robots that dial here and the broker.
+
+    :param broker_url: The real broker.
+    """
+
+    def __init__(self, broker_url: str) -> None:
+        self.cut: set[Direction] = set()
+        self.loss = 0.0
+        """The part of the packets that is lost, each way."""
+        self.http_down = False
+        self.url = ''
+        self.created = 0
+        self._random = random.Random(1)
+        self._broker_url = broker_url
+        self._sides: list[_Side] = []
+
+    def lets_through(self, direction: Direction) -> bool:
+        return direction not in self.cut and self._random.random() >= self.loss
+
+    async def forward(self, request: web.Request) -> web.StreamResponse:
+        """Pass a call on; descriptions get the detour's addresses."""
+        if self.http_down:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        body = await request.read()
+        creates = request.method == 'POST' and request.path == '/api/v1/sessions'
+        headers = {'X-Robot-API-Key': request.headers.get('X-Robot-API-Key', '')}
+        if body:
+            headers['Content-Type'] = 'application/json'
+        offer = ''
+        if creates:
+            fields = json.loads(body)
+            offer = fields['sdp_offer']
+            to_robot, to_broker = await self._path()
+            fields['sdp_offer'] = _with_candidate(offer, to_broker.address)
+            body = json.dumps(fields).encode()
+        async with (
+            aiohttp.ClientSession() as http,
+            http.request(
+                request.method, self._broker_url + request.path, data=body, headers=headers
+            ) as answer,
+        ):
+            text = await answer.read()
+            if creates and answer.status == 201:
+                self.created += 1
+                fields = json.loads(text)
+                to_robot.other, to_broker.other = to_broker, to_robot
+                to_robot._target = _candidate(fields['sdp_answer'])
+                to_broker._target = _candidate(offer)
+                fields['sdp_answer'] = _with_candidate(fields['sdp_answer'], to_robot.address)
+                text = json.dumps(fields).encode()
+            return web.Response(status=answer.status, body=text, content_type=answer.content_type)
+
+    async def _path(self) -> tuple[_Side, _Side]:
+        """Return the side that the robot sends to and the one that the broker sends to."""
+        loop = asyncio.get_running_loop()
+        sides = []
+        for direction in (Direction.TO_BROKER, Direction.TO_ROBOT):
+            _, side = await loop.create_datagram_endpoint(
+                functools.partial(_Side, self, direction, ('', 0)), local_addr=('127.0.0.1', 0)
+            )
+            sides.append(side)
+        self._sides += sides
+        return sides[0], sides[1]
+
+    def close(self) -> None:
+        for side in self._sides:
+            side.transport.close()
+
+
+def _candidate(sdp: str) -> _Address:
+    """Return the loopback address of a description."""
+    for line in sdp.splitlines():
+        if line.startswith('a=candidate:'):
+            words = line.split()
+            if words[4] == '127.0.0.1' and words[2].lower() == 'udp':
+                return words[4], int(words[5])
+    raise AssertionError(f'no loopback candidate: {sdp}')
+
+
+def _with_candidate(sdp: str, address: _Address) -> str:
+    """Replace all candidates of a description by one."""
+    line = f'a=candidate:1 1 udp 2130706431 {address[0]} {address[1]} typ host\r\n'
+    bare = _CANDIDATE.sub('', sdp)
+    return bare.replace('a=end-of-candidates', f'{line}a=end-of-candidates')
+
+
+@asynccontextmanager
+async def detour_to(broker_url: str) -> AsyncIterator[Detour]:
+    """Serve a detour to a broker."""
+    detour = Detour(broker_url)
+    app = web.Application()
+    app.router.add_route('*', '/{path:.*}', detour.forward)
+    async with TestServer(app) as server:
+        detour.url = str(server.make_url('')).rstrip('/')
+        try:
+            yield detour
+        finally:
+            detour.close()

@@ -1,0 +1,204 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Many robots' WebRTC halves under one key, one real broker process, one operator a robot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, AsyncExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+import time
+
+from programs import free_port, Program, Programs
+import psutil
+from python_operator import operator, PythonOperator
+from webrtc_half import configuration, webrtc_half, WebrtcHalf
+
+from teleop_webrtc_bridge.broker.identity import Role
+from teleop_webrtc_bridge.broker.store import Store
+from teleop_webrtc_bridge.messages import Velocity
+
+OWNER = 'owner'
+TAG_M_S = 0.001
+"""Robot number n is driven with (n + 1) times this and with no other speed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a process uses."""
+
+    descriptors: int
+    threads: int
+    rss_mb: float
+
+    @classmethod
+    def of(cls, pid: int) -> Resources:
+        process = psutil.Process(pid)
+        return cls(
+            descriptors=process.num_fds(),
+            threads=process.num_threads(),
+            rss_mb=process.memory_info().rss / 1e6,
+        )
+
+
+class Fleet:
+    """
+    The broker and its robots.
+
+    :param folder: For state and logs.
+    :param operators: How many operators there will be; each has a token of his own, because
+        joins are limited per operator.
+    """
+
+    def __init__(self, folder: Path, *, operators: int) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f'http://127.0.0.1:{self.port}'
+        self.robots: list[WebrtcHalf] = []
+        self._state_dir = folder / 'state'
+        self._programs = Programs(folder)
+        self._program: Program | None = None
+        with closing(Store.open(self._state_dir)) as store:
+            _, self.key = store.create_robot_key(
+                name='fleet', robot_id=None, owner=OWNER, now_s=time.time()
+            )
+            self.tokens = [
+                store.create_operator_token(
+                    sub=f'admin-{number}', role=Role.ADMIN, now_s=time.time(), expires_at_s=None
+                )
+                for number in range(operators)
+            ]
+
+    @property
+    def broker_pid(self) -> int:
+        assert self._program is not None
+        return self._program.pid
+
+    async def start_broker(self) -> None:
+        """Start it on the port and the state that it always has."""
+        self._program = self._programs.start(
+            'broker.main', '--port', str(self.port), '--state-dir', str(self._state_dir)
+        )
+        await asyncio.to_thread(self._program.wait_for_line, 'event=broker_ready')
+
+    async def kill_broker(self) -> None:
+        assert self._program is not None
+        self._program.process.kill()
+        await asyncio.to_thread(self._program.process.wait)
+
+    async def add_robot(self, stack: AsyncExitStack) -> WebrtcHalf:
+        robot_id = f'robot-{len(self.robots)}'
+        robot = await stack.enter_async_context(
+            webrtc_half(configuration(self.url, self.key, robot_id), self.folder)
+        )
+        self.robots.append(robot)
+        return robot
+
+    async def everybody_is_there(self, *, timeout_s: float) -> None:
+        await asyncio.gather(*(robot.connected(timeout_s=timeout_s) for robot in self.robots))
+
+    async def listed(self) -> int:
+        """Return how many robots the broker lists."""
+        async with operator(self.url, self.tokens[0]) as person:
+            return len(await person.robots())
+
+    async def drive_all(self, commands_each: int, *, period_s: float) -> int:
+        """Let every robot be driven by its own operator; return how many commands arrived."""
+        for robot in self.robots:
+            robot.commands.clear()
+        await asyncio.gather(
+            *(self._drive(number, commands_each, period_s) for number in range(len(self.robots)))
+        )
+        return sum(len(robot.commands) for robot in self.robots)
+
+    async def _drive(self, number: int, commands: int, period_s: float) -> None:
+        async with operator(self.url, self.tokens[number], with_video=False) as person:
+            session_id = await person.wait_for_robot(f'robot-{number}')
+            await person.connect(session_id)
+            beating = asyncio.create_task(_beat(person, session_id))
+            try:
+                await _send(person, number, commands, period_s)
+            finally:
+                beating.cancel()
+            # Reliable, and behind the commands: when it is answered they have arrived or are lost.
+            robot = self.robots[number]
+            await robot.until(lambda: robot.commands, f'a command at robot {number}')
+            await person.ping()
+
+    def strangers(self) -> list[tuple[int, float]]:
+        """Return each command that reached a robot that it was not meant for."""
+        return [
+            (number, command.velocity.linear_x)
+            for number, robot in enumerate(self.robots)
+            for command in robot.commands
+            if command.velocity.linear_x != (number + 1) * TAG_M_S
+        ]
+
+    def end(self) -> None:
+        if self._program is not None and self._program.process.poll() is None:
+            self._program.end()
+
+
+async def _beat(person: PythonOperator, session_id: str) -> None:
+    """Tell the broker that the operator is there."""
+    while True:
+        await person.call('POST', f'sessions/{session_id}/op-heartbeat')
+        await asyncio.sleep(5.0)
+
+
+async def _send(person: PythonOperator, number: int, commands: int, period_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    for _ in range(commands):
+        person.drive(Velocity(linear_x=(number + 1) * TAG_M_S))
+        due += period_s
+        await asyncio.sleep(max(0.0, due - loop.time()))
+
+
+@asynccontextmanager
+async def fleet(folder: Path, count: int) -> AsyncIterator[Fleet]:
+    """Start a broker and so many robots, and return when all of them are connected."""
+    running = Fleet(folder, operators=count)
+    try:
+        await running.start_broker()
+        async with AsyncExitStack() as stack:
+            await asyncio.gather(*(running.add_robot(stack) for _ in range(count)))
+            await running.everybody_is_there(timeout_s=60.0)
+            yield running
+    finally:
+        await asyncio.to_thread(running.end)
+
+
+async def reconnect_times(running: Fleet) -> tuple[list[float], list[float]]:
+    """
+    Kill the broker and start it again.
+
+    :returns: For each robot the seconds until it was connected again: since the kill, and since
+        the broker was ready.
+    """
+    epochs = [robot.status.control_epoch for robot in running.robots if robot.status]
+    killed_s = time.monotonic()
+    await running.kill_broker()
+    await running.start_broker()
+    ready_s = time.monotonic()
+    back = await asyncio.gather(
+        *(
+            robot.reconnected(epoch, timeout_s=60.0)
+            for robot, epoch in zip(running.robots, epochs, strict=True)
+        )
+    )
+    return sorted(at - killed_s for at in back), sorted(at - ready_s for at in back)

@@ -1,0 +1,168 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The package's programs as real processes, for tests and benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, ExitStack
+import os
+from pathlib import Path
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TypeVar
+
+ROOT = Path(__file__).resolve().parents[2]
+END_S = 10.0
+
+_T = TypeVar('_T')
+
+
+def wait_for(condition: Callable[[], _T], *, timeout_s: float = 15.0, what: str = '') -> _T:
+    """Return the first true value of a condition; fail when it does not come."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f'not within {timeout_s:g} s: {what or condition}')
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return int(probe.getsockname()[1])
+
+
+class Program:
+    """A process of ours with its output in a file."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self.log = log
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def output(self) -> str:
+        return self.log.read_text(errors='replace')
+
+    def wait_for_line(self, text: str, *, timeout_s: float = 20.0) -> str:
+        """Return the first line with the text in it."""
+
+        def found() -> str | None:
+            if self.process.poll() is not None and text not in self.output():
+                raise AssertionError(f'ended with {self.process.returncode}: {self.output()}')
+            return next((line for line in self.output().splitlines() if text in line), None)
+
+        return str(wait_for(found, timeout_s=timeout_s, what=f'{text!r} in {self.log}'))
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Ask the process to end and return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f'did not end: {self.output()}') from None
+
+
+class Programs:
+    """
+    Starts programs and ends them in the opposite order.
+
+    :param folder: For logs and state.
+    :param environment: Added to that of this process.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.running: list[Program] = []
+        self._environment = {**os.environ, **(environment or {})}
+        self._environment.pop('TELEOP_API_KEY', None)
+
+    def start(self, module: str, *arguments: str, name: str | None = None) -> Program:
+        log = self.folder / f'{name or module.rpartition(".")[2]}_{len(self.running)}.log'
+        with log.open('wb') as output:
+            process = subprocess.Popen(
+                [sys.executable, '-m', f'teleop_webrtc_bridge.{module}', *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                cwd=ROOT,
+            )
+        program = Program(process, log)
+        self.running.append(program)
+        return program
+
+    def start_broker(self, *arguments: str) -> Broker:
+        port = free_port()
+        state_dir = self.folder / 'broker'
+        program = self.start(
+            'broker.main', '--port', str(port), '--state-dir', str(state_dir), *arguments
+        )
+        return Broker(program, port, state_dir)
+
+    def start_bridge(
+        self, broker_url: str, key_file: Path, robot_id: str, *arguments: str
+    ) -> Program:
+        return self.start(
+            'ros.main',
+            '--ros-args',
+            *('-p', f'robot_id:="{robot_id}"'),
+            *('-p', f'broker_url:={broker_url}'),
+            *('-p', f'api_key_file:={key_file}'),
+            *arguments,
+            name='bridge',
+        )
+
+    def start_simulation(self, *arguments: str) -> Program:
+        return self.start('demo.simulated_robot', '--ros-args', *arguments)
+
+    def end(self) -> None:
+        """End all, also when one of them does not end as it should."""
+        with ExitStack() as ends:
+            for program in self.running:
+                ends.callback(program.end)
+
+
+class Broker:
+    """A running broker and what is needed to use it."""
+
+    def __init__(self, program: Program, port: int, state_dir: Path) -> None:
+        self.program = program
+        self.url = f'http://127.0.0.1:{port}'
+        self.key_file = state_dir / 'robot_api_key'
+        self.page = program.wait_for_line('Operator page: ').partition(': ')[2]
+        self.token = self.page.partition('token=')[2]
+        program.wait_for_line('event=broker_ready')
+
+
+@contextmanager
+def programs(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Programs]:
+    """End everything that was started, whatever happens."""
+    started = Programs(folder, environment)
+    try:
+        yield started
+    finally:
+        started.end()

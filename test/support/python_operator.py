@@ -1,0 +1,234 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""An operator without a browser: joins, bridges, drives, and remembers what he received."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+import json
+import time
+from typing import Any
+
+import aiohttp
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import AudioStreamTrack, MediaStreamError
+
+from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
+from teleop_webrtc_bridge.codec import encode_drive_command
+from teleop_webrtc_bridge.messages import CHANNELS, DriveCommand, Velocity
+
+_ID_FIELDS = {
+    'cmd_unreliable': 'cmd_channel_id',
+    'state_reliable': 'state_channel_id',
+    'state_reliable_back': 'state_back_channel_id',
+    'map_unreliable': 'map_channel_id',
+}
+
+
+class PythonOperator:
+    """
+    One operator on one peer connection.
+
+    :param url: The broker's address.
+    :param token: The operator's token.
+    :param with_video: Offer to receive video, as a page does; old consoles may not.
+    :param with_microphone: Offer to send sound, which is silence, as old consoles do.
+    """
+
+    def __init__(
+        self, url: str, token: str, *, with_video: bool = True, with_microphone: bool = False
+    ) -> None:
+        configure_aiortc(loopback=True)
+        self.received: list[tuple[str, bytes | str]] = []
+        self.frames = 0
+        self.bridged: dict[str, Any] = {}
+        self._http = aiohttp.ClientSession(
+            base_url=f'{url}/api/v1/', headers={'Authorization': f'Bearer {token}'}
+        )
+        self._with_video = with_video
+        self._with_microphone = with_microphone
+        self._pc = RTCPeerConnection(
+            RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+        )
+        self._pc.on('track', self._watch)
+        self._channels: dict[str, RTCDataChannel] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._session = ''
+        self._seq = 0
+
+    @property
+    def can_drive(self) -> bool:
+        """Whether the link is up; it ends when the robot does, or is taken over."""
+        channel = self._channels.get('cmd_unreliable')
+        is_open = channel is not None and channel.readyState == 'open'
+        return is_open and self._pc.connectionState == 'connected'
+
+    async def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Call the broker and return the status and the JSON of its answer."""
+        async with self._http.request(method, path, json=body) as response:
+            return response.status, await response.json(content_type=None)
+
+    async def robots(self) -> list[dict[str, Any]]:
+        status, robots = await self.call('GET', 'sessions')
+        assert status == 200, robots
+        return list(robots)
+
+    async def wait_for_robot(self, robot_id: str) -> str:
+        """Return the session of a robot as soon as the broker lists it."""
+        async with asyncio.timeout(20.0):
+            while True:
+                for robot in await self.robots():
+                    if robot['robot_id'] == robot_id:
+                        return str(robot['session_id'])
+                await asyncio.sleep(0.02)
+
+    async def connect(self, session_id: str) -> None:
+        """Join a robot's session and open the channels; return when the robot answers a ping."""
+        self._session = session_id
+        if self._with_video:
+            self._pc.addTransceiver('video', direction='recvonly')
+        if self._with_microphone:
+            self._pc.addTransceiver(AudioStreamTrack(), direction='sendonly')
+        # As a browser does it: an in-band channel, only to have an SCTP section in the offer.
+        self._pc.createDataChannel('_throw_away')
+        await self._pc.setLocalDescription(await self._pc.createOffer())
+        body = {'role': 'operator', 'sdp_offer': self._pc.localDescription.sdp}
+        status, answer = await self.call('POST', f'sessions/{session_id}/join', body)
+        assert status == 200, answer
+        await self._pc.setRemoteDescription(
+            RTCSessionDescription(sdp=answer['sdp_answer'], type='answer')
+        )
+        await self._wait_until(lambda: self._pc.connectionState == 'connected')
+        await self.bridge()
+        await self.ping()
+
+    async def bridge(self) -> None:
+        """Open the channels with the ids that the broker assigns, and take the video."""
+        path = f'sessions/{self._session}'
+        status, self.bridged = await self.call('POST', f'{path}/bridge-datachannel')
+        assert status == 200, self.bridged
+        for spec in CHANNELS:
+            channel = self._pc.createDataChannel(
+                spec.label,
+                ordered=spec.ordered,
+                maxRetransmits=spec.max_retransmits,
+                negotiated=True,
+                id=self.bridged[_ID_FIELDS[spec.label]],
+            )
+            self._channels[spec.label] = channel
+            if not spec.to_robot:
+                self._remember(spec.label, channel)
+        if self.bridged['video_offer'] is not None:
+            await self._pc.setRemoteDescription(
+                RTCSessionDescription(sdp=self.bridged['video_offer'], type='offer')
+            )
+            await self._pc.setLocalDescription(await self._pc.createAnswer())
+            body = {'sdp_answer': self._pc.localDescription.sdp}
+            status, answer = await self.call('POST', f'{path}/renegotiate-answer', body)
+            assert status == 200, answer
+
+    def _remember(self, label: str, channel: RTCDataChannel) -> None:
+        @channel.on('message')
+        def on_message(message: bytes | str) -> None:
+            self.received.append((label, message))
+
+    def _watch(self, track: Any) -> None:
+        async def count() -> None:
+            try:
+                while True:
+                    await track.recv()
+                    self.frames += 1
+            except MediaStreamError:
+                return
+
+        self._tasks.add(asyncio.get_running_loop().create_task(count()))
+
+    def send(self, label: str, message: bytes | str) -> None:
+        self._channels[label].send(message)
+
+    def drive(self, velocity: Velocity) -> None:
+        """Send one command, stamped with this machine's clock, which is the robot's as well."""
+        self._seq += 1
+        self.send(
+            'cmd_unreliable',
+            encode_drive_command(
+                DriveCommand(
+                    seq=self._seq, stamp_s=time.time(), frame_id='test', velocity=velocity
+                )
+            ),
+        )
+
+    async def ping(self) -> dict[str, Any]:
+        """Return the robot's pong."""
+        await self._wait_until(lambda: self._channels['state_reliable'].readyState == 'open')
+        stamp = time.time()
+        self.send('state_reliable', json.dumps({'type': 'ping', 'client_ts': stamp}))
+        return await self.wait_for_message(
+            lambda message: message['type'] == 'pong' and message['client_ts'] == stamp
+        )
+
+    async def request(self, kind: str, nonce: str | int) -> dict[str, Any]:
+        """Send a request on the reliable channel and return its acknowledgement."""
+        self.send('state_reliable', json.dumps({'type': kind, 'nonce': nonce}))
+        return await self.wait_for_message(
+            lambda message: message['type'] == 'cmd_ack' and message['nonce'] == nonce
+        )
+
+    async def wait_for_message(self, matches: Any) -> dict[str, Any]:
+        """Return the first JSON message from the robot that matches."""
+        seen = 0
+        async with asyncio.timeout(10.0):
+            while True:
+                for _, message in self.received[seen:]:
+                    seen += 1
+                    decoded = json.loads(message)
+                    if matches(decoded):
+                        return dict(decoded)
+                await asyncio.sleep(0.005)
+
+    async def _wait_until(self, condition: Any) -> None:
+        async with asyncio.timeout(15.0):
+            while not condition():  # noqa: ASYNC110 - aiortc has no event for it
+                await asyncio.sleep(0.005)
+
+    async def leave(self) -> None:
+        await self.call('POST', f'sessions/{self._session}/leave', {'reason': 'done'})
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._pc.close()
+        await self._http.close()
+
+
+@asynccontextmanager
+async def operator(
+    url: str, token: str, *, with_video: bool = True, with_microphone: bool = False
+) -> AsyncIterator[PythonOperator]:
+    """Close the operator's connection at the end."""
+    person = PythonOperator(url, token, with_video=with_video, with_microphone=with_microphone)
+    try:
+        yield person
+    finally:
+        await person.close()

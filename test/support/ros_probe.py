@@ -1,0 +1,134 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What a base or a tool would see of the bridge: a ROS node in the test's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+import json
+import threading
+import time
+from typing import Any
+
+from geometry_msgs.msg import TwistStamped
+from nav_msgs.msg import Odometry
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.time import Time
+from std_msgs.msg import String
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One message on ``cmd_vel``."""
+
+    arrival_s: float
+    """``time.monotonic``."""
+    stamp_s: float
+    """The robot's ROS clock."""
+    frame_id: str
+    linear_x: float
+    linear_y: float
+    angular_z: float
+
+    @property
+    def is_zero(self) -> bool:
+        return not (self.linear_x or self.linear_y or self.angular_z)
+
+
+class RosProbe:
+    """
+    Records everything that it hears; lists only grow, so that any thread may read them.
+
+    :param node: A node of its own.
+    :param prefix: Namespace of the robot, with a slash at its end.
+    """
+
+    def __init__(self, node: Any, prefix: str = '') -> None:
+        self.node = node
+        self.commands: list[Command] = []
+        self.states: list[dict[str, Any]] = []
+        self.poses: list[tuple[float, float]] = []
+        latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        node.create_subscription(TwistStamped, f'{prefix}cmd_vel', self._on_command, 50)
+        node.create_subscription(String, f'{prefix}teleop_bridge/state', self._on_state, latched)
+        node.create_subscription(Odometry, f'{prefix}odom', self._on_odometry, 10)
+
+    def _on_command(self, message: TwistStamped) -> None:
+        stamp = Time.from_msg(message.header.stamp)
+        self.commands.append(
+            Command(
+                arrival_s=time.monotonic(),
+                stamp_s=stamp.nanoseconds * 1e-9,
+                frame_id=message.header.frame_id,
+                linear_x=message.twist.linear.x,
+                linear_y=message.twist.linear.y,
+                angular_z=message.twist.angular.z,
+            )
+        )
+
+    def _on_state(self, message: String) -> None:
+        self.states.append(json.loads(message.data))
+
+    def _on_odometry(self, message: Odometry) -> None:
+        position = message.pose.pose.position
+        self.poses.append((position.x, position.y))
+
+    @property
+    def state(self) -> str:
+        """The bridge's newest state."""
+        return str(self.states[-1]['state']) if self.states else ''
+
+    def last(self) -> Command | None:
+        return self.commands[-1] if self.commands else None
+
+    def moving(self) -> bool:
+        """Whether the newest command is a motion."""
+        command = self.last()
+        return command is not None and not command.is_zero
+
+    def standing(self) -> bool:
+        """Whether the newest command is a zero."""
+        command = self.last()
+        return command is not None and command.is_zero
+
+
+@contextmanager
+def ros_node(name: str = 'probe') -> Iterator[Any]:
+    """Spin a node of a context of its own on a thread."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node(name, context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            return
+
+    thread = threading.Thread(target=spin, daemon=True)
+    thread.start()
+    try:
+        yield node
+    finally:
+        executor.shutdown()
+        thread.join(5.0)
+        node.destroy_node()
+        rclpy.shutdown(context=context)
