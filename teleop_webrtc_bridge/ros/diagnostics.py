@@ -17,9 +17,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from rclpy.publisher import Publisher
 
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot
 from teleop_webrtc_bridge.ros.image_intake import ImageIntake
@@ -46,6 +47,7 @@ def diagnose(
     snapshot: DriveSnapshot,
     intake: ImageIntake,
     images: ImageSubscription,
+    cmd_vel: Publisher[Any],
     *,
     now: float,
 ) -> list[DiagnosticStatus]:
@@ -54,7 +56,11 @@ def diagnose(
 
     :param now: Seconds of ``time.monotonic``.
     """
-    concerns = [_session(settings, snapshot), _gate(snapshot), _video(intake, images, now)]
+    concerns = [
+        _session(settings, snapshot),
+        _gate(snapshot, cmd_vel),
+        _video(intake, images, now),
+    ]
     if settings.allow_insecure_broker:
         values = {'broker_url': settings.broker_url}
         concerns.append(_status('security', DiagnosticStatus.WARN, INSECURE, values))
@@ -71,13 +77,21 @@ def _session(settings: Settings, snapshot: DriveSnapshot) -> DiagnosticStatus:
     return _status('session', level, message, values | status.counters)
 
 
-def _gate(snapshot: DriveSnapshot) -> DiagnosticStatus:
+def _gate(snapshot: DriveSnapshot, cmd_vel: Publisher[Any]) -> DiagnosticStatus:
     level, message = DiagnosticStatus.OK, 'ready'
+    subscribers = cmd_vel.get_subscription_count()
     if snapshot.estopped:
         level, message = DiagnosticStatus.WARN, 'E-STOP'
     elif not snapshot.enabled:
         level, message = DiagnosticStatus.WARN, 'disabled'
-    values = {'scheduling': 'SCHED_FIFO' if snapshot.realtime else 'normal', **snapshot.counters}
+    elif not subscribers:
+        level, message = DiagnosticStatus.WARN, f'nobody subscribes {cmd_vel.topic_name}'
+    values = {
+        'topic': cmd_vel.topic_name,
+        'subscribers': subscribers,
+        'scheduling': 'SCHED_FIFO' if snapshot.realtime else 'normal',
+        **snapshot.counters,
+    }
     return _status('command gate', level, message, values)
 
 

@@ -302,6 +302,7 @@ class TeleopBridge(Node):
                 self._drive.snapshot,
                 self._intake,
                 self._images,
+                self._cmd_vel,
                 now=time.monotonic(),
             )
         )

@@ -33,7 +33,7 @@ from programs import Program, Programs, programs, wait_for
 import pytest
 from python_operator import operator, PythonOperator
 from rclpy.qos import qos_profile_system_default
-from ros_probe import ros_node, RosProbe
+from ros_probe import Acquaintance, ros_node, RosProbe
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
@@ -59,7 +59,7 @@ class Client:
         self.probe = RosProbe(node, f'{namespace}/')
         self.latched: list[tuple[float, bool]] = []
         """What ``~/estop`` said, and when."""
-        self._node = node
+        self._acquaintance = Acquaintance(node)
         self._prefix = f'{namespace}/teleop_bridge'
         node.create_subscription(Bool, f'{self._prefix}/estop', self._on_estop, LATCHED_QOS)
         self._button = node.create_publisher(Bool, f'{self._prefix}/estop_in', 10)
@@ -84,7 +84,7 @@ class Client:
             wait_for(client.service_is_ready, what=client.srv_name)
         wait_for(lambda: self._button.get_subscription_count() == 1, what='~/estop_in')
         topic = f'{self._prefix.rpartition("/")[0]}/cmd_vel'
-        wait_for(lambda: self._node.count_publishers(topic) == 1, what='cmd_vel')
+        wait_for(lambda: self._acquaintance.made(topic), what='cmd_vel')
 
     def call(self, name: str, data: bool | None = None) -> str:
         """Call a service and return what it says."""

@@ -31,6 +31,7 @@ import time
 from typing import Any
 import urllib.request
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Twist, TwistStamped
 import psutil
 import pytest
@@ -40,6 +41,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from ros_probe import Acquaintance
 from std_msgs.msg import String
 
 from teleop_webrtc_bridge.ros.node import TeleopBridge
@@ -158,6 +160,7 @@ class Watcher:
         self._context = Context()
         rclpy.init(context=self._context)
         self.node = Node('watcher', context=self._context)
+        self._acquaintance = Acquaintance(self.node)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._ending = False
@@ -173,7 +176,7 @@ class Watcher:
         topic = f'{bridge.namespace}/cmd_vel'
         received: list[Any] = []
         self.node.create_subscription(kind, topic, received.append, 50)
-        until(lambda: self.node.count_publishers(topic) == 1)
+        until(lambda: self._acquaintance.made(topic))
         return received
 
     def close(self) -> None:
@@ -288,6 +291,27 @@ def test_an_unreachable_broker_is_said_once_and_tried_again(
         until(lambda: any('"backing_off"' in state for state in states))
         bridge.process.send_signal(signal.SIGINT)
         assert bridge.process.wait(EXIT_S) == 0
+
+
+# --- diagnostics -----------------------------------------------------------------------------
+
+
+def test_a_cmd_vel_that_nobody_hears_is_a_warning(
+    start: Callable[..., Bridge], watcher: Watcher
+) -> None:
+    statuses: list[DiagnosticStatus] = []
+    watcher.node.create_subscription(
+        DiagnosticArray, '/diagnostics', lambda array: statuses.extend(array.status), 10
+    )
+
+    def said() -> set[tuple[bytes, str]]:
+        return {(status.level, status.message) for status in statuses if 'gate' in status.name}
+
+    bridge = start('unheard')
+    until(lambda: (DiagnosticStatus.WARN, 'nobody subscribes /unheard/cmd_vel') in said())
+    assert (DiagnosticStatus.OK, 'ready') not in said()
+    watcher.watch(bridge)
+    until(lambda: (DiagnosticStatus.OK, 'ready') in said())
 
 
 # --- signals ---------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ import threading
 import time
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
 import rclpy
@@ -106,6 +107,31 @@ class RosProbe:
         """Whether the newest command is a zero."""
         command = self.last()
         return command is not None and command.is_zero
+
+
+class Acquaintance:
+    """
+    Tells whether a bridge already sends what it publishes on ``cmd_vel`` to its subscribers.
+
+    Of the two sides of a topic either may be the first to know of the other, and only the
+    publisher's knowledge counts: what it sends before is lost. It is told on ``/diagnostics``.
+
+    :param node: The node that subscribes.
+    """
+
+    def __init__(self, node: Any) -> None:
+        self._subscribers: dict[str, int] = {}
+        node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            if 'subscribers' in values:
+                self._subscribers[values['topic']] = int(values['subscribers'])
+
+    def made(self, topic: str) -> bool:
+        """Whether the publisher of ``topic`` knows a subscriber."""
+        return self._subscribers.get(topic, 0) > 0
 
 
 @contextmanager
