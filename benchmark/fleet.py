@@ -36,15 +36,11 @@ from fleet import Fleet, fleet, reconnect_times
 import psutil
 
 import benchmark  # noqa: F401 - finds test/support
+from benchmark.figures import percentile
 
 IDLE_S = 10.0
 PERIOD_S = 0.05
 COMMANDS = 10_000
-
-
-def percentile(values: Sequence[float], part: float) -> float:
-    """Return a percentile of sorted values, the nearest one that occurred."""
-    return values[min(len(values) - 1, int(part * len(values)))]
 
 
 async def idle_cost(running: Fleet) -> dict[str, float]:
@@ -82,7 +78,7 @@ async def measure(count: int, folder: Path, commands: int) -> dict[str, Any]:
         there = [robot.statuses for robot in running.robots]
         figures['all_connected_s'] = time.monotonic() - began_s
         dials = sorted(_dial_s(statuses) for statuses in there)
-        figures |= {'dial_p50_s': percentile(dials, 0.5), 'dial_max_s': dials[-1]}
+        figures |= {'dial_p50_s': percentile(dials, 50), 'dial_max_s': dials[-1]}
         figures |= await idle_cost(running)
         each = max(1, commands // count)
         arrived = await running.drive_all(each, period_s=PERIOD_S)
@@ -93,8 +89,8 @@ async def measure(count: int, folder: Path, commands: int) -> dict[str, Any]:
         }
         since_kill, since_ready = await reconnect_times(running)
         for name, values in (('kill', since_kill), ('ready', since_ready)):
-            figures[f'back_since_{name}_p50_s'] = percentile(values, 0.5)
-            figures[f'back_since_{name}_p95_s'] = percentile(values, 0.95)
+            figures[f'back_since_{name}_p50_s'] = percentile(values, 50)
+            figures[f'back_since_{name}_p95_s'] = percentile(values, 95)
         figures['listed'] = await running.listed()
     return figures
 

@@ -28,6 +28,7 @@ from programs import Programs
 import pytest
 from python_operator import operator
 from ros_probe import ros_node, RosProbe
+from twins import take_turns
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
 from teleop_webrtc_bridge.messages import Velocity
@@ -100,39 +101,9 @@ async def test_an_operator_never_finds_himself_on_another_robot_of_the_same_id(
 async def test_twins_that_take_over_from_each_other_never_mix(
     broker: CountedBroker, tmp_path: Path
 ) -> None:
-    key = broker.key_file.read_text()
-    async with AsyncExitStack() as stack:
-        one, two = [
-            await stack.enter_async_context(
-                webrtc_half(configuration(broker.url, key, 'twin'), tmp_path)
-            )
-            for _ in range(2)
-        ]
-        await until(lambda: SessionState.SUPERSEDED in (one.state, two.state), 'one is told')
-        holder, other = (one, two) if two.state is SessionState.SUPERSEDED else (two, one)
-        for turn in range(TAKEOVERS):
-            await _drive_and_lose(broker, holder, other, tag=0.1 + 0.01 * turn)
-            holder, other = other, holder
-
-
-async def _drive_and_lose(
-    broker: CountedBroker, holder: WebrtcHalf, other: WebrtcHalf, tag: float
-) -> None:
-    """Drive one robot until its twin comes; the twin gets nothing of it."""
-    await holder.connected()
-    holder.commands.clear()
-    other.commands.clear()
-    async with operator(broker.url, broker.token, with_video=False) as person:
-        await person.connect(await person.wait_for_robot('twin'))
-        other.statuses.clear()
-        other.kill()
-        while person.can_drive:
-            person.drive(Velocity(linear_x=tag))
-            await asyncio.sleep(0.02)
-    await holder.until(lambda: holder.state is SessionState.SUPERSEDED, 'told')
-    await other.connected()
-    assert {command.velocity.linear_x for command in holder.commands} == {tag}
-    assert other.commands == []
+    turns = await take_turns(broker, tmp_path, TAKEOVERS)
+    assert all(turn.arrived > 0 for turn in turns)
+    assert all(turn.astray == 0 for turn in turns)
 
 
 async def test_a_robot_that_dials_again_replaces_itself_silently(

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import time
 
+from detour import Detour, detour_to
 from programs import free_port, Program, Programs
 import psutil
 from python_operator import operator, PythonOperator
@@ -31,6 +32,7 @@ from webrtc_half import configuration, webrtc_half, WebrtcHalf
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.store import Store
 from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.session import SessionState
 
 OWNER = 'owner'
 TAG_M_S = 0.001
@@ -68,10 +70,13 @@ class Fleet:
         self.folder = folder
         self.port = free_port()
         self.url = f'http://127.0.0.1:{self.port}'
-        self.robots: list[WebrtcHalf] = []
+        self.by_number: dict[int, WebrtcHalf] = {}
+        self.detours: dict[int, Detour] = {}
         self._state_dir = folder / 'state'
         self._programs = Programs(folder)
         self._program: Program | None = None
+        self._ready = asyncio.Event()
+        self._ready_s = 0.0
         with closing(Store.open(self._state_dir)) as store:
             _, self.key = store.create_robot_key(
                 name='fleet', robot_id=None, owner=OWNER, now_s=time.time()
@@ -94,19 +99,39 @@ class Fleet:
             'broker.main', '--port', str(self.port), '--state-dir', str(self._state_dir)
         )
         await asyncio.to_thread(self._program.wait_for_line, 'event=broker_ready')
+        self._ready_s = time.monotonic()
+        self._ready.set()
+
+    async def broker_ready_s(self) -> float:
+        """Wait for the broker and return since when it has been ready (``time.monotonic``)."""
+        await self._ready.wait()
+        return self._ready_s
 
     async def kill_broker(self) -> None:
         assert self._program is not None
+        self._ready.clear()
         self._program.process.kill()
         await asyncio.to_thread(self._program.process.wait)
 
-    async def add_robot(self, stack: AsyncExitStack) -> WebrtcHalf:
-        robot_id = f'robot-{len(self.robots)}'
+    async def add_robot(self, stack: AsyncExitStack, number: int, *, detoured: bool) -> WebrtcHalf:
+        """
+        Start robot number so-and-so.
+
+        :param detoured: Let it dial by a detour of its own; its detour is in :attr:`detours`.
+        """
+        url = self.url
+        if detoured:
+            self.detours[number] = await stack.enter_async_context(detour_to(self.url))
+            url = self.detours[number].url
         robot = await stack.enter_async_context(
-            webrtc_half(configuration(self.url, self.key, robot_id), self.folder)
+            webrtc_half(configuration(url, self.key, f'robot-{number}'), self.folder)
         )
-        self.robots.append(robot)
+        self.by_number[number] = robot
         return robot
+
+    @property
+    def robots(self) -> list[WebrtcHalf]:
+        return [self.by_number[number] for number in sorted(self.by_number)]
 
     async def everybody_is_there(self, *, timeout_s: float) -> None:
         await asyncio.gather(*(robot.connected(timeout_s=timeout_s) for robot in self.robots))
@@ -115,6 +140,19 @@ class Fleet:
         """Return how many robots the broker lists."""
         async with operator(self.url, self.tokens[0]) as person:
             return len(await person.robots())
+
+    async def nobody_drives(self, *, timeout_s: float) -> None:
+        """Wait until no robot has an operator any more."""
+        await asyncio.gather(
+            *(
+                robot.until(
+                    lambda robot=robot: robot.state is SessionState.CONNECTED,
+                    'without an operator',
+                    timeout_s=timeout_s,
+                )
+                for robot in self.robots
+            )
+        )
 
     async def drive_all(self, commands_each: int, *, period_s: float) -> int:
         """Let every robot be driven by its own operator; return how many commands arrived."""
@@ -170,13 +208,19 @@ async def _send(person: PythonOperator, number: int, commands: int, period_s: fl
 
 
 @asynccontextmanager
-async def fleet(folder: Path, count: int) -> AsyncIterator[Fleet]:
-    """Start a broker and so many robots, and return when all of them are connected."""
+async def fleet(folder: Path, count: int, *, detoured: bool = False) -> AsyncIterator[Fleet]:
+    """
+    Start a broker and so many robots, and return when all of them are connected.
+
+    :param detoured: Let each robot dial by a detour of its own.
+    """
     running = Fleet(folder, operators=count)
     try:
         await running.start_broker()
         async with AsyncExitStack() as stack:
-            await asyncio.gather(*(running.add_robot(stack) for _ in range(count)))
+            await asyncio.gather(
+                *(running.add_robot(stack, number, detoured=detoured) for number in range(count))
+            )
             await running.everybody_is_there(timeout_s=60.0)
             yield running
     finally:
