@@ -1,0 +1,115 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Without a picture the robot is slow, or stands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+import itertools
+
+from gate_drive import (
+    Drive,
+    FORWARD,
+    LIMITS,
+    STEP,
+    ZERO,
+)
+import pytest
+
+from teleop_webrtc_bridge.command_gate import Verdict
+from teleop_webrtc_bridge.messages import Velocity
+
+
+def test_a_blind_operator_is_slowed_down_at_once(drive: Drive) -> None:
+    drive.begin()
+    drive.gate.set_blind(drive.now, True)
+    assert drive.gate.blind
+    drive.publish()
+    assert drive.published[-1] == (drive.now, Velocity(linear_x=0.3))
+    assert drive.gate.limiting
+    drive.stream(Velocity(linear_x=9.0, linear_y=-9.0, angular_z=9.0), 0.1)
+    assert drive.published[-1][1].axes() == pytest.approx((0.3, -0.15, 0.0, 0.0, 0.0, 0.45))
+
+
+def test_what_is_slow_enough_is_not_slowed_down(drive: Drive) -> None:
+    drive.begin()
+    drive.send(Velocity(linear_x=0.1))
+    drive.gate.set_blind(drive.now, True)
+    drive.publish()
+    assert drive.published[-1][1] == Velocity(linear_x=0.1)
+    assert not drive.gate.limiting
+
+
+def test_sight_gives_the_speed_back_with_the_allowed_acceleration(slow_start: Drive) -> None:
+    slow_start.stream(FORWARD, 0.5)
+    slow_start.gate.set_blind(slow_start.now, True)
+    slow_start.stream(FORWARD, 0.5)
+    assert slow_start.published[-1][1] == Velocity(linear_x=0.3)
+    slow_start.gate.set_blind(slow_start.now, False)
+    seen_s = slow_start.now
+    slow_start.stream(FORWARD, 0.5)
+    speeds = [velocity.linear_x for velocity in slow_start.since(seen_s)]
+    assert speeds[-1] == 0.5
+    rises = [after - before for before, after in itertools.pairwise([0.3, *speeds])]
+    assert min(rises) >= 0.0
+    assert max(rises) <= STEP + 1e-9
+
+
+def test_a_factor_of_zero_stops_a_blind_operator(drive: Drive) -> None:
+    drive.begin()
+    drive.gate.set_limits(drive.now, replace(LIMITS, blind_speed_factor=0.0))
+    assert drive.gate.moving
+    drive.gate.set_blind(drive.now, True)
+    stopped_s = drive.now
+    drive.publish()
+    assert not drive.gate.moving
+    assert drive.gate.limiting, 'he is told why he stands'
+    assert set(drive.stream(FORWARD, 2.0)) == {Verdict.ACCEPTED}
+    assert set(drive.since(stopped_s)) == {ZERO}
+    assert drive.published[-1][0] < stopped_s + 1.06, 'then the topic belongs to others'
+
+
+def test_being_told_again_that_he_is_blind_changes_nothing(drive: Drive) -> None:
+    drive.begin()
+    for blind in (True, False):
+        drive.gate.set_blind(drive.now, blind)
+        drive.publish()
+        published = len(drive.published)
+        drive.gate.set_blind(drive.now, blind)
+        drive.publish()
+        assert len(drive.published) == published
+
+
+@pytest.mark.parametrize('blind', [True, False])
+def test_a_standing_robot_is_not_moved_by_what_its_camera_does(drive: Drive, blind: bool) -> None:
+    drive.gate.set_blind(drive.now, not blind)
+    drive.begin()
+    drive.wait(3.0)
+    published = len(drive.published)
+    drive.gate.set_blind(drive.now, blind)
+    drive.gate.set_limits(drive.now, LIMITS)
+    drive.wait(3.0)
+    assert len(drive.published) == published
+    assert not drive.gate.moving
+
+
+@pytest.mark.parametrize('late_s', [0.0, 0.1, 5.0])
+def test_what_the_camera_does_puts_no_stop_off(drive: Drive, late_s: float) -> None:
+    drive.begin()
+    drive.now = drive.gate.deadline(drive.now) + late_s
+    drive.gate.set_blind(drive.now, True)
+    drive.publish()
+    assert not drive.gate.moving
+    assert drive.published[-1] == (drive.now, ZERO)
