@@ -42,6 +42,8 @@ NEUTRAL_SILENCE_S: Final = 0.5
 """Silence that counts as neutral: the operator let go."""
 GAP_S: Final = 1.0
 """A pause after which motion needs neutral first."""
+NEWEST_S: Final = 0.5
+"""How long the newest command tells what the operator wants."""
 
 LONGEST_TIMEOUT_S: Final = 0.5
 """A slow sender is given more time than the configured time-out, but never more than this."""
@@ -85,6 +87,7 @@ class CommandGate:
         self._velocity = ZERO
         self._received_s: float | None = None
         """When a command last arrived, whatever became of it: a held key is no silence."""
+        self._last_verdict = Verdict.ACCEPTED
         self._heard_s: float | None = None
         """When a command was last recent, whether it was obeyed or not."""
         self._heard_neutral = True
@@ -148,7 +151,13 @@ class CommandGate:
         """
         verdict = self._judge(now, command)
         self.verdicts[verdict] += 1
+        self._last_verdict = verdict
         return verdict
+
+    def refusing(self, now: float) -> Verdict | None:
+        """Return what became of the newest command; ``None``: it was obeyed, or is long ago."""
+        is_recent = self._received_s is not None and now - self._received_s < NEWEST_S
+        return self._last_verdict if is_recent and self._last_verdict.is_refusal else None
 
     def _judge(self, now: float, command: DriveCommand) -> Verdict:
         self._expire(now)

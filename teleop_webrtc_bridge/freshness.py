@@ -49,6 +49,10 @@ class Verdict(enum.Enum):
     NO_LEASE = 'dropped_no_lease'
     ROUND_TRIP = 'dropped_round_trip'
 
+    @property
+    def is_refusal(self) -> bool:
+        return self is not Verdict.ACCEPTED
+
 
 class Freshness:
     """

@@ -16,15 +16,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 import time
+from typing import Any
 
 from browser import browser_process, difference, kill, OperatorPage
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 from programs import wait_for
 import psutil
 import pytest
 from ros_probe import RosProbe
 from stack import Stack
+from std_srvs.srv import SetBool, Trigger
 
 pytestmark = pytest.mark.browser
 
@@ -55,7 +58,7 @@ def test_holding_w_drives_forward_and_releasing_stops(
     assert command.linear_y == 0.0
     assert command.angular_z == 0.0
     assert command.frame_id == 'base_link'
-    assert abs(time.time() - command.stamp_s) < 1.0
+    assert abs(time.time() - command.stamp_s) < 5.0, 'by the same clock'
     operator.page.keyboard.up('KeyW')
     wait_for(probe.standing, what='zero on cmd_vel')
     stamps = [command.stamp_s for command in probe.commands[start:]]
@@ -126,6 +129,49 @@ def test_estop_stops_and_stays_stopped_until_it_is_released(
     wait_for(probe.standing, what='zero on cmd_vel')
 
 
+def test_the_page_says_why_the_robot_does_not_obey(
+    operator: OperatorPage, probe: RosProbe
+) -> None:
+    enable = probe.node.create_client(SetBool, 'teleop_bridge/enable')
+    stop = probe.node.create_client(Trigger, 'teleop_bridge/stop')
+    message = operator.page.locator('#message')
+    try:
+        operator.page.keyboard.down('KeyW')
+        wait_for(probe.moving, what='motion on cmd_vel')
+        call(enable, SetBool.Request(data=False))
+        expect(message).to_have_text('Driving is disabled at the robot.', timeout=20_000)
+        assert probe.standing()
+        call(enable, SetBool.Request(data=True))
+        # Enabled again, with the key still held: neutral first, and the page knows it.
+        expect(message).to_have_text('Let go of all controls to drive.', timeout=20_000)
+        wait_for(lambda: let_go_and_press(operator, probe), what='motion after neutral')
+        call(stop, Trigger.Request())
+        expect(message).to_have_text('Let go of all controls to drive.', timeout=20_000)
+        assert probe.standing()
+    finally:
+        operator.page.keyboard.up('KeyW')
+        for client in (enable, stop):
+            probe.node.destroy_client(client)
+
+
+def call(client: Any, request: Any) -> None:
+    """Call a service of the bridge."""
+    wait_for(client.service_is_ready, what=client.srv_name)
+    future = client.call_async(request)
+    wait_for(future.done, what=client.srv_name)
+    assert future.result().success
+
+
+def let_go_and_press(operator: OperatorPage, probe: RosProbe) -> bool:
+    """Return whether it moves then; on a busy machine it may not have heard the letting go."""
+    operator.page.keyboard.up('KeyW')
+    wait_for(lambda: not operator.metrics()['lock'], what='no lock on the page')
+    operator.page.keyboard.down('KeyW')
+    with suppress(AssertionError):
+        return wait_for(probe.moving, timeout_s=3.0)
+    return False
+
+
 def test_killing_the_webrtc_process_stops_the_robot_until_neutral(
     stack: Stack, operator: OperatorPage, probe: RosProbe
 ) -> None:
@@ -142,9 +188,7 @@ def test_killing_the_webrtc_process_stops_the_robot_until_neutral(
     before = operator.metrics()['commandsSent']
     wait_for(lambda: operator.metrics()['commandsSent'] > before + 25, what='commands')
     assert all(command.is_zero for command in probe.commands[stopped:])
-    operator.page.keyboard.up('KeyW')
-    operator.page.keyboard.down('KeyW')
-    wait_for(probe.moving, what='motion after neutral')
+    wait_for(lambda: let_go_and_press(operator, probe), what='motion after neutral')
     operator.page.keyboard.up('KeyW')
     wait_for(probe.standing, what='zero on cmd_vel')
 

@@ -313,3 +313,22 @@ def test_begin_control_stops_and_says_so_with_a_burst(drive: Drive) -> None:
     drive.wait(3.0)
     assert set(drive.since(stopped_s)) == {ZERO}
     assert drive.published[-1][0] < stopped_s + 1.06
+
+
+# --- what the operator is told ----------------------------------------------------------------
+
+
+def test_why_the_newest_command_was_not_obeyed_is_told(drive: Drive) -> None:
+    assert drive.gate.refusing(drive.now) is None, 'there was none'
+    drive.send(FORWARD)
+    assert drive.gate.refusing(drive.now) is Verdict.NOT_NEUTRAL
+    drive.send(ZERO)
+    assert drive.gate.refusing(drive.now) is None
+    drive.wait(PERIOD_S)
+    drive.gate.set_enabled(drive.now, False)
+    drive.send(FORWARD)
+    assert drive.gate.refusing(drive.now) is Verdict.DISABLED
+    drive.wait(0.49)
+    assert drive.gate.refusing(drive.now) is Verdict.DISABLED
+    drive.wait(0.02)
+    assert drive.gate.refusing(drive.now) is None, 'nobody asks for anything any more'

@@ -31,7 +31,7 @@ from teleop_webrtc_bridge.messages import Velocity
 
 
 async def drive_until(person: PythonOperator, condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(15.0):
+    async with asyncio.timeout(30.0):
         while not condition():
             person.drive(Velocity(linear_x=0.25))
             await asyncio.sleep(0.02)

@@ -34,11 +34,11 @@ LABELS = sorted(spec.label for spec in CHANNELS)
 async def until(condition: Callable[[], Any], what: str) -> None:
     """Wait for a condition while this process' broker works."""
     try:
-        async with asyncio.timeout(15.0):
+        async with asyncio.timeout(30.0):
             while not condition():  # noqa: ASYNC110 - real processes have no event for it
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        raise AssertionError(f'not within 15 s: {what}') from None
+        raise AssertionError(f'not within 30 s: {what}') from None
 
 
 async def let_go(person: PythonOperator) -> None:

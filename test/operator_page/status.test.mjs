@@ -48,6 +48,14 @@ test('what blocks driving is said, and only when it matters', () => {
   assert.equal(message(CALM, TEXTS), '');
 });
 
+test('why the robot does not obey is said, as far as the page has words for it', () => {
+  assert.match(message({ ...CALM, refusing: 'disabled' }, TEXTS), /disabled at the robot/);
+  assert.match(message({ ...CALM, refusing: 'stale' }, TEXTS), /too late/);
+  assert.equal(message({ ...CALM, refusing: 'something_new' }, TEXTS), '');
+  assert.equal(message({ ...CALM, refusing: 'constructor' }, TEXTS), '');
+  assert.equal(message({ ...CALM, refusing: null }, TEXTS), '');
+});
+
 test('a failed connection keeps its reason', () => {
   const texts = { ...TEXTS, link: 'Session already has operator: ben' };
   assert.equal(message({ ...CALM, link: 'error' }, texts), texts.link);

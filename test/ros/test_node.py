@@ -387,5 +387,5 @@ def test_a_killed_node_takes_its_webrtc_process_along(
     child = until(bridge.webrtc)
     bridge.process.kill()
     bridge.process.wait()
-    child.wait(timeout=2.0)
+    child.wait(timeout=EXIT_S)
     assert not child.is_running()

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, ExitStack
 import os
 from pathlib import Path
@@ -33,7 +33,7 @@ END_S = 10.0
 _T = TypeVar('_T')
 
 
-def wait_for(condition: Callable[[], _T], *, timeout_s: float = 15.0, what: str = '') -> _T:
+def wait_for(condition: Callable[[], _T], *, timeout_s: float = 30.0, what: str = '') -> _T:
     """Return the first true value of a condition; fail when it does not come."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -93,10 +93,17 @@ class Programs:
 
     :param folder: For logs and state.
     :param environment: Added to that of this process.
+    :param launcher: Put before each command line: a program that becomes the one that is started.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        launcher: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
+        self._launcher = launcher
         self.running: list[Program] = []
         self._environment = {**os.environ, **(environment or {})}
         self._environment.pop('TELEOP_API_KEY', None)
@@ -105,7 +112,13 @@ class Programs:
         log = self.folder / f'{name or module.rpartition(".")[2]}_{len(self.running)}.log'
         with log.open('wb') as output:
             process = subprocess.Popen(
-                [sys.executable, '-m', f'teleop_webrtc_bridge.{module}', *arguments],
+                [
+                    *self._launcher,
+                    sys.executable,
+                    '-m',
+                    f'teleop_webrtc_bridge.{module}',
+                    *arguments,
+                ],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._environment,

@@ -39,6 +39,7 @@ export class Cockpit {
    * @type {{cmd?: object | null, soc?: number | null}}
    */
   telemetry = {};
+  #refusing = null;
   linkMessage = '';
   timings = { connectPressedMs: null, firstFrameMs: null, drivableMs: null };
   drive = new Drive();
@@ -157,6 +158,7 @@ export class Cockpit {
       estop: this.estop.state(now),
       moving: forward !== 0 || left !== 0 || turn !== 0,
       blockedBy: this.drive.blockedBy,
+      refusing: this.#refusing,
       held: this.drive.isHeld,
       hasVideo: !this.#noVideo,
       quiet: this.link.state === 'drivable' && now - this.#heardS > QUIET_S,
@@ -203,6 +205,7 @@ export class Cockpit {
     this.commander.detach();
     this.estop.onLinkDown();
     this.telemetry = {};
+    this.#refusing = null;
     this.#noVideo = false;
     this.video.detach();
   }
@@ -216,10 +219,18 @@ export class Cockpit {
     else if (message.type === 'cmd_ack') this.estop.onAck(message, now);
     else if (message.type === 'lease') this.commander.onLease(message.token, now);
     else if (message.type === 'robot_telemetry') {
+      this.#onRefusing(message.state?.refusing ?? null, this.telemetry.state?.refusing ?? null);
       this.telemetry = message;
       const { estopped, latch } = message.state ?? {};
       if (typeof estopped === 'boolean') this.estop.onTelemetry(estopped, now, latch);
     }
+  }
+
+  /** Told twice in a row, it is neither a single late command nor older than what was done here. */
+  #onRefusing(now, before) {
+    this.#refusing = now === before ? now : null;
+    // The zeros that would have armed the robot were lost: the page must not believe otherwise.
+    if (this.#refusing === 'not_neutral') this.drive.requireNeutral();
   }
 
   #onPong(pong, now) {

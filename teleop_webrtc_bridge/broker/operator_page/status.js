@@ -14,6 +14,7 @@
  * @property {import('./estop.js').EstopState} estop
  * @property {boolean} moving whether the last command sent was a motion
  * @property {ReturnType<import('./drive.js').Drive['blockedBy']>} blockedBy
+ * @property {string | null} [refusing] why the robot does not obey, as it says itself
  * @property {boolean} held whether an input asks for motion
  * @property {boolean} hasVideo whether a picture is promised or may still come
  * @property {boolean} quiet whether nothing was heard from the robot for a while
@@ -45,6 +46,14 @@ const ESTOP_TEXT = Object.freeze({
 const RELEASE_TEXT = Object.freeze({
   'confirm-release': 'Press again to release',
   releasing: 'Releasing…',
+});
+
+/** What the operator cannot see from here: why the robot obeys nothing although all looks well. */
+const REFUSING_TEXT = Object.freeze({
+  disabled: 'Driving is disabled at the robot.',
+  stale: 'Commands reach the robot too late: it does not move.',
+  no_lease: 'The robot’s answers reach this page too late: it does not move.',
+  round_trip: 'The way to the robot and back takes too long: it does not move.',
 });
 
 /** @param {Situation} situation @returns {PageState} */
@@ -96,6 +105,8 @@ export function message(situation, { link, notice, releaseFailure }) {
   if (blockedBy === 'video') return 'The picture is frozen: driving is locked until it moves.';
   if (blockedBy === 'neutral' && situation.held) return 'Let go of all controls to drive.';
   if (situation.quiet) return 'The robot is silent. The connection may be breaking.';
+  const refusing = situation.refusing ?? '';
+  if (Object.hasOwn(REFUSING_TEXT, refusing)) return REFUSING_TEXT[refusing];
   if (!situation.hasVideo) return 'This robot sends no picture. You would be driving blind.';
   return notice;
 }
