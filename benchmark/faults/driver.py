@@ -1,0 +1,230 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The operator as a program: ``python3 -m benchmark.faults.driver URL TOKEN ROBOT_ID SEND_LOG``.
+
+Connects as often as it must and does what its standard input says, one JSON object a line. What
+happens to it, it writes to its standard output, likewise. Like the page, it sends 50 commands a
+second and echoes the robot's newest token; it never lets go of a key by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+import random
+import sys
+import time
+from typing import Any, Final
+
+import aiohttp
+from aiortc.exceptions import InvalidStateError
+from python_operator import operator, PythonOperator
+
+from benchmark.faults.send_log import SendLog
+from teleop_webrtc_bridge.messages import (
+    CMD_UNRELIABLE,
+    MAP_UNRELIABLE,
+    STATE_RELIABLE,
+    Velocity,
+)
+
+TICK_S: Final = 0.02
+ECHO_TICKS: Final = 2
+FRAME_TICKS: Final = 5
+CONNECT_S: Final = 6.0
+RETRY_S: Final = 0.3
+SILENCE_S: Final = 2.5
+"""So long without a word of the robot, and the link is given up."""
+DEAF_S: Final = 0.5
+"""After this he is told that nothing is heard any more."""
+ESTOP_TICKS: Final = 1
+"""An E-STOP is repeated with each, as the page does in its first second, until acknowledged."""
+GARBAGE_A_TICK: Final = 20
+FLOOD_A_TICK: Final = 100
+
+
+def say(kind: str, **fields: Any) -> None:
+    sys.stdout.write(json.dumps({'kind': kind, 'at_s': time.monotonic(), **fields}) + '\n')
+    sys.stdout.flush()
+
+
+class Driver:
+    """Owns what the operator wants, and the connection while there is one."""
+
+    def __init__(self, url: str, token: str, robot_id: str, log: SendLog) -> None:
+        self._url, self._token, self._robot_id, self._log = url, token, robot_id, log
+        self._person: PythonOperator | None = None
+        self._wants = 'silence'
+        self._sent = 0
+        self._ticks = 0
+        self._heard_s = 0.0
+        self._deaf = False
+        self._token_heard: int | None = None
+        self._echoed: int | None = None
+        self._estop: str | None = None
+        self._frames = 0
+        self._random = random.Random(1)
+
+    # --- orders ------------------------------------------------------------------------------
+
+    async def obey(self) -> None:
+        """Follow standard input until it ends."""
+        reader = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        async for line in reader:
+            order = json.loads(line)
+            match order['do']:
+                case 'estop':
+                    self._estop = order['nonce']
+                    self._ticks = 0
+                    say('estop_pressed', nonce=self._estop)
+                    self._press()
+                case 'estop_clear':
+                    self._send(
+                        STATE_RELIABLE,
+                        json.dumps({'type': 'estop_clear', 'nonce': order['nonce']}),
+                    )
+                case wish:
+                    self._wants = wish
+                    say('wants', wish=wish)
+        raise EOFError
+
+    # --- the connection ----------------------------------------------------------------------
+
+    async def stay_connected(self) -> None:
+        while True:
+            try:
+                await self._one_connection()
+            except (AssertionError, TimeoutError, aiohttp.ClientError, InvalidStateError) as error:
+                say('refused', why=str(error)[:200])
+            await asyncio.sleep(RETRY_S)
+
+    async def _one_connection(self) -> None:
+        async with operator(self._url, self._token) as person:
+            async with asyncio.timeout(CONNECT_S):
+                await person.connect(await person.wait_for_robot(self._robot_id))
+            person.received.clear()
+            self._frames, self._token_heard, self._echoed = person.frames, None, None
+            self._heard_s = time.monotonic()
+            self._person = person
+            say('connected')
+            try:
+                while person.can_drive:
+                    if time.monotonic() - self._heard_s > SILENCE_S:
+                        say('lost', why='the robot is silent')
+                        return
+                    await asyncio.sleep(TICK_S)
+                say('lost', why='the connection was closed')
+            finally:
+                self._person = None
+
+    # --- fifty times a second ----------------------------------------------------------------
+
+    async def tick_for_ever(self) -> None:
+        due_s = time.monotonic()
+        while True:
+            # Ticks that were missed are not made up for: no page would.
+            due_s = max(due_s + TICK_S, time.monotonic())
+            await asyncio.sleep(due_s - time.monotonic())
+            self._ticks += 1
+            if self._person is not None:
+                self._tick(self._person)
+
+    def _tick(self, person: PythonOperator) -> None:
+        self._listen(person)
+        if self._ticks % ECHO_TICKS == 0 and self._token_heard != self._echoed:
+            self._echoed = self._token_heard
+            lease = {'type': 'lease', 'token': self._token_heard}
+            self._send(CMD_UNRELIABLE, json.dumps(lease).encode())
+        if self._estop is not None and self._ticks % ESTOP_TICKS == 0:
+            self._press()
+        if self._ticks % FRAME_TICKS == 0 and person.frames != self._frames:
+            self._frames = person.frames
+            say('frames', count=person.frames)
+        self._act()
+
+    def _act(self) -> None:
+        match self._wants:
+            case 'drive' | 'garbage' | 'flood' as wish:
+                self._drive(1.0)
+                if wish == 'garbage':
+                    self._send_garbage()
+                elif wish == 'flood':
+                    for _ in range(FLOOD_A_TICK):
+                        self._drive(1.0)
+            case 'neutral':
+                self._drive(0.0)
+
+    def _drive(self, share: float) -> None:
+        if self._person is None or not self._person.can_drive:
+            return
+        self._sent += 1
+        velocity = share * self._log.velocity(self._sent, time.monotonic())
+        self._person.drive(Velocity(linear_x=velocity))
+
+    def _send_garbage(self) -> None:
+        for _ in range(GARBAGE_A_TICK):
+            data = self._random.randbytes(self._random.randrange(1, 200))
+            self._send(self._random.choice((CMD_UNRELIABLE, STATE_RELIABLE)), data)
+
+    def _press(self) -> None:
+        data = json.dumps({'type': 'estop', 'nonce': self._estop})
+        self._send(STATE_RELIABLE, data)
+        self._send(CMD_UNRELIABLE, data.encode())
+
+    def _send(self, label: str, data: bytes | str) -> None:
+        if self._person is not None and self._person.can_drive:
+            self._person.send(label, data)
+
+    # --- what the robot says -----------------------------------------------------------------
+
+    def _listen(self, person: PythonOperator) -> None:
+        messages, person.received[:] = list(person.received), []
+        for label, data in messages:
+            self._heard_s = time.monotonic()
+            message = json.loads(data)
+            if label == MAP_UNRELIABLE and message['type'] == 'lease':
+                self._token_heard = max(self._token_heard or 0, message['token'])
+            elif message['type'] == 'robot_telemetry':
+                say('telemetry', state=message['state'])
+            elif message['type'] == 'cmd_ack':
+                say('acknowledged', nonce=message['nonce'], ok=message['ok'])
+                if message['nonce'] == self._estop:
+                    self._estop = None
+        deaf = time.monotonic() - self._heard_s > DEAF_S
+        if deaf and not self._deaf:
+            say('deaf', why='no word of the robot')
+        self._deaf = deaf
+
+
+async def main() -> None:
+    url, token, robot_id, path = sys.argv[1:]
+    driver = Driver(url, token, robot_id, SendLog(Path(path)))
+    say('ready', pid=os.getpid())
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(driver.obey())
+            tasks.create_task(driver.stay_connected())
+            tasks.create_task(driver.tick_for_ever())
+    except* EOFError:
+        say('ended')
+
+
+if __name__ == '__main__':
+    asyncio.run(main())

@@ -1,0 +1,84 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What a fault is, and what must come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+import enum
+from typing import Final
+
+from benchmark.faults.actions import Action
+from benchmark.faults.rig import Rig, Setting
+
+__all__ = ['Expected', 'Fault']
+
+COMMAND_TIMEOUT_MS: Final = 250.0
+STOP_MS: Final = COMMAND_TIMEOUT_MS + 50.0
+"""From the last accepted command to the zero at a subscriber: the goal."""
+UNDER_WAY_MS: Final = 500.0
+"""What commands that were sent before the fault may still take, on a very busy machine."""
+
+
+class Expected(enum.Enum):
+    """What must come of a fault; everything but this is told, and what is unsafe fails."""
+
+    STOPS = 'stops'
+    DRIVES_ON = 'drives on'
+    """And stops when the operator falls silent while the fault lasts."""
+    EITHER = 'either'
+    """Stopping is right and driving on with commands that are recent is right."""
+    LATCHED = 'stays latched'
+    SILENT = 'falls silent'
+    """Nobody is left to publish a zero: the base's own time-out stops the robot."""
+    ENDS = 'zero, then exit 0'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """
+    One row of the matrix.
+
+    Times are counted from the fault or, where the robot drives on, from when the operator falls
+    silent. Before the bound a velocity may still be published, after it none.
+    """
+
+    name: str
+    expected: Expected
+    inject: Action
+    why: str
+    """What the bound rests on."""
+    bound_ms: float = STOP_MS + UNDER_WAY_MS
+    goal_ms: float = STOP_MS
+    """For the time from the last accepted command to the zero; a figure, not a condition."""
+    goal_from_fault: bool = False
+    """The goal counts from the fault."""
+    hold_s: float = 1.6
+    """How long it lasts: longer than the gap after which motion needs neutral first."""
+    quickest_s: float = 0.0
+    """The least delay that the network has while it lasts: commands may be so much older."""
+    neutral_first: bool = True
+    """Whether a key that is held all along must not move the robot afterwards."""
+    instant: bool = False
+    """Whether it is over at once and the programs recover by themselves."""
+    latched_before: bool = False
+    """Whether the operator presses E-STOP before, rather than by way of, the fault."""
+    trials_per_phase: int = 1
+    setting: Setting = field(default_factory=Setting)
+    check: Callable[[Rig, float, float], list[str]] | None = None
+    """More to judge: gets the rig and when the fault began and ended; returns violations."""
+    missing: Callable[[], str] = str
+    """Says what this machine lacks for it; empty: nothing."""

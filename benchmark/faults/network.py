@@ -1,0 +1,164 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Three hosts without a way out but each other: network namespaces and the relay between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, ExitStack
+from dataclasses import asdict
+import enum
+import itertools
+import json
+import os
+from pathlib import Path
+import shutil
+import subprocess
+import sys
+from typing import Final
+
+from benchmark.faults.relay import Conditions
+
+__all__ = ['Conditions', 'Host', 'Network', 'network', 'why_no_namespaces']
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+END_S: Final = 5.0
+PREFIX: Final = 'teleop'
+
+
+class Host(enum.Enum):
+    """A host; the value is its address."""
+
+    ROBOT = '10.71.0.1'
+    BROKER = '10.71.0.2'
+    OPERATOR = '10.71.0.3'
+
+
+class Network:
+    """
+    The network while it is there.
+
+    :param relay: The process that forwards.
+    :param names: The hosts' namespaces.
+    """
+
+    def __init__(self, relay: subprocess.Popen[str], names: dict[Host, str]) -> None:
+        self._relay = relay
+        self._names = names
+        self._spoilt: set[tuple[Host, Host]] = set()
+        self._normal: dict[tuple[Host, Host], Conditions] = {}
+
+    def command(self, host: Host) -> list[str]:
+        """Return what is put before a command to run it on a host; the pid is the command's."""
+        return ['ip', 'netns', 'exec', self._names[host]]
+
+    def always(self, one: Host, other: Host, conditions: Conditions) -> None:
+        """Let a link be like this whenever nothing else is said, both ways."""
+        for pair in ((one, other), (other, one)):
+            self._normal[pair] = conditions
+            self.spoil(*pair, conditions)
+
+    def spoil(self, source: Host, target: Host, conditions: Conditions) -> float:
+        """
+        Let a link be like this, one way.
+
+        :returns: From when on it is, in seconds of ``time.monotonic``.
+        """
+        assert self._relay.stdin is not None
+        assert self._relay.stdout is not None
+        order = {'source': source.name, 'target': target.name, **asdict(conditions)}
+        self._relay.stdin.write(json.dumps(order) + '\n')
+        self._relay.stdin.flush()
+        self._spoilt.add((source, target))
+        return float(self._relay.stdout.readline())
+
+    def spoil_both(self, one: Host, other: Host, conditions: Conditions) -> float:
+        """Let a link be like this, both ways."""
+        self.spoil(one, other, conditions)
+        return self.spoil(other, one, conditions)
+
+    def heal(self) -> None:
+        for source, target in list(self._spoilt):
+            self.spoil(source, target, self._normal.get((source, target), Conditions()))
+        self._spoilt.clear()
+
+
+def why_no_namespaces() -> str:
+    """Return what is missing for network namespaces here; empty: nothing is."""
+    if os.geteuid() != 0:
+        return 'network namespaces need root'
+    if shutil.which('ip') is None:
+        return 'network namespaces need the program ip (package iproute2)'
+    if not Path('/dev/net/tun').exists():
+        return 'the relay needs /dev/net/tun'
+    name = f'{PREFIX}-{os.getpid()}-try'
+    tried = subprocess.run(
+        ['ip', 'netns', 'add', name], capture_output=True, text=True, check=False
+    )
+    if tried.returncode != 0:
+        return f'no network namespace can be made: {tried.stderr.strip()}'
+    subprocess.run(['ip', 'netns', 'delete', name], check=True)
+    return ''
+
+
+_numbers = itertools.count()
+
+
+def _sweep() -> None:
+    """Take away what runs left behind that were killed."""
+    listed = subprocess.run(['ip', 'netns', 'list'], capture_output=True, text=True, check=True)
+    for line in listed.stdout.splitlines():
+        name = line.split()[0]
+        prefix, _, rest = name.partition('-')
+        pid = rest.partition('-')[0]
+        if prefix == PREFIX and pid.isdecimal() and not Path(f'/proc/{pid}').exists():
+            # Another run may sweep at the same time.
+            subprocess.run(['ip', 'netns', 'delete', name], check=False)
+
+
+@contextmanager
+def network() -> Iterator[Network]:
+    """Make the three hosts, and take them away again."""
+    _sweep()
+    number = next(_numbers)
+    names = {host: f'{PREFIX}-{os.getpid()}-{number}-{host.name.lower()}' for host in Host}
+    with ExitStack() as ends:
+        for name in names.values():
+            subprocess.run(['ip', 'netns', 'add', name], check=True)
+            ends.callback(subprocess.run, ['ip', 'netns', 'delete', name], check=True)
+        words = [f'{host.name}={names[host]}={host.value}' for host in Host]
+        relay = subprocess.Popen(
+            [sys.executable, '-m', 'benchmark.faults.relay', *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        ends.callback(_end, relay)
+        assert relay.stdout is not None
+        if not relay.stdout.readline():
+            raise RuntimeError('the relay did not start')
+        yield Network(relay, names)
+
+
+def _end(relay: subprocess.Popen[str]) -> None:
+    for pipe in (relay.stdin, relay.stdout):
+        if pipe is not None:
+            pipe.close()
+    try:
+        relay.wait(END_S)
+    except subprocess.TimeoutExpired:
+        relay.kill()
+        relay.wait()

@@ -1,0 +1,135 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The operator as the page in a Chromium: ``… benchmark.faults.page_driver URL TOKEN ROBOT_ID``.
+
+Orders and events are those of :mod:`benchmark.faults.driver`, as far as a page has them; what was
+sent when is not known here. The variable CHROMIUM names the browser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import json
+import os
+import queue
+import sys
+import threading
+from typing import Any, Final
+
+from browser import ARGUMENTS, OperatorPage
+from playwright.sync_api import Page, sync_playwright
+
+from benchmark.faults.driver import say
+
+KEY: Final = 'KeyW'
+POLL_S: Final = 0.02
+HANG: Final = """() => setTimeout(() => {
+    const end = performance.now() + 3000;
+    while (performance.now() < end) ;
+})"""
+#: A headless browser has no window to minimise: the page is told what it would be told then.
+VISIBILITY: Final = """hidden => {
+    const state = hidden ? 'hidden' : 'visible';
+    Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+    Object.defineProperty(document, 'visibilityState', {value: state, configurable: true});
+    document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
+class PageDriver:
+    """Handles the page as its user and its browser do, and says what it shows."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._seen: dict[str, Any] = {}
+
+    def obey(self, order: dict[str, Any]) -> None:
+        wish = order['do']
+        act: dict[str, Callable[[], object]] = {
+            'drive': lambda: self._page.keyboard.down(KEY),
+            'neutral': lambda: self._page.keyboard.up(KEY),
+            'silence': lambda: self._page.keyboard.up(KEY),
+            'hide': lambda: self._page.evaluate(VISIBILITY, True),
+            'show': lambda: self._page.evaluate(VISIBILITY, False),
+            'hang': lambda: self._page.evaluate(HANG),
+            'leave': lambda: self._page.goto('about:blank'),
+        }
+        act[wish]()
+        say('wants', wish=wish)
+
+    def look(self) -> None:
+        """Say what has changed since the last look."""
+        told = self._page.evaluate(
+            """() => window.teleop && {
+                text: document.querySelector('#state').textContent,
+                metrics: window.teleop.metrics(),
+            }"""
+        )
+        if told is None:
+            return
+        metrics = told['metrics']
+        telemetry = metrics.get('telemetry')
+        if self._changed('text', told['text']):
+            say('page', text=told['text'])
+        if self._changed('state', metrics['state']) and metrics['state'] == 'drivable':
+            say('connected')
+        if telemetry and self._changed('telemetry', telemetry.get('robot_ts')):
+            say('telemetry', state=telemetry['state'])
+        if self._changed('frames', metrics.get('framesPresented')):
+            say('frames', count=metrics['framesPresented'])
+
+    def _changed(self, name: str, value: Any) -> bool:
+        before, self._seen[name] = self._seen.get(name), value
+        return before != value
+
+
+def read(orders: queue.SimpleQueue[str | None]) -> None:
+    """Hand over standard input line by line, then ``None``."""
+    for line in sys.stdin:
+        orders.put(line)
+    orders.put(None)
+
+
+def main() -> None:
+    url, token, robot_id = sys.argv[1:4]
+    orders: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    threading.Thread(target=read, args=[orders], daemon=True).start()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=os.environ['CHROMIUM'],
+            headless=True,
+            # The page of a real broker comes by https, which is more than encrypted: "secure".
+            args=[*ARGUMENTS, f'--unsafely-treat-insecure-origin-as-secure={url}'],
+        )
+        page = browser.new_page()
+        operator = OperatorPage(page)
+        say('ready')
+        operator.connect(f'{url}/#token={token}', robot_id)
+        driver = PageDriver(page)
+        while True:
+            try:
+                line = orders.get(timeout=POLL_S)
+            except queue.Empty:
+                driver.look()
+                continue
+            if line is None:
+                browser.close()
+                return
+            driver.obey(json.loads(line))
+
+
+if __name__ == '__main__':
+    main()
