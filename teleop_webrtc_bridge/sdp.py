@@ -29,6 +29,7 @@ from teleop_webrtc_bridge.exceptions import ProtocolError
 
 __all__ = [
     'MAX_CANDIDATES',
+    'MAX_FEEDBACK_PAIRS',
     'MAX_SDP_BYTES',
     'MAX_SECTIONS',
     'check_sdp',
@@ -40,6 +41,8 @@ __all__ = [
 MAX_SDP_BYTES: Final = 32 * 1024
 MAX_CANDIDATES: Final = 32
 MAX_SECTIONS: Final = 8
+MAX_FEEDBACK_PAIRS: Final = 32 * 1024
+"""aiortc meets each feedback line with each codec of its section; a browser's offer has 6,000."""
 
 _CANDIDATE: Final = 'a=candidate:'
 _END_OF_CANDIDATES: Final = 'a=end-of-candidates'
@@ -70,7 +73,8 @@ def check_sdp(sdp: str) -> None:
     """
     Refuse a description that is too large to be parsed safely, or no description at all.
 
-    :raises ProtocolError: More than 32 KiB, 32 candidates or 8 media sections, or none of these.
+    :raises ProtocolError: More than 32 KiB, 32 candidates or 8 media sections, no media section,
+        or so many codecs and feedback lines that meeting them all would take seconds.
     """
     size = len(sdp.encode(errors='replace'))
     if size > MAX_SDP_BYTES:
@@ -84,6 +88,14 @@ def check_sdp(sdp: str) -> None:
     candidates = sum(line.startswith(_CANDIDATE) for line in lines)
     if candidates > MAX_CANDIDATES:
         raise ProtocolError(f'SDP with {candidates} candidates; at most {MAX_CANDIDATES}')
+    pairs = sum(map(_feedback_pairs, _split_sections(sdp)))
+    if pairs > MAX_FEEDBACK_PAIRS:
+        raise ProtocolError(f'SDP with {pairs} pairs of codec and feedback line')
+
+
+def _feedback_pairs(section: list[str]) -> int:
+    codecs = sum(line.startswith('a=rtpmap:') for line in section)
+    return codecs * sum(line.startswith('a=rtcp-fb:') for line in section)
 
 
 def strip_forbidden_candidates(sdp: str, *, allow_local: bool) -> str:
@@ -113,6 +125,9 @@ def is_forbidden_address(address: _Address, *, allow_local: bool) -> bool:
 
     :param allow_local: Whether loopback and link-local ones may be.
     """
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+        # A zone makes it unequal to the same address without one; the kernel does not mind it.
+        address = ipaddress.IPv6Address(int(address))
     if address in _METADATA or address.is_multicast or address.is_unspecified:
         return True
     if isinstance(address, ipaddress.IPv6Address):

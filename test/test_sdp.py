@@ -76,6 +76,16 @@ def test_the_number_of_sections_is_capped() -> None:
         check_sdp(text(*full, *VIDEO))
 
 
+def test_what_would_take_seconds_to_parse_is_refused() -> None:
+    codecs = ['a=rtpmap:0 a/1'] * 1000
+    feedback = ['a=rtcp-fb:* x'] * 1000
+    for lines in (codecs, feedback, codecs[:45] + feedback[:150]):
+        check_sdp(text(*SESSION, *VIDEO, *lines))
+    check_sdp(text(*SESSION, *VIDEO, *codecs, *DATA, *feedback))
+    with pytest.raises(ProtocolError, match='pairs'):
+        check_sdp(text(*SESSION, *VIDEO, *codecs, *feedback))
+
+
 def test_the_size_is_capped_in_bytes() -> None:
     start = text(*SESSION, *VIDEO)
     check_sdp(start + 'x' * (MAX_SDP_BYTES - len(start)))
@@ -128,6 +138,7 @@ NEVER = [
     *('169.254.169.254', 'fd00:ec2::254', 'fd20:ce::254', '100.100.100.200', '168.63.129.16'),
     *('::ffff:169.254.169.254', '64:ff9b::a9fe:a9fe', '2002:a9fe:a9fe::1'),
     *('0.0.0.0', '0.1.2.3', '::', '::ffff:0.0.0.0', '255.255.255.255'),
+    *('fd00:ec2::254%1', 'fd20:ce::254%eth0', '::%1'),
     *('224.0.0.1', '239.255.255.255', 'ff02::1', '::ffff:224.0.0.1'),
 ]
 
