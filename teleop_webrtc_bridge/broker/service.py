@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from datetime import datetime, UTC
 import secrets
 from typing import Final, Protocol
+from weakref import WeakValueDictionary
 
 from teleop_webrtc_bridge.broker import media_calls
 from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
@@ -98,6 +99,8 @@ class Broker:
         self._credentials = credentials
         self._registry = Registry(caps)
         self._building = asyncio.Semaphore(MAX_BUILDING)
+        self._waiting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Tenant → who of it is next."""
         self._effects = Effects(media)
         self._bridger = Bridger(media, self._registry, self._effects, clock)
 
@@ -114,7 +117,7 @@ class Broker:
         :raises MediaError: The backend refuses the offer or fails.
         """
         self._registry.robots.check_room(caller.owner, caller.key_id, robot.robot_id)
-        media = await self._new_media(sdp_offer)
+        media = await self._new_media(caller.owner, sdp_offer)
         identity = NewSession(
             session_id=secrets.token_hex(16),
             owner=caller.owner,
@@ -210,7 +213,7 @@ class Broker:
         media: MediaSession | None = None
         joined = False
         try:
-            media = await self._new_media(sdp_offer)
+            media = await self._new_media(caller.tenant, sdp_offer)
             session, effects = operators.attach(session_id, claim, media.media_id, self._clock())
             joined = True
         finally:
@@ -231,7 +234,7 @@ class Broker:
         """
         viewer = self._viewer(caller, session_id, media_id)
         if viewer is not None:
-            self._registry.viewers.heartbeat(session_id, viewer, self._clock())
+            self._registry.viewers.heartbeat(session_id, viewer, caller, self._clock())
             return
         self._registry.operators.operator_heartbeat(session_id, caller, media_id, self._clock())
 
@@ -297,7 +300,7 @@ class Broker:
         :raises MediaError: The backend refuses the offer or fails.
         """
         self._registry.viewers.check_room(session_id, caller, self._clock())
-        media = await self._new_media(sdp_offer)
+        media = await self._new_media(caller.tenant, sdp_offer)
         session: Session | None = None
         try:
             session = self._registry.viewers.attach(
@@ -382,6 +385,8 @@ class Broker:
 
     # --- inside --------------------------------------------------------------------------------
 
-    async def _new_media(self, sdp_offer: str) -> MediaSession:
-        async with self._building:
+    async def _new_media(self, tenant: str, sdp_offer: str) -> MediaSession:
+        """Build one of a tenant at a time: others wait for one of his, not for all of them."""
+        waiting = self._waiting.setdefault(tenant, asyncio.Lock())
+        async with waiting, self._building:
             return await media_calls.new_session(self._media, sdp_offer)
