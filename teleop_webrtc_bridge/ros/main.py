@@ -25,6 +25,7 @@ import threading
 from typing import Final, TYPE_CHECKING
 
 from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.ros.output import output_that_never_blocks
 
 if TYPE_CHECKING:
     from teleop_webrtc_bridge.ros.node import TeleopBridge
@@ -81,6 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv if argv is None else argv)
     ending = _Ending()
     _keep_freed_memory()
+    with output_that_never_blocks():
+        return _main(arguments, ending)
+
+
+def _main(arguments: list[str], ending: _Ending) -> int:
     # Now: these imports take a good part of a second, in which a signal may arrive as well.
     import rclpy
     from rclpy.exceptions import ParameterException

@@ -1,0 +1,143 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A real robot that a Python operator drives, and what its base hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+import time
+from typing import Any
+
+from programs import Program, Programs, wait_for
+from python_operator import operator, PythonOperator
+from ros_probe import Acquaintance, Command, ros_node, RosProbe
+
+from teleop_webrtc_bridge.messages import Velocity
+
+ROBOT_ID = 'driven'
+TIMEOUT_S = 1.0
+"""The longest ``command_timeout``: a busy test machine shall not stop the robot."""
+PATIENCE_S = 30.0
+PERIOD_S = 0.02
+BEAT_S = 5.0
+FORWARD = Velocity(linear_x=0.5)
+SLACK_S = 1.0
+"""What a busy test machine may add to the bound of a stop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrivenRobot:
+    """A bridge, its operator, and a node beside it that hears ``cmd_vel``."""
+
+    bridge: Program
+    person: PythonOperator
+    probe: RosProbe
+    node: Any
+
+    async def hold(self, velocity: Velocity, condition: Callable[[], Any]) -> None:
+        """Hold a key until something is so."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not condition():
+                self.person.drive(velocity)
+                await asyncio.sleep(PERIOD_S)
+
+    async def hold_for(self, velocity: Velocity, seconds: float) -> None:
+        """Hold a key for some time."""
+        end_s = time.monotonic() + seconds
+        await self.hold(velocity, lambda: time.monotonic() > end_s)
+
+    async def set_off(self) -> None:
+        """Drive, from neutral."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.probe.moving():
+                await self.hold_for(Velocity(), 0.2)
+                await self.hold_for(FORWARD, 0.3)
+
+    async def falls_silent(self) -> Command:
+        """
+        Let go without a word, and return the zero that follows.
+
+        It is late if the time-out is not kept, and if it comes from the operator's leaving.
+        """
+        silent_s = time.monotonic()
+        seen = len(self.probe.commands)
+        await asyncio.to_thread(wait_for, self.probe.standing, what='the zero')
+        zero = next(it for it in self.probe.commands[seen:] if it.is_zero)
+        assert zero.arrival_s - silent_s < TIMEOUT_S + SLACK_S
+        return zero
+
+    async def assert_drives_and_stops(self) -> list[Command]:
+        """Drive for a while without a stop, then fall silent; return what was heard moving."""
+        await self.set_off()
+        begin = len(self.probe.commands)
+        await self.hold_for(FORWARD, 0.5)
+        heard = self.probe.commands[begin:]
+        assert heard
+        assert not any(command.is_zero for command in heard)
+        await self.falls_silent()
+        return heard
+
+
+@asynccontextmanager
+async def driven_robot(
+    folder: Path,
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    launcher: Sequence[str] = (),
+) -> AsyncIterator[DrivenRobot]:
+    """
+    Start a broker and a bridge, and connect an operator.
+
+    :param options: Of the bridge.
+    :param environment: Of the bridge alone, added to that of this process.
+    :param launcher: Becomes the bridge, whose command line follows it.
+    """
+    broker_side, robot_side = Programs(folder), Programs(folder, environment, launcher)
+    try:
+        broker = await asyncio.to_thread(broker_side.start_broker)
+        bridge = robot_side.start_bridge(
+            broker.url,
+            broker.key_file,
+            ROBOT_ID,
+            *('-p', f'command_timeout:={TIMEOUT_S}'),
+            *options,
+        )
+        with ros_node('base') as node:
+            probe, acquaintance = RosProbe(node), Acquaintance(node)
+            async with operator(broker.url, broker.token, with_video=False) as person:
+                session_id = await person.wait_for_robot(ROBOT_ID)
+                await person.connect(session_id)
+                await asyncio.to_thread(
+                    wait_for, lambda: acquaintance.made('/cmd_vel'), timeout_s=PATIENCE_S
+                )
+                beating = asyncio.create_task(_beat(person, session_id))
+                try:
+                    yield DrivenRobot(bridge=bridge, person=person, probe=probe, node=node)
+                finally:
+                    beating.cancel()
+    finally:
+        await asyncio.to_thread(robot_side.end)
+        await asyncio.to_thread(broker_side.end)
+
+
+async def _beat(person: PythonOperator, session_id: str) -> None:
+    """Tell the broker that the operator is there."""
+    while True:
+        await person.call('POST', f'sessions/{session_id}/op-heartbeat')
+        await asyncio.sleep(BEAT_S)
