@@ -55,6 +55,10 @@ class VideoConfiguration:
     bitrate_bps: int
     fps: float
     max_width_px: int
+    encoder: str = 'auto'
+    """FFmpeg's H.264 encoder to begin with; ``auto``: what hardware offers, then software."""
+    playout_delay_s: float = 0.0
+    """How long a browser holds each frame back to show them evenly; 0: not at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,8 @@ Every exception of this package.
     ├── ConfigurationError    the user's settings cannot work; the program exits with status 2
     ├── ProtocolError         a peer sent bytes that break docs/protocol.md
     ├── PeerConnectionLost    the WebRTC connection failed, closed or never came about
+    ├── EncoderUnusable       a video encoder is there, but of no use
+    ├── PictureUndecodable    a compressed image of the camera is broken
     └── BrokerError           a call to the broker failed
         ├── BrokerUnreachable     no answer: DNS, connection, TLS, timeout
         ├── BrokerRefused         401, 403: the API key is not accepted
@@ -35,7 +37,9 @@ __all__ = [
     'BrokerRefused',
     'BrokerUnreachable',
     'ConfigurationError',
+    'EncoderUnusable',
     'PeerConnectionLost',
+    'PictureUndecodable',
     'ProtocolError',
     'SessionGone',
     'SessionSuperseded',
@@ -69,6 +73,22 @@ class ProtocolError(TeleopError):
 
 class PeerConnectionLost(TeleopError):
     """The WebRTC connection failed, was closed, or never came about."""
+
+
+class EncoderUnusable(TeleopError):
+    """
+    A video encoder is installed and opens, but what it does is of no use.
+
+    :param name: FFmpeg's name of it.
+    :param reason: What it does.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f'{name} {reason}')
+
+
+class PictureUndecodable(TeleopError):
+    """A compressed image cannot be decoded; drop and count it, the next one may be good."""
 
 
 class BrokerError(TeleopError):

@@ -32,21 +32,84 @@ class PixelFormat:
     """How the bytes of one encoding are laid out."""
 
     name: str
-    """FFmpeg's name."""
+    """FFmpeg's name; of samples of two bytes without ``le`` or ``be``."""
     bytes_per_pixel: int
+    """In the first plane."""
+    sample_bytes: int = 1
+    """With more than one, ``is_bigendian`` matters."""
+    grid: tuple[int, int] = (1, 1)
+    """Pixels to the right and down that belong together; what does not fill a cell is cut off."""
+    chroma_rows: int = 0
+    """Of a second plane, U and V in turn: its bytes a row, in rows of the first plane."""
+    depth_unit_m: float = 0.0
+    """Not brightness but distances, of this unit; shown as grey."""
+
+    @property
+    def channels(self) -> int:
+        """Samples a pixel in the first plane."""
+        return self.bytes_per_pixel // self.sample_bytes
+
+    def ffmpeg_name(self, *, is_bigendian: bool) -> str:
+        """Return FFmpeg's name for samples of this byte order."""
+        if self.sample_bytes == 1:
+            return self.name
+        return self.name + ('be' if is_bigendian else 'le')
+
+    def data_bytes(self, step: int, height: int) -> int:
+        """
+        Return how many bytes a picture takes, with all planes.
+
+        :param step: Bytes a row of the first plane.
+        """
+        return step * height + self.chroma_rows * step * (height // self.grid[1])
+
+
+def _packed(name: str, bytes_per_pixel: int, sample_bytes: int = 1) -> PixelFormat:
+    return PixelFormat(name=name, bytes_per_pixel=bytes_per_pixel, sample_bytes=sample_bytes)
+
+
+def _yuv422(name: str) -> PixelFormat:
+    return PixelFormat(name=name, bytes_per_pixel=2, grid=(2, 1))
+
+
+def _bayer(order: str, sample_bytes: int) -> PixelFormat:
+    return PixelFormat(
+        name=f'bayer_{order}{8 * sample_bytes}',
+        bytes_per_pixel=sample_bytes,
+        sample_bytes=sample_bytes,
+        grid=(2, 2),
+    )
 
 
 PIXEL_FORMATS: Final = {
-    'rgb8': PixelFormat(name='rgb24', bytes_per_pixel=3),
-    'bgr8': PixelFormat(name='bgr24', bytes_per_pixel=3),
-    '8UC3': PixelFormat(name='bgr24', bytes_per_pixel=3),
-    'rgba8': PixelFormat(name='rgba', bytes_per_pixel=4),
-    'bgra8': PixelFormat(name='bgra', bytes_per_pixel=4),
-    '8UC4': PixelFormat(name='bgra', bytes_per_pixel=4),
-    'mono8': PixelFormat(name='gray', bytes_per_pixel=1),
-    '8UC1': PixelFormat(name='gray', bytes_per_pixel=1),
-    'yuv422': PixelFormat(name='uyvy422', bytes_per_pixel=2),
-    'uyvy': PixelFormat(name='uyvy422', bytes_per_pixel=2),
-    'yuv422_yuy2': PixelFormat(name='yuyv422', bytes_per_pixel=2),
-    'yuyv': PixelFormat(name='yuyv422', bytes_per_pixel=2),
+    'rgb8': _packed('rgb24', 3),
+    'bgr8': _packed('bgr24', 3),
+    '8UC3': _packed('bgr24', 3),
+    'rgba8': _packed('rgba', 4),
+    'bgra8': _packed('bgra', 4),
+    '8UC4': _packed('bgra', 4),
+    'mono8': _packed('gray', 1),
+    '8UC1': _packed('gray', 1),
+    # Of samples of 16 bits the upper byte is shown.
+    'rgb16': _packed('rgb48', 6, sample_bytes=2),
+    'bgr16': _packed('bgr48', 6, sample_bytes=2),
+    'rgba16': _packed('rgba64', 8, sample_bytes=2),
+    'bgra16': _packed('bgra64', 8, sample_bytes=2),
+    'mono16': _packed('gray16', 2, sample_bytes=2),
+    'yuv422': _yuv422('uyvy422'),
+    'uyvy': _yuv422('uyvy422'),
+    'yuv422_yuy2': _yuv422('yuyv422'),
+    'yuyv': _yuv422('yuyv422'),
+    'nv12': PixelFormat(name='nv12', bytes_per_pixel=1, grid=(2, 2), chroma_rows=1),
+    'nv21': PixelFormat(name='nv21', bytes_per_pixel=1, grid=(2, 2), chroma_rows=1),
+    # swscale mangles the colours of an odd width.
+    'nv24': PixelFormat(name='nv24', bytes_per_pixel=1, grid=(2, 1), chroma_rows=2),
+    **{
+        f'bayer_{order}{8 * sample_bytes}': _bayer(order, sample_bytes)
+        for order in ('rggb', 'bggr', 'gbrg', 'grbg')
+        for sample_bytes in (1, 2)
+    },
+    # REP 118: millimetres or metres.
+    '16UC1': PixelFormat(name='gray16', bytes_per_pixel=2, sample_bytes=2, depth_unit_m=1e-3),
+    '32FC1': PixelFormat(name='grayf32', bytes_per_pixel=4, sample_bytes=4, depth_unit_m=1.0),
 }

@@ -17,10 +17,12 @@ The robot's session with the broker, as a state machine.
 
 Pure: events and ``now`` in, decisions and a deadline out. The transitions::
 
-    BACKING_OFF ──deadline──► DIALLING ──dialled──► CONNECTED ◄──heartbeat──► OPERATED
-         ▲                       │ failed              │ lost, gone              │
-         └───────────────────────┴─────────────────────┴─────────────────────────┘
+    BACKING_OFF ──deadline──► DIALLING ──created, connected──► CONNECTED ◄─heartbeat─► OPERATED
+         ▲                       │ failed                         │ lost, gone           │
+         └───────────────────────┴────────────────────────────────┴──────────────────────┘
     SUPERSEDED, REFUSED: the same as BACKING_OFF, for longer and with a reason for the owner.
+
+An event that does not fit the state is a mistake of the caller: it raises, and changes nothing.
 """
 
 from __future__ import annotations
@@ -59,6 +61,10 @@ class SessionState(enum.Enum):
     REFUSED = 'refused'
 
 
+_WAITING: Final = (SessionState.BACKING_OFF, SessionState.SUPERSEDED, SessionState.REFUSED)
+_UP: Final = (SessionState.CONNECTED, SessionState.OPERATED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
     """A change of state, to be logged and shown once."""
@@ -70,7 +76,7 @@ class Transition:
 
 class Session:
     """
-    Decides when to dial, and what a failure means.
+    Decides when to dial, what a failure means, and which session the broker has to be told of.
 
     :param random: Returns a number in [0, 1), for the jitter that keeps a fleet from dialling at
         the same moment.
@@ -86,6 +92,8 @@ class Session:
         """Rises whenever commands of somebody else, or of another session, may follow."""
         self.dial_at_s = float('-inf')
         """When to dial next, while not connected."""
+        self._session_id: str | None = None
+        """The session that the broker has, as far as we know."""
         self._random = random
         self._on_transition = on_transition
         self._failures = 0
@@ -93,16 +101,46 @@ class Session:
         """Who controls, as far as the broker says: its epoch, and the stream ids."""
 
     def begin_dial(self) -> None:
-        """Say that dialling begins."""
+        """
+        Say that dialling begins.
+
+        :raises RuntimeError: There is an attempt or a connection, or a session without goodbye.
+        """
+        self._expect(*_WAITING)
+        if self._session_id is not None:
+            raise RuntimeError('the broker still has a session')
         self._enter(SessionState.DIALLING, self.reason)
 
+    def created(self, session_id: str) -> None:
+        """
+        Say that the broker has made a session.
+
+        :raises RuntimeError: Nobody is dialling, or there is one already.
+        """
+        self._expect(SessionState.DIALLING)
+        if self._session_id is not None:
+            raise RuntimeError('the broker has a session already')
+        self._session_id = session_id
+
     def connected(self) -> None:
-        """Say that the peer connection is up."""
+        """
+        Say that the peer connection is up.
+
+        :raises RuntimeError: Nobody is dialling, or the broker has made no session.
+        """
+        self._expect(SessionState.DIALLING)
+        if self._session_id is None:
+            raise RuntimeError('connected without a session')
         self._control = ()
         self._enter(SessionState.CONNECTED, '', new_epoch=True)
 
     def heartbeat(self, answer: HeartbeatAnswer) -> None:
-        """Take a heartbeat answer: an operator came, left, or was replaced."""
+        """
+        Take a heartbeat answer: an operator came, left, or was replaced.
+
+        :raises RuntimeError: There is no connection.
+        """
+        self._expect(*_UP)
         # Only now: a broker that takes the session but does not know it would be dialled for ever.
         self._failures = 0
         operated = answer.channels.state is not None or answer.channels.cmd is not None
@@ -121,8 +159,12 @@ class Session:
         """
         Take the end of a session, or of an attempt to begin one.
 
+        Once more when the goodbye tells a better reason.
+
         :param now: Seconds of any steady clock, the one of :attr:`dial_at_s`.
         """
+        if isinstance(error, SessionGone | SessionSuperseded):
+            self._session_id = None
         if isinstance(error, SessionSuperseded):
             self.dial_at_s = now + SUPERSEDED_S
             self._enter(SessionState.SUPERSEDED, str(error))
@@ -132,6 +174,15 @@ class Session:
         else:
             self.dial_at_s = now + self._back_off_s(error)
             self._enter(SessionState.BACKING_OFF, str(error))
+
+    def farewell(self) -> str | None:
+        """Return the session that the broker has to be told the end of, once; or ``None``."""
+        session_id, self._session_id = self._session_id, None
+        return session_id
+
+    def _expect(self, *states: SessionState) -> None:
+        if self.state not in states:
+            raise RuntimeError(f'not while {self.state.value}')
 
     def _back_off_s(self, error: TeleopError) -> float:
         first_failure = self._failures == 0

@@ -182,6 +182,14 @@ def test_the_sctp_time_outs_are_module_constants() -> None:
     assert 'SCTP_RTO_INITIAL' in source
 
 
+def test_the_questions_for_consent_are_counted_by_module_constants() -> None:
+    assert isinstance(aioice.ice.CONSENT_INTERVAL, int | float)
+    assert isinstance(aioice.ice.CONSENT_FAILURES, int)
+    source = inspect.getsource(aioice.ice.Connection)
+    assert 'CONSENT_INTERVAL *' in source
+    assert '>= CONSENT_FAILURES' in source
+
+
 def test_host_addresses_come_from_a_function_that_ice_looks_up_when_it_gathers() -> None:
     assert list(inspect.signature(aioice.ice.get_host_addresses).parameters) == [
         'use_ipv4',

@@ -15,7 +15,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import itertools
+import math
+import os
 
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule, RuleBasedStateMachine
 import pytest
 
 from teleop_webrtc_bridge.exceptions import (
@@ -26,6 +32,7 @@ from teleop_webrtc_bridge.exceptions import (
     ProtocolError,
     SessionGone,
     SessionSuperseded,
+    TeleopError,
 )
 from teleop_webrtc_bridge.messages import ChannelIds, HeartbeatAnswer
 from teleop_webrtc_bridge.session import Session, SessionState, Transition
@@ -33,6 +40,8 @@ from teleop_webrtc_bridge.session import Session, SessionState, Transition
 NOBODY = ChannelIds()
 OPERATOR = ChannelIds(cmd=2, state=3, state_back=4, map=5)
 NOW_S = 1000.0
+#: ``HYPOTHESIS_PROFILE=thorough pytest test/test_session.py`` looks for what is rarer.
+EXAMPLES = 10_000 if os.environ.get('HYPOTHESIS_PROFILE') == 'thorough' else 100
 
 
 class Told:
@@ -49,12 +58,18 @@ class Told:
 
     def connect(self) -> None:
         self.session.begin_dial()
+        self.session.created('s')
         self.session.connected()
+
+    def lose(self, error: BrokerError | PeerConnectionLost) -> None:
+        self.session.ended(NOW_S, error)
+        self.session.farewell()
 
     def fail(self, error: BrokerError | PeerConnectionLost, now: float = NOW_S) -> float:
         """Return how long the session stays away, in seconds."""
         self.session.begin_dial()
         self.session.ended(now, error)
+        self.session.farewell()
         return self.session.dial_at_s - now
 
     def states(self) -> list[SessionState]:
@@ -106,7 +121,8 @@ def test_a_served_session_ends_the_back_off(told: Told) -> None:
         told.fail(BrokerUnreachable('no'))
     told.connect()
     told.beat(NOBODY)
-    assert told.fail(PeerConnectionLost('gone')) == 0.5
+    told.session.ended(NOW_S, PeerConnectionLost('gone'))
+    assert told.session.dial_at_s == NOW_S + 0.5
 
 
 def test_a_session_that_the_broker_forgot_is_dialled_again_at_once_but_not_for_ever(
@@ -187,6 +203,7 @@ def test_the_reason_of_the_last_failure_stays_known_while_it_dials_again(told: T
     told.session.begin_dial()
     assert told.session.state is SessionState.DIALLING
     assert told.session.reason == 'broker: no answer'
+    told.session.created('s')
     told.session.connected()
     assert told.session.reason == ''
 
@@ -196,6 +213,7 @@ def test_either_channel_to_the_robot_means_that_it_is_operated(told: Told) -> No
         told.connect()
         told.beat(channels)
         assert told.session.state is SessionState.OPERATED
+        told.lose(PeerConnectionLost('lost'))
     told.connect()
     told.beat(ChannelIds(state_back=4, map=5))
     assert told.session.state is SessionState.CONNECTED
@@ -207,7 +225,7 @@ def test_either_channel_to_the_robot_means_that_it_is_operated(told: Told) -> No
 def test_the_epoch_rises_with_each_session(told: Told) -> None:
     told.connect()
     first = told.session.control_epoch
-    told.session.ended(NOW_S, PeerConnectionLost('lost'))
+    told.lose(PeerConnectionLost('lost'))
     told.connect()
     assert told.session.control_epoch > first
     assert told.transitions[-1].control_epoch == told.session.control_epoch
@@ -256,3 +274,260 @@ def test_the_epoch_rises_when_the_same_operator_joins_again(told: Told) -> None:
     told.beat(NOBODY)
     told.beat(OPERATOR)
     assert told.session.control_epoch > before
+
+
+# --- what the broker has to be told ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('error', 'told_of'),
+    [
+        (PeerConnectionLost('lost'), 's'),
+        (BrokerRefused('401'), 's'),
+        (SessionGone('404'), None),
+        (SessionSuperseded('409'), None),
+    ],
+)
+def test_a_session_is_deleted_once_unless_the_broker_said_that_it_is_over(
+    told: Told, error: TeleopError, told_of: str | None
+) -> None:
+    told.connect()
+    told.session.ended(NOW_S, error)
+    assert told.session.farewell() == told_of
+    assert told.session.farewell() is None
+
+
+def test_a_session_that_never_connected_is_deleted_too(told: Told) -> None:
+    told.session.begin_dial()
+    assert told.session.farewell() is None
+    told.session.created('s')
+    assert told.session.farewell() == 's'
+
+
+def test_a_goodbye_may_tell_that_the_session_had_been_taken_over(told: Told) -> None:
+    told.connect()
+    told.session.ended(NOW_S, PeerConnectionLost('closed'))
+    told.session.farewell()
+    told.session.ended(NOW_S + 1.0, SessionSuperseded('409'))
+    assert told.session.state is SessionState.SUPERSEDED
+    assert told.session.dial_at_s == NOW_S + 31.0
+
+
+# --- events in any order ---------------------------------------------------------------------
+
+WAITING = (SessionState.BACKING_OFF, SessionState.SUPERSEDED, SessionState.REFUSED)
+UP = (SessionState.CONNECTED, SessionState.OPERATED)
+NUMBERS = st.floats(0.0, 1.0, exclude_max=True)
+ERRORS = st.one_of(
+    st.sampled_from(
+        [
+            BrokerUnreachable('no such host'),
+            BrokerUnreachable('certificate refused'),
+            BrokerRefused('401'),
+            BrokerRefused('403'),
+            SessionGone('404'),
+            SessionSuperseded('409'),
+            BrokerError('503'),
+            ProtocolError('nonsense'),
+            PeerConnectionLost('no answer on the peer connection'),
+            PeerConnectionLost('the peer connection is closed'),
+        ]
+    ),
+    st.builds(
+        BrokerError, st.just('429'), retry_after_s=st.sampled_from([0.0, 0.2, 3.0, 60.0, 300.0])
+    ),
+)
+IDS = st.none() | st.integers(2, 5)
+ANSWERS = st.builds(
+    HeartbeatAnswer,
+    channels=st.builds(ChannelIds, cmd=IDS, state=IDS, state_back=IDS, map=IDS),
+    renegotiate_offer=st.none(),
+    control_epoch=st.none() | st.integers(0, 3),
+)
+
+
+class AnyLife(RuleBasedStateMachine):
+    """A robot that does what its session allows, a broker that does what it likes, and time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 0.0
+        self.now_s = NOW_S
+        self.transitions: list[Transition] = []
+        self.session = Session(random=lambda: self.number, on_transition=self.transitions.append)
+        self.serial = itertools.count()
+        self.dials = 0
+        """Attempts in flight, and connections."""
+        self.failures = 0
+        """In a row, without a heartbeat answer between them."""
+        self.at_broker: str | None = None
+        """The session that a goodbye is owed for."""
+        self.dial_at_s = -math.inf
+        """When dialling has to be allowed again, and not before."""
+        self.connections = 0
+        self.visits = 0
+        self.is_operated = False
+        self.control: object = None
+        """Who commands, over which connection."""
+        self.epoch = 0
+
+    def is_in(self, *states: SessionState) -> bool:
+        return self.session.state in states
+
+    # --- the robot ---------------------------------------------------------------------------
+
+    @precondition(lambda self: self.is_in(*WAITING) and self.session.dial_at_s <= self.now_s)
+    @rule()
+    def dial(self) -> None:
+        assert self.now_s >= self.dial_at_s
+        self.session.begin_dial()
+        self.dials += 1
+
+    @precondition(lambda self: self.is_in(SessionState.DIALLING) and self.at_broker is None)
+    @rule()
+    def the_broker_makes_a_session(self) -> None:
+        self.at_broker = f's{next(self.serial)}'
+        self.session.created(self.at_broker)
+
+    @precondition(lambda self: self.is_in(SessionState.DIALLING) and self.at_broker is not None)
+    @rule()
+    def it_connects(self) -> None:
+        before = self.session.control_epoch
+        self.session.connected()
+        assert self.session.control_epoch > before
+        self.connections += 1
+        self.control = None
+
+    @precondition(lambda self: self.is_in(*WAITING))
+    @rule()
+    def all_goes_well(self) -> None:
+        self.it_is_time()
+        self.dial()
+        self.the_broker_makes_a_session()
+        self.it_connects()
+
+    @precondition(lambda self: self.is_in(*UP))
+    @rule(answers=st.lists(ANSWERS, min_size=1, max_size=4))
+    def heartbeats_are_answered(self, answers: list[HeartbeatAnswer]) -> None:
+        for answer in answers:
+            self.session.heartbeat(answer)
+            self.failures = 0
+            operated = answer.channels.state is not None or answer.channels.cmd is not None
+            self.visits += operated and not self.is_operated
+            self.is_operated = operated
+            ids = (answer.channels.state, answer.channels.cmd)
+            control = (self.connections, self.visits, answer.control_epoch, *ids)
+            if operated:
+                assert (self.session.control_epoch > self.epoch) == (control != self.control)
+                self.epoch, self.control = self.session.control_epoch, control
+            assert self.is_in(SessionState.OPERATED if operated else SessionState.CONNECTED)
+
+    @precondition(lambda self: self.is_in(SessionState.DIALLING, *UP))
+    @rule(error=ERRORS, number=NUMBERS, taken_over=st.booleans(), goodbye_s=st.floats(0.0, 2.0))
+    def it_ends(
+        self, error: TeleopError, number: float, taken_over: bool, goodbye_s: float
+    ) -> None:
+        self.number = number
+        self.end(error)
+        self.now_s += goodbye_s
+        if self.say_goodbye() and taken_over:
+            self.end(SessionSuperseded('409, as an answer to the goodbye'))
+
+    def end(self, error: TeleopError) -> None:
+        self.session.ended(self.now_s, error)
+        self.dials = 0
+        self.is_operated = False
+        if isinstance(error, SessionGone | SessionSuperseded):
+            self.at_broker = None
+        self.dial_at_s = self.now_s + self.pause_s(error)
+        assert self.session.reason == str(error)
+
+    def pause_s(self, error: TeleopError) -> float:
+        """Return how long nothing may be dialled, in seconds."""
+        if isinstance(error, SessionSuperseded):
+            return 30.0
+        if isinstance(error, BrokerRefused):
+            return 60.0
+        self.failures += 1
+        if isinstance(error, SessionGone) and self.failures == 1:
+            return 0.0
+        asked_s = (error.retry_after_s or 0.0) if isinstance(error, BrokerError) else 0.0
+        longest_s = 0.5
+        for _ in range(self.failures - 1):
+            longest_s = min(2.0 * longest_s, 15.0)
+        return asked_s + self.number * longest_s
+
+    def say_goodbye(self) -> bool:
+        """Return whether the broker was told."""
+        told_of, self.at_broker = self.at_broker, None
+        assert self.session.farewell() == told_of
+        assert self.session.farewell() is None
+        return told_of is not None
+
+    @precondition(lambda self: self.dials == 0)
+    @rule(error=ERRORS, times=st.integers(1, 12))
+    def it_fails_again_and_again(self, error: TeleopError, times: int) -> None:
+        self.number = 0.5
+        began_s = self.now_s
+        for _ in range(times):
+            self.it_is_time()
+            self.dial()
+            self.end(error)
+        if times > 1:  # the first may be followed at once
+            assert self.session.dial_at_s - began_s >= 0.25 * (times - 1), 'a busy loop'
+
+    def it_is_time(self) -> None:
+        self.now_s = max(self.now_s, self.session.dial_at_s)
+
+    @rule(seconds=st.sampled_from([0.01, 0.5, 5.0, 31.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    # --- mistakes of the robot ---------------------------------------------------------------
+
+    @rule(answer=ANSWERS)
+    def what_does_not_fit_changes_nothing(self, answer: HeartbeatAnswer) -> None:
+        told = len(self.transitions)
+        before = (self.session.state, self.session.dial_at_s, self.session.control_epoch)
+        wrong: list[Callable[[], None]] = []
+        if not self.is_in(*WAITING):
+            wrong.append(self.session.begin_dial)
+        if not self.is_in(SessionState.DIALLING) or self.at_broker is not None:
+            wrong.append(lambda: self.session.created('another'))
+        if not self.is_in(SessionState.DIALLING) or self.at_broker is None:
+            wrong.append(self.session.connected)
+        if not self.is_in(*UP):
+            wrong.append(lambda: self.session.heartbeat(answer))
+        for event in wrong:
+            with pytest.raises(RuntimeError):
+                event()
+        after = (self.session.state, self.session.dial_at_s, self.session.control_epoch)
+        assert (len(self.transitions), after) == (told, before)
+
+    # --- what holds --------------------------------------------------------------------------
+
+    @invariant()
+    def one_dial_at_a_time(self) -> None:
+        assert self.dials == (0 if self.is_in(*WAITING) else 1)
+
+    @invariant()
+    def it_dials_again_when_it_has_to_and_not_before(self) -> None:
+        if self.is_in(*WAITING):
+            assert self.session.dial_at_s == self.dial_at_s
+
+    @invariant()
+    def the_last_transition_is_the_state(self) -> None:
+        if self.transitions:
+            last = self.transitions[-1]
+            assert (last.state, last.reason) == (self.session.state, self.session.reason)
+            assert last.control_epoch == self.session.control_epoch
+        epochs = [transition.control_epoch for transition in self.transitions]
+        assert epochs == sorted(epochs)
+
+    def teardown(self) -> None:
+        """Shut down: cancelled wherever it is, the robot says goodbye if it owes one."""
+        self.say_goodbye()
+
+
+AnyLife.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
+TestAnyLife = AnyLife.TestCase

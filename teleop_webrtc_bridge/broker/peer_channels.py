@@ -147,6 +147,11 @@ class PeerChannels:
                 robot.add_follower(spec.label, self._receive(stream_id, channel, None))
         return ids
 
+    @property
+    def only_watches(self) -> bool:
+        """Whether this peer is a viewer."""
+        return self._followed is not None
+
     def add_follower(self, label: str, end: ChannelEnd) -> None:
         """Send a viewer what this peer publishes under a label, now and later."""
         self._followers.setdefault(label, {})[id(end)] = end

@@ -43,6 +43,7 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
     prepare_receiving,
     receive_window,
 )
+from teleop_webrtc_bridge.aiortc_support.sctp_probe import SctpProbe
 from teleop_webrtc_bridge.broker.media import (
     NoPublishedTrack,
     UnusableSdp,
@@ -56,6 +57,10 @@ __all__ = ['PeerSession']
 CONNECT_S: Final = 20.0
 """A peer that has not connected by then is given up."""
 CHECK_PERIOD_S: Final = 0.5
+PROBE_AFTER_S: Final = 1.0
+"""Of silence."""
+PROBE_PERIOD_S: Final = 0.2
+"""Between probes that are not answered: several may get lost before the peer counts as lost."""
 CLOSE_S: Final = 3.0
 
 _logger = logging.getLogger(__name__)
@@ -83,6 +88,8 @@ class PeerSession:
         self._heard_packets = 0
         self._heard_s = time.monotonic()
         self._started_s = self._heard_s
+        self._probe: SctpProbe | None = None
+        self._probing: asyncio.Task[None] | None = None
         self._check_timer = asyncio.get_running_loop().call_later(CHECK_PERIOD_S, self._check)
 
     # --- life ---------------------------------------------------------------------------------
@@ -100,6 +107,25 @@ class PeerSession:
             self._heard_s = time.monotonic()
         return self._heard_s
 
+    def _note_answer(self, probe_s: float) -> None:
+        self._heard_s = time.monotonic()
+
+    def _probe_if_silent(self) -> float:
+        """
+        Ask a peer that says nothing whether it is there.
+
+        An operator may have nothing to say: without video there is no RTCP, and a headset that
+        lies on the table sends no commands.
+
+        :returns: When to look again, in seconds.
+        """
+        now = time.monotonic()
+        if self._probe is None or now - self.last_heard_s() < PROBE_AFTER_S:
+            return CHECK_PERIOD_S
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.get_running_loop().create_task(self._probe.send(now))
+        return PROBE_PERIOD_S
+
     def _check(self) -> None:
         """Give up a peer that does not connect, or takes more than its share."""
         reason = self._abuse()
@@ -110,7 +136,8 @@ class PeerSession:
             _logger.warning('event=peer_given_up media_id=%s reason=%s', self.media_id, reason)
             self._on_end(self.media_id)
             return
-        self._check_timer = asyncio.get_running_loop().call_later(CHECK_PERIOD_S, self._check)
+        delay_s = self._probe_if_silent()
+        self._check_timer = asyncio.get_running_loop().call_later(delay_s, self._check)
 
     def _abuse(self) -> str | None:
         """Return what the peer does that no peer of good will does."""
@@ -127,6 +154,8 @@ class PeerSession:
     async def close(self) -> None:
         """Close the connection; what it watched and received from stops sending to it."""
         self._check_timer.cancel()
+        if self._probing is not None:
+            self._probing.cancel()
         self._pc.remove_all_listeners()
         if self._watched is not None:
             self._watched.remove_viewer(self.media_id)
@@ -155,6 +184,8 @@ class PeerSession:
         except Exception as error:
             # aiortc's parser raises seven kinds of exception on malformed descriptions.
             raise UnusableSdp(f'the SDP offer cannot be used: {error}') from error
+        if self._pc.sctp is not None:
+            self._probe = SctpProbe(self._pc.sctp, self._note_answer)
         return str(self._pc.localDescription.sdp)
 
     async def take_answer(self, sdp_answer: str) -> None:
@@ -206,7 +237,9 @@ class PeerSession:
         # One codec, no RTX: lost packets are sent again as they were, from the ingress' history.
         transceiver.setCodecPreferences([codec])
         if self._watched is None:
-            publisher.video.add_viewer(self.media_id, transceiver)
+            publisher.video.add_viewer(
+                self.media_id, transceiver, only_watches=self.channels.only_watches
+            )
             self._watched = publisher.video
         if self._pc.signalingState == 'have-local-offer':
             return str(self._pc.localDescription.sdp)  # asked again: the offer still stands

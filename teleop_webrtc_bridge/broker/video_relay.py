@@ -16,6 +16,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
+import functools
 import logging
 import time
 from typing import Final
@@ -23,46 +26,90 @@ from typing import Final
 from aiortc import RTCRtpReceiver, RTCRtpTransceiver
 from aiortc.rtp import RtpPacket
 
+from teleop_webrtc_bridge.aiortc_support.feedback import Feedback, take_feedback
 from teleop_webrtc_bridge.aiortc_support.internals import VideoEgress, VideoIngress
 
 __all__ = ['VideoRelay']
 
 KEYFRAME_PERIOD_S: Final = 0.4
 """Keyframes are large: no more of them than this, however many viewers ask."""
+VIEWERS_KEYFRAME_PERIOD_S: Final = 2.0
+"""The same for those who only watch, while somebody drives: their bad links are not his."""
+FEEDBACK_PERIOD_S: Final = 0.05
+"""Receivers report a few times a second; who reports more often is not listened to."""
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Viewer:
+    egress: VideoEgress
+    only_watches: bool
+    reported_s: dict[type[Feedback], float]
+    """When a report of each kind was last passed on, in seconds of ``time.monotonic``."""
 
 
 class VideoRelay:
     """
     One published video track and its viewers.
 
+    The robot adapts its video to what the viewers report. That is the operator's word alone while
+    there is one: a viewer on a bad link gets what he can, and takes nothing from who drives.
+
     :param receiver: The robot's track, from the ``track`` event.
     """
 
     def __init__(self, receiver: RTCRtpReceiver) -> None:
         self._ingress = VideoIngress(receiver, self._forward)
-        self._viewers: dict[str, VideoEgress] = {}
+        self._viewers: dict[str, _Viewer] = {}
         self._keyframe_asked_s = float('-inf')
+        self._reports: set[asyncio.Task[None]] = set()
 
-    def add_viewer(self, media_id: str, transceiver: RTCRtpTransceiver) -> None:
-        """Send the video to a media session as well."""
-        self._viewers[media_id] = VideoEgress(transceiver, self._ingress, self.request_keyframe)
+    def add_viewer(
+        self, media_id: str, transceiver: RTCRtpTransceiver, *, only_watches: bool
+    ) -> None:
+        """
+        Send the video to a media session as well.
+
+        :param only_watches: It does not drive.
+        """
+        request_keyframe = functools.partial(self.request_keyframe, only_watches=only_watches)
+        egress = VideoEgress(transceiver, self._ingress, request_keyframe)
+        self._viewers[media_id] = _Viewer(egress=egress, only_watches=only_watches, reported_s={})
+        take_feedback(transceiver.sender, functools.partial(self._on_feedback, media_id))
 
     def remove_viewer(self, media_id: str) -> None:
         self._viewers.pop(media_id, None)
 
-    async def request_keyframe(self) -> None:
+    @property
+    def _is_driven(self) -> bool:
+        return not all(viewer.only_watches for viewer in self._viewers.values())
+
+    async def request_keyframe(self, *, only_watches: bool = False) -> None:
         """Ask the robot for a keyframe, unless that was done just now."""
         now = time.monotonic()
-        if now - self._keyframe_asked_s >= KEYFRAME_PERIOD_S:
+        yields = only_watches and self._is_driven
+        period_s = VIEWERS_KEYFRAME_PERIOD_S if yields else KEYFRAME_PERIOD_S
+        if now - self._keyframe_asked_s >= period_s:
             self._keyframe_asked_s = now
             await self._ingress.request_keyframe()
+
+    def _on_feedback(self, media_id: str, feedback: Feedback) -> None:
+        viewer = self._viewers.get(media_id)
+        if viewer is None or (viewer.only_watches and self._is_driven):
+            return
+        now, kind = time.monotonic(), type(feedback)
+        if now - viewer.reported_s.get(kind, float('-inf')) < FEEDBACK_PERIOD_S:
+            return
+        viewer.reported_s[kind] = now
+        task = asyncio.get_running_loop().create_task(self._ingress.pass_on(feedback))
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
 
     async def _forward(self, packet: RtpPacket) -> None:
         for media_id, viewer in list(self._viewers.items()):
             try:
-                await viewer.forward(packet)
+                await viewer.egress.forward(packet)
             except Exception:
                 # An exception in here would close the robot's connection: lose the viewer instead.
                 _logger.exception('event=viewer_lost media_id=%s', media_id)

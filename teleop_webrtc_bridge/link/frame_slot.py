@@ -32,13 +32,23 @@ import os
 import struct
 from typing import Final
 
-__all__ = ['MAX_FRAME_BYTES', 'Frame', 'FrameHeader', 'FrameReader', 'FrameWriter', 'create_slot']
+__all__ = [
+    'MAX_FRAME_BYTES',
+    'MAX_PICTURE_PX',
+    'Frame',
+    'FrameHeader',
+    'FrameReader',
+    'FrameWriter',
+    'create_slot',
+]
 
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+MAX_PICTURE_PX: Final = MAX_FRAME_BYTES // 3
+"""Of a compressed picture; as many as fit uncompressed, as ``bgr8``."""
 _BUFFERS: Final = 3
 _INDEX: Final = struct.Struct('<Q')
-#: sequence, capture time, width, height, step, encoding
-_HEADER: Final = struct.Struct('<QdIII32s')
+#: sequence, capture time, width, height, step, bytes, byte order, encoding
+_HEADER: Final = struct.Struct('<QdIIII?32s')
 _HEADER_BYTES: Final = 4096
 _STRIDE: Final = _HEADER_BYTES + MAX_FRAME_BYTES
 _SLOT_BYTES: Final = _HEADER_BYTES + _BUFFERS * _STRIDE
@@ -53,8 +63,10 @@ class FrameHeader:
     width: int
     height: int
     step: int
-    """Bytes a row."""
+    """Bytes a row; of a compressed picture 0."""
     encoding: str
+    """One of :data:`PIXEL_FORMATS`, or ``jpeg`` or ``png``."""
+    is_bigendian: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +76,7 @@ class Frame:
     sequence: int
     header: FrameHeader
     data: memoryview
-    """``step × height`` bytes of the shared memory."""
+    """Its bytes in the shared memory."""
     is_intact: Callable[[], bool]
     """Whether the writer has not begun to overwrite it."""
 
@@ -93,7 +105,7 @@ class FrameWriter:
         """
         Make this the newest frame: one copy.
 
-        :param data: ``step × height`` bytes.
+        :param data: All rows of all planes, or the compressed picture.
         :raises ValueError: It is larger than :data:`MAX_FRAME_BYTES`.
         """
         if len(data) > MAX_FRAME_BYTES:
@@ -103,8 +115,9 @@ class FrameWriter:
         _INDEX.pack_into(self._memory, start, 0)  # nobody may take the old frame from now on
         body = start + _HEADER_BYTES
         self._memory[body : body + len(data)] = data
-        fields = (header.width, header.height, header.step, header.encoding.encode())
-        _HEADER.pack_into(self._memory, start, sequence, header.capture_s, *fields)
+        size = (header.width, header.height, header.step, len(data))
+        meaning = (header.is_bigendian, header.encoding.encode())
+        _HEADER.pack_into(self._memory, start, sequence, header.capture_s, *size, *meaning)
         _INDEX.pack_into(self._memory, 0, sequence)
         self._sequence = sequence
         os.eventfd_write(self._wake, 1)
@@ -130,8 +143,9 @@ class FrameReader:
         def is_intact() -> bool:
             return bool(_INDEX.unpack_from(self._memory, start)[0] == sequence)
 
-        _, capture_s, width, height, step, encoding = _HEADER.unpack_from(self._memory, start)
-        if not is_intact() or step * height > MAX_FRAME_BYTES:
+        fields = _HEADER.unpack_from(self._memory, start)
+        _, capture_s, width, height, step, size, is_bigendian, encoding = fields
+        if not is_intact() or size > MAX_FRAME_BYTES:
             return None
         header = FrameHeader(
             capture_s=capture_s,
@@ -139,7 +153,8 @@ class FrameReader:
             height=height,
             step=step,
             encoding=encoding.rstrip(b'\0').decode('ascii', 'replace'),
+            is_bigendian=is_bigendian,
         )
         body = start + _HEADER_BYTES
-        data = self._view[body : body + step * height]
+        data = self._view[body : body + size]
         return Frame(sequence=sequence, header=header, data=data, is_intact=is_intact)

@@ -26,6 +26,7 @@ import dataclasses
 from dataclasses import dataclass
 import enum
 import json
+import math
 import struct
 from typing import Any, Final
 
@@ -48,8 +49,13 @@ __all__ = [
 
 MAX_PACKET_BYTES: Final = 128 * 1024
 _LABELS: Final = tuple(spec.label for spec in CHANNELS)
-_SEND_HEAD: Final = struct.Struct('<BB?')
+_SEND_HEAD: Final = struct.Struct('<BB??')
 _RECEIVED_HEAD: Final = struct.Struct('<BB?d')
+#: What reading broken bytes ends in.
+_BROKEN: Final = (
+    *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
+    *(RecursionError, struct.error),
+)
 
 
 class _Kind(enum.IntEnum):
@@ -74,6 +80,8 @@ class Send:
     label: str
     payload: bytes
     text: bool
+    urgent: bool
+    """Whether he waits for it: an acknowledgement, not telemetry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +125,8 @@ def encode(packet: Packet) -> bytes:
             )
             return head + packet.payload
         case Send():
-            head = _SEND_HEAD.pack(_Kind.SEND, _LABELS.index(packet.label), packet.text)
+            label = _LABELS.index(packet.label)
+            head = _SEND_HEAD.pack(_Kind.SEND, label, packet.text, packet.urgent)
             return head + packet.payload
         case Status():
             fields = dataclasses.asdict(packet) | {'state': packet.state.value}
@@ -139,20 +148,38 @@ def decode(data: bytes) -> Packet:
         kind = _Kind(data[0])
         if kind is _Kind.RECEIVED:
             _, label, text, arrival_s = _RECEIVED_HEAD.unpack_from(data)
+            if not math.isfinite(arrival_s):
+                raise ValueError('an arrival at no time')
             payload = data[_RECEIVED_HEAD.size :]
             return Received(label=_LABELS[label], payload=payload, text=text, arrival_s=arrival_s)
         if kind is _Kind.SEND:
-            _, label, text = _SEND_HEAD.unpack_from(data)
-            return Send(label=_LABELS[label], payload=data[_SEND_HEAD.size :], text=text)
+            _, label, text, urgent = _SEND_HEAD.unpack_from(data)
+            payload = data[_SEND_HEAD.size :]
+            return Send(label=_LABELS[label], payload=payload, text=text, urgent=urgent)
         if kind is _Kind.SHUTDOWN:
             return Shutdown()
         return _decode_json(kind, json.loads(data[1:]))
-    except (IndexError, KeyError, TypeError, ValueError, RecursionError, struct.error) as error:
+    except _BROKEN as error:
         raise ProtocolError(f'broken link packet: {error!r}') from error
 
 
 def _decode_json(kind: _Kind, fields: dict[str, Any]) -> Packet:
     if kind is _Kind.STATUS:
-        return Status(**fields | {'state': SessionState(fields['state'])})
+        status = Status(**fields | {'state': SessionState(fields['state'])})
+        _check_status(status)
+        return status
     video = VideoConfiguration(**fields['video'])
     return Configure(configuration=BridgeConfiguration(**fields | {'video': video}))
+
+
+def _check_status(status: Status) -> None:
+    """
+    Make sure that nobody trips over a field: the half that parses foreign bytes sent it.
+
+    :raises ValueError: It has another type than it should, or is not finite.
+    """
+    numbers = (status.video_fps, *status.counters.values())
+    if not isinstance(status.reason, str) or type(status.control_epoch) is not int:
+        raise ValueError('a status with a wrong type')
+    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        raise ValueError('a status with a number that is none')

@@ -23,7 +23,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from rclpy.publisher import Publisher
 
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot
-from teleop_webrtc_bridge.ros.image_intake import ImageIntake
+from teleop_webrtc_bridge.ros.image_intake import ImageIntake, STALLED_S
 from teleop_webrtc_bridge.ros.image_subscription import ImageSubscription
 from teleop_webrtc_bridge.ros.parameters import Settings
 from teleop_webrtc_bridge.session import SessionState
@@ -99,9 +99,16 @@ def _video(intake: ImageIntake, images: ImageSubscription, now: float) -> Diagno
     level, message = DiagnosticStatus.OK, 'receiving'
     if images.publisher_count() == 0:
         level, message = DiagnosticStatus.WARN, f'nobody publishes {images.topic}'
-    elif intake.last_received_s is None or intake.is_stalled(now):
+    elif not images.is_open:
+        message = 'nobody watches'
+    elif intake.is_stalled(now) and images.open_for(now) > STALLED_S:
         level, message = DiagnosticStatus.ERROR, f'no image on {images.topic}'
-    values = {'topic': images.topic, 'reliability': images.reliability, **intake.counters}
+    values = {
+        'topic': images.topic,
+        'subscribed': images.is_open,
+        'reliability': images.reliability,
+        **intake.counters,
+    }
     return _status('video', level, message, values)
 
 

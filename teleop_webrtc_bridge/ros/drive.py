@@ -43,12 +43,15 @@ from teleop_webrtc_bridge.link.packets import (
     Shutdown,
     Status,
 )
+from teleop_webrtc_bridge.link.room import has_room
 from teleop_webrtc_bridge.messages import Velocity
 from teleop_webrtc_bridge.ros.operator_messages import OperatorMessages
 from teleop_webrtc_bridge.session import SessionState
 
 __all__ = ['DriveSnapshot', 'DriveThread']
 
+BATCH_PACKETS: Final = 512
+"""More than the link holds, so that only a writer without end is interrupted."""
 REALTIME_PRIORITY: Final = 10
 """Of SCHED_FIFO: above everything that is not real time, below what drives hardware."""
 _DISCONNECTED: Final = Status(
@@ -202,9 +205,16 @@ class DriveThread(threading.Thread):
             self._link = None
 
     def _receive(self) -> None:
-        """Take what is there, publishing after each message: nothing waits behind the next."""
+        """
+        Take all that is there, for the caller to publish what follows from it.
+
+        An older command is never acted on while a newer one waits; an E-STOP and a change of
+        operator publish their zero at once.
+        """
         link = self._link
-        while link is not None and link is self._link:
+        for _ in range(BATCH_PACKETS):
+            if link is None or link is not self._link:
+                return
             try:
                 data = link.recv(MAX_PACKET_BYTES)
             except BlockingIOError:
@@ -215,7 +225,6 @@ class DriveThread(threading.Thread):
                 self._lose_link()
                 return
             self._handle(data)
-            self._publish_output()
 
     def _lose_link(self) -> None:
         """Stop: the WebRTC half is gone."""
@@ -257,8 +266,11 @@ class DriveThread(threading.Thread):
         self._messages.set_operated(now, operated)
         self._show()
 
-    def _send_to_operator(self, label: str, payload: bytes, text: bool) -> None:
-        self._send(encode(Send(label=label, payload=payload, text=text)))
+    def _send_to_operator(self, label: str, payload: bytes, text: bool, urgent: bool) -> None:
+        if self._link is not None and not urgent and not has_room(self._link):
+            self._counters['telemetry_lost'] += 1
+            return
+        self._send(encode(Send(label=label, payload=payload, text=text, urgent=urgent)))
 
     def _send(self, packet: bytes) -> None:
         """Hand a packet to the WebRTC half; when it stalls, lose the packet, never the time."""

@@ -13,28 +13,43 @@
 # limitations under the License.
 
 """
-From ``sensor_msgs/Image`` to the frame slot: checked, at the wanted rate, one copy.
+From ``sensor_msgs`` to the frame slot: checked, at the wanted rate, one copy.
 
-Encodings that the converter does not know go through cv_bridge, if it is installed.
+Compressed images go through as they are: whoever encodes decodes them. Encodings that the
+converter does not know go through cv_bridge, if it is installed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+import functools
+import importlib
 from typing import Any, Final
 
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
-from teleop_webrtc_bridge.exceptions import TeleopError
-from teleop_webrtc_bridge.link.frame_slot import FrameHeader, FrameWriter, MAX_FRAME_BYTES
+from teleop_webrtc_bridge.compressed_header import CompressedHeader, read_header
+from teleop_webrtc_bridge.exceptions import PictureUndecodable, TeleopError
+from teleop_webrtc_bridge.link.frame_slot import (
+    FrameHeader,
+    FrameWriter,
+    MAX_FRAME_BYTES,
+    MAX_PICTURE_PX,
+)
 from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS
 
-__all__ = ['ImageIntake', 'ImageUnusable', 'check_image']
+__all__ = ['ImageIntake', 'ImageUnusable', 'check_compressed', 'check_image', 'find_cv_bridge']
 
 MAX_SIDE_PX: Final = 8192
 STALLED_S: Final = 1.0
 """A camera that is silent for longer has stalled."""
+MAX_AGE_S: Final = 10.0
+MAX_TOLD: Final = 32
+"""Different faults that are said; more would only fill the log."""
+GREY: Final = 128
+GREY_SIZE_PX: Final = (640, 360)
+"""Of the frame that keeps the track alive, before there was any image."""
 #: A camera's jitter, as a part of the period, that must not cost a frame.
 _JITTER: Final = 0.3
 
@@ -49,22 +64,55 @@ def check_image(image: Image) -> None:
 
     :raises ImageUnusable: Empty, too large, or with fewer bytes than its size needs.
     """
-    if not (0 < image.width <= MAX_SIDE_PX and 0 < image.height <= MAX_SIDE_PX):
-        raise ImageUnusable(
-            f'size {image.width}x{image.height}; 1x1 to {MAX_SIDE_PX}x{MAX_SIDE_PX} is allowed'
-        )
     pixel = PIXEL_FORMATS.get(image.encoding)
+    _check_size(image.width, image.height, pixel.grid if pixel else (1, 1))
     row = image.width * (pixel.bytes_per_pixel if pixel else 1)
     if image.step < row:
         raise ImageUnusable(
             f'step {image.step} for {image.width} px of {image.encoding!r}; at least {row} needed'
         )
-    size = image.step * image.height
+    size = _data_bytes(image)
     if len(image.data) < size or size > MAX_FRAME_BYTES:
         raise ImageUnusable(
             f'{len(image.data)} bytes for step {image.step} x height {image.height}; '
             f'{size} are needed, at most {MAX_FRAME_BYTES} are allowed'
         )
+
+
+def check_compressed(image: CompressedImage) -> CompressedHeader:
+    """
+    Return what a compressed image is, by its own header.
+
+    :raises ImageUnusable: It is no JPEG or PNG, or too large once it is decoded.
+    """
+    if len(image.data) > MAX_FRAME_BYTES:
+        raise ImageUnusable(f'{len(image.data)} bytes; at most {MAX_FRAME_BYTES} are allowed')
+    try:
+        header = read_header(memoryview(image.data))
+    except PictureUndecodable as error:
+        raise ImageUnusable(f'compressed image of format {image.format!r}: {error}') from error
+    _check_size(header.width, header.height, (1, 1))
+    if header.width * header.height > MAX_PICTURE_PX:
+        raise ImageUnusable(
+            f'{header.encoding} of {header.width}x{header.height}; '
+            f'at most {MAX_PICTURE_PX} px are allowed'
+        )
+    return header
+
+
+def _check_size(width: int, height: int, smallest: tuple[int, int]) -> None:
+    if not (smallest[0] <= width <= MAX_SIDE_PX and smallest[1] <= height <= MAX_SIDE_PX):
+        raise ImageUnusable(
+            f'size {width}x{height}; {smallest[0]}x{smallest[1]} to '
+            f'{MAX_SIDE_PX}x{MAX_SIDE_PX} is allowed'
+        )
+
+
+def _data_bytes(image: Image) -> int:
+    """Return how many bytes the header speaks of."""
+    pixel = PIXEL_FORMATS.get(image.encoding)
+    rows = int(image.step) * int(image.height)
+    return pixel.data_bytes(image.step, image.height) if pixel else rows
 
 
 class ImageIntake:
@@ -80,18 +128,31 @@ class ImageIntake:
     def __init__(self, writer: FrameWriter, warn: Callable[[str], None]) -> None:
         self.wanted_fps = 0.0
         self.counters: Counter[str] = Counter()
-        """``received``, ``sent`` (into the slot), ``unusable``."""
-        self.last_received_s: float | None = None
+        """``received``, ``sent`` (into the slot), ``unusable``, ``grey`` (keep-alive)."""
+        self.expected = False
+        """Whether there is, or was, a camera: somebody publishes the topic."""
+        self._last_usable_s: float | None = None
+        self._is_usable = True
         self._writer = writer
         self._warn = warn
         self._told: set[str] = set()
         self._due_s = 0.0
+        self._size_px = GREY_SIZE_PX
 
     def is_stalled(self, now: float) -> bool:
-        """Return whether a camera that has worked is silent now."""
-        return self.last_received_s is not None and now - self.last_received_s > STALLED_S
+        """
+        Return whether there is a camera, but no picture of now to drive by.
 
-    def accept(self, image: Image, now: float, age_s: float) -> None:
+        So it is, too, while the topic is not subscribed: who begins to drive is not trusted with
+        full speed before there is a first image.
+
+        :param now: Seconds of ``time.monotonic``.
+        """
+        if self._last_usable_s is None:
+            return self.expected
+        return now - self._last_usable_s > STALLED_S
+
+    def accept(self, image: Image | CompressedImage, now: float, age_s: float) -> None:
         """
         Take an image from the topic.
 
@@ -99,26 +160,67 @@ class ImageIntake:
         :param age_s: How long ago its header says that it was taken, in seconds.
         """
         self.counters['received'] += 1
-        self.last_received_s = now
+        self.expected = True
         if not self._is_due(now):
+            if self._is_usable:
+                self._last_usable_s = now
             return
+        # A stamp from another clock says nothing about the age.
+        capture_s = now - age_s if 0.0 <= age_s <= MAX_AGE_S else now
         try:
-            check_image(image)
-            usable = image if image.encoding in PIXEL_FORMATS else _through_cv_bridge(image)
+            if isinstance(image, CompressedImage):
+                self._take_compressed(image, capture_s)
+            else:
+                self._take_raw(image, capture_s)
         except ImageUnusable as error:
             self.counters['unusable'] += 1
-            self._tell_once(f'{image.encoding} {image.width}x{image.height}', str(error))
+            self._is_usable = False
+            self._tell_once(_kind(image), str(error))
             return
+        self._is_usable = True
+        self._last_usable_s = now
+        self.counters['sent'] += 1
+
+    def keep_alive(self, now: float) -> None:
+        """
+        Show grey: a media backend may give up a track that sends nothing.
+
+        An old picture would look like what the robot sees now.
+
+        :param now: Seconds of ``time.monotonic``.
+        """
+        width, height = self._size_px
         header = FrameHeader(
-            # A stamp from another clock says nothing about the age.
-            capture_s=now - age_s if 0.0 <= age_s <= 10.0 else now,
+            capture_s=now, width=width, height=height, step=width, encoding='mono8'
+        )
+        self._writer.write(header, memoryview(bytes([GREY]) * (width * height)))
+        self.counters['grey'] += 1
+
+    def _take_raw(self, image: Image, capture_s: float) -> None:
+        check_image(image)
+        usable = image if image.encoding in PIXEL_FORMATS else _through_cv_bridge(image)
+        header = FrameHeader(
+            capture_s=capture_s,
             width=usable.width,
             height=usable.height,
             step=usable.step,
             encoding=usable.encoding,
+            is_bigendian=bool(usable.is_bigendian),
         )
-        self._writer.write(header, memoryview(usable.data)[: usable.step * usable.height])
-        self.counters['sent'] += 1
+        self._writer.write(header, memoryview(usable.data)[: _data_bytes(usable)])
+        self._size_px = (usable.width, usable.height)
+
+    def _take_compressed(self, image: CompressedImage, capture_s: float) -> None:
+        found = check_compressed(image)
+        header = FrameHeader(
+            capture_s=capture_s,
+            width=found.width,
+            height=found.height,
+            step=0,
+            encoding=found.encoding,
+        )
+        self._writer.write(header, memoryview(image.data))
+        self._size_px = (found.width, found.height)
 
     def _is_due(self, now: float) -> bool:
         if self.wanted_fps <= 0.0:
@@ -130,9 +232,26 @@ class ImageIntake:
         return True
 
     def _tell_once(self, kind: str, text: str) -> None:
-        if kind not in self._told and len(self._told) < 32:
+        if kind not in self._told and len(self._told) < MAX_TOLD:
             self._told.add(kind)
             self._warn(f'image dropped: {text}')
+
+
+def _kind(image: Image | CompressedImage) -> str:
+    """Return what images have in common that are dropped for the same reason, as a rule."""
+    if isinstance(image, CompressedImage):
+        return f'compressed {image.format}'
+    return f'{image.encoding} {image.width}x{image.height}'
+
+
+@functools.cache
+def find_cv_bridge() -> tuple[Any, type[Exception]] | None:
+    """Return a bridge and its exception, looked for once; ``None`` if it is not installed."""
+    try:
+        module = importlib.import_module('cv_bridge')
+    except ImportError:
+        return None
+    return module.CvBridge(), module.CvBridgeError
 
 
 def _through_cv_bridge(image: Image) -> Any:
@@ -142,18 +261,19 @@ def _through_cv_bridge(image: Image) -> Any:
     :raises ImageUnusable: cv_bridge is missing or cannot convert it either.
     """
     known = ', '.join(sorted(PIXEL_FORMATS))
-    try:
-        from cv_bridge import CvBridge, CvBridgeError
-    except ImportError as error:
+    found = find_cv_bridge()
+    if found is None:
         raise ImageUnusable(
             f'encoding {image.encoding!r} needs cv_bridge, which is not installed '
             f'(ros-$ROS_DISTRO-cv-bridge); without it: {known}'
-        ) from error
-    bridge = CvBridge()
+        )
+    bridge, bridge_error = found
     try:
-        return bridge.cv2_to_imgmsg(bridge.imgmsg_to_cv2(image, 'bgr8'), 'bgr8')
-    except (CvBridgeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        converted = bridge.cv2_to_imgmsg(bridge.imgmsg_to_cv2(image, 'bgr8'), 'bgr8')
+    except (bridge_error, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ImageUnusable(
             f'encoding {image.encoding!r}: cv_bridge cannot convert it to bgr8 ({error}); '
             f'without it: {known}'
         ) from error
+    check_image(converted)
+    return converted

@@ -13,7 +13,10 @@
 # limitations under the License.
 
 """
-A subscription to images whose reliability follows the publishers.
+A subscription to images while somebody watches; its reliability follows the publishers.
+
+Each image is copied several times before it reaches a callback: what nobody watches is not
+subscribed at all.
 
 A best-effort subscription never gets large images from a reliable publisher on another process's
 default transport, and a reliable one never matches a best-effort publisher. ``BEST_AVAILABLE``
@@ -27,7 +30,7 @@ from collections.abc import Callable
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 __all__ = ['ImageSubscription']
 
@@ -37,12 +40,23 @@ class ImageSubscription:
     Subscribes to ``image`` on a node; used from the thread that runs the node's callbacks.
 
     :param node: The node.
+    :param transport: ``raw``, or ``compressed``: as image_transport publishes it.
     :param reliability: ``auto``, ``reliable`` or ``best_effort``.
     :param callback: Gets each image.
     """
 
-    def __init__(self, node: Node, reliability: str, callback: Callable[[Image], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        *,
+        transport: str,
+        reliability: str,
+        callback: Callable[[Image | CompressedImage], None],
+    ) -> None:
         self._node = node
+        self._type = CompressedImage if transport == 'compressed' else Image
+        self.topic = _topic(node, transport)
+        """The topic's full name, after remapping."""
         self._follows = reliability == 'auto'
         self._callback = callback
         self._reliability = (
@@ -50,12 +64,12 @@ class ImageSubscription:
             if reliability == 'best_effort'
             else ReliabilityPolicy.RELIABLE
         )
-        self._subscription = self._subscribe()
+        self._subscription: Subscription[Image | CompressedImage] | None = None
+        self._opened_s = 0.0
 
     @property
-    def topic(self) -> str:
-        """The topic's full name, after remapping."""
-        return str(self._subscription.topic_name)
+    def is_open(self) -> bool:
+        return self._subscription is not None
 
     @property
     def reliability(self) -> str:
@@ -64,6 +78,27 @@ class ImageSubscription:
 
     def publisher_count(self) -> int:
         return int(self._node.count_publishers(self.topic))
+
+    def open_for(self, now: float) -> float:
+        """Return for how long images could have come, in seconds; 0 while closed."""
+        return now - self._opened_s if self.is_open else 0.0
+
+    def open(self, now: float) -> None:
+        """
+        Subscribe, unless that is done already.
+
+        :param now: Seconds of ``time.monotonic``.
+        """
+        if self._subscription is None:
+            self.follow_publishers()
+            self._opened_s = now
+            self._subscription = self._subscribe()
+
+    def close(self) -> None:
+        """End the subscription, if there is one."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
 
     def follow_publishers(self) -> None:
         """Subscribe anew if the publishers ask for another reliability than the present one."""
@@ -80,14 +115,30 @@ class ImageSubscription:
         if wanted is self._reliability:
             return
         self._reliability = wanted
-        self._node.destroy_subscription(self._subscription)
-        self._subscription = self._subscribe()
+        if self.is_open:
+            self.close()
+            self._subscription = self._subscribe()
         self._node.get_logger().info(
             f'event=image_reliability topic={self.topic} reliability={self.reliability}'
         )
 
-    def _subscribe(self) -> Subscription[Image]:
+    def _subscribe(self) -> Subscription[Image | CompressedImage]:
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST, depth=2, reliability=self._reliability
         )
-        return self._node.create_subscription(Image, 'image', self._callback, profile)
+        return self._node.create_subscription(self._type, self.topic, self._callback, profile)
+
+
+def _topic(node: Node, transport: str) -> str:
+    """
+    Return the full name of the topic.
+
+    That of a compressed image may be remapped itself; otherwise it follows where ``image`` is
+    remapped to, as image_transport's subscribers do.
+    """
+    if transport == 'raw':
+        return str(node.resolve_topic_name('image'))
+    own = str(node.resolve_topic_name('image/compressed'))
+    if own != node.resolve_topic_name('image/compressed', only_expand=True):
+        return own
+    return f'{node.resolve_topic_name("image")}/compressed'

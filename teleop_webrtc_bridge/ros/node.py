@@ -35,7 +35,7 @@ from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from teleop_webrtc_bridge.command_gate import CommandGate
@@ -46,7 +46,7 @@ from teleop_webrtc_bridge.messages import Velocity
 from teleop_webrtc_bridge.ros.diagnostics import diagnose, INSECURE
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot, DriveThread
 from teleop_webrtc_bridge.ros.estop_file import estop_path, EstopFile
-from teleop_webrtc_bridge.ros.image_intake import ImageIntake
+from teleop_webrtc_bridge.ros.image_intake import ImageIntake, STALLED_S
 from teleop_webrtc_bridge.ros.image_subscription import ImageSubscription
 from teleop_webrtc_bridge.ros.local_control import LATCHED_QOS, LocalControl
 from teleop_webrtc_bridge.ros.parameters import declare, read_api_key, refuse_unknown, Settings
@@ -59,6 +59,9 @@ NODE_NAME: Final = 'teleop_bridge'
 DIAGNOSTICS_PERIOD_S: Final = 1.0
 GRAPH_PERIOD_S: Final = 0.5
 STALL_PERIOD_S: Final = 0.1
+KEEP_ALIVE_PERIOD_S: Final = 1.0
+LINGER_S: Final = 5.0
+"""How long images stay subscribed when nobody watches: who was cut off soon comes back."""
 ACKNOWLEDGED_S: Final = 0.2
 """How long the last zero may take to be acknowledged by its subscribers."""
 
@@ -104,6 +107,8 @@ class TeleopBridge(Node):
             raise
         self._told = ''
         self._blind = False
+        self._stalled = False
+        self._watched_s = float('-inf')
         self._rival = False
         self._estop_file: EstopFile | None = None
         if self._settings.estop_persist:
@@ -133,7 +138,12 @@ class TeleopBridge(Node):
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
         self._writer = FrameWriter(self._slot, self._wake)
         self._intake = ImageIntake(self._writer, self._warn)
-        self._images = ImageSubscription(self, self._settings.image_reliability, self._on_image)
+        self._images = ImageSubscription(
+            self,
+            transport=self._settings.image_transport,
+            reliability=self._settings.image_reliability,
+            callback=self._on_image,
+        )
         clock_ahead_s = time.time() - time.monotonic()
         self._changed = self.create_guard_condition(self._on_drive_change)
         gate = CommandGate(self._settings.limits(), first_token=secrets.randbits(32))
@@ -162,6 +172,7 @@ class TeleopBridge(Node):
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=self._steady)
         self.create_timer(GRAPH_PERIOD_S, self._watch_graph, clock=self._steady)
         self.create_timer(STALL_PERIOD_S, self._watch_camera, clock=self._steady)
+        self.create_timer(KEEP_ALIVE_PERIOD_S, self._keep_track_alive, clock=self._steady)
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -221,15 +232,26 @@ class TeleopBridge(Node):
     def _complain(self, text: str) -> None:
         self.get_logger().error(text)
 
-    def _on_image(self, image: Image) -> None:
+    def _on_image(self, image: Image | CompressedImage) -> None:
         age = self.get_clock().now() - Time.from_msg(
             image.header.stamp, clock_type=self.get_clock().clock_type
         )
         self._intake.accept(image, time.monotonic(), age.nanoseconds * 1e-9)
+        if self._blind:
+            self._watch_camera()
+
+    def _is_watched(self) -> bool:
+        snapshot = self._drive.snapshot
+        return snapshot.link_up and snapshot.status.state is SessionState.OPERATED
 
     def _on_drive_change(self) -> None:
         snapshot = self._drive.snapshot
-        self._intake.wanted_fps = snapshot.status.video_fps if snapshot.link_up else 0.0
+        if self._is_watched():
+            self._watched_s = time.monotonic()
+            self._images.open(self._watched_s)
+            self._intake.wanted_fps = snapshot.status.video_fps
+        else:
+            self._intake.wanted_fps = 0.0
         self._local.publish_change()
         self._save_estop(snapshot.estopped)
         self._publish_state(snapshot)
@@ -244,16 +266,30 @@ class TeleopBridge(Node):
             self.get_logger().error(f'event=estop_not_saved reason="{error}"')
 
     def _watch_camera(self) -> None:
-        """Slow the operator down while the picture that he drives by stands still."""
-        blind = self._intake.is_stalled(time.monotonic())
+        """Slow the operator down while there is no picture of now that he could drive by."""
+        now = time.monotonic()
+        if self._is_watched():
+            self._watched_s = now
+        elif now - self._watched_s > LINGER_S:
+            self._images.close()
+        blind = self._intake.is_stalled(now)
         if blind is not self._blind:
             self._blind = blind
             self._drive.request(lambda gate, now: gate.set_blind(now, blind))
-            if blind:
-                self.get_logger().warning(f'event=camera_stalled topic={self._images.topic}')
+        stalled = blind and self._images.open_for(now) > STALLED_S
+        if stalled and not self._stalled:
+            self.get_logger().warning(f'event=camera_stalled topic={self._images.topic}')
+        self._stalled = stalled
+
+    def _keep_track_alive(self) -> None:
+        """Send something while nobody watches: media backends give up tracks that are silent."""
+        snapshot = self._drive.snapshot
+        if snapshot.link_up and snapshot.status.state is SessionState.CONNECTED:
+            self._intake.keep_alive(time.monotonic())
 
     def _watch_graph(self) -> None:
         self._images.follow_publishers()
+        self._intake.expected |= self._images.publisher_count() > 0
         publishers = self.get_publishers_info_by_topic(self._cmd_vel.topic_name)
         rival = sum(publisher.node_name == NODE_NAME for publisher in publishers) > 1
         if rival and not self._rival:

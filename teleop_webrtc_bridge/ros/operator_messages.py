@@ -59,7 +59,8 @@ class OperatorMessages:
 
     :param gate: Judges commands and holds the E-STOP latch.
     :param publish: Publishes what the gate lets out now: a stop is acknowledged after its zero.
-    :param send: Sends to the operator: label, payload, whether it is text.
+    :param send: Sends to the operator: label, payload, whether it is text, and whether it is
+        urgent: an answer that he waits for.
     :param clock_ahead_s: What the clock of ``pong`` is ahead of ``time.monotonic``, in seconds.
     """
 
@@ -68,7 +69,7 @@ class OperatorMessages:
         gate: CommandGate,
         *,
         publish: Callable[[], None],
-        send: Callable[[str, bytes, bool], None],
+        send: Callable[[str, bytes, bool, bool], None],
         clock_ahead_s: float,
     ) -> None:
         self.counters: Counter[str] = Counter()
@@ -97,13 +98,15 @@ class OperatorMessages:
         except ProtocolError:
             self.counters['malformed'] += 1
             return False
+        # Nothing arrives in the future, where the watchdog would wait for it.
+        arrival_s = min(received.arrival_s, now)
         if isinstance(message, DriveCommand):
-            clock_s = received.arrival_s + self._clock_ahead_s
+            clock_s = arrival_s + self._clock_ahead_s
             self._statistics.add(clock_s, message.stamp_s, len(received.payload))
-            self._gate.command(received.arrival_s, message)
+            self._gate.command(arrival_s, message)
             return False
         if isinstance(message, Lease):
-            self._gate.echo_lease(received.arrival_s, message.token)
+            self._gate.echo_lease(arrival_s, message.token)
             return False
         return message is not None and self._handle_request(message, now)
 
@@ -126,7 +129,7 @@ class OperatorMessages:
 
     def _acknowledge(self, nonce: Nonce | None, *, ok: bool, reason: str | None = None) -> None:
         if nonce is not None:
-            self._send_state(encode_cmd_ack(nonce, ok=ok, reason=reason))
+            self._send_state(encode_cmd_ack(nonce, ok=ok, reason=reason), urgent=True)
 
     # --- out -------------------------------------------------------------------------------------
 
@@ -147,7 +150,7 @@ class OperatorMessages:
         """Send what is due."""
         if self._lease_due_s is not None and now >= self._lease_due_s:
             self._lease_due_s = max(self._lease_due_s + LEASE_PERIOD_S, now)
-            self._send(MAP_UNRELIABLE, encode_lease(self._gate.issue_lease(now)), False)
+            self._send(MAP_UNRELIABLE, encode_lease(self._gate.issue_lease(now)), False, False)
         if self._telemetry_due_s is not None and now >= self._telemetry_due_s:
             self._telemetry_due_s = max(self._telemetry_due_s + TELEMETRY_PERIOD_S, now)
             self._send_telemetry(now)
@@ -155,6 +158,7 @@ class OperatorMessages:
     def _send_telemetry(self, now: float) -> None:
         clock_s = now + self._clock_ahead_s
         gate = self._gate
+        refusing = gate.refusing(now)
         state = {
             'estopped': gate.estopped,
             'latch': gate.latch,
@@ -162,10 +166,14 @@ class OperatorMessages:
             'moving': gate.moving,
             'limiting': gate.limiting,
             'blind': gate.blind,
+            'refusing': None if refusing is None else refusing.value.removeprefix('dropped_'),
         }
         self._send_state(
-            encode_telemetry(cmd=self._statistics.report(clock_s), state=state, robot_ts_s=clock_s)
+            encode_telemetry(
+                cmd=self._statistics.report(clock_s), state=state, robot_ts_s=clock_s
+            ),
+            urgent=False,
         )
 
-    def _send_state(self, text: str) -> None:
-        self._send(STATE_RELIABLE_BACK, text.encode(), True)
+    def _send_state(self, text: str, *, urgent: bool) -> None:
+        self._send(STATE_RELIABLE_BACK, text.encode(), True, urgent)

@@ -229,6 +229,12 @@ PARAMETERS: Final = (
         description='Keep the E-STOP latch over restarts of the node, in ~/.ros',
     ),
     Parameter(
+        name='image_transport',
+        default='raw',
+        description='raw: sensor_msgs/Image; compressed: JPEG or PNG, from image/compressed',
+        choices=('raw', 'compressed'),
+    ),
+    Parameter(
         name='image_reliability',
         default='auto',
         description='QoS reliability of the image subscription; auto follows the publishers',
@@ -241,9 +247,15 @@ PARAMETERS: Final = (
         choices=('h264', 'vp8'),
     ),
     Parameter(
+        name='video_encoder',
+        default='auto',
+        description='H.264 encoder; auto: what hardware offers, else libx264',
+        choices=('auto', 'libx264', 'h264_nvenc', 'h264_qsv', 'h264_v4l2m2m'),
+    ),
+    Parameter(
         name='video_bitrate',
         default=2_500_000,
-        description='Bitrate of the video',
+        description='Largest bitrate of the video; less on a link that does not carry it',
         unit='bit/s',
         minimum=150_000,
         maximum=20_000_000,
@@ -263,6 +275,14 @@ PARAMETERS: Final = (
         unit='px',
         minimum=160,
         maximum=7680,
+    ),
+    Parameter(
+        name='video_playout_delay',
+        default=0.0,
+        description='How long the browser holds frames back to show them evenly',
+        unit='s',
+        minimum=0.0,
+        maximum=1.0,
     ),
 )
 
@@ -290,11 +310,14 @@ class Settings:
     max_angular_acceleration: float
     blind_speed_factor: float
     estop_persist: bool
+    image_transport: str
     image_reliability: str
     video_codec: str
+    video_encoder: str
     video_bitrate: int
     video_fps: float
     video_max_width: int
+    video_playout_delay: float
 
     def limits(self) -> GateLimits:
         """Return what the gate enforces."""
@@ -324,6 +347,8 @@ class Settings:
                 bitrate_bps=self.video_bitrate,
                 fps=self.video_fps,
                 max_width_px=self.video_max_width,
+                encoder=self.video_encoder,
+                playout_delay_s=self.video_playout_delay,
             ),
         )
 

@@ -43,12 +43,13 @@ from teleop_webrtc_bridge.exceptions import (
 )
 from teleop_webrtc_bridge.messages import HeartbeatAnswer, IceServer, SessionAnswer
 
-__all__ = ['BrokerClient']
+__all__ = ['GOODBYE_S', 'BrokerClient']
 
 CALL_S: Final = 10.0
 """How long a call may take: the broker gathers candidates while it answers an offer."""
 HEARTBEAT_S: Final = 3.0
 GOODBYE_S: Final = 2.0
+"""All that an end may take, whatever the broker does."""
 MAX_RETRY_AFTER_S: Final = 300.0
 
 
@@ -143,9 +144,15 @@ class BrokerClient:
             raise BrokerError('the offer is out of date') from error
 
     async def delete_session(self, session_id: str) -> None:
-        """Say goodbye; best effort, bounded, never raises a :class:`BrokerError`."""
+        """
+        Say goodbye; best effort, bounded.
+
+        :raises SessionSuperseded: Another instance had taken the session over: no other failure.
+        """
         try:
             await self._call('DELETE', f'/sessions/{session_id}', timeout_s=GOODBYE_S)
+        except SessionSuperseded:
+            raise
         except (BrokerError, ProtocolError):
             return  # the broker finds out by itself
 

@@ -21,15 +21,21 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 import logging
 import os
-from typing import Any
+import time
+from typing import Any, Final
 
 from aiortc import MediaStreamTrack
 import av
 
+from teleop_webrtc_bridge.exceptions import EncoderUnusable, PictureUndecodable
 from teleop_webrtc_bridge.link.frame_slot import Frame, FrameReader
 from teleop_webrtc_bridge.webrtc.encoder import EncodedFrame, VideoEncoder
+from teleop_webrtc_bridge.webrtc.rate_control import Pace, RateController, Target
 
 __all__ = ['CameraTrack', 'FrameFeed']
+
+KEYFRAME_PERIOD_S: Final = 0.3
+"""A keyframe is as large as several frames: a broker that asks more often gets no more of them."""
 
 _logger = logging.getLogger(__name__)
 
@@ -73,19 +79,25 @@ class CameraTrack(MediaStreamTrack):
     encoder that fails is replaced, and the frame is skipped.
 
     :param feed: Where the frames come from.
+    :param rate: Says how many bits, frames and pixels to send; told what was sent.
     """
 
     kind = 'video'
 
-    def __init__(self, feed: FrameFeed) -> None:
+    def __init__(self, feed: FrameFeed, rate: RateController) -> None:
         super().__init__()
         self.counters: Counter[str] = Counter()
-        """``encoded``, ``encoder_failures``, ``torn``, ``skipped`` (newer ones were there)."""
+        """``encoded``, ``encoder_failures``, ``undecodable``, ``torn``, ``skipped`` (too late)."""
+        self.target: Target | None = None
+        """What the last frame was encoded for."""
         self.capture_s = 0.0
         """When the last frame was taken, in seconds of ``time.monotonic``."""
         self._feed = feed
+        self._rate = rate
+        self._pace = Pace()
         self._encoder: VideoEncoder | None = None
         self._keyframe = True
+        self._keyframe_s = float('-inf')
         self._sequence = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix='encoder')
 
@@ -105,27 +117,48 @@ class CameraTrack(MediaStreamTrack):
             if self._sequence:
                 self.counters['skipped'] += frame.sequence - self._sequence - 1
             self._sequence = frame.sequence
-            encoded = await self._encode(self._encoder, frame)
+            target = self._rate.target(self._encoder.full_pixels, time.monotonic())
+            self.target = target
+            if not self._pace.is_due(frame.header.capture_s, target.fps):
+                continue
+            encoded = await self._encode(self._encoder, frame, target)
             if encoded is not None:
                 self.counters['encoded'] += 1
                 self.capture_s = encoded.capture_s
+                self._rate.sent(encoded.packet.size, time.monotonic())
                 return encoded.packet
 
-    async def _encode(self, encoder: VideoEncoder, frame: Frame) -> EncodedFrame | None:
-        keyframe, self._keyframe = self._keyframe, False
+    def _take_keyframe_request(self) -> bool:
+        """Return whether the next frame is to be a keyframe; one too many waits."""
+        now = time.monotonic()
+        if not self._keyframe or now - self._keyframe_s < KEYFRAME_PERIOD_S:
+            return False
+        self._keyframe, self._keyframe_s = False, now
+        return True
+
+    async def _encode(
+        self, encoder: VideoEncoder, frame: Frame, target: Target
+    ) -> EncodedFrame | None:
+        keyframe = self._take_keyframe_request()
         loop = asyncio.get_running_loop()
         try:
             encoded = await loop.run_in_executor(
-                self._thread, lambda: encoder.encode(frame, keyframe=keyframe)
+                self._thread, lambda: encoder.encode(frame, target, keyframe=keyframe)
             )
-        except (av.FFmpegError, ValueError, KeyError) as error:
+        except PictureUndecodable as error:
+            self.counters['undecodable'] += 1
+            if self.counters['undecodable'] == 1:
+                _logger.warning('event=picture_undecodable reason=%r', str(error))
+            encoded = None
+        except (av.FFmpegError, ValueError, KeyError, EncoderUnusable) as error:
             self.counters['encoder_failures'] += 1
             if self.counters['encoder_failures'] == 1:
                 _logger.error('event=encoder_failed error=%r', error)
             encoder.reset()
             encoded = None
         self.counters['torn'] += encoded is None
-        self._keyframe |= keyframe and encoded is None
+        if keyframe and encoded is None:
+            self._keyframe, self._keyframe_s = True, float('-inf')
         return encoded
 
     def stop(self) -> None:

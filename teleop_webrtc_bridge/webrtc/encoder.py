@@ -13,46 +13,45 @@
 # limitations under the License.
 
 """
-From a frame in the slot to a compressed packet: conversion and the encoder's settings.
+From a frame in the slot to a compressed packet: conversion, and which encoder compresses it.
 
 aiortc would encode by itself, at x264's preset *medium*: a whole core for 720p at 30 Hz. So the
-track hands over packets, and everything about quality, rate and latency is decided here.
+track hands over packets; how they are made, :mod:`.compressor` says.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, cast, Final
+import logging
+from typing import Any, Final
 
 import av
-from av.video.frame import PictureType
-from av.video.reformatter import VideoReformatter
-import numpy as np
 
 from teleop_webrtc_bridge.configuration import VideoConfiguration
+from teleop_webrtc_bridge.exceptions import EncoderUnusable
 from teleop_webrtc_bridge.link.frame_slot import Frame
-from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS
+from teleop_webrtc_bridge.webrtc.compressor import (
+    CLOCK_RATE,
+    Compressor,
+    encoder_names,
+    open_encoder,
+    OpenEncoder,
+)
+from teleop_webrtc_bridge.webrtc.conversion import FrameConverter
+from teleop_webrtc_bridge.webrtc.rate_control import Target
 
 __all__ = ['EncodedFrame', 'VideoEncoder']
 
-CLOCK_RATE: Final = 90_000
-"""RTP's clock for video (RFC 6184 §8.2.1)."""
-KEYFRAME_INTERVAL: Final = 300
-"""Frames; viewers ask for keyframes when they need one."""
-#: A frame may take this part of a second of the bitrate: none waits long behind its predecessor.
-BUFFER_S: Final = Fraction(1, 6)
+USUAL_SHAPE: Final = 16 / 9
+USUAL_INTERVAL_S: Final = 1.0
+"""A longer one between two frames is a pause, not a frame rate."""
+INTERVAL_SMOOTHING: Final = 0.1
+SLOWEST_PART: Final = 1 / 3
+"""Of the frame rate: bits of frames that do not come are not saved up without end."""
 
-#: superfast costs a fifth of medium, for 2 dB of PSNR at most (docs/performance.md).
-_H264: Final = {'preset': 'superfast', 'tune': 'zerolatency'}
-_VP8: Final = {
-    'deadline': 'realtime',
-    'cpu-used': '-8',
-    'lag-in-frames': '0',
-    'error-resilient': '1',
-    'noise-sensitivity': '0',
-    'static-thresh': '1',
-}
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,53 +67,124 @@ class VideoEncoder:
     """
     Encodes the frames of one peer connection; used by one thread at a time.
 
+    One encoder after the other is tried, and one that fails is not tried again: the last one is
+    in software and always works.
+
     :param codec: The negotiated codec's MIME type, ``video/H264`` or ``video/VP8``.
     :param video: Bitrate, rate and size.
+    :param open_encoder: Sets up FFmpeg's encoder of a name.
     """
 
-    def __init__(self, codec: str, video: VideoConfiguration) -> None:
-        self._codec = codec.lower()
+    def __init__(
+        self,
+        codec: str,
+        video: VideoConfiguration,
+        *,
+        open_encoder: OpenEncoder = open_encoder,
+    ) -> None:
         self._video = video
-        self._reformatter = VideoReformatter()
-        self._context: av.VideoCodecContext | None = None
+        self._open_encoder = open_encoder
+        self._names = deque(encoder_names(codec, video.encoder))
+        self._converter = FrameConverter()
+        self._compressor: Compressor | None = None
         self._origin_s: float | None = None
         self._last_pts = -1
+        self._last_capture_s = float('-inf')
+        self._interval_s = 1.0 / video.fps
+        self._waiting: deque[tuple[int, float]] = deque()
+        """Time stamp and capture time of the pictures that the encoder has."""
         self.size = (0, 0)
         """Width and height of the last encoded frame, in pixels."""
+        self.full_pixels = round(video.max_width_px**2 / USUAL_SHAPE)
+        """How many a picture has at full size; a guess before the first one."""
 
-    def encode(self, frame: Frame, *, keyframe: bool) -> EncodedFrame | None:
+    @property
+    def name(self) -> str:
+        """The encoder in use, as FFmpeg calls it."""
+        return self._names[0]
+
+    def encode(self, frame: Frame, target: Target, *, keyframe: bool) -> EncodedFrame | None:
         """
         Convert and encode a frame.
 
         :param keyframe: A viewer needs a keyframe.
         :returns: ``None`` if the frame was overwritten while it was read: a newer one is there.
-        :raises av.FFmpegError: The encoder failed; :meth:`reset` before the next frame.
+        :raises av.FFmpegError: The last encoder failed; :meth:`reset` before the next frame.
+        :raises EncoderUnusable: The same.
+        :raises PictureUndecodable: The frame is a broken JPEG or PNG.
         """
-        picture = self._reformatter.reformat(
-            wrap(frame), *self._target_size(frame), format='yuv420p'
+        picture = self._converter.convert(
+            frame, max_width_px=self._video.max_width_px, scale=target.scale
         )
-        if not frame.is_intact():
+        if picture is None:
             return None
-        context = self._context_for(picture)
-        picture.pts = self._pts(frame.header.capture_s)
+        self.full_pixels = round(picture.width * picture.height / target.scale**2)
+        capture_s = frame.header.capture_s
+        self._note_interval(capture_s)
+        picture.pts = self._pts(capture_s)
         picture.time_base = Fraction(1, CLOCK_RATE)
-        picture.pict_type = PictureType.I if keyframe else PictureType.NONE
-        packets = context.encode(picture)
-        if not packets:
+        self._waiting.append((picture.pts, capture_s))
+        data = self._compress(picture, target, keyframe=keyframe)
+        if not data:
             return None
-        packet = packets[0] if len(packets) == 1 else av.Packet(b''.join(map(bytes, packets)))
-        packet.pts, packet.time_base = picture.pts, Fraction(1, CLOCK_RATE)
-        return EncodedFrame(packet=packet, capture_s=frame.header.capture_s)
+        pts, capture_s = self._waiting.popleft()
+        packet = av.Packet(data)
+        packet.pts, packet.time_base = pts, Fraction(1, CLOCK_RATE)
+        return EncodedFrame(packet=packet, capture_s=capture_s)
 
     def reset(self) -> None:
         """Begin with a new encoder, and so with a keyframe."""
-        self._context = None
+        self._compressor = None
+        self._waiting.clear()
 
-    def _target_size(self, frame: Frame) -> tuple[int, int]:
-        """Return the encoded size: at most the configured width, both even (4:2:0)."""
-        width, height = frame.header.width, frame.header.height
-        scale = min(1.0, self._video.max_width_px / width)
-        return max(2, int(width * scale) & ~1), max(2, round(height * scale) & ~1)
+    def _compress(self, picture: av.VideoFrame, target: Target, *, keyframe: bool) -> bytes:
+        while True:
+            try:
+                compressor = self._compressor_for(picture, target)
+                return compressor.compress(picture, keyframe=keyframe)
+            except (av.FFmpegError, ValueError, EncoderUnusable) as error:
+                if len(self._names) == 1:
+                    raise
+                _logger.info('event=encoder_left name=%s reason=%r', self.name, str(error))
+                self._names.popleft()
+                self._forget_older_pictures()
+
+    def _forget_older_pictures(self) -> None:
+        """Leave the present encoder, and what it still has, for the newest picture."""
+        newest = self._waiting[-1]
+        self.reset()
+        self._waiting.append(newest)
+
+    def _compressor_for(self, picture: av.VideoFrame, target: Target) -> Compressor:
+        size = (picture.width, picture.height)
+        fps = self._fps(target)
+        present = self._compressor
+        stays = present is not None and present.size == size
+        if present is not None and stays and present.follow(target.bitrate_bps, fps):
+            return present
+        if present is not None:
+            self._forget_older_pictures()
+        self._compressor = Compressor(
+            self.name,
+            size=size,
+            bitrate_bps=target.bitrate_bps,
+            highest_bps=max(self._video.bitrate_bps, target.bitrate_bps),
+            fps=fps,
+            open_encoder=self._open_encoder,
+        )
+        self.size = size
+        _logger.debug('event=encoder_opened name=%s size=%r', self.name, size)
+        return self._compressor
+
+    def _note_interval(self, capture_s: float) -> None:
+        interval_s = capture_s - self._last_capture_s
+        self._last_capture_s = capture_s
+        if 0.0 < interval_s < USUAL_INTERVAL_S:
+            self._interval_s += INTERVAL_SMOOTHING * (interval_s - self._interval_s)
+
+    def _fps(self, target: Target) -> float:
+        """Return the frame rate as it is: a camera may be slower than is asked for."""
+        return min(max(1.0 / self._interval_s, SLOWEST_PART * target.fps), target.fps)
 
     def _pts(self, capture_s: float) -> int:
         """Return a time stamp that always rises, even where the camera's stamps do not."""
@@ -123,51 +193,3 @@ class VideoEncoder:
         pts = max(self._last_pts + 1, round((capture_s - self._origin_s) * CLOCK_RATE))
         self._last_pts = pts
         return pts
-
-    def _context_for(self, picture: av.VideoFrame) -> av.VideoCodecContext:
-        size = (picture.width, picture.height)
-        if self._context is None or self.size != size:
-            self._context = self._open(*size)
-            self.size = size
-        return self._context
-
-    def _open(self, width: int, height: int) -> av.VideoCodecContext:
-        is_h264 = self._codec == 'video/h264'
-        name = 'libx264' if is_h264 else 'libvpx'
-        context = cast(av.VideoCodecContext, av.CodecContext.create(name, 'w'))
-        context.width, context.height = width, height
-        context.pix_fmt = 'yuv420p'
-        context.bit_rate = self._video.bitrate_bps
-        context.time_base = Fraction(1, CLOCK_RATE)
-        context.framerate = Fraction(self._video.fps).limit_denominator(1000)
-        context.gop_size = KEYFRAME_INTERVAL
-        context.thread_count = 1
-        rate = {
-            'maxrate': str(self._video.bitrate_bps),
-            'bufsize': str(int(self._video.bitrate_bps * BUFFER_S)),
-        }
-        if is_h264:
-            context.profile = 'Baseline'
-        else:
-            rate |= {'minrate': rate['maxrate']}
-        context.options = (_H264 if is_h264 else _VP8) | rate
-        return context
-
-
-def wrap(frame: Frame) -> av.VideoFrame:
-    """Return the frame as FFmpeg sees it, in place where PyAV can."""
-    header = frame.header
-    pixel = PIXEL_FORMATS[header.encoding]
-    rows: Any = np.frombuffer(frame.data, np.uint8).reshape(header.height, header.step)
-    rows = rows[:, : header.width * pixel.bytes_per_pixel]
-    if pixel.bytes_per_pixel == 2:
-        picture = av.VideoFrame(header.width, header.height, pixel.name)
-        plane = picture.planes[0]
-        target = np.frombuffer(memoryview(plane), np.uint8)[: plane.line_size * header.height]
-        target.reshape(header.height, plane.line_size)[:, : rows.shape[1]] = rows
-        return picture
-    if pixel.bytes_per_pixel > 1:
-        shape = (header.height, header.width, pixel.bytes_per_pixel)
-        strides = (header.step, pixel.bytes_per_pixel, 1)
-        rows = np.lib.stride_tricks.as_strided(rows, shape, strides)
-    return av.VideoFrame.from_numpy_buffer(rows, format=pixel.name)

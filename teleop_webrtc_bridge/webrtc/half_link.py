@@ -18,11 +18,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+import enum
 import socket
+from typing import Final
 
 from teleop_webrtc_bridge.link.packets import decode, encode, MAX_PACKET_BYTES, Packet
+from teleop_webrtc_bridge.link.room import has_room
 
-__all__ = ['HalfLink']
+__all__ = ['HalfLink', 'Newest']
+
+SEND_BUFFER_BYTES: Final = 32 * 1024
+"""Linux takes it twice. Commands get a quarter of that, about 20 of them."""
+
+
+class Newest(enum.IntEnum):
+    """What a newer packet of the same kind makes worthless; the most urgent first."""
+
+    ESTOP = 0
+    STATUS = 1
+    LEASE = 2
+    COMMAND = 3
+
+
+MOTION: Final = (Newest.LEASE, Newest.COMMAND)
 
 
 class HalfLink:
@@ -36,8 +54,11 @@ class HalfLink:
         self.packets: asyncio.Queue[Packet | None] = asyncio.Queue()
         """What arrived; ``None``: the ROS half is gone. It sends a few packets a second."""
         self.counters: Counter[str] = Counter()
+        self._held: dict[Newest, bytes] = {}
+        """What waits until the ROS half has read what was sent before."""
         self._link = link
         self._link.setblocking(False)
+        self._link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         asyncio.get_running_loop().add_reader(link, self._on_readable)
 
     def _on_readable(self) -> None:
@@ -52,8 +73,44 @@ class HalfLink:
         self.packets.put_nowait(decode(data) if data else None)
 
     def send(self, packet: Packet) -> None:
-        """Hand a packet over; when the ROS half stalls, lose the packet: the newest will come."""
-        try:
-            self._link.send(encode(packet))
-        except (BlockingIOError, ConnectionError):
+        """Hand a packet over; when the ROS half stalls, lose it."""
+        self._flush()
+        if not self._hand_over(encode(packet)):
             self.counters['link_full'] += 1
+
+    def send_newest(self, kind: Newest, packet: Packet) -> None:
+        """Hand a packet over; while the ROS half is behind, hold it until a newer one comes."""
+        if kind in self._held:
+            self.counters[f'superseded_{kind.name.lower()}'] += 1
+        self._held[kind] = encode(packet)
+        self._flush()
+
+    def forget_motion(self) -> None:
+        """Hold no command any more: another operator, or none, is in control."""
+        for kind in MOTION:
+            self._held.pop(kind, None)
+
+    def _flush(self) -> None:
+        """Hand over what is held as far as there is room, and go on when there is more."""
+        for kind in Newest:
+            if kind not in self._held:
+                continue
+            if kind in MOTION and not has_room(self._link):
+                break
+            if not self._hand_over(self._held[kind]):
+                break
+            del self._held[kind]
+        if self._held:
+            asyncio.get_running_loop().add_writer(self._link, self._flush)
+        else:
+            asyncio.get_running_loop().remove_writer(self._link)
+
+    def _hand_over(self, data: bytes) -> bool:
+        """Return whether the packet has left, or has nowhere to go any more."""
+        try:
+            self._link.send(data)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            self.counters['link_full'] += 1
+        return True

@@ -29,7 +29,7 @@ __all__ = ['LOST_AFTER_S', 'LinkLiveness', 'Verdict']
 PROBE_PERIOD_S: Final = 1.0
 """Between an answer and the next probe, while all is well."""
 URGENT_PERIOD_S: Final = 0.1
-"""Between probes after that: 15 have to be lost before the link is given up."""
+"""Between probes after that, and in the beginning: 15 have to be lost before it is given up."""
 LOST_AFTER_S: Final = 2.5
 SHORTEST_TURN_S: Final = 0.01
 LATE_S: Final = 0.2
@@ -73,5 +73,8 @@ class LinkLiveness:
             return Verdict.WAIT
         if self._has_answered and self._silent_s > LOST_AFTER_S:
             return Verdict.LOST
-        self.delay_s = URGENT_PERIOD_S if self._has_answered else PROBE_PERIOD_S
+        # In the beginning too: the first probes may come before the association, and only a peer
+        # that has answered can be given up.
+        is_urgent = self._silent_s <= LOST_AFTER_S
+        self.delay_s = URGENT_PERIOD_S if is_urgent else PROBE_PERIOD_S
         return Verdict.PROBE

@@ -37,6 +37,12 @@ from aiortc.exceptions import InvalidStateError
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcicetransport import parse_stun_turn_uri
 
+from teleop_webrtc_bridge.aiortc_support.feedback import (
+    Estimate,
+    Feedback,
+    LossReport,
+    take_feedback,
+)
 from teleop_webrtc_bridge.aiortc_support.internals import (
     FrameExtensions,
     negotiated_codec,
@@ -52,6 +58,7 @@ from teleop_webrtc_bridge.sdp import check_sdp, spread_candidates
 from teleop_webrtc_bridge.webrtc.camera_track import CameraTrack, FrameFeed
 from teleop_webrtc_bridge.webrtc.encoder import VideoEncoder
 from teleop_webrtc_bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, Verdict
+from teleop_webrtc_bridge.webrtc.rate_control import RateController
 
 __all__ = ['RobotPeer']
 
@@ -63,6 +70,9 @@ LONGEST_TRIP_S: Final = 60.0
 """An answer to an older probe, or to none of ours, is not one."""
 MAX_BUFFERED_BYTES: Final = 64 * 1024
 """``bufferedAmount`` grows without bound on a dead link; what does not fit below this is lost."""
+MAX_BUFFERED_ROUTINE_BYTES: Final = 32 * 1024
+"""Telemetry, maps and leases must leave room for acknowledgements and pongs: all wait in one row.
+The largest message fits when nothing else waits."""
 
 _logger = logging.getLogger(__name__)
 
@@ -107,7 +117,9 @@ class RobotPeer:
         )
         self._pc.on('connectionstatechange', self._on_state)
         self._pc.on('track', self._drain)
-        self.track = CameraTrack(feed)
+        video = configuration.video
+        self._rate = RateController(highest_bps=video.bitrate_bps, fps=video.fps)
+        self.track = CameraTrack(feed, self._rate)
         self._add_media()
 
     def _add_media(self) -> None:
@@ -121,8 +133,13 @@ class RobotPeer:
             sorted(capabilities, key=lambda codec: codec.mimeType.lower() != wanted)
         )
         take_keyframe_requests(sender, self.track.request_keyframe)
+        take_feedback(sender, self._on_feedback)
         ahead_s = self._configuration.clock_ahead_s
-        tag_frames(sender, lambda: FrameExtensions.of(self.track.capture_s + ahead_s))
+        playout_delay_s = self._configuration.video.playout_delay_s
+        tag_frames(
+            sender,
+            lambda: FrameExtensions.of(self.track.capture_s + ahead_s, playout_delay_s),
+        )
         self._pc.addTransceiver('audio', direction='recvonly')
         # Stays open for the life of the connection: it forces an SCTP section, and keeps stream 0
         # from being handed out.
@@ -226,6 +243,16 @@ class RobotPeer:
         except TimeoutError:
             _logger.warning('event=close_timeout seconds=%g', CLOSE_S)
 
+    def _on_feedback(self, feedback: Feedback) -> None:
+        now = time.monotonic()
+        match feedback:
+            case Estimate():
+                self._rate.on_remb(feedback.source, feedback.bitrate_bps, now)
+            case LossReport():
+                self._rate.on_report(
+                    feedback.source, feedback.fraction_lost, feedback.round_trip_s, now
+                )
+
     def _on_state(self) -> None:
         state = self._pc.connectionState
         if state in ('failed', 'closed') and not self.ended.done():
@@ -293,13 +320,19 @@ class RobotPeer:
             self.counters['handler_failures'] += 1
             _logger.exception('event=handler_failed label=%s', label)
 
-    def send(self, label: str, payload: bytes | str) -> None:
-        """Send to the operator if he is there; on a link that does not drain, lose the message."""
+    def send(self, label: str, payload: bytes | str, *, urgent: bool) -> None:
+        """
+        Send to the operator if he is there; on a link that does not drain, lose the message.
+
+        :param urgent: Whether it is an answer that he waits for, and lost after all others only.
+        """
         _, channel = self._channels.get(label, (0, None))
         if channel is None or channel.readyState != 'open':
             return
-        if channel.bufferedAmount > MAX_BUFFERED_BYTES:
-            self.counters['send_buffer_full'] += 1
+        buffered = sum(other.bufferedAmount for _, other in self._channels.values())
+        limit = MAX_BUFFERED_BYTES if urgent else MAX_BUFFERED_ROUTINE_BYTES
+        if buffered + len(payload) > limit:
+            self.counters['answers_lost' if urgent else 'telemetry_lost'] += 1
             return
         channel.send(payload)
 

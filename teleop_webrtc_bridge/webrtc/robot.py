@@ -17,13 +17,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 import logging
 import random
 import time
 from typing import Final
 
-from teleop_webrtc_bridge.codec import decode_state, encode_pong
+from teleop_webrtc_bridge.codec import decode_command, decode_state, encode_pong
 from teleop_webrtc_bridge.configuration import BridgeConfiguration, is_loopback_url
 from teleop_webrtc_bridge.exceptions import (
     BrokerError,
@@ -35,16 +35,19 @@ from teleop_webrtc_bridge.exceptions import (
 )
 from teleop_webrtc_bridge.link.packets import Received, Send, Status
 from teleop_webrtc_bridge.messages import (
+    CMD_UNRELIABLE,
     HeartbeatAnswer,
     IceServer,
+    OperatorMessage,
     Ping,
-    STATE_RELIABLE,
+    SessionAnswer,
     STATE_RELIABLE_BACK,
 )
 from teleop_webrtc_bridge.session import Session, SessionState, Transition
-from teleop_webrtc_bridge.webrtc.broker_client import BrokerClient
-from teleop_webrtc_bridge.webrtc.camera_track import FrameFeed
-from teleop_webrtc_bridge.webrtc.half_link import HalfLink
+from teleop_webrtc_bridge.webrtc.broker_client import BrokerClient, GOODBYE_S
+from teleop_webrtc_bridge.webrtc.camera_track import CameraTrack, FrameFeed
+from teleop_webrtc_bridge.webrtc.half_link import HalfLink, Newest
+from teleop_webrtc_bridge.webrtc.inbound import Inbound
 from teleop_webrtc_bridge.webrtc.peer import RobotPeer
 
 __all__ = ['Robot']
@@ -77,10 +80,9 @@ class Robot:
     ) -> None:
         self._configuration = configuration
         self._link = link
+        self._inbound = Inbound(link)
         self._feed = feed
         self._peer: RobotPeer | None = None
-        self._session_id: str | None = None
-        """What the broker has to be told when it is over."""
         self._session = Session(random=random.random, on_transition=self._on_transition)
         self._missed = 0
 
@@ -100,8 +102,6 @@ class Robot:
                         self._end(error)
 
     def _end(self, error: TeleopError) -> None:
-        if isinstance(error, SessionGone | SessionSuperseded):
-            self._session_id = None
         self._peer = None
         self._session.ended(time.monotonic(), error)
 
@@ -119,19 +119,41 @@ class Robot:
             on_message=self._on_message,
         )
         cleanup.push_async_callback(peer.close)
-        answer = await broker.create_session(await peer.offer())
-        self._session_id = answer.session_id
-        cleanup.push_async_callback(self._say_goodbye, broker)
+        creating = asyncio.create_task(self._create(broker, await peer.offer()))
+        cleanup.push_async_callback(self._say_goodbye, broker, creating)
+        # Shielded: a broker that has the request makes the session, whoever waits for its answer.
+        answer = await asyncio.shield(creating)
         await peer.connect(answer.sdp_answer)
         self._peer = peer
         self._session.connected()
         await self._serve(broker, peer, answer.session_id)
 
-    async def _say_goodbye(self, broker: BrokerClient) -> None:
+    async def _create(self, broker: BrokerClient, sdp_offer: str) -> SessionAnswer:
+        answer = await broker.create_session(sdp_offer)
+        self._session.created(answer.session_id)
+        return answer
+
+    async def _say_goodbye(
+        self, broker: BrokerClient, creating: asyncio.Task[SessionAnswer]
+    ) -> None:
+        """Delete the session, one that the broker is still creating too; bounded."""
         self._peer = None
-        session_id, self._session_id = self._session_id, None
-        if session_id is not None:
+        # A broker that is slower than that reaps the session.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                with suppress(TeleopError):
+                    await creating
+                session_id = self._session.farewell()
+                if session_id is not None:
+                    await self._delete(broker, session_id)
+
+    async def _delete(self, broker: BrokerClient, session_id: str) -> None:
+        try:
             await broker.delete_session(session_id)
+        except SessionSuperseded as error:
+            # The broker had closed the connection of a session that was taken over, and that was
+            # noticed first. Dialled again at once, the two robots would take turns.
+            self._end(error)
 
     async def _ice_servers(self, broker: BrokerClient) -> tuple[IceServer, ...]:
         servers = await broker.ice_servers()
@@ -199,23 +221,24 @@ class Robot:
     def _on_message(self, label: str, message: bytes | str, arrival_s: float) -> None:
         """Answer clock probes here, at once; everything else is the ROS half's to judge."""
         text = isinstance(message, str)
-        if label == STATE_RELIABLE and self._peer is not None:
-            try:
-                probe = decode_state(message)
-            except ProtocolError:
-                probe = None  # the ROS half drops and counts it
-            if isinstance(probe, Ping):
-                clock_s = arrival_s + self._configuration.clock_ahead_s
-                self._peer.send(STATE_RELIABLE_BACK, encode_pong(probe.client_ts_s, clock_s))
-                return
         payload = message.encode() if isinstance(message, str) else message
-        self._link.send(Received(label=label, payload=payload, text=text, arrival_s=arrival_s))
+        received = Received(label=label, payload=payload, text=text, arrival_s=arrival_s)
+        meaning = _meaning(label, message)
+        if not self._inbound.admit(received, meaning):
+            return
+        if isinstance(meaning, Ping) and label != CMD_UNRELIABLE:
+            if self._peer is not None:
+                clock_s = arrival_s + self._configuration.clock_ahead_s
+                pong = encode_pong(meaning.client_ts_s, clock_s)
+                self._peer.send(STATE_RELIABLE_BACK, pong, urgent=True)
+            return
+        self._inbound.deliver(received, meaning)
 
     def forward(self, packet: Send) -> None:
         """Send a message of the ROS half to the operator."""
         if self._peer is not None:
             payload = packet.payload.decode() if packet.text else packet.payload
-            self._peer.send(packet.label, payload)
+            self._peer.send(packet.label, payload, urgent=packet.urgent)
 
     # --- status -------------------------------------------------------------------------------
 
@@ -229,6 +252,8 @@ class Robot:
         _logger.debug(
             'event=session state=%s reason=%r', transition.state.value, transition.reason
         )
+        # The ROS half is about to hear of a change after which older commands do not count.
+        self._inbound.forget_motion()
         self.send_status()
 
     def send_status(self) -> None:
@@ -237,26 +262,33 @@ class Robot:
             SessionState.OPERATED: self._configuration.video.fps,
             SessionState.CONNECTED: KEEP_ALIVE_FPS,
         }
-        self._link.send(
-            Status(
-                state=state,
-                reason=self._session.reason,
-                control_epoch=self._session.control_epoch,
-                video_fps=fps.get(state, 0.0),
-                counters=self._counters(),
-            )
+        status = Status(
+            state=state,
+            reason=self._session.reason,
+            control_epoch=self._session.control_epoch,
+            video_fps=fps.get(state, 0.0),
+            counters=self._counters(),
         )
+        self._link.send_newest(Newest.STATUS, status)
 
     def _counters(self) -> dict[str, float]:
         counters = {
             'heartbeats_missed': float(self._missed),
             'tasks': float(len(asyncio.all_tasks())),
         }
+        sources = [self._link.counters, self._inbound.counters]
         if self._peer is not None:
-            counters |= _report(self._peer)
-            sources = (self._peer.counters, self._peer.track.counters, self._link.counters)
-            counters |= {name: float(n) for source in sources for name, n in source.items()}
-        return counters
+            counters |= _report(self._peer) | _video_target(self._peer.track)
+            sources += [self._peer.counters, self._peer.track.counters]
+        return counters | {name: float(n) for source in sources for name, n in source.items()}
+
+
+def _meaning(label: str, message: bytes | str) -> OperatorMessage | None:
+    """Return what a message says; ``None``: nothing, or the ROS half will drop and count it."""
+    try:
+        return decode_command(message) if label == CMD_UNRELIABLE else decode_state(message)
+    except ProtocolError:
+        return None
 
 
 def _retry_after_s(error: TeleopError) -> float:
@@ -266,6 +298,17 @@ def _retry_after_s(error: TeleopError) -> float:
 
 def _report(peer: RobotPeer) -> dict[str, float]:
     return {} if peer.round_trip_ms is None else {'rtt_ms': peer.round_trip_ms}
+
+
+def _video_target(track: CameraTrack) -> dict[str, float]:
+    """Return what the video is encoded for, which the link decides."""
+    if track.target is None:
+        return {}
+    return {
+        'video_target_bps': float(track.target.bitrate_bps),
+        'video_target_fps': track.target.fps,
+        'video_scale': track.target.scale,
+    }
 
 
 def _first(group: BaseExceptionGroup[TeleopError]) -> TeleopError:

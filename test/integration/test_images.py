@@ -16,64 +16,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 import subprocess
 import sys
+from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
-from programs import free_port, Programs, programs, wait_for
-import pytest
-from rclpy.node import Node
+from counted_broker import CountedBroker
+from programs import Programs, wait_for
+from python_operator import operator
 from ros_probe import ros_node
+from small_camera import VideoDiagnostics
 
 PUBLISHER = Path(__file__).parents[1] / 'support' / 'image_publisher.py'
-
-
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as running:
-        yield running
 
 
 def camera(reliability: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, str(PUBLISHER), reliability])
 
 
-class VideoDiagnostics:
-    """The values of ``teleop_bridge: video``."""
-
-    def __init__(self, node: Node) -> None:
-        self.values: dict[str, str] = {}
-        node.create_subscription(DiagnosticArray, '/diagnostics', self._take, 10)
-
-    def _take(self, array: DiagnosticArray) -> None:
-        for status in array.status:
-            if status.name == 'teleop_bridge: video':
-                self.values = {value.key: value.value for value in status.values}
-
-    def received(self) -> int:
-        return int(self.values.get('received', 0))
+async def until(condition: Callable[[], Any], what: str) -> None:
+    await asyncio.to_thread(wait_for, condition, what=what)
 
 
-@pytest.mark.parametrize('first', [True, False], ids=['bridge_first', 'camera_first'])
-@pytest.mark.parametrize('reliability', ['reliable', 'best_effort'])
-def test_frames_of_a_camera_in_another_process_arrive(
-    started: Programs, tmp_path: Path, reliability: str, first: bool
+async def test_frames_of_cameras_in_another_process_arrive(
+    broker: CountedBroker, started: Programs
 ) -> None:
-    key = tmp_path / 'key'
-    key.write_text('dtk_live_' + 40 * '0')
-    url = f'http://127.0.0.1:{free_port()}'  # nobody there: the images are taken all the same
-    process = None if first else camera(reliability)
+    process = camera('best_effort')
     try:
-        started.start_bridge(url, key, 'go2-a')
+        started.start_bridge(broker.url, broker.key_file, 'go2-a')
         with ros_node() as node:
-            diagnostics = VideoDiagnostics(node)
-            wait_for(lambda: diagnostics.values, what='diagnostics')
-            process = process or camera(reliability)
-            wait_for(lambda: diagnostics.received() > 45, what='images')
-            assert diagnostics.values['reliability'] == reliability
+            said = VideoDiagnostics(node)
+            await until(lambda: said.message == 'nobody watches', 'the camera is known')
+            async with operator(broker.url, broker.token) as person:
+                await person.connect(await person.wait_for_robot('go2-a'))
+                await until(lambda: said.count('received') > 45, 'images, best effort')
+                assert said.values['reliability'] == 'best_effort'
+                process.terminate()
+                process.wait(10.0)
+                before = said.count('received')
+                process = camera('reliable')
+                await until(lambda: said.count('received') > before + 45, 'images, reliable')
+                assert said.values['reliability'] == 'reliable'
     finally:
-        if process is not None:
-            process.terminate()
-            process.wait(10.0)
+        process.terminate()
+        process.wait(10.0)

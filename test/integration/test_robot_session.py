@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+import itertools
 import json
 from pathlib import Path
 import time
@@ -29,7 +30,7 @@ from turn_server import RELAYED, turn_server
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
 from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES
-from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.messages import STATE_RELIABLE_BACK, Velocity
 from teleop_webrtc_bridge.session import SessionState
 
 BACK_WITHIN_S = 4.0
@@ -86,6 +87,49 @@ async def test_an_old_broker_is_served_as_ever(broker: OldBroker, robot: WebrtcH
     session.bridge(first_id=12)
     await robot.until(lambda: robot.state is SessionState.OPERATED, 'operated again')
     await drive(broker, robot, 5)
+
+
+async def test_an_offer_that_comes_with_a_heartbeat_is_answered_and_all_goes_on(
+    broker: OldBroker, robot: WebrtcHalf
+) -> None:
+    session = broker.newest
+    await operate(broker, robot)
+    await session.renegotiate()
+    async with asyncio.timeout(20.0):
+        while not session.answers:  # noqa: ASYNC110 - a stand-in has no event for it
+            await asyncio.sleep(0.02)
+    assert session.pc.signalingState == 'stable'
+    directions = [item.currentDirection for item in session.pc.getTransceivers()]
+    assert directions == ['recvonly', 'sendonly']
+    frames, heard = session.frames, len(session.heard)
+    async with asyncio.timeout(20.0):
+        for picture in itertools.count():
+            if session.frames > frames + 5 and len(session.heard) > heard:
+                break
+            robot.show(picture)
+            robot.say(STATE_RELIABLE_BACK, b'{"type":"robot_telemetry"}')
+            await asyncio.sleep(0.05)
+    await drive(broker, robot, 10)
+    beats = len(session.beats_s)
+    await robot.until(lambda: len(session.beats_s) >= beats + 3, 'heartbeats')
+    assert len(session.answers) == 1
+    assert robot.state is SessionState.OPERATED
+    assert len(broker.tries_s) == 1
+
+
+@pytest.mark.parametrize('status', [409, 502])
+async def test_a_broker_that_does_not_want_the_answer_any_more_keeps_its_robot(
+    broker: OldBroker, robot: WebrtcHalf, status: int
+) -> None:
+    await operate(broker, robot)
+    broker.instead['renegotiate'] = answering({'detail': 'too late'}, status=status)
+    await broker.newest.renegotiate()
+    beats = len(broker.newest.beats_s)
+    await robot.until(lambda: len(broker.newest.beats_s) >= beats + 3, 'heartbeats')
+    assert broker.newest.offer is None
+    await drive(broker, robot, 10)
+    assert robot.state is SessionState.OPERATED
+    assert len(broker.tries_s) == 1
 
 
 async def test_a_message_that_is_too_large_is_dropped_and_the_next_is_obeyed(
@@ -200,6 +244,19 @@ async def test_a_superseded_robot_stays_away_and_says_what_to_change(
     await robot.until(lambda: len(robot.statuses) >= beats + 3, 'a status a second')
     assert len(broker.tries_s) == 1
     assert broker.deleted == []
+
+
+async def test_a_lost_connection_that_was_a_takeover_is_told_by_the_goodbye(
+    broker: OldBroker, robot: WebrtcHalf
+) -> None:
+    """The broker closes the connection as well, which may be noticed first."""
+    broker.instead['delete'] = answering({'detail': 'superseded'}, status=409)
+    told = asyncio.create_task(robot.in_state(SessionState.SUPERSEDED))
+    await asyncio.gather(broker.newest.pc.close(), told)
+    beats = len(robot.statuses)
+    await robot.until(lambda: len(robot.statuses) >= beats + 3, 'a status a second')
+    assert robot.state is SessionState.SUPERSEDED
+    assert len(broker.tries_s) == 1
 
 
 async def test_retry_after_is_obeyed(broker: OldBroker, tmp_path: Path) -> None:

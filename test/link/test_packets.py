@@ -14,6 +14,10 @@
 
 from __future__ import annotations
 
+import json
+import math
+import struct
+
 from hypothesis import given, HealthCheck, settings
 from hypothesis import strategies as st
 import pytest
@@ -48,7 +52,7 @@ STATUSES = st.builds(
     counters=st.dictionaries(st.text(), FINITE, max_size=4),
 )
 PACKETS = st.one_of(
-    st.builds(Send, label=LABELS, payload=st.binary(), text=st.booleans()),
+    st.builds(Send, label=LABELS, payload=st.binary(), text=st.booleans(), urgent=st.booleans()),
     st.builds(Received, label=LABELS, payload=st.binary(), text=st.booleans(), arrival_s=FINITE),
     STATUSES,
     st.just(Shutdown()),
@@ -73,6 +77,12 @@ PACKETS = st.one_of(
         ),
     ),
 )
+
+
+def status(**fields: object) -> bytes:
+    """Return a status with other fields than a good one's."""
+    good = {'state': 'connected', 'reason': '', 'control_epoch': 1, 'video_fps': 1, 'counters': {}}
+    return b'\x05' + json.dumps(good | fields).encode()
 
 
 @given(PACKETS)
@@ -108,6 +118,14 @@ def test_any_bytes_are_a_packet_or_refused(data: bytes) -> None:
         b'\x05[]',
         b'\x05{}',
         b'\x05{"state":"asleep"}',
+        status(control_epoch=1.5),
+        status(reason=7),
+        status(counters=[]),
+        status(counters={'a': '1'}),
+        status(counters={'a': math.nan}),
+        status(video_fps=math.inf),
+        status(video_fps=10**400),
+        b'\x04\x00\x01' + struct.pack('<d', math.nan),
         b'\x05' + b'[' * 5000,
         b'\x01{"video":{}}',
         b'\x01{"video":7}',
@@ -127,7 +145,8 @@ def test_the_largest_message_of_a_channel_fits_into_a_packet() -> None:
 
 def test_text_and_bytes_stay_what_they_are() -> None:
     for text in (False, True):
-        packet = Send(label=STATE_RELIABLE_BACK, payload=b'{}', text=text)
+        packet = Send(label=STATE_RELIABLE_BACK, payload=b'{}', text=text, urgent=not text)
         decoded = decode(encode(packet))
         assert isinstance(decoded, Send)
         assert decoded.text is text
+        assert decoded.urgent is not text

@@ -14,18 +14,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 import os
 from pathlib import Path
 import random
+import struct
 import sys
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 import pytest
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
+from teleop_webrtc_bridge.exceptions import PictureUndecodable
 from teleop_webrtc_bridge.link.frame_slot import create_slot, Frame, FrameReader, FrameWriter
 from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS
+from teleop_webrtc_bridge.ros import image_intake
 from teleop_webrtc_bridge.ros.image_intake import ImageIntake
+from teleop_webrtc_bridge.webrtc.conversion import FrameConverter
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -44,7 +51,7 @@ class Camera:
         self.intake.wanted_fps = 30.0
         self.now = NOW_S
 
-    def show(self, message: Image, *, age_s: float = 0.05) -> Frame | None:
+    def show(self, message: Image | CompressedImage, *, age_s: float = 0.05) -> Frame | None:
         """Take an image, a second after the last one; return the frame that came of it."""
         self.now += 1.0
         before = self.reader.newest()
@@ -55,14 +62,22 @@ class Camera:
         return after
 
 
-@pytest.fixture
-def camera() -> Iterator[Camera]:
+@contextmanager
+def opened() -> Iterator[Camera]:
     slot, wake = create_slot(), os.eventfd(0, os.EFD_NONBLOCK)
     camera = Camera(slot, wake)
-    yield camera
-    camera.writer.close()
-    os.close(slot)
-    os.close(wake)
+    try:
+        yield camera
+    finally:
+        camera.writer.close()
+        os.close(slot)
+        os.close(wake)
+
+
+@pytest.fixture
+def camera() -> Iterator[Camera]:
+    with opened() as camera:
+        yield camera
 
 
 def picture(
@@ -76,16 +91,17 @@ def picture(
 ) -> Image:
     pixel = PIXEL_FORMATS.get(encoding)
     step = width * (pixel.bytes_per_pixel if pixel else 2) + padding
+    size = pixel.data_bytes(step, height) if pixel else step * height
     return Image(
         width=width,
         height=height,
         step=step,
         encoding=encoding,
-        data=bytes([fill]) * (step * height + spare),
+        data=bytes([fill]) * (size + spare),
     )
 
 
-# --- good images -----------------------------------------------------------------------------
+# --- good images ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('encoding', sorted(PIXEL_FORMATS))
@@ -99,9 +115,18 @@ def test_every_known_encoding_goes_into_the_slot_as_it_is(
     header = frame.header
     assert (header.width, header.height, header.step) == (6, 4, message.step)
     assert header.encoding == encoding
-    assert bytes(frame.data) == bytes(message.data)[: message.step * 4]
+    assert bytes(frame.data) == bytes(message.data)[:-5]
+    assert not header.is_bigendian
     assert camera.intake.counters == {'received': 1, 'sent': 1}
     assert camera.told == []
+
+
+def test_the_byte_order_goes_along(camera: Camera) -> None:
+    message = picture('mono16')
+    message.is_bigendian = 1
+    frame = camera.show(message)
+    assert frame is not None
+    assert frame.header.is_bigendian
 
 
 def test_the_capture_time_is_what_the_header_says(camera: Camera) -> None:
@@ -121,10 +146,9 @@ def test_nothing_is_copied_while_nobody_watches(camera: Camera) -> None:
     camera.intake.wanted_fps = 0.0
     assert camera.show(picture()) is None
     assert camera.intake.counters == {'received': 1}
-    assert camera.intake.last_received_s == camera.now
 
 
-# --- bad images ------------------------------------------------------------------------------
+# --- bad images ----------------------------------------------------------------------------------
 
 
 def broken(**fields: object) -> Image:
@@ -145,7 +169,11 @@ BAD = {
     'huge step': broken(step=2**31),
     'no data': broken(data=b''),
     'one byte short': broken(data=bytes(71)),
-    'unknown encoding': picture('bayer_rggb16'),
+    'unknown encoding': picture('32SC1'),
+    'half a cell of colour': broken(width=1, step=2, encoding='yuyv'),
+    'no second plane': broken(width=6, step=18, encoding='nv12'),
+    'neither JPEG nor PNG': CompressedImage(format='h264', data=bytes(100)),
+    'no compressed data': CompressedImage(format='jpeg'),
     'no encoding': broken(encoding=''),
 }
 
@@ -172,15 +200,153 @@ def test_different_faults_are_said_each_but_not_without_end(camera: Camera) -> N
 
 
 def test_an_unknown_encoding_names_cv_bridge_and_what_works_without(camera: Camera) -> None:
-    assert camera.show(picture('16UC1')) is None
-    assert "'16UC1' needs cv_bridge" in camera.told[0]
+    assert camera.show(picture('32SC1')) is None
+    assert "'32SC1' needs cv_bridge" in camera.told[0]
     for encoding in PIXEL_FORMATS:
         assert encoding in camera.told[0]
 
 
-# --- cv_bridge -------------------------------------------------------------------------------
+# --- cv_bridge -----------------------------------------------------------------------------------
 
-#: Converts '16UC1' by dropping the low byte; refuses everything else like the real one.
+# --- compressed ----------------------------------------------------------------------------------
+
+
+def jpeg(width: int, height: int) -> bytes:
+    """Return the beginning of a JPEG: two other segments, then the frame's header."""
+    application = b'\xff\xe0' + struct.pack('>H', 16) + bytes(14)
+    # Its marker lies among those of frames; cameras may put it first.
+    huffman = b'\xff\xff\xc4' + struct.pack('>H', 16) + bytes(14)
+    return (
+        b'\xff\xd8'
+        + application
+        + huffman
+        + b'\xff\xc0'
+        + struct.pack('>HBHH', 17, 8, height, width)
+    )
+
+
+def png(width: int, height: int) -> bytes:
+    return b'\x89PNG\r\n\x1a\n' + struct.pack('>I4sII', 13, b'IHDR', width, height)
+
+
+@pytest.mark.parametrize(('encoding', 'head'), [('jpeg', jpeg), ('png', png)])
+def test_a_compressed_image_goes_into_the_slot_as_it_is(
+    camera: Camera, encoding: str, head: Callable[[int, int], bytes]
+) -> None:
+    data = head(640, 480) + b'picture'
+    # What it is, its own first bytes say: cameras write many things into the format.
+    frame = camera.show(CompressedImage(format='rgb8; whatever', data=data))
+    assert frame is not None
+    assert (frame.header.encoding, frame.header.width, frame.header.height) == (encoding, 640, 480)
+    assert bytes(frame.data) == data
+    assert camera.told == []
+
+
+@pytest.mark.parametrize('head', [jpeg, png])
+@pytest.mark.parametrize('size', [(8192, 8192), (9000, 2), (0, 480), (65535, 65535)])
+def test_a_picture_that_would_fill_the_memory_is_refused_by_its_header(
+    camera: Camera, head: Callable[[int, int], bytes], size: tuple[int, int]
+) -> None:
+    for _ in range(3):
+        assert camera.show(CompressedImage(format='jpeg', data=head(*size) + b'bomb')) is None
+    assert camera.intake.counters['unusable'] == 3
+    assert len(camera.told) == 1
+    assert f'{size[0]}x{size[1]}' in camera.told[0]
+    assert camera.show(CompressedImage(format='jpeg', data=head(64, 64))) is not None
+
+
+HEADS = [jpeg(64, 48), jpeg(64, 48)[:9], png(9, 9)]
+ANY_IMAGE = st.builds(
+    Image,
+    width=st.integers(0, 2**32 - 1) | st.integers(0, 40),
+    height=st.integers(0, 2**32 - 1) | st.integers(0, 40),
+    step=st.integers(0, 2**32 - 1) | st.integers(0, 200),
+    is_bigendian=st.integers(0, 255),
+    encoding=st.sampled_from([*PIXEL_FORMATS, '', 'nonsense', 'ü']),
+    data=st.binary(max_size=4000),
+)
+ANY_COMPRESSED = st.builds(
+    CompressedImage,
+    format=st.text(max_size=9),
+    data=st.binary(max_size=200)
+    | st.builds(
+        bytes.__add__, st.sampled_from([jpeg(64, 48), jpeg(64, 48)[:9], png(9, 9)]), st.binary()
+    ),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(images=st.lists(ANY_IMAGE | ANY_COMPRESSED, min_size=1, max_size=4))
+def test_no_header_does_more_than_lose_its_image(images: list[Image | CompressedImage]) -> None:
+    with opened() as camera:
+        converter = FrameConverter()
+        for image in images:
+            frame = camera.show(image)
+            if frame is None:
+                continue
+            try:
+                shown = converter.convert(frame, max_width_px=64, scale=1.0)
+            except PictureUndecodable:
+                continue
+            assert shown is not None
+            assert shown.width % 2 == shown.height % 2 == 0
+        assert camera.intake.counters['received'] == len(images)
+        assert camera.show(picture()) is not None
+
+
+# --- a picture to drive by -----------------------------------------------------------------------
+
+
+def test_a_robot_without_a_camera_is_not_stalled(camera: Camera) -> None:
+    assert not camera.intake.is_stalled(camera.now)
+
+
+def test_a_camera_that_never_sent_an_image_is_stalled_from_the_start(camera: Camera) -> None:
+    camera.intake.expected = True
+    assert camera.intake.is_stalled(camera.now)
+    camera.show(picture())
+    assert not camera.intake.is_stalled(camera.now)
+    assert not camera.intake.is_stalled(camera.now + 0.99)
+    assert camera.intake.is_stalled(camera.now + 1.01)
+
+
+def test_images_that_cannot_be_shown_do_not_count_as_a_picture_to_drive_by(camera: Camera) -> None:
+    camera.show(picture())
+    for _ in range(2):
+        camera.show(picture('nonsense'))
+    assert camera.intake.is_stalled(camera.now)
+    camera.show(picture())
+    assert not camera.intake.is_stalled(camera.now)
+
+
+def test_images_beyond_the_wanted_rate_count_like_the_last_that_was_taken(camera: Camera) -> None:
+    camera.intake.wanted_fps = 0.1
+    for _ in range(2):
+        camera.show(picture())
+    for _ in range(3):
+        camera.show(picture('nonsense'))  # not due: nobody looks at it
+    assert camera.intake.counters['unusable'] == 0
+    assert not camera.intake.is_stalled(camera.now)
+    camera.now += 20.0
+    for _ in range(5):
+        camera.show(picture('nonsense'))
+    assert 0 < camera.intake.counters['unusable'] < 5
+    assert camera.intake.is_stalled(camera.now)
+
+
+def test_the_frame_that_keeps_the_track_alive_is_grey_and_of_the_last_size(camera: Camera) -> None:
+    camera.show(picture(width=20, height=10))
+    camera.intake.keep_alive(camera.now)
+    frame = camera.reader.newest()
+    assert frame is not None
+    assert (frame.header.width, frame.header.height, set(frame.data)) == (20, 10, {128})
+    assert frame.header.capture_s == camera.now
+    assert camera.intake.counters == {'received': 1, 'sent': 1, 'grey': 1}
+
+
+# --- cv_bridge -----------------------------------------------------------------------------------
+
+#: Converts '32SC1' by dropping the low byte; refuses everything else like the real one.
 STAND_IN = """
 from sensor_msgs.msg import Image
 
@@ -191,7 +357,7 @@ class CvBridge:
     def imgmsg_to_cv2(self, image, desired_encoding):
         if image.encoding == 'explodes':
             raise RuntimeError('assertion failed in OpenCV')
-        if image.encoding != '16UC1' or desired_encoding != 'bgr8':
+        if image.encoding != '32SC1' or desired_encoding != 'bgr8':
             raise CvBridgeError(f'no conversion from {image.encoding}')
         return image
 
@@ -214,9 +380,38 @@ def with_cv_bridge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
     sys.modules.pop('cv_bridge', None)
 
 
+@pytest.fixture(autouse=True)
+def looked_for_anew() -> Iterator[None]:
+    """Forget whether another test had a cv_bridge."""
+    image_intake.find_cv_bridge.cache_clear()
+    yield
+    image_intake.find_cv_bridge.cache_clear()
+
+
+class Importer:
+    """Counts who looks for cv_bridge."""
+
+    def __init__(self) -> None:
+        self.looked = 0
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        self.looked += name == 'cv_bridge'
+
+
+def test_a_missing_cv_bridge_is_looked_for_once(
+    camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importer = Importer()
+    monkeypatch.setattr(sys, 'meta_path', [importer, *sys.meta_path])
+    for _ in range(5):
+        assert camera.show(picture('32SC1')) is None
+    assert importer.looked == 1
+    assert camera.intake.counters['unusable'] == 5
+
+
 @pytest.mark.usefixtures('with_cv_bridge')
 def test_an_encoding_that_only_cv_bridge_knows_is_converted_by_it(camera: Camera) -> None:
-    message = picture('16UC1', fill=200)
+    message = picture('32SC1', fill=200)
     frame = camera.show(message)
     assert frame is not None
     assert (frame.header.encoding, frame.header.step) == ('bgr8', 18)
@@ -234,7 +429,7 @@ def test_what_cv_bridge_cannot_convert_either_is_dropped(camera: Camera, encodin
     assert camera.show(picture()) is not None
 
 
-# --- pacing ----------------------------------------------------------------------------------
+# --- pacing --------------------------------------------------------------------------------------
 
 
 def stream(camera: Camera, *, fps: float, seconds: float, jitter_s: float) -> int:

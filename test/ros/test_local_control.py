@@ -34,6 +34,8 @@ import pytest
 from python_operator import operator, PythonOperator
 from rclpy.qos import qos_profile_system_default
 from ros_probe import Acquaintance, ros_node, RosProbe
+from sensor_msgs.msg import Image
+from small_camera import SmallCamera
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
@@ -475,7 +477,7 @@ async def test_a_camera_that_stalls_slows_the_operator_down_and_he_is_told(
                 return command is not None and command.linear_x == pytest.approx(speed)
 
             await drive_until(person, lambda: shows(0.9), fast)
-            assert newest_telemetry(person)['blind'] is False
+            await drive_until(person, lambda: not newest_telemetry(person)['blind'], fast)
             process.send_signal(signal.SIGSTOP)
             stalled_s = time.monotonic()
             await drive_until(person, lambda: shows(BLIND_FACTOR), fast)
@@ -485,4 +487,26 @@ async def test_a_camera_that_stalls_slows_the_operator_down_and_he_is_told(
             assert 'WARN' in bridge.wait_for_line('event=camera_stalled')
             process.send_signal(signal.SIGCONT)
             await drive_until(person, lambda: shows(0.9), fast)
+            await drive_until(person, lambda: not newest_telemetry(person)['blind'], fast)
+
+
+async def test_nobody_drives_at_full_speed_before_the_first_image_of_a_camera(
+    tmp_path: Path,
+) -> None:
+    fast = Velocity(linear_x=0.9)
+    image = Image(width=32, height=24, step=32, encoding='mono8', data=bytes(32 * 24))
+    with ros_node('camera') as node:
+        camera = SmallCamera(node, 'image', [image])
+        camera.is_on = False  # it is there, and says nothing
+        async with operated(tmp_path) as (person, client, bridge):
+            probe = client.probe
+            await begin_to_drive(person, client)
+
+            await drive_until(person, lambda: newest_telemetry(person)['limiting'], fast)
+            await drive_until(person, lambda: probe.commands[-1].linear_x > 0.29, fast)
+            assert newest_telemetry(person)['blind'] is True
+            assert max(command.linear_x for command in probe.commands) <= BLIND_FACTOR + 1e-6
+            assert 'WARN' in bridge.wait_for_line('event=camera_stalled')
+            camera.is_on = True
+            await drive_until(person, lambda: probe.commands[-1].linear_x > 0.8, fast)
             await drive_until(person, lambda: not newest_telemetry(person)['blind'], fast)

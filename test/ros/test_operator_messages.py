@@ -59,9 +59,11 @@ class Robot:
         if velocity is not None:
             self.left.append(velocity)
 
-    def send(self, label: str, payload: bytes, text: bool) -> None:
+    def send(self, label: str, payload: bytes, text: bool, urgent: bool) -> None:
+        message = json.loads(payload)
         assert text is (label == STATE_RELIABLE_BACK)
-        self.left.append((self.now, label, json.loads(payload)))
+        assert urgent is (message['type'] == 'cmd_ack')
+        self.left.append((self.now, label, message))
 
     def take(self, payload: bytes | str | dict[str, Any], label: str = STATE_RELIABLE) -> bool:
         if isinstance(payload, dict):
@@ -309,6 +311,7 @@ def test_telemetry_tells_the_state_of_the_gate(robot: Robot) -> None:
             'moving': False,
             'limiting': False,
             'blind': False,
+            'refusing': None,
         },
         'robot_ts': robot.now + CLOCK_AHEAD_S,
     }
@@ -327,6 +330,7 @@ def test_telemetry_tells_the_state_of_the_gate(robot: Robot) -> None:
         'moving': False,
         'limiting': False,
         'blind': True,
+        'refusing': None,
     }
 
 

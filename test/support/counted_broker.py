@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 import json
@@ -66,12 +67,26 @@ class CountedBroker:
         self.url = ''
         self.created: list[dict[str, Any]] = []
         """Bodies of ``POST /sessions``."""
+        self.sessions: list[str] = []
+        """That it made, whether their robots have been told or not."""
+        self.deleted: list[str] = []
+        """Those whose robots said goodbye."""
+        self.tells = asyncio.Event()
+        """While not set, no robot is told that its session was made."""
+        self.tells.set()
 
     @web.middleware
     async def spy(self, request: web.Request, handler: Any) -> web.StreamResponse:
         if request.method == 'POST' and request.path == '/api/v1/sessions':
             self.created.append(json.loads(await request.read()))
         response: web.StreamResponse = await handler(request)
+        if request.method == 'DELETE':
+            self.deleted.append(request.path.rpartition('/')[2])
+        if request.method == 'POST' and request.path == '/api/v1/sessions':
+            assert isinstance(response, web.Response)
+            assert isinstance(response.body, bytes)
+            self.sessions.append(json.loads(response.body)['session_id'])
+            await self.tells.wait()
         return response
 
 

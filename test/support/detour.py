@@ -17,13 +17,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 import enum
 import functools
 import json
 import random
 import re
+import time
 from typing import Any
 
 import aiohttp
@@ -32,6 +35,8 @@ from aiohttp.test_utils import TestServer
 
 _CANDIDATE = re.compile(r'^a=candidate:.*\r?\n', re.MULTILINE)
 _Address = tuple[str, int]
+RECENT = 500
+"""Packets each way of which the time is kept."""
 
 
 class Direction(enum.Enum):
@@ -55,13 +60,47 @@ class _Side(asyncio.DatagramProtocol):
         self.transport = transport
 
     def datagram_received(self, data: bytes, address: Any) -> None:
-        if self._detour.lets_through(self._direction) and self.other is not None:
+        self._detour.came_s[self._direction].append(time.monotonic())
+        if not self._detour.lets_through(self._direction):
+            return
+        waits_s = self._detour.waits_s(self._direction, len(data))
+        if waits_s is None:
+            return
+        delay_s = waits_s + self._detour.delay_s()
+        if delay_s > 0.0:
+            asyncio.get_running_loop().call_later(delay_s, self._pass_on, data)
+        else:
+            self._pass_on(data)
+
+    def _pass_on(self, data: bytes) -> None:
+        if self.other is not None and not self.other.transport.is_closing():
+            self._detour.passed_s[self._direction].append(time.monotonic())
+            self._detour.on_passed(self._direction, data)
             self.other.transport.sendto(data, self._target)
 
     @property
     def address(self) -> _Address:
         host, port = self.transport.get_extra_info('sockname')[:2]
         return host, port
+
+
+@dataclass(kw_only=True)
+class Narrow:
+    """A link that carries so much and no more."""
+
+    rate_bps: float
+    queue_s: float = 0.5
+    """What waits longer than that is lost."""
+    free_s: float = 0.0
+    """When it has sent what it holds, in seconds of ``time.monotonic``."""
+
+    def waits_s(self, size: int) -> float | None:
+        """Return when the next packet has passed, from now on; ``None``: it is lost."""
+        now = time.monotonic()
+        if self.free_s - now > self.queue_s:
+            return None
+        self.free_s = max(self.free_s, now) + 8 * size / self.rate_bps
+        return self.free_s - now
 
 
 class Detour:
@@ -75,6 +114,18 @@ class Detour:
         self.cut: set[Direction] = set()
         self.loss = 0.0
         """The part of the packets that is lost, each way."""
+        self.delays_s = (0.0, 0.0)
+        """What a packet takes, each way: at least, at most. Drawn for each, so they overtake."""
+        self.seen: Counter[Direction] = Counter()
+        self.lost: Counter[Direction] = Counter()
+        self.came_s = {direction: deque[float](maxlen=RECENT) for direction in Direction}
+        """When the last packets arrived here, in seconds of ``time.monotonic``."""
+        self.passed_s = {direction: deque[float](maxlen=RECENT) for direction in Direction}
+        """When the last packets left here."""
+        self.on_passed: Callable[[Direction, bytes], None] = lambda direction, data: None
+        """Told of each packet that leaves here."""
+        self.narrow: dict[Direction, Narrow] = {}
+        """Links of limited rate; all peers share them."""
         self.http_down = False
         self.url = ''
         self.created = 0
@@ -83,7 +134,21 @@ class Detour:
         self._sides: list[_Side] = []
 
     def lets_through(self, direction: Direction) -> bool:
-        return direction not in self.cut and self._random.random() >= self.loss
+        passes = direction not in self.cut and self._random.random() >= self.loss
+        self.seen[direction] += 1
+        self.lost[direction] += not passes
+        return passes
+
+    def waits_s(self, direction: Direction, size: int) -> float | None:
+        """Return how long a packet waits for its turn; ``None``: it is lost."""
+        narrow = self.narrow.get(direction)
+        waits_s = 0.0 if narrow is None else narrow.waits_s(size)
+        self.lost[direction] += waits_s is None
+        return waits_s
+
+    def delay_s(self) -> float:
+        """Return what the next packet takes."""
+        return self._random.uniform(*self.delays_s)
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
         """Pass a call on; descriptions get the detour's addresses."""
@@ -100,11 +165,13 @@ class Detour:
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         creates = request.method == 'POST' and request.path == '/api/v1/sessions'
-        headers = {'X-Robot-API-Key': request.headers.get('X-Robot-API-Key', '')}
+        joins = request.method == 'POST' and request.path.endswith('/join')
+        names = ('X-Robot-API-Key', 'Authorization')
+        headers = {name: request.headers[name] for name in names if name in request.headers}
         if body:
             headers['Content-Type'] = 'application/json'
         offer = ''
-        if creates:
+        if creates or joins:
             fields = json.loads(body)
             offer = fields['sdp_offer']
             to_robot, to_broker = await self._path()
@@ -117,8 +184,8 @@ class Detour:
             ) as answer,
         ):
             text = await answer.read()
-            if creates and answer.status == 201:
-                self.created += 1
+            if answer.status == (201 if creates else 200) and offer:
+                self.created += creates
                 fields = json.loads(text)
                 to_robot.other, to_broker.other = to_broker, to_robot
                 to_robot._target = _candidate(fields['sdp_answer'])

@@ -25,7 +25,14 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    AudioStreamTrack,
+    MediaStreamTrack,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamError
 
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.codec import encode_drive_command
@@ -55,6 +62,13 @@ class OldSession:
     channels: dict[str, RTCDataChannel] = field(default_factory=dict)
     beats_s: list[float] = field(default_factory=list)
     heard: list[tuple[str, bytes | str]] = field(default_factory=list)
+    offer: str | None = None
+    """Handed out with the next heartbeat answer, once."""
+    answers: list[str] = field(default_factory=list)
+    """To such offers, all of which were applied."""
+    frames: int = 0
+    """Of the robot's video, decoded."""
+    watching: asyncio.Task[None] | None = None
     seq: int = 0
     is_closed: bool = False
 
@@ -75,6 +89,26 @@ class OldSession:
     def _listen(self, label: str, channel: RTCDataChannel) -> None:
         channel.on('message', lambda message: self.heard.append((label, message)))
 
+    async def renegotiate(self) -> None:
+        """Offer to send sound, as when an operator's microphone is to be heard by the robot."""
+        self.pc.getTransceivers()[1].direction = 'sendonly'
+        self.pc.addTrack(AudioStreamTrack())
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        self.offer = self.pc.localDescription.sdp
+
+    def watch(self, track: MediaStreamTrack) -> None:
+        """Count the frames of the robot's video."""
+
+        async def count() -> None:
+            try:
+                while True:
+                    await track.recv()
+                    self.frames += 1
+            except MediaStreamError:
+                return
+
+        self.watching = asyncio.get_running_loop().create_task(count())
+
     def drive(self, velocity: Velocity) -> None:
         """Send a command, if the channel is open by now."""
         if self.channels['cmd_unreliable'].readyState != 'open':
@@ -87,14 +121,17 @@ class OldSession:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the heartbeat answer, as an old broker gives it."""
-        return NOBODY | {_ID_FIELDS[label]: stream_id for label, stream_id in self.ids.items()}
+        offer, self.offer = self.offer, None
+        ids = {_ID_FIELDS[label]: stream_id for label, stream_id in self.ids.items()}
+        return NOBODY | ids | {'renegotiate_offer': offer}
 
 
 class OldBroker:
     """
     Serves robots until it is told to answer otherwise.
 
-    ``instead`` maps ``create``, ``heartbeat``, ``delete`` and ``turn`` to what answers instead.
+    ``instead`` maps ``create``, ``heartbeat``, ``renegotiate``, ``delete`` and ``turn`` to what
+    answers instead.
     """
 
     def __init__(self) -> None:
@@ -125,9 +162,11 @@ class OldBroker:
         if self.closes_older:
             await self.close()
         pc = RTCPeerConnection()
+        session = OldSession(pc=pc, body=body, created_s=time.monotonic())
+        pc.on('track', lambda track: session.watch(track) if track.kind == 'video' else None)
         await pc.setRemoteDescription(RTCSessionDescription(sdp=body['sdp_offer'], type='offer'))
         await pc.setLocalDescription(await pc.createAnswer())
-        self.sessions.append(OldSession(pc=pc, body=body, created_s=time.monotonic()))
+        self.sessions.append(session)
         return web.json_response(
             {
                 'session_id': f's{len(self.sessions) - 1}',
@@ -144,6 +183,15 @@ class OldBroker:
         if 'heartbeat' in self.instead:
             return await self.instead['heartbeat'](request)
         return web.json_response(session.snapshot() if session is self.newest else NOBODY)
+
+    async def renegotiate(self, request: web.Request) -> web.StreamResponse:
+        if 'renegotiate' in self.instead:
+            return await self.instead['renegotiate'](request)
+        session = self.sessions[int(request.match_info['session_id'][1:])]
+        sdp = (await request.json())['sdp_answer']
+        await session.pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type='answer'))
+        session.answers.append(sdp)
+        return web.json_response({'ok': True})
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         self.deleted.append(request.match_info['session_id'])
@@ -170,6 +218,7 @@ async def old_broker() -> AsyncIterator[OldBroker]:
     app.router.add_get(f'{base}/turn-credentials', broker.turn)
     app.router.add_post(base, broker.create)
     app.router.add_post(f'{base}/{{session_id}}/heartbeat', broker.heartbeat)
+    app.router.add_post(f'{base}/{{session_id}}/renegotiate-robot', broker.renegotiate)
     app.router.add_delete(f'{base}/{{session_id}}', broker.delete)
     async with TestServer(app) as server:
         broker.url = str(server.make_url('')).rstrip('/')

@@ -37,6 +37,7 @@ from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.codec import encode_drive_command
 from teleop_webrtc_bridge.messages import CHANNELS, DriveCommand, Velocity
 
+HEARTBEAT_PERIOD_S = 5.0
 _ID_FIELDS = {
     'cmd_unreliable': 'cmd_channel_id',
     'state_reliable': 'state_channel_id',
@@ -74,6 +75,8 @@ class PythonOperator:
         self._channels: dict[str, RTCDataChannel] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._session = ''
+        self._me: dict[str, str] = {}
+        """Fields that tell the viewers of one person apart."""
         self._seq = 0
 
     @property
@@ -102,8 +105,12 @@ class PythonOperator:
                         return str(robot['session_id'])
                 await asyncio.sleep(0.02)
 
-    async def connect(self, session_id: str) -> None:
-        """Join a robot's session and open the channels; return when the robot answers a ping."""
+    async def connect(self, session_id: str, *, role: str = 'operator') -> None:
+        """
+        Join a robot's session and open the channels; return when the robot answers a ping.
+
+        :param role: ``operator``, or ``viewer``, whom no robot answers: return when all is open.
+        """
         self._session = session_id
         if self._with_video:
             self._pc.addTransceiver('video', direction='recvonly')
@@ -112,20 +119,25 @@ class PythonOperator:
         # As a browser does it: an in-band channel, only to have an SCTP section in the offer.
         self._pc.createDataChannel('_throw_away')
         await self._pc.setLocalDescription(await self._pc.createOffer())
-        body = {'role': 'operator', 'sdp_offer': self._pc.localDescription.sdp}
+        body = {'role': role, 'sdp_offer': self._pc.localDescription.sdp}
         status, answer = await self.call('POST', f'sessions/{session_id}/join', body)
         assert status == 200, answer
         await self._pc.setRemoteDescription(
             RTCSessionDescription(sdp=answer['sdp_answer'], type='answer')
         )
         await self._wait_until(lambda: self._pc.connectionState == 'connected')
+        if role == 'viewer':
+            self._me = {'cf_session_id': answer['cf_session_id']}
         await self.bridge()
-        await self.ping()
+        if role != 'viewer':
+            await self.ping()
 
     async def bridge(self) -> None:
         """Open the channels with the ids that the broker assigns, and take the video."""
         path = f'sessions/{self._session}'
-        status, self.bridged = await self.call('POST', f'{path}/bridge-datachannel')
+        status, self.bridged = await self.call(
+            'POST', f'{path}/bridge-datachannel', self._me or None
+        )
         assert status == 200, self.bridged
         for spec in CHANNELS:
             channel = self._pc.createDataChannel(
@@ -143,7 +155,7 @@ class PythonOperator:
                 RTCSessionDescription(sdp=self.bridged['video_offer'], type='offer')
             )
             await self._pc.setLocalDescription(await self._pc.createAnswer())
-            body = {'sdp_answer': self._pc.localDescription.sdp}
+            body = {'sdp_answer': self._pc.localDescription.sdp} | self._me
             status, answer = await self.call('POST', f'{path}/renegotiate-answer', body)
             assert status == 200, answer
 
@@ -211,8 +223,16 @@ class PythonOperator:
             while not condition():  # noqa: ASYNC110 - aiortc has no event for it
                 await asyncio.sleep(0.005)
 
+    async def stay(self) -> None:
+        """Send the heartbeats that keep the robot, until cancelled."""
+        while True:
+            path = f'sessions/{self._session}/op-heartbeat'
+            status, answer = await self.call('POST', path, self._me or None)
+            assert status == 200, answer
+            await asyncio.sleep(HEARTBEAT_PERIOD_S)
+
     async def leave(self) -> None:
-        await self.call('POST', f'sessions/{self._session}/leave', {'reason': 'done'})
+        await self.call('POST', f'sessions/{self._session}/leave', {'reason': 'done'} | self._me)
 
     async def close(self) -> None:
         for task in self._tasks:

@@ -28,6 +28,8 @@ import time
 from typing import Any
 import uuid
 
+import numpy as np
+
 from teleop_webrtc_bridge.codec import decode_command
 from teleop_webrtc_bridge.configuration import BridgeConfiguration, VideoConfiguration
 from teleop_webrtc_bridge.exceptions import ProtocolError
@@ -84,6 +86,8 @@ class WebrtcHalf:
         """With their arrival, in seconds of ``time.monotonic``."""
         self.commands: list[DriveCommand] = []
         """What arrived on ``cmd_unreliable``."""
+        self.arrivals: list[tuple[float, DriveCommand]] = []
+        """All of them, with their arrival in seconds of ``time.monotonic``."""
         self.others: list[Received] = []
         """What arrived on the other channel."""
         self._news = asyncio.Event()
@@ -131,6 +135,7 @@ class WebrtcHalf:
                 return
             if isinstance(command, DriveCommand):
                 self.commands.append(command)
+                self.arrivals.append((packet.arrival_s, command))
         elif isinstance(packet, Received):
             self.others.append(packet)
 
@@ -201,9 +206,17 @@ class WebrtcHalf:
         )
         self._writer.write(header, memoryview(bytes([grey % 256]) * (160 * 120)))
 
-    def say(self, label: str, payload: bytes) -> None:
+    def show_pixels(self, pixels: np.ndarray[Any, Any]) -> None:
+        """Put a grey picture of any size into the frame slot."""
+        height, width = pixels.shape
+        header = FrameHeader(
+            capture_s=time.monotonic(), width=width, height=height, step=width, encoding='mono8'
+        )
+        self._writer.write(header, memoryview(pixels.tobytes()))
+
+    def say(self, label: str, payload: bytes, *, urgent: bool = False) -> None:
         """Send something to the operator."""
-        self._link.send(encode(Send(label=label, payload=payload, text=True)))
+        self._link.send(encode(Send(label=label, payload=payload, text=True, urgent=urgent)))
 
     def kill(self) -> None:
         """Let it die like after a crash, and start its successor, as the ROS half does."""

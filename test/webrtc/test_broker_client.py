@@ -335,6 +335,12 @@ async def test_a_goodbye_is_bounded_and_never_fails(client_of: Answers) -> None:
         await client.delete_session('s')
 
 
+async def test_a_goodbye_tells_that_another_instance_had_taken_over(client_of: Answers) -> None:
+    client = await client_of(saying('{"detail":"superseded"}', status=409))
+    with pytest.raises(SessionSuperseded):
+        await client.delete_session('s')
+
+
 async def test_nobody_listening_is_said_with_the_reason() -> None:
     url = f'http://127.0.0.1:{unused_port()}'
     async with BrokerClient(configuration(url)) as client:

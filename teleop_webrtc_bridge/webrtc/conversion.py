@@ -1,0 +1,196 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+From a frame in the slot to the picture that is encoded: 4:2:0, of the wanted size, both even.
+
+Formats that are YUV or grey already are never made RGB. RGB, grey and Bayer are read where they
+lie; PyAV does not wrap packed 4:2:2 or two planes of any size, so those are copied first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast, Final
+
+import av
+from av.video.reformatter import ColorRange, VideoReformatter
+import numpy as np
+
+from teleop_webrtc_bridge.exceptions import PictureUndecodable
+from teleop_webrtc_bridge.link.frame_slot import Frame, MAX_PICTURE_PX
+from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS, PixelFormat
+
+__all__ = ['DEPTH_RANGE_M', 'FrameConverter']
+
+DEPTH_RANGE_M: Final = 10.0
+"""Of depth images: here and beyond is nearly black, the nearest white, no reading black."""
+#: FFmpeg's decoders, by the encodings of the slot that are compressed pictures.
+_DECODERS: Final = {'jpeg': 'mjpeg', 'png': 'png'}
+
+
+class FrameConverter:
+    """Converts one frame after the other; used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+        self._demosaicer = VideoReformatter()
+        self._decoders: dict[str, av.VideoCodecContext] = {}
+
+    def convert(self, frame: Frame, *, max_width_px: int, scale: float) -> av.VideoFrame | None:
+        """
+        Return the picture of a frame as ``yuv420p``, limited range.
+
+        A picture that is not scaled and whose size is odd is made even by repeating its edge.
+
+        :param max_width_px: Wider pictures are scaled down to it.
+        :param scale: Part of that size that is wanted.
+        :returns: ``None`` if the frame was overwritten while it was read.
+        :raises PictureUndecodable: It is a broken JPEG or PNG.
+        """
+        if frame.header.encoding in _DECODERS:
+            source = self._decode(frame)
+            if source is None:
+                return None
+            # A JPEG's brightness takes the full range, which the conversion would leave.
+            picture = self._reformatter.reformat(
+                source,
+                *_target_size(source.width, source.height, max_width_px, scale),
+                format='yuv420p',
+                dst_color_range=ColorRange.MPEG,
+            )
+        else:
+            source = _wrap(frame)
+            if source.format.name.startswith('bayer'):
+                # Straight to 4:2:0, swscale's brightness is off by up to 30.
+                source = self._demosaicer.reformat(source, format='rgb24')
+            size = _target_size(source.width, source.height, max_width_px, scale)
+            picture = self._reformatter.reformat(source, *size, format='yuv420p')
+        # The source must live until it was asked: the slot's memory is read until then.
+        return _padded(picture) if frame.is_intact() else None
+
+    def _decode(self, frame: Frame) -> av.VideoFrame | None:
+        data = bytes(frame.data)
+        if not frame.is_intact():
+            return None
+        encoding = frame.header.encoding
+        # Taken out: what a broken picture leaves behind must not get into the next one.
+        decoder = self._decoders.pop(encoding, None) or _open_decoder(_DECODERS[encoding])
+        try:
+            # No bytes at all would tell the decoder that the stream is over.
+            pictures = decoder.decode(av.Packet(data)) if data else []
+        except av.FFmpegError as error:
+            raise PictureUndecodable(f'{encoding} of {len(data)} bytes: {error}') from error
+        if not pictures:
+            raise PictureUndecodable(f'{encoding} of {len(data)} bytes: no picture in it')
+        self._decoders[encoding] = decoder
+        return pictures[0]
+
+
+def _open_decoder(name: str) -> av.VideoCodecContext:
+    decoder = cast(av.VideoCodecContext, av.CodecContext.create(name, 'r'))
+    decoder.thread_count = 1  # several would give each picture out late
+    # Half a picture looks like one. And the header that was checked need not be the only one.
+    decoder.options = {'err_detect': 'explode', 'max_pixels': str(MAX_PICTURE_PX)}
+    return decoder
+
+
+def _target_size(width: int, height: int, max_width_px: int, scale: float) -> tuple[int, int]:
+    """Return the size to convert to: even (4:2:0), or that of the source."""
+    scale *= min(1.0, max_width_px / width)
+    if scale == 1.0:
+        return width, height
+    return max(2, int(width * scale) & ~1), max(2, round(height * scale) & ~1)
+
+
+def _wrap(frame: Frame) -> av.VideoFrame:
+    """Return the frame as FFmpeg sees it, in place where PyAV can."""
+    header = frame.header
+    pixel = PIXEL_FORMATS[header.encoding]
+    if pixel.data_bytes(header.step, header.height) > len(frame.data):
+        raise ValueError(f'{len(frame.data)} bytes for {header}')
+    if pixel.depth_unit_m:
+        return av.VideoFrame.from_numpy_buffer(_depth_as_grey(frame, pixel), format='gray')
+    right, down = pixel.grid
+    width, height = header.width - header.width % right, header.height - header.height % down
+    name = pixel.ffmpeg_name(is_bigendian=header.is_bigendian)
+    if pixel.chroma_rows or pixel.channels == 2 or header.step % pixel.sample_bytes:
+        return _copied(frame, pixel, name, width, height)
+    grey = pixel.channels == 1
+    rows: Any = np.ndarray(
+        (height, width) if grey else (height, width, pixel.channels),
+        np.uint8 if pixel.sample_bytes == 1 else np.uint16,
+        frame.data,
+        strides=(header.step, pixel.bytes_per_pixel, pixel.sample_bytes)[: 2 if grey else 3],
+    )
+    return av.VideoFrame.from_numpy_buffer(rows, format=name)
+
+
+def _copied(frame: Frame, pixel: PixelFormat, name: str, width: int, height: int) -> av.VideoFrame:
+    """Return a copy of the frame's planes."""
+    step = frame.header.step
+    picture = av.VideoFrame(width, height, name)
+    data = np.frombuffer(frame.data, np.uint8)
+    first = step * frame.header.height
+    rows = data[:first].reshape(-1, step)[:height, : width * pixel.bytes_per_pixel]
+    _plane(picture, 0)[:height, : rows.shape[1]] = rows
+    if pixel.chroma_rows:
+        chroma_step = step * pixel.chroma_rows
+        chroma_height = height // pixel.grid[1]
+        rows = data[first : first + chroma_step * chroma_height].reshape(-1, chroma_step)
+        _plane(picture, 1)[:chroma_height, : width * pixel.chroma_rows] = rows[
+            :, : width * pixel.chroma_rows
+        ]
+    return picture
+
+
+def _plane(picture: av.VideoFrame, number: int) -> Any:
+    """Return the bytes of a plane as an array ``[row, byte]``, with FFmpeg's padding."""
+    plane = picture.planes[number]
+    rows = np.frombuffer(memoryview(plane), np.uint8)
+    return rows[: plane.line_size * plane.height].reshape(plane.height, plane.line_size)
+
+
+def _depth_as_grey(frame: Frame, pixel: PixelFormat) -> Any:
+    """Return brightness ``[row, column]``: white is near, black is no reading."""
+    header = frame.header
+    kind = 'u2' if pixel.sample_bytes == 2 else 'f4'
+    distances: Any = np.ndarray(
+        (header.height, header.width),
+        np.dtype(kind).newbyteorder('>' if header.is_bigendian else '<'),
+        frame.data,
+        strides=(header.step, pixel.sample_bytes),
+    )
+    with np.errstate(invalid='ignore', over='ignore'):
+        nearness = 1.0 - distances.astype(np.float32) * np.float32(
+            pixel.depth_unit_m / DEPTH_RANGE_M
+        )
+        # NaN is larger than nothing: a comparison finds it, too.
+        valid = nearness < 1.0
+        grey = 1.0 + 254.0 * np.clip(nearness, 0.0, 1.0)
+    return np.where(valid, grey, 0.0).astype(np.uint8)
+
+
+def _padded(picture: av.VideoFrame) -> av.VideoFrame:
+    """Return the picture with an even size; its edge is repeated."""
+    width, height = picture.width, picture.height
+    if width % 2 == 0 and height % 2 == 0:
+        return picture
+    padded = av.VideoFrame(width + width % 2, height + height % 2, 'yuv420p')
+    for number in range(3):
+        source = picture.planes[number]
+        rows, target = _plane(picture, number), _plane(padded, number)
+        target[: source.height, : source.width] = rows[:, : source.width]
+        target[:, source.width :] = target[:, source.width - 1 : source.width]
+        target[source.height :] = target[source.height - 1 : source.height]
+    return padded

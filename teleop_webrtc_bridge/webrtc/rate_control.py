@@ -1,0 +1,288 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+How many bits, frames and pixels the link carries just now; pure.
+
+What tells of congestion, all of it from RTCP:
+
+- *REMB falls.* Its height alone says little: a receiver's estimate follows what it receives, so a
+  scene in which nothing moves makes it low. Only a fall below what is being sent counts.
+- *Loss*, beyond what a radio link loses without being full.
+- *The round trip grows*: packets wait in a queue.
+
+Each of several receivers is judged by its own reports (docs/performance.md). On congestion the
+bitrate goes down within one report; it comes back by a few per cent a second, slower still around
+the rate that was too much before. When the bits do not suffice for every frame, frames are left
+out; when they do not suffice for half of them either, the picture gets smaller.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ['LOWEST_BPS', 'Pace', 'RateController', 'Target']
+
+LOWEST_BPS: Final = 150_000
+
+REMB_FELL: Final = 0.97
+"""An estimate below this part of the one before has been corrected, not rounded."""
+REMB_FIRST: Final = 0.7
+"""A receiver's first estimate tells of congestion if it is below this part of what is sent."""
+REMB_MARGIN: Final = 0.85
+"""Receivers report this part of what got through, so that the queue drains."""
+LOSS_HOLD: Final = 0.02
+LOSS_CUT: Final = 0.10
+QUEUE_DELAY_S: Final = 0.2
+"""A round trip that much above the shortest: some queue is full."""
+QUEUE_CUT: Final = 0.85
+IDLE_CUT: Final = 0.7
+"""For congestion while far less is sent than may be: that says little of what the link carries."""
+IDLE_PART: Final = 0.5
+SETTLE_S: Final = 1.0
+"""After a cut, loss and round trips still tell of the time before it."""
+HOLD_S: Final = 1.0
+RISE: Final = 0.08
+"""Part of the bitrate a second."""
+RISE_NEAR: Final = 0.02
+"""The same around the rate at which the link was full."""
+NEAR: Final = (0.9, 1.1)
+SENT_WINDOW_S: Final = 1.0
+FORGET_S: Final = 10.0
+"""A receiver that says nothing for so long is gone."""
+ROUND_TRIP_WINDOW_S: Final = 30.0
+
+BITS_PER_PIXEL: Final = 0.025
+"""Of one frame: with less, x264 leaves nothing but blocks of what moves."""
+ROOM_TO_STEP_UP: Final = 1.25
+STEP_UP_S: Final = 5.0
+LOWEST_FPS: Final = 10.0
+"""Fewer frames are only sent if fewer are configured."""
+PACE_TOLERANCE: Final = 0.4
+"""Of the interval: cameras are not exact."""
+_FPS_STEPS: Final = (1.0, 2 / 3, 1 / 2)
+_SCALES: Final = (1.0, 3 / 4, 1 / 2, 3 / 8, 1 / 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What to encode."""
+
+    bitrate_bps: int
+    fps: float
+    scale: float
+    """Of width and height."""
+
+
+@dataclass(slots=True)
+class _Receiver:
+    """One who reports."""
+
+    remb_bps: float | None = None
+    """The highest estimate since congestion, or the one that told of it."""
+    loss: float = 0.0
+    heard_s: float = 0.0
+
+
+class RateController:
+    """
+    Owns the bitrate, frame rate and size of one video stream; every ``now`` is in seconds.
+
+    :param highest_bps: The configured bitrate.
+    :param fps: The configured frame rate.
+    """
+
+    def __init__(self, *, highest_bps: int, fps: float) -> None:
+        self._highest_bps = max(highest_bps, LOWEST_BPS)
+        self._fps = fps
+        self._steps = _steps(fps)
+        self._bitrate_bps = float(self._highest_bps)
+        self._full_bps: float | None = None
+        """Where the link was found to be full."""
+        self._congested_s = float('-inf')
+        self._risen_s: float | None = None
+        self._receivers: dict[int, _Receiver] = {}
+        self._sent: deque[tuple[float, int]] = deque()
+        self._round_trips: deque[tuple[float, float]] = deque()
+        self._queue_s = 0.0
+        """How long packets wait somewhere on the way."""
+        self._step = 0
+        self._stepped_s = float('-inf')
+
+    # --- what is known ------------------------------------------------------------------------
+
+    def sent(self, size: int, now: float) -> None:
+        """Note that a frame was sent; its size in bytes."""
+        self._sent.append((now, size))
+        self._forget_sent(now)
+
+    def on_remb(self, source: int, bitrate_bps: float, now: float) -> None:
+        """
+        Take a receiver's estimate of what its link carries.
+
+        :param source: Tells receivers apart.
+        """
+        receiver = self._receiver(source, now)
+        before_bps = receiver.remb_bps
+        sent_bps = self._sent_bps(now)
+        if before_bps is None:
+            congested = bitrate_bps < REMB_FIRST * sent_bps
+        else:
+            congested = bitrate_bps < min(REMB_FELL * before_bps, sent_bps)
+        if congested or before_bps is None or bitrate_bps > before_bps:
+            # What it fell from stays, so that many small falls count as well.
+            receiver.remb_bps = bitrate_bps
+        if congested:
+            self._cut(bitrate_bps, sent_bps, now, full_bps=bitrate_bps / REMB_MARGIN)
+
+    def on_report(
+        self, source: int, fraction_lost: float, round_trip_s: float | None, now: float
+    ) -> None:
+        """
+        Take a receiver report.
+
+        :param source: Tells receivers apart.
+        :param fraction_lost: Of the packets since its report before, 0 to 1.
+        :param round_trip_s: ``None`` if it tells none.
+        """
+        self._receiver(source, now).loss = fraction_lost
+        if round_trip_s is not None:
+            self._note_round_trip(round_trip_s, now)
+        part = 1.0
+        if fraction_lost > LOSS_CUT:
+            part = 1.0 - fraction_lost / 2
+        if round_trip_s is not None and self._queue_s > QUEUE_DELAY_S:
+            part = min(part, QUEUE_CUT)
+        if part < 1.0 and now - self._congested_s >= SETTLE_S:
+            sent_bps = self._sent_bps(now)
+            self._cut(part * self._bitrate_bps, sent_bps, now, full_bps=self._bitrate_bps)
+
+    def _note_round_trip(self, round_trip_s: float, now: float) -> None:
+        self._round_trips.append((now, round_trip_s))
+        while self._round_trips[0][0] < now - ROUND_TRIP_WINDOW_S:
+            self._round_trips.popleft()
+        self._queue_s = round_trip_s - min(trip_s for _, trip_s in self._round_trips)
+
+    def _receiver(self, source: int, now: float) -> _Receiver:
+        self._receivers = {
+            name: receiver
+            for name, receiver in self._receivers.items()
+            if now - receiver.heard_s < FORGET_S
+        }
+        receiver = self._receivers.setdefault(source, _Receiver())
+        receiver.heard_s = now
+        return receiver
+
+    # --- the bitrate --------------------------------------------------------------------------
+
+    def _cut(self, bitrate_bps: float, sent_bps: float, now: float, *, full_bps: float) -> None:
+        if sent_bps < LOWEST_BPS:
+            return  # nobody can send less than that: what is congested is not for us to relieve
+        if sent_bps < IDLE_PART * self._bitrate_bps:
+            bitrate_bps = max(bitrate_bps, IDLE_CUT * self._bitrate_bps)
+            full_bps = self._bitrate_bps
+        if bitrate_bps < self._bitrate_bps:
+            self._bitrate_bps = max(bitrate_bps, float(LOWEST_BPS))
+        self._full_bps = full_bps
+        self._congested_s = now
+
+    def _rise(self, now: float) -> None:
+        elapsed_s = 0.0 if self._risen_s is None else min(now - self._risen_s, 1.0)
+        self._risen_s = now
+        lossy = any(
+            receiver.loss > LOSS_HOLD and now - receiver.heard_s < FORGET_S
+            for receiver in self._receivers.values()
+        )
+        queues = bool(self._round_trips) and self._queue_s > QUEUE_DELAY_S / 2
+        if lossy or queues or now - self._congested_s < HOLD_S:
+            return
+        rate = RISE
+        if self._full_bps is not None:
+            if self._bitrate_bps > NEAR[1] * self._full_bps:
+                self._full_bps = None  # the link has become better
+            elif self._bitrate_bps > NEAR[0] * self._full_bps:
+                rate = RISE_NEAR
+        if self._sent_bps(now) < IDLE_PART * self._bitrate_bps:
+            rate = RISE_NEAR  # untried
+        risen_bps = self._bitrate_bps * (1.0 + rate * elapsed_s)
+        self._bitrate_bps = min(risen_bps, float(self._highest_bps))
+
+    def _sent_bps(self, now: float) -> float:
+        self._forget_sent(now)
+        return 8.0 * sum(size for _, size in self._sent) / SENT_WINDOW_S
+
+    def _forget_sent(self, now: float) -> None:
+        while self._sent and self._sent[0][0] <= now - SENT_WINDOW_S:
+            self._sent.popleft()
+
+    # --- frames and pixels --------------------------------------------------------------------
+
+    def target(self, pixels: int, now: float) -> Target:
+        """
+        Return what to encode now.
+
+        :param pixels: Of a picture at full size.
+        """
+        self._rise(now)
+        needs_bps = [fps * scale * scale * pixels * BITS_PER_PIXEL for fps, scale in self._steps]
+        enough = _first_within(needs_bps, self._bitrate_bps)
+        if enough > self._step:
+            self._step, self._stepped_s = enough, now
+        elif enough < self._step and now - self._stepped_s >= STEP_UP_S:
+            better = _first_within(needs_bps, self._bitrate_bps / ROOM_TO_STEP_UP)
+            if better < self._step:
+                # One at a time: each tells whether the link carries it.
+                self._step, self._stepped_s = self._step - 1, now
+        fps, scale = self._steps[self._step]
+        return Target(bitrate_bps=round(self._bitrate_bps), fps=fps, scale=scale)
+
+
+class Pace:
+    """Leaves frames out, evenly, until a frame rate is kept."""
+
+    def __init__(self) -> None:
+        self._due_s = float('-inf')
+
+    def is_due(self, capture_s: float, fps: float) -> bool:
+        """
+        Return whether to send a frame.
+
+        :param capture_s: When it was taken.
+        :param fps: Frames per second at most, on average.
+        """
+        interval_s = 1.0 / fps
+        if capture_s < self._due_s - 2 * interval_s:
+            self._due_s = capture_s  # the camera's clock stepped back
+        self._due_s = max(self._due_s, capture_s - interval_s)
+        if capture_s < self._due_s - PACE_TOLERANCE * interval_s:
+            return False
+        self._due_s += interval_s
+        return True
+
+
+def _steps(fps: float) -> tuple[tuple[float, float], ...]:
+    """Return frame rates and scales, each cheaper than the one before."""
+    rates = [fps * part for part in _FPS_STEPS if part == 1.0 or fps * part >= LOWEST_FPS]
+    return (*((rate, 1.0) for rate in rates), *((rates[-1], scale) for scale in _SCALES[1:]))
+
+
+def _first_within(needs_bps: Sequence[float], bitrate_bps: float) -> int:
+    """Return the first step that the bitrate suffices for; the last one if there is none."""
+    for step, need_bps in enumerate(needs_bps):
+        if need_bps <= bitrate_bps:
+            return step
+    return len(needs_bps) - 1

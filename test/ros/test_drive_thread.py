@@ -1,0 +1,171 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The drive thread and its link, over a real socket pair; nothing of ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+import json
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from teleop_webrtc_bridge.codec import encode_drive_command
+from teleop_webrtc_bridge.command_gate import CommandGate, GateLimits
+from teleop_webrtc_bridge.link.packets import (
+    decode,
+    encode,
+    MAX_PACKET_BYTES,
+    Received,
+    Send,
+    Status,
+)
+from teleop_webrtc_bridge.messages import (
+    CMD_UNRELIABLE,
+    DriveCommand,
+    STATE_RELIABLE,
+    STATE_RELIABLE_BACK,
+    Velocity,
+)
+from teleop_webrtc_bridge.ros.drive import DriveThread
+from teleop_webrtc_bridge.session import SessionState
+
+PATIENCE_S = 20.0
+ZERO = Velocity()
+
+
+def until(condition: Callable[[], Any]) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, 'the condition was not met in time'
+        time.sleep(0.005)
+
+
+class Robot:
+    """A drive thread, the other end of its link, and what it published."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.published: list[Velocity] = []
+        limits = GateLimits(command_timeout_s=timeout_s, max_axes=(1.0, 0.5, 0.0, 0.0, 0.0, 1.5))
+        self.thread = DriveThread(
+            CommandGate(limits),
+            publish=self.published.append,
+            on_change=lambda: None,
+            clock_ahead_s=0.0,
+        )
+        self.link, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.link.setblocking(False)
+        self._theirs.setblocking(False)
+        self.thread.use_link(self._theirs)
+        self._seq = 0
+
+    def say(self, payload: bytes, label: str, *, arrival_s: float | None = None) -> None:
+        arrival_s = time.monotonic() if arrival_s is None else arrival_s
+        packet = Received(label=label, payload=payload, text=False, arrival_s=arrival_s)
+        self.link.send(encode(packet))
+
+    def drive(self, speed: float, *, arrival_s: float | None = None) -> None:
+        self._seq += 1
+        command = DriveCommand(
+            seq=self._seq,
+            stamp_s=time.monotonic(),
+            frame_id='',
+            velocity=Velocity(linear_x=speed),
+        )
+        self.say(encode_drive_command(command), CMD_UNRELIABLE, arrival_s=arrival_s)
+
+    def moved(self) -> list[float]:
+        """Return the speeds that were published, without zeros."""
+        return [velocity.linear_x for velocity in self.published if not velocity.is_zero()]
+
+    def close(self) -> None:
+        if self.thread.is_alive():
+            self.thread.end()
+        self.link.close()
+        self._theirs.close()
+
+
+@pytest.fixture
+def robot(request: pytest.FixtureRequest) -> Iterator[Robot]:
+    # Long, so that a busy machine does not stop the robot for silence.
+    one = Robot(getattr(request, 'param', PATIENCE_S))
+    yield one
+    one.close()
+
+
+def test_of_the_commands_that_wait_the_newest_alone_is_published(robot: Robot) -> None:
+    for number in range(100):
+        robot.drive(number / 100)
+    robot.thread.start()
+    until(robot.moved)
+    robot.thread.end()
+    assert robot.moved() == [0.99]
+    assert robot.thread.snapshot.counters['accepted'] == 100
+
+
+def test_an_estop_between_them_stops_at_once(robot: Robot) -> None:
+    for number in range(100):
+        robot.drive(number / 100)
+    robot.say(json.dumps({'type': 'estop', 'nonce': 1}).encode(), STATE_RELIABLE)
+    for number in range(100):
+        robot.drive(number / 100)
+    robot.thread.start()
+    until(lambda: robot.thread.snapshot.estopped)
+    assert robot.moved() == []
+    assert robot.published[0] == ZERO
+
+
+@pytest.mark.parametrize('robot', [0.25], indirect=True)
+def test_a_command_from_the_future_does_not_put_off_the_stop(robot: Robot) -> None:
+    robot.thread.start()
+    robot.drive(0.0)
+    robot.drive(0.5, arrival_s=time.monotonic() + 3600.0)
+    until(robot.moved)
+    until(lambda: robot.published[-1] == ZERO)
+
+
+def test_a_stalled_webrtc_half_costs_telemetry_before_acknowledgements(robot: Robot) -> None:
+    status = Status(
+        state=SessionState.OPERATED, reason='', control_epoch=1, video_fps=0.0, counters={}
+    )
+    robot.thread.start()
+    robot.link.send(encode(status))
+    until(lambda: robot.thread.snapshot.status.state is SessionState.OPERATED)
+
+    def lost() -> int:
+        """Ask for the counters anew."""
+        robot.thread.request(lambda gate, now: None)
+        return robot.thread.snapshot.counters.get('telemetry_lost', 0)
+
+    until(lambda: lost() > 0)
+    for nonce in range(20):
+        robot.say(json.dumps({'type': 'estop', 'nonce': nonce}).encode(), STATE_RELIABLE)
+    sent: list[Send] = []
+
+    def acknowledged() -> list[int]:
+        while True:
+            try:
+                packet = decode(robot.link.recv(MAX_PACKET_BYTES))
+            except BlockingIOError:
+                break
+            assert isinstance(packet, Send)
+            sent.append(packet)
+        return [json.loads(send.payload)['nonce'] for send in sent if send.urgent]
+
+    until(lambda: acknowledged() == list(range(20)))
+    assert all(send.label == STATE_RELIABLE_BACK for send in sent if send.urgent)
+    assert 'link_full' not in robot.thread.snapshot.counters

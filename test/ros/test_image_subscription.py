@@ -1,0 +1,180 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""When the bridge subscribes images, and which topic: the real bridge process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from counted_broker import counted_broker
+import numpy as np
+from programs import Program, Programs, wait_for
+import pytest
+from python_operator import operator, PythonOperator
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+from ros_probe import ros_node
+from sensor_msgs.msg import CompressedImage, Image
+from small_camera import SmallCamera, VideoDiagnostics
+
+from teleop_webrtc_bridge.ros.image_subscription import ImageSubscription
+
+# The parser behind the message packages' wheels imports them; ROS from apt does not.
+pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+
+WIDTH, HEIGHT = 160, 120
+
+
+class Rig:
+    """A bridge, a broker it is connected to, and a ROS node beside it."""
+
+    def __init__(self, node: Any, bridge: Program, url: str, token: str) -> None:
+        self.node = node
+        self.bridge = bridge
+        self.url = url
+        self.token = token
+        self.diagnostics = VideoDiagnostics(node)
+
+    async def until(self, condition: Callable[[], Any], what: str) -> None:
+        try:
+            await asyncio.to_thread(wait_for, condition, what=what)
+        except AssertionError as error:
+            raise AssertionError(f'{error}; {self.diagnostics.values}') from None
+
+    @asynccontextmanager
+    async def person(self, role: str = 'operator') -> AsyncIterator[PythonOperator]:
+        """Let somebody join and stay."""
+        async with operator(self.url, self.token) as person:
+            await person.connect(await person.wait_for_robot('go2-a'), role=role)
+            staying = asyncio.create_task(person.stay())
+            try:
+                yield person
+            finally:
+                staying.cancel()
+                await asyncio.gather(staying, return_exceptions=True)
+                await person.leave()
+
+
+@asynccontextmanager
+async def rig(folder: Path, *options: str) -> AsyncIterator[Rig]:
+    async with counted_broker(folder) as broker:
+        running = Programs(folder)
+        try:
+            bridge = running.start_bridge(broker.url, broker.key_file, 'go2-a', *options)
+            with ros_node() as node:
+                yield Rig(node, bridge, broker.url, broker.token)
+        finally:
+            await asyncio.to_thread(running.end)
+
+
+def picture() -> Image:
+    data = np.full(3 * WIDTH * HEIGHT, 200, np.uint8).tobytes()
+    return Image(width=WIDTH, height=HEIGHT, step=3 * WIDTH, encoding='bgr8', data=data)
+
+
+async def test_images_are_subscribed_while_somebody_watches_and_not_before_or_after(
+    tmp_path: Path,
+) -> None:
+    async with rig(tmp_path) as bridged:
+        said = bridged.diagnostics
+        await bridged.until(lambda: said.message == 'nobody publishes /image', 'diagnostics')
+        camera = SmallCamera(bridged.node, 'image', [picture()])
+        # Connected, and something is sent; but of the camera, only its existence is known.
+        await bridged.until(lambda: said.count('grey') >= 2, 'keep-alive')
+        await bridged.until(lambda: said.message == 'nobody watches', 'diagnostics')
+        assert camera.subscribers() == 0
+        assert 'received' not in said.values
+        for role in ('operator', 'viewer'):
+            enough = said.count('sent') + 10
+            async with bridged.person(role) as person:
+                await bridged.until(lambda: camera.subscribers() == 1, role)
+                await bridged.until(lambda: person.frames > 10, 'video')
+                await bridged.until(lambda: said.count('sent') > enough, 'images')  # noqa: B023
+                await bridged.until(lambda: said.message == 'receiving', 'diagnostics')
+            await bridged.until(lambda: camera.subscribers() == 0, 'the end of the subscription')
+        await bridged.until(lambda: said.message == 'nobody watches', 'diagnostics')
+        assert 'camera_stalled' not in bridged.bridge.output()
+
+
+def jpeg() -> bytes:
+    encoder: Any = av.CodecContext.create('mjpeg', 'w')
+    encoder.width, encoder.height, encoder.pix_fmt = WIDTH, HEIGHT, 'yuvj420p'
+    encoder.time_base = Fraction(1, 30)
+    noise = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+    frame = av.VideoFrame.from_ndarray(noise, format='rgb24').reformat(format='yuvj420p')
+    frame.pts = 0
+    return b''.join(map(bytes, encoder.encode(frame) + encoder.encode(None)))
+
+
+async def test_compressed_images_are_shown_and_broken_ones_counted(tmp_path: Path) -> None:
+    data = jpeg()
+    good = CompressedImage(format='bgr8; jpeg compressed bgr8', data=data)
+    broken = CompressedImage(format='jpeg', data=data[: len(data) // 2])
+    options = ('-p', 'image_transport:=compressed', '-r', 'image:=camera/image_raw')
+    async with rig(tmp_path, *options) as bridged:
+        SmallCamera(bridged.node, 'camera/image_raw/compressed', [good, good, broken, good, good])
+        said = bridged.diagnostics
+        async with bridged.person() as person:
+            await bridged.until(lambda: said.count('undecodable') >= 3, 'broken images')
+            seen = person.frames
+            await bridged.until(lambda: person.frames > seen + 20, 'video')
+            await bridged.until(lambda: said.message == 'receiving', 'diagnostics')
+        assert said.values['topic'] == '/camera/image_raw/compressed'
+        assert said.count('encoded') > said.count('undecodable')
+        assert said.count('unusable') == said.count('encoder_failures') == 0
+    assert bridged.bridge.output().count('event=picture_undecodable') == 1
+
+
+@pytest.fixture
+def context() -> Iterator[Context]:
+    context = Context()
+    rclpy.init(context=context)
+    yield context
+    context.try_shutdown()
+
+
+@pytest.mark.parametrize(
+    ('transport', 'rules', 'topic'),
+    [
+        ('raw', [], '/go2/image'),
+        ('raw', ['image:=/camera/image_raw'], '/camera/image_raw'),
+        ('compressed', [], '/go2/image/compressed'),
+        ('compressed', ['image:=/camera/image_raw'], '/camera/image_raw/compressed'),
+        ('compressed', ['image/compressed:=/camera/jpeg'], '/camera/jpeg'),
+        ('compressed', ['image:=raw', 'image/compressed:=jpeg'], '/go2/jpeg'),
+    ],
+)
+def test_the_topic_is_the_one_that_image_transport_would_take(
+    context: Context, transport: str, rules: list[str], topic: str
+) -> None:
+    arguments = ['--ros-args', *(part for rule in rules for part in ('-r', rule))]
+    node = Node('named', context=context, namespace='go2', cli_args=arguments)
+    images = ImageSubscription(
+        node, transport=transport, reliability='auto', callback=lambda image: None
+    )
+    assert images.topic == topic
+    assert node.count_subscribers(topic) == 0
+    images.open(5.0)
+    wait_for(lambda: node.count_subscribers(topic) == 1, what=topic)
+    images.close()
+    wait_for(lambda: node.count_subscribers(topic) == 0, what=topic)
+    node.destroy_node()
