@@ -37,7 +37,7 @@ setup(
         (f'{share}/launch', sorted(map(str, Path('launch').glob('*.launch.py')))),
     ],
     install_requires=['setuptools'],
-    extras_require={'test': ['pytest']},
+    extras_require={'test': ['pytest'], 'oidc': ['PyJWT[crypto]==2.15.1']},
     zip_safe=False,
     author='The teleop_webrtc_bridge contributors',
     maintainer='The teleop_webrtc_bridge contributors',

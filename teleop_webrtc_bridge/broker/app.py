@@ -20,6 +20,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 import errno
+import os
+import socket
 import time
 from typing import Final
 
@@ -31,8 +33,8 @@ from teleop_webrtc_bridge.broker import (
     routes_operator,
     routes_robot,
 )
-from teleop_webrtc_bridge.broker.auth import Authenticator
-from teleop_webrtc_bridge.broker.configuration import Configuration
+from teleop_webrtc_bridge.broker.auth import Authenticator, IssuedTokens
+from teleop_webrtc_bridge.broker.configuration import check_pyjwt, Configuration
 from teleop_webrtc_bridge.broker.connections import Admission, ConnectionGuard
 from teleop_webrtc_bridge.broker.http import (
     AccessLog,
@@ -57,6 +59,8 @@ __all__ = ['Serving', 'build_app', 'serving']
 HANDLERS_STOP_S: Final = 0.5
 MEDIA_STOP_S: Final = 1.0
 BACKLOG: Final = 128
+ACCEPTED_AT_ONCE: Final = 8
+"""Others are served between so many new connections and the next ones."""
 LINGERING_S: Final = 1.0
 """How long the rest of a body that was refused is read, so that the client sees the answer."""
 
@@ -78,9 +82,12 @@ def build_app(
     :param wall_clock: Seconds since 1970, for tokens that expire.
     :param page: What to serve to people; by default the package's operator page.
     :param limits: How often callers may do what; by default what the protocol says.
+    :raises ConfigurationError: What the settings need is not installed.
     """
     caps = configuration.caps
-    authenticator = Authenticator(store, wall_clock)
+    authenticator = Authenticator(
+        store, wall_clock, _issued_tokens(configuration, clock, wall_clock)
+    )
     broker = Broker(
         media, clock=clock, wall_clock=wall_clock, caps=caps, credentials=authenticator
     )
@@ -103,6 +110,19 @@ def build_app(
     app.on_response_prepare.append(add_security_headers)
     app.on_shutdown.append(_release_polls)
     return app
+
+
+def _issued_tokens(
+    configuration: Configuration, clock: Callable[[], float], wall_clock: Callable[[], float]
+) -> IssuedTokens | None:
+    if configuration.oidc is None:
+        return None
+    check_pyjwt()
+    # Late: who has no issuer needs no PyJWT.
+    from teleop_webrtc_bridge.broker.issuer_keys import IssuerKeys
+    from teleop_webrtc_bridge.broker.oidc import IdTokens
+
+    return IdTokens(configuration.oidc, IssuerKeys(configuration.oidc.issuer, clock), wall_clock)
 
 
 def _add_routes(app: web.Application, page: list[PageFile]) -> None:
@@ -172,14 +192,23 @@ async def _listen(
     server = runner.server
     assert server is not None
     try:
-        return await asyncio.get_running_loop().create_server(
-            lambda: Admission(app[GUARD], server), host, port, backlog=BACKLOG, reuse_address=True
+        listening = await asyncio.get_running_loop().create_server(
+            lambda: Admission(app[GUARD], server),
+            host,
+            port,
+            backlog=ACCEPTED_AT_ONCE,
+            reuse_address=True,
         )
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ConfigurationError('--port', port, 'a port that no program uses') from error
         allowed = f'an address of this machine ({error.strerror})'
         raise ConfigurationError('--host', host, allowed) from error
+    # asyncio has one number for both: how many may wait, and how many it accepts at once.
+    for listener in listening.sockets:
+        with socket.socket(fileno=os.dup(listener.fileno())) as same:
+            same.listen(BACKLOG)
+    return listening
 
 
 async def _background(app: web.Application, runner: web.AppRunner) -> None:

@@ -17,12 +17,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
-from teleop_webrtc_bridge.broker.store import Store
+from teleop_webrtc_bridge.broker.store import OPERATOR_TOKEN_PREFIX, Store
 
-__all__ = ['Authenticator']
+__all__ = ['Authenticator', 'IssuedTokens']
+
+
+class IssuedTokens(Protocol):
+    """What another issuer's tokens say; see :mod:`~teleop_webrtc_bridge.broker.oidc`."""
+
+    async def prepare(self, token: str) -> None:
+        """Fetch what is needed to check a token."""
+
+    def caller(self, token: str) -> OperatorCaller:
+        """
+        Return whom a token belongs to.
+
+        :raises ApiError: 401, 403.
+        """
 
 
 class Authenticator:
@@ -30,11 +45,24 @@ class Authenticator:
     Tells callers by their headers; case-insensitive mappings such as aiohttp's are expected.
 
     :param wall_clock: Seconds since 1970, for tokens that expire.
+    :param issued: Accepts the tokens of another issuer beside our own; ``None``: there is none.
     """
 
-    def __init__(self, store: Store, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        wall_clock: Callable[[], float],
+        issued: IssuedTokens | None = None,
+    ) -> None:
         self._store = store
         self._wall_clock = wall_clock
+        self._issued = issued
+
+    async def prepare(self, headers: Mapping[str, str]) -> None:
+        """Fetch what :meth:`operator` and :meth:`anyone`, which cannot wait, will need."""
+        token = _bearer_token(headers)
+        if self._issued is not None and _is_issued(token):
+            await self._issued.prepare(token)
 
     def keys_in_force(self) -> set[str]:
         """Return the ids of the API keys that work now."""
@@ -67,7 +95,7 @@ class Authenticator:
         """
         Return the operator that calls.
 
-        :raises ApiError: 401.
+        :raises ApiError: 401; 403 for an issuer's token that allows nothing here.
         """
         caller = self._operator(headers)
         if caller is None:
@@ -78,7 +106,7 @@ class Authenticator:
         """
         Return the robot or the operator that calls.
 
-        :raises ApiError: 401.
+        :raises ApiError: 401; 403 for an issuer's token that allows nothing here.
         """
         caller = self._robot(headers) or self._operator(headers)
         if caller is None:
@@ -90,7 +118,18 @@ class Authenticator:
         return self._store.robot_of(api_key) if api_key else None
 
     def _operator(self, headers: Mapping[str, str]) -> OperatorCaller | None:
-        scheme, _, token = headers.get('Authorization', '').partition(' ')
-        if scheme.lower() != 'bearer' or not token:
-            return None
-        return self._store.operator_of(token.strip(), self._wall_clock())
+        token = _bearer_token(headers)
+        if self._issued is not None and _is_issued(token):
+            return self._issued.caller(token)
+        return self._store.operator_of(token, self._wall_clock()) if token else None
+
+
+def _bearer_token(headers: Mapping[str, str]) -> str:
+    """Return the token that was sent, or an empty text."""
+    scheme, _, token = headers.get('Authorization', '').partition(' ')
+    return token.strip() if scheme.lower() == 'bearer' else ''
+
+
+def _is_issued(token: str) -> bool:
+    """Return whether a token looks like a signed one of another issuer, not like our own."""
+    return token.count('.') == 2 and not token.startswith(OPERATOR_TOKEN_PREFIX)

@@ -17,22 +17,28 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from importlib import metadata
 import ipaddress
 import os
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
+from urllib.parse import urlsplit
 
 import yaml  # type: ignore[import-untyped]
 
 from teleop_webrtc_bridge.broker.caps import Caps
+from teleop_webrtc_bridge.broker.identity import Role
+from teleop_webrtc_bridge.broker.names import as_name, NAME_ALLOWED
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.messages import IceServer
 
 __all__ = [
     'Configuration',
+    'OidcSettings',
     'OneLineParser',
+    'check_pyjwt',
     'default_state_dir',
     'is_loopback_host',
     'read_configuration',
@@ -42,12 +48,29 @@ LOG_LEVELS: Final = ('debug', 'info', 'warning', 'error')
 MAX_ICE_SERVERS: Final = 8
 MAX_CAP: Final = 100_000
 ICE_SCHEMES: Final = ('stun', 'stuns', 'turn', 'turns')
+PYJWT_MINIMUM: Final = (2, 6)
+"""The oldest that it is tested with."""
 
 _HOST_ALLOWED: Final = 'a host name or address of this machine'
 _PORT_ALLOWED: Final = 'a whole number from 0 to 65535 (0: the system chooses)'
 _ICE_ALLOWED: Final = (
     'a list of at most 8 maps with urls (stun:, turn: or turns:), and username and credential'
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OidcSettings:
+    """Whose id tokens are accepted, and what they are good for."""
+
+    issuer: str
+    client_id: str
+    """The audience that tokens for us have."""
+    tenant: str | None
+    """Everybody's; ``None``: it is in a claim."""
+    tenant_claim: str | None
+    role_claim: str
+    roles: Mapping[str, Role]
+    """Value in the claim → what it is good for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +84,7 @@ class Configuration:
     ice_servers: tuple[IceServer, ...]
     include_loopback: bool
     caps: Caps
+    oidc: OidcSettings | None
     login_link: bool
 
 
@@ -94,6 +118,7 @@ def read_configuration(arguments: Sequence[str]) -> Configuration:
         ice_servers=_setting(given, 'ice_servers', [], _ice_servers),
         include_loopback=_setting(given, 'include_loopback', is_loopback_host(host), _boolean),
         caps=_setting(given, 'caps', {}, _caps),
+        oidc=_setting(given, 'oidc', None, _oidc),
         login_link=options.login_link,
     )
 
@@ -214,6 +239,73 @@ def _caps(where: str, value: Any) -> Caps:
         if type(cap) is not int or not 1 <= cap <= MAX_CAP:
             raise ConfigurationError(f'{where}.{name}', cap, f'a whole number from 1 to {MAX_CAP}')
     return Caps(**value)
+
+
+def _oidc(where: str, value: Any) -> OidcSettings | None:
+    if value is None:
+        return None
+    known = [field.name for field in fields(OidcSettings)]
+    if not isinstance(value, dict) or not value.keys() <= set(known):
+        # Keys only: a secret is not needed, but may have been put there.
+        given = list(value) if isinstance(value, dict) else value
+        raise ConfigurationError(where, given, f'a map with the keys {", ".join(known)}')
+    tenant, tenant_claim = value.get('tenant'), value.get('tenant_claim')
+    if (tenant is None) == (tenant_claim is None):
+        raise ConfigurationError(where, list(value), 'one of tenant and tenant_claim')
+    if tenant is not None and (not isinstance(tenant, str) or as_name(tenant) != tenant):
+        raise ConfigurationError(f'{where}.tenant', tenant, NAME_ALLOWED)
+    for name in ('client_id', 'role_claim', *(['tenant_claim'] if tenant is None else [])):
+        if not isinstance(value.get(name), str) or not value[name]:
+            raise ConfigurationError(f'{where}.{name}', value.get(name), 'a text')
+    return OidcSettings(
+        issuer=_issuer(f'{where}.issuer', value.get('issuer')),
+        client_id=value['client_id'],
+        tenant=tenant,
+        tenant_claim=tenant_claim,
+        role_claim=value['role_claim'],
+        roles=_roles(f'{where}.roles', value.get('roles')),
+    )
+
+
+def _issuer(where: str, value: Any) -> str:
+    allowed = 'an https address (http for this machine only), exactly as it stands in the tokens'
+    try:
+        parts = urlsplit(value if isinstance(value, str) else '')
+        host = parts.hostname or ''
+    except ValueError:
+        raise ConfigurationError(where, value, allowed) from None
+    is_safe = parts.scheme == 'https' or (parts.scheme == 'http' and is_loopback_host(host))
+    if not is_safe or not host or '@' in parts.netloc or parts.query or parts.fragment:
+        raise ConfigurationError(where, value, allowed)
+    return str(value)
+
+
+def _roles(where: str, value: Any) -> dict[str, Role]:
+    names = [role.value for role in Role]
+    allowed = f'a map of texts of the role claim to {", ".join(names)}'
+    if not isinstance(value, dict) or not value:
+        raise ConfigurationError(where, value, allowed)
+    for claimed, role in value.items():
+        if not isinstance(claimed, str) or role not in names:
+            raise ConfigurationError(where, {claimed: role}, allowed)
+    return {claimed: Role(role) for claimed, role in value.items()}
+
+
+def check_pyjwt() -> None:
+    """
+    Make sure that a usable PyJWT is installed, without importing it.
+
+    :raises ConfigurationError: It is missing or too old.
+    """
+    least = '.'.join(map(str, PYJWT_MINIMUM))
+    allowed = f'PyJWT >= {least}, for oidc (python3 -m pip install "PyJWT[crypto]>={least}")'
+    try:
+        version = metadata.version('PyJWT')
+    except metadata.PackageNotFoundError:
+        raise ConfigurationError('PyJWT', 'not installed', allowed) from None
+    numbers = tuple(int(part) for part in version.split('.')[:2] if part.isdigit())
+    if numbers < PYJWT_MINIMUM:
+        raise ConfigurationError('PyJWT', version, allowed)
 
 
 def _ice_servers(where: str, value: Any) -> tuple[IceServer, ...]:

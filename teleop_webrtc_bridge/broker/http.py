@@ -152,7 +152,7 @@ class Parts:
         """
         Return the operator that calls.
 
-        :raises ApiError: 401; 429 after too many of these.
+        :raises ApiError: 401, 403; 429 after too many of these.
         """
         return self._known(request, self.authenticator.operator)
 
@@ -160,7 +160,7 @@ class Parts:
         """
         Return the robot or the operator that calls.
 
-        :raises ApiError: 401; 429 after too many of these.
+        :raises ApiError: 401, 403; 429 after too many of these.
         """
         return self._known(request, self.authenticator.anyone)
 
@@ -285,6 +285,13 @@ async def track_connection(request: web.Request, handler: Handler) -> web.Stream
         guard.request_finished(request.protocol, loop.time())
 
 
+@web.middleware
+async def prepare_sign_in(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Fetch what is needed to tell who calls; telling it is up to the handler."""
+    await request.app[PARTS].authenticator.prepare(request.headers)
+    return await handler(request)
+
+
 async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Put the same headers on every answer; API answers are kept by nobody."""
     response.headers.update(SECURITY_HEADERS)
@@ -293,7 +300,7 @@ async def add_security_headers(request: web.Request, response: web.StreamRespons
 
 
 #: The first one is the outermost.
-MIDDLEWARES: Final = (track_connection, errors_as_json, same_origin_only)
+MIDDLEWARES: Final = (track_connection, errors_as_json, same_origin_only, prepare_sign_in)
 
 
 class AccessLog(AbstractAccessLogger):

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 import enum
+import math
 
 __all__ = ['OperatorCaller', 'RobotCaller', 'Role']
 
@@ -68,3 +69,21 @@ class OperatorCaller:
     @property
     def may_control(self) -> bool:
         return self.role is not Role.VIEWER
+
+    @property
+    def may_mint(self) -> bool:
+        """Whether he may make keys and tokens: those would outlive what an issuer grants."""
+        return self.token_id is not None
+
+    def renewed_by(self, other: OperatorCaller) -> OperatorCaller:
+        """
+        Return which of two tokens of one person counts from now on.
+
+        An issuer's tokens are short-lived, so a browser comes with a new one now and then. Our own
+        are not exchanged: each is revoked by itself.
+        """
+        if self.token_id is not None or other.token_id is not None:
+            return self
+        if self.may_control and not other.may_control:
+            return self
+        return max(self, other, key=lambda caller: caller.expires_at_s or math.inf)

@@ -22,7 +22,15 @@ import unicodedata
 
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 
-__all__ = ['LABEL_ALLOWED', 'NAME_ALLOWED', 'as_label', 'as_name', 'check_label', 'check_name']
+__all__ = [
+    'LABEL_ALLOWED',
+    'MAX_CHARS',
+    'NAME_ALLOWED',
+    'as_label',
+    'as_name',
+    'check_label',
+    'check_name',
+]
 
 MAX_CHARS: Final = 64
 NAME_ALLOWED: Final = '1 to 64 letters, digits, spaces or _ . : -'

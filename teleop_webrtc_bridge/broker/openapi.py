@@ -331,6 +331,8 @@ def document() -> dict[str, Any]:
 
 def _operation(call: _Call) -> dict[str, Any]:
     errors = set(call.errors) | ({401, 429} if call.callers else set())
+    if OPERATOR in call.callers:
+        errors.add(403)
     if call.method != 'get':
         errors |= {403, 408, 413}
     if call.request is not None:

@@ -162,7 +162,10 @@ class OperatorSlots:
         :raises NotOperator: The caller is not the operator.
         """
         session, operator = self._table.of_operator(session_id, caller, media_id, now_s)
-        self._table.store(replace(session, operator=replace(operator, heartbeat_at_s=now_s)))
+        operator = replace(
+            operator, caller=operator.caller.renewed_by(caller), heartbeat_at_s=now_s
+        )
+        self._table.store(replace(session, operator=operator))
 
     def leave(
         self, session_id: str, caller: OperatorCaller, media_id: str | None, now_s: float

@@ -35,11 +35,17 @@ def _manager(parts: Parts, request: web.Request) -> OperatorCaller:
     return caller
 
 
+def _check_may_mint(caller: OperatorCaller) -> None:
+    if not caller.may_mint:
+        raise ApiError(403, "Keys and tokens are made with the broker's own operator tokens only")
+
+
 @ROUTES.post('/api/v1/keys')
 async def create_key(request: web.Request) -> web.Response:
     """Make a robot API key, shown this once."""
     parts = request.app[PARTS]
     caller = _manager(parts, request)
+    _check_may_mint(caller)
     parts.limit(parts.limits.key_writes, caller.sub)
     body = await read_json(request)
     record, api_key = parts.store.create_robot_key(
@@ -87,6 +93,7 @@ async def create_operator(request: web.Request) -> web.Response:
     """Make an operator token, shown this once."""
     parts = request.app[PARTS]
     caller = _administrator(parts, request)
+    _check_may_mint(caller)
     parts.limit(parts.limits.key_writes, caller.sub)
     body = await read_json(request)
     sub = schemas.required_name(body, 'operator_id')

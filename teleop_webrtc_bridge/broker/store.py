@@ -36,7 +36,7 @@ from typing import Final, Self
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller, Role
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 
-__all__ = ['KeyRecord', 'Store', 'TokenRecord']
+__all__ = ['OPERATOR_TOKEN_PREFIX', 'KeyRecord', 'Store', 'TokenRecord']
 
 DATABASE_NAME: Final = 'broker.sqlite3'
 API_KEY_PREFIX: Final = 'dtk_live_'

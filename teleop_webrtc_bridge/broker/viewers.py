@@ -108,9 +108,12 @@ class Viewers:
                 return viewer
         return None
 
-    def heartbeat(self, session_id: str, viewer: Viewer, now_s: float) -> None:
+    def heartbeat(
+        self, session_id: str, viewer: Viewer, caller: OperatorCaller, now_s: float
+    ) -> None:
         """Note that a viewer is alive."""
-        self._replace(session_id, viewer.media_id, heartbeat_at_s=now_s)
+        renewed = viewer.caller.renewed_by(caller)
+        self._replace(session_id, viewer.media_id, caller=renewed, heartbeat_at_s=now_s)
 
     def leave(self, session_id: str, viewer: Viewer) -> list[Effect]:
         """Let a viewer go."""

@@ -16,11 +16,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from teleop_webrtc_bridge.broker.configuration import read_configuration
+from teleop_webrtc_bridge.broker.configuration import OidcSettings, read_configuration
+from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.messages import IceServer
 
@@ -83,6 +85,70 @@ def test_ice_servers(tmp_path: Path) -> None:
     )
 
 
+OIDC = {
+    'issuer': 'https://login.example.org/a/',
+    'client_id': 'teleop',
+    'tenant': 'owner',
+    'role_claim': 'groups',
+    'roles': {'drivers': 'operator', 'all': 'viewer'},
+}
+
+
+def oidc(**changes: object) -> str:
+    """Return a file with these settings of an issuer; ``None`` leaves one out."""
+    settings = {name: value for name, value in {**OIDC, **changes}.items() if value is not None}
+    return json.dumps({'oidc': settings})
+
+
+@pytest.mark.parametrize('issuer', ['https://a', 'http://127.0.0.1:1/x', 'http://[::1]'])
+def test_an_issuer(tmp_path: Path, issuer: str) -> None:
+    text = oidc(issuer=issuer, tenant=None, tenant_claim='org')
+    assert read_configuration(write(tmp_path, text)).oidc == OidcSettings(
+        issuer=issuer,
+        client_id='teleop',
+        tenant=None,
+        tenant_claim='org',
+        role_claim='groups',
+        roles={'drivers': Role.OPERATOR, 'all': Role.VIEWER},
+    )
+
+
+@pytest.mark.parametrize(
+    ('changes', 'named'),
+    [
+        ({'issuer': None}, 'oidc.issuer'),
+        ({'issuer': 7}, 'oidc.issuer'),
+        ({'issuer': 'https://'}, 'oidc.issuer'),
+        ({'issuer': 'https://['}, 'oidc.issuer'),
+        ({'issuer': 'http://login.example.org'}, 'oidc.issuer'),
+        ({'issuer': 'https://u:p@login.example.org'}, 'oidc.issuer'),
+        ({'issuer': 'https://login.example.org/?a=b'}, 'oidc.issuer'),
+        ({'client_id': None}, 'oidc.client_id'),
+        ({'client_id': ['a']}, 'oidc.client_id'),
+        ({'tenant': None}, 'tenant_claim'),
+        ({'tenant_claim': 'org'}, 'tenant_claim'),
+        ({'tenant': 'a/b'}, 'oidc.tenant'),
+        ({'tenant': None, 'tenant_claim': 7}, 'oidc.tenant_claim'),
+        ({'role_claim': None}, 'oidc.role_claim'),
+        ({'role_claim': ''}, 'oidc.role_claim'),
+        ({'roles': None}, 'oidc.roles'),
+        ({'roles': {}}, 'oidc.roles'),
+        ({'roles': ['operator']}, 'oidc.roles'),
+        ({'roles': {'drivers': 'king'}}, 'oidc.roles'),
+        ({'roles': {'drivers': ['operator']}}, 'oidc.roles'),
+        ({'client_secret': 's3cret'}, 'client_secret'),
+    ],
+)
+def test_a_bad_issuer_says_what_is_wrong(
+    tmp_path: Path, changes: dict[str, object], named: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(write(tmp_path, oidc(**changes)))
+    assert named in str(caught.value)
+    assert 's3cret' not in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
 def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
     assert read_configuration(write(tmp_path, '# nothing\n')) == read_configuration([])
 
@@ -135,6 +201,7 @@ def test_bad_options_name_themselves(arguments: list[str]) -> None:
         ('ice_servers: [{urls: [http://a]}]', 'ice_servers[0].urls'),
         ('ice_servers: [{urls: stun:a, username: 7}]', 'ice_servers[0].username'),
         ('ice_servers: [{urls: stun:a, password: x}]', 'ice_servers[0]'),
+        ('oidc: https://a', 'oidc'),
         ('caps: 7', 'caps'),
         ('caps: {robots: 7}', 'caps'),
         ('caps: {robots_per_key: 0}', 'caps.robots_per_key'),
