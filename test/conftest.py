@@ -21,6 +21,7 @@ import contextlib
 import os
 from pathlib import Path
 import shutil
+import signal
 
 import pytest
 
@@ -36,6 +37,8 @@ BROWSERS = ('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-brows
 
 
 def pytest_configure() -> None:
+    # nohup ignores it, and the programs under test would inherit that.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # Off by default, and then rclpy sends an integer in a float's place as 5e-324.
     os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
     # Apart from other robots, also from those on this machine and other test runs.

@@ -51,6 +51,8 @@ __all__ = ['Broker', 'RobotDetails']
 
 MAX_BUILDING: Final = 4
 """New peer connections take the loop's time; heartbeats come in between."""
+MAX_BUILDING_OF_TENANT: Final = 2
+"""So that one tenant's never keep out another's."""
 SWEEP_PERIOD_S: Final = 0.5
 SWEEP_LATE_S: Final = 1.5
 """A loop that was stalled for this long has heard nobody: it must not blame the peers."""
@@ -99,8 +101,8 @@ class Broker:
         self._credentials = credentials
         self._registry = Registry(caps)
         self._building = asyncio.Semaphore(MAX_BUILDING)
-        self._waiting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        """Tenant → who of it is next."""
+        self._building_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        """Tenant → its share."""
         self._effects = Effects(media)
         self._bridger = Bridger(media, self._registry, self._effects, clock)
 
@@ -386,7 +388,7 @@ class Broker:
     # --- inside --------------------------------------------------------------------------------
 
     async def _new_media(self, tenant: str, sdp_offer: str) -> MediaSession:
-        """Build one of a tenant at a time: others wait for one of his, not for all of them."""
-        waiting = self._waiting.setdefault(tenant, asyncio.Lock())
-        async with waiting, self._building:
+        """Build a peer connection: others wait for a few of theirs, not for all of them."""
+        share = self._building_of.setdefault(tenant, asyncio.Semaphore(MAX_BUILDING_OF_TENANT))
+        async with share, self._building:
             return await media_calls.new_session(self._media, sdp_offer)

@@ -553,7 +553,10 @@ ISSUER_DEFECTS: dict[str, tuple[str, Callable[[web.Request], web.StreamResponse]
     'keys that are not UTF-8': ('/keys', lambda request: web.Response(body=b'"\xff"')),
     'keys that are no list': ('/keys', lambda request: web.json_response({'keys': 'ec'})),
     'no keys': ('/keys', lambda request: web.json_response({})),
-    'failing': ('/keys', lambda request: web.Response(status=500)),
+    'failing': (
+        '/keys',
+        lambda request: web.json_response({'keys': [public_jwk('ec')]}, status=500),
+    ),
 }
 
 
