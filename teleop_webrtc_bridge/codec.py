@@ -366,7 +366,7 @@ def _ice_server(server: dict[str, Any]) -> IceServer | None:
         for url in listed
         if isinstance(url, str)
         and len(url) <= 256
-        and url.partition(':')[0] in ('stun', 'turn', 'turns')
+        and url.startswith(('stun:', 'turn:', 'turns:'))
     )
     if not usable:
         return None

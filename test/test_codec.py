@@ -489,6 +489,7 @@ def test_ice_servers_are_read_and_what_is_no_stun_or_turn_is_left_out() -> None:
             {'urls': 'stun:a:1'},
             {'urls': ['turn:b', 'http://c', 7], 'username': 'u', 'credential': 'p'},
             {'urls': ['file:///etc/passwd']},
+            {'urls': 'stun'},
             {'urls': 'turns:' + 'x' * 300},
             {'urls': 'turns:d', 'username': 7, 'credential': {}},
             {},
