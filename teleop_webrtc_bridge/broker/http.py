@@ -118,7 +118,8 @@ class Limits:
         return cls(
             key_writes=RateLimit(per_minute=10, burst=10),
             sessions=RateLimit(per_minute=12, burst=12),
-            sessions_of_key=RateLimit(per_minute=120, burst=max(12, caps.robots_per_key // 2)),
+            # All robots of a key dial at once when the broker has been away.
+            sessions_of_key=RateLimit(per_minute=120, burst=max(12, caps.robots_per_key)),
             sign_ins=RateLimit(per_minute=10, burst=10),
             turn_credentials=RateLimit(per_minute=6, burst=6),
         )
