@@ -195,15 +195,16 @@ async def test_keys_and_tenants_have_a_bounded_number_of_sessions(tmp_path: Path
 
 async def test_a_fleet_under_one_key_is_back_at_once(rig: Rig) -> None:
     robot = rig.robot()
-    for number in range(60):
+    for number in range(Caps().robots_per_key):
         await rig.dial(robot, robot_id=f'robot{number}')
 
 
 async def test_the_creates_of_a_key_are_limited_whatever_robots_they_name(rig: Rig) -> None:
     robot = rig.robot()
-    bodies = [{**BODY, 'robot_id': f'r{number}', 'sdp_offer': 'x'} for number in range(70)]
+    burst = Caps().robots_per_key
+    bodies = [{**BODY, 'robot_id': f'r{number}', 'sdp_offer': 'x'} for number in range(burst + 6)]
     statuses = [(await rig.post('/sessions', robot, body)).status for body in bodies]
-    assert statuses == [400] * 64 + [429] * 6
+    assert statuses == [400] * burst + [429] * 6
     rig.clock.now_s += 0.5
     await rig.dial(robot)
 
