@@ -111,17 +111,21 @@ class Limits:
     sign_ins: RateLimit
     """Failed ones, per address."""
     turn_credentials: RateLimit
+    turn_credentials_of_key: RateLimit
+    """Of all robots that share an API key: who asks does not say which of them he is."""
 
     @classmethod
     def of_protocol(cls, caps: Caps) -> Limits:
         """Return the limits of docs/protocol.md §1."""
+        # All robots of a key dial at once when the broker has been away.
+        of_key = {'per_minute': 120, 'burst': max(12, caps.robots_per_key)}
         return cls(
             key_writes=RateLimit(per_minute=10, burst=10),
             sessions=RateLimit(per_minute=12, burst=12),
-            # All robots of a key dial at once when the broker has been away.
-            sessions_of_key=RateLimit(per_minute=120, burst=max(12, caps.robots_per_key)),
+            sessions_of_key=RateLimit(**of_key),
             sign_ins=RateLimit(per_minute=10, burst=10),
             turn_credentials=RateLimit(per_minute=6, burst=6),
+            turn_credentials_of_key=RateLimit(**of_key),
         )
 
 

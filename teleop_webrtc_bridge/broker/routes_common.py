@@ -81,6 +81,8 @@ async def turn_credentials(request: web.Request) -> web.Response:
     """Tell the ICE servers, before a peer connection is built with them."""
     parts = request.app[PARTS]
     caller = parts.anyone(request)
-    name = f'robot {caller.key_id}' if isinstance(caller, RobotCaller) else f'op {caller.sub}'
-    parts.limit(parts.limits.turn_credentials, name)
+    if isinstance(caller, RobotCaller):
+        parts.limit(parts.limits.turn_credentials_of_key, caller.key_id)
+    else:
+        parts.limit(parts.limits.turn_credentials, caller.sub)
     return web.json_response({'ice_servers': schemas.ice_servers_body(parts.ice_servers)})

@@ -173,9 +173,17 @@ async def test_key_writes_are_limited(rig: Rig) -> None:
 
 
 async def test_turn_credentials_are_limited(rig: Rig) -> None:
-    robot = rig.robot()
-    statuses = [(await rig.get('/sessions/turn-credentials', robot)).status for _ in range(7)]
+    operator = rig.operator()
+    statuses = [(await rig.get('/sessions/turn-credentials', operator)).status for _ in range(7)]
     assert statuses == [200] * 6 + [429]
+
+
+async def test_every_robot_of_a_key_gets_turn_credentials_when_all_dial_at_once(rig: Rig) -> None:
+    robot = rig.robot()
+    burst = Caps().robots_per_key
+    path = '/sessions/turn-credentials'
+    statuses = [(await rig.get(path, robot)).status for _ in range(burst + 1)]
+    assert statuses == [200] * burst + [429]
 
 
 async def test_keys_and_tenants_have_a_bounded_number_of_sessions(tmp_path: Path) -> None:
