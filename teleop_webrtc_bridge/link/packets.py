@@ -30,7 +30,12 @@ import math
 import struct
 from typing import Any, Final
 
-from teleop_webrtc_bridge.configuration import BridgeConfiguration, VideoConfiguration
+from teleop_webrtc_bridge.configuration import (
+    BridgeConfiguration,
+    CameraConfiguration,
+    CameraKind,
+    VideoConfiguration,
+)
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.messages import CHANNELS
 from teleop_webrtc_bridge.session import SessionState
@@ -169,7 +174,12 @@ def _decode_json(kind: _Kind, fields: dict[str, Any]) -> Packet:
         _check_status(status)
         return status
     video = VideoConfiguration(**fields['video'])
-    return Configure(configuration=BridgeConfiguration(**fields | {'video': video}))
+    cameras = tuple(
+        CameraConfiguration(**camera | {'kind': CameraKind(camera['kind'])})
+        for camera in fields['cameras']
+    )
+    values = fields | {'video': video, 'cameras': cameras}
+    return Configure(configuration=BridgeConfiguration(**values))
 
 
 def _check_status(status: Status) -> None:

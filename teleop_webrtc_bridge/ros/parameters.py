@@ -46,6 +46,7 @@ from teleop_webrtc_bridge.configuration import (
     VideoConfiguration,
 )
 from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.ros.camera import CameraSettings
 from teleop_webrtc_bridge.velocity_limits import GateLimits
 
 __all__ = [
@@ -330,6 +331,19 @@ class Settings:
             blind_speed_factor=self.blind_speed_factor,
         )
 
+    def cameras(self) -> tuple[CameraSettings, ...]:
+        """Return the cameras; the first is shown until the operator selects others."""
+        return (
+            CameraSettings(
+                name='image',
+                topic='image',
+                transport=self.image_transport,
+                reliability=self.image_reliability,
+                fps=self.video_fps,
+                max_width_px=self.video_max_width,
+            ),
+        )
+
     def bridge_configuration(
         self, *, instance_id: str, api_key: str, clock_ahead_s: float
     ) -> BridgeConfiguration:
@@ -350,6 +364,7 @@ class Settings:
                 encoder=self.video_encoder,
                 playout_delay_s=self.video_playout_delay,
             ),
+            cameras=tuple(camera.configuration() for camera in self.cameras()),
         )
 
 

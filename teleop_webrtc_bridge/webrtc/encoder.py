@@ -42,7 +42,7 @@ from teleop_webrtc_bridge.webrtc.compressor import (
 from teleop_webrtc_bridge.webrtc.conversion import FrameConverter
 from teleop_webrtc_bridge.webrtc.rate_control import Target
 
-__all__ = ['EncodedFrame', 'VideoEncoder']
+__all__ = ['EncodedFrame', 'MediaClock', 'VideoEncoder']
 
 USUAL_SHAPE: Final = 16 / 9
 USUAL_INTERVAL_S: Final = 1.0
@@ -63,6 +63,22 @@ class EncodedFrame:
     """Seconds of ``time.monotonic``."""
 
 
+class MediaClock:
+    """The time stamps of one stream, whatever its packets come from."""
+
+    def __init__(self) -> None:
+        self._origin_s: float | None = None
+        self._last_pts = -1
+
+    def pts(self, capture_s: float) -> int:
+        """Return a time stamp that always rises, even where the camera's stamps do not."""
+        if self._origin_s is None:
+            self._origin_s = capture_s
+        pts = max(self._last_pts + 1, round((capture_s - self._origin_s) * CLOCK_RATE))
+        self._last_pts = pts
+        return pts
+
+
 class VideoEncoder:
     """
     Encodes the frames of one peer connection; used by one thread at a time.
@@ -72,6 +88,7 @@ class VideoEncoder:
 
     :param codec: The negotiated codec's MIME type, ``video/H264`` or ``video/VP8``.
     :param video: Bitrate, rate and size.
+    :param clock: Of the stream that the packets are for; ``None``: they make up all of it.
     :param open_encoder: Sets up FFmpeg's encoder of a name.
     """
 
@@ -80,6 +97,7 @@ class VideoEncoder:
         codec: str,
         video: VideoConfiguration,
         *,
+        clock: MediaClock | None = None,
         open_encoder: OpenEncoder = open_encoder,
     ) -> None:
         self._video = video
@@ -87,8 +105,7 @@ class VideoEncoder:
         self._names = deque(encoder_names(codec, video.encoder))
         self._converter = FrameConverter()
         self._compressor: Compressor | None = None
-        self._origin_s: float | None = None
-        self._last_pts = -1
+        self._clock = clock or MediaClock()
         self._last_capture_s = float('-inf')
         self._interval_s = 1.0 / video.fps
         self._waiting: deque[tuple[int, float]] = deque()
@@ -121,7 +138,7 @@ class VideoEncoder:
         self.full_pixels = round(picture.width * picture.height / target.scale**2)
         capture_s = frame.header.capture_s
         self._note_interval(capture_s)
-        picture.pts = self._pts(capture_s)
+        picture.pts = self._clock.pts(capture_s)
         picture.time_base = Fraction(1, CLOCK_RATE)
         self._waiting.append((picture.pts, capture_s))
         data = self._compress(picture, target, keyframe=keyframe)
@@ -185,11 +202,3 @@ class VideoEncoder:
     def _fps(self, target: Target) -> float:
         """Return the frame rate as it is: a camera may be slower than is asked for."""
         return min(max(1.0 / self._interval_s, SLOWEST_PART * target.fps), target.fps)
-
-    def _pts(self, capture_s: float) -> int:
-        """Return a time stamp that always rises, even where the camera's stamps do not."""
-        if self._origin_s is None:
-            self._origin_s = capture_s
-        pts = max(self._last_pts + 1, round((capture_s - self._origin_s) * CLOCK_RATE))
-        self._last_pts = pts
-        return pts

@@ -22,7 +22,12 @@ from hypothesis import given, HealthCheck, settings
 from hypothesis import strategies as st
 import pytest
 
-from teleop_webrtc_bridge.configuration import BridgeConfiguration, VideoConfiguration
+from teleop_webrtc_bridge.configuration import (
+    BridgeConfiguration,
+    CameraConfiguration,
+    CameraKind,
+    VideoConfiguration,
+)
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.link.packets import (
     Configure,
@@ -74,6 +79,14 @@ PACKETS = st.one_of(
                 fps=FINITE,
                 max_width_px=st.integers(),
             ),
+            cameras=st.lists(
+                st.builds(
+                    CameraConfiguration,
+                    name=st.text(),
+                    kind=st.sampled_from(CameraKind),
+                    max_width_px=st.none() | st.integers(),
+                )
+            ).map(tuple),
         ),
     ),
 )
@@ -83,6 +96,14 @@ def status(**fields: object) -> bytes:
     """Return a status with other fields than a good one's."""
     good = {'state': 'connected', 'reason': '', 'control_epoch': 1, 'video_fps': 1, 'counters': {}}
     return b'\x05' + json.dumps(good | fields).encode()
+
+
+def configured(**fields: object) -> bytes:
+    """Return a configuration with other fields than a good one's."""
+    video = {'codec': 'h264', 'bitrate_bps': 1, 'fps': 1.0, 'max_width_px': 2}
+    names = ('robot_id', 'robot_name', 'robot_type', 'broker_url', 'instance_id', 'api_key')
+    good = dict.fromkeys(names, '') | {'clock_ahead_s': 0.0, 'video': video, 'cameras': []}
+    return b'\x01' + json.dumps(good | fields).encode()
 
 
 @given(PACKETS)
@@ -129,6 +150,9 @@ def test_any_bytes_are_a_packet_or_refused(data: bytes) -> None:
         b'\x05' + b'[' * 5000,
         b'\x01{"video":{}}',
         b'\x01{"video":7}',
+        configured(cameras=7),
+        configured(cameras=[{'name': 'front'}]),
+        configured(cameras=[{'name': 'front', 'kind': 'smells'}]),
     ],
     ids=repr,
 )
