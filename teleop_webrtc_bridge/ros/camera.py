@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 import os
 import time
+from typing import Final
 
 from rclpy.node import Node
 from rclpy.time import Time
@@ -32,6 +33,9 @@ from teleop_webrtc_bridge.ros.image_intake import ImageIntake, STALLED_S
 from teleop_webrtc_bridge.ros.image_subscription import ImageSubscription
 
 __all__ = ['Camera', 'CameraSettings']
+
+BLANK_S: Final = 0.5
+"""How long grey is repeated: one frame may be lost, or be kept back until the next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,8 @@ class CameraSettings:
     reliability: str
     fps: float
     max_width_px: int
+    is_named: bool = False
+    """Whether somebody has said that there is this camera: it has stalled until it shows up."""
 
     def configuration(self) -> CameraConfiguration:
         """Return what the WebRTC half needs to know."""
@@ -80,6 +86,8 @@ class Camera:
         self._on_image = on_image
         self._writer = FrameWriter(self.memory, wake)
         self._intake = ImageIntake(self._writer, warn)
+        self._intake.expected = settings.is_named
+        self._blank_s = float('-inf')
         self._images = ImageSubscription(
             node,
             topic=settings.topic,
@@ -104,6 +112,11 @@ class Camera:
         return self._images.reliability
 
     @property
+    def is_grey(self) -> bool:
+        """Whether grey is seen instead of a picture."""
+        return self._intake.is_grey
+
+    @property
     def counters(self) -> Counter[str]:
         return self._intake.counters
 
@@ -115,8 +128,11 @@ class Camera:
         self._images.open(now)
 
     def close(self) -> None:
-        """End the subscription, if there is one."""
-        self._images.close()
+        """End the subscription, if there is one; its last picture is none of now any more."""
+        if self._images.is_open:
+            self._images.close()
+            self._intake.wanted_fps = 0.0
+            self._intake.forget()
 
     def want(self, fps: float) -> None:
         """Take that many images a second, but no more than are configured."""
@@ -130,13 +146,28 @@ class Camera:
         """
         return self._intake.is_stalled(now)
 
+    def has_picture(self, now: float) -> bool:
+        """Return whether a picture of now can be shown."""
+        return not self._intake.is_grey and self._intake.is_fresh(now)
+
     def is_silent(self, now: float) -> bool:
         """Return whether it is stalled, and not for having been subscribed just now."""
         return self.is_stalled(now) and self._images.open_for(now) > STALLED_S
 
     def keep_alive(self, now: float) -> None:
-        """Show grey instead of a picture that is not of now."""
+        """Show grey, once more."""
         self._intake.keep_alive(now)
+
+    def blank(self, now: float, *, anew: bool = False) -> None:
+        """
+        Show grey instead of a picture that is not of now; to be called again and again.
+
+        :param anew: Who sees it now may have seen something else before.
+        """
+        if anew or not self._intake.is_grey:
+            self._blank_s = now
+        if now - self._blank_s < BLANK_S:
+            self._intake.keep_alive(now)
 
     def watch_graph(self) -> None:
         """Follow the publishers of the topic."""

@@ -58,7 +58,7 @@ def diagnose(
     concerns = [
         _session(settings, snapshot),
         _gate(snapshot, cmd_vel),
-        *(_video(camera, now) for camera in cameras.all),
+        *(_video(camera, now, cameras.is_selected(camera)) for camera in cameras.all),
     ]
     if settings.allow_insecure_broker:
         values = {'broker_url': settings.broker_url}
@@ -94,12 +94,12 @@ def _gate(snapshot: DriveSnapshot, cmd_vel: Publisher[Any]) -> DiagnosticStatus:
     return _status('command gate', level, message, values)
 
 
-def _video(camera: Camera, now: float) -> DiagnosticStatus:
+def _video(camera: Camera, now: float, selected: bool) -> DiagnosticStatus:
     level, message = DiagnosticStatus.OK, 'receiving'
     if camera.publisher_count() == 0:
         level, message = DiagnosticStatus.WARN, f'nobody publishes {camera.topic}'
     elif not camera.is_open:
-        message = 'nobody watches'
+        message = 'nobody watches' if selected else 'not selected'
     elif camera.is_silent(now):
         level, message = DiagnosticStatus.ERROR, f'no image on {camera.topic}'
     values = {
@@ -108,7 +108,8 @@ def _video(camera: Camera, now: float) -> DiagnosticStatus:
         'reliability': camera.reliability,
         **camera.counters,
     }
-    return _status('video', level, message, values)
+    concern = f'video {camera.settings.name}' if camera.settings.is_named else 'video'
+    return _status(concern, level, message, values)
 
 
 def _status(

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import json
 import os
 import secrets
@@ -38,15 +38,17 @@ from std_msgs.msg import String
 
 from teleop_webrtc_bridge.command_gate import CommandGate
 from teleop_webrtc_bridge.configuration import check_aiortc
+from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.link.packets import Configure
 from teleop_webrtc_bridge.messages import Velocity
-from teleop_webrtc_bridge.ros.camera import Camera
+from teleop_webrtc_bridge.ros.camera import Camera, CameraSettings
+from teleop_webrtc_bridge.ros.camera_parameters import declare_cameras, refuse_unknown_names
 from teleop_webrtc_bridge.ros.cameras import Cameras
 from teleop_webrtc_bridge.ros.diagnostics import diagnose, INSECURE
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot, DriveThread
 from teleop_webrtc_bridge.ros.estop_file import estop_path, EstopFile
 from teleop_webrtc_bridge.ros.local_control import LATCHED_QOS, LocalControl
-from teleop_webrtc_bridge.ros.parameters import declare, read_api_key, refuse_unknown, Settings
+from teleop_webrtc_bridge.ros.parameters import declare, read_api_key, Settings
 from teleop_webrtc_bridge.ros.webrtc_process import WebrtcProcess
 from teleop_webrtc_bridge.session import SessionState
 
@@ -94,8 +96,9 @@ class TeleopBridge(Node):
             parameter_overrides=parameter_overrides,
         )
         try:
-            refuse_unknown(names)
             self._settings = declare(self)
+            cameras = declare_cameras(self, self._settings)
+            refuse_unknown_names(names, cameras)
             api_key = read_api_key(self._settings.api_key_file)
         except Exception:
             self.destroy_node()
@@ -111,7 +114,7 @@ class TeleopBridge(Node):
         self._logged: tuple[object, bool] | None = None
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._create_topics()
-        self._create_bridge(api_key)
+        self._create_bridge(api_key, cameras)
         self._local = LocalControl(self, self._drive, self._steady, self._reconnect)
         self._create_timers()
         self.add_post_set_parameters_callback(self._apply_parameters)
@@ -126,14 +129,15 @@ class TeleopBridge(Node):
             DiagnosticArray, '/diagnostics', 1
         )
 
-    def _create_bridge(self, api_key: str) -> None:
+    def _create_bridge(self, api_key: str, cameras: Sequence[CameraSettings]) -> None:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
         self._cameras = Cameras(
             [
                 Camera(self, camera, wake=self._wake, on_image=self._on_image, warn=self._warn)
-                for camera in self._settings.cameras()
+                for camera in cameras
             ],
-            self._warn,
+            on_show=self._show,
+            warn=self._warn,
         )
         clock_ahead_s = time.time() - time.monotonic()
         self._changed = self.create_guard_condition(self._on_drive_change)
@@ -145,10 +149,14 @@ class TeleopBridge(Node):
             gate,
             publish=self._publish_velocity,
             on_change=self._changed.trigger,
+            cameras=self._cameras.names,
             clock_ahead_s=clock_ahead_s,
         )
         configuration = self._settings.bridge_configuration(
-            instance_id=uuid.uuid4().hex, api_key=api_key, clock_ahead_s=clock_ahead_s
+            instance_id=uuid.uuid4().hex,
+            api_key=api_key,
+            clock_ahead_s=clock_ahead_s,
+            cameras=tuple(camera.configuration() for camera in cameras),
         )
         self._webrtc = WebrtcProcess(
             Configure(configuration=configuration),
@@ -222,8 +230,12 @@ class TeleopBridge(Node):
     def _complain(self, text: str) -> None:
         self.get_logger().error(text)
 
+    def _show(self, cameras: tuple[str, ...]) -> None:
+        self.get_logger().info(f'event=cameras_shown names={",".join(cameras)}')
+        self._drive.show(cameras)
+
     def _on_image(self) -> None:
-        if self._blind:
+        if self._blind or self._cameras.is_changing:
             self._watch_cameras()
 
     def _watched_fps(self) -> float:
@@ -251,7 +263,7 @@ class TeleopBridge(Node):
     def _watch_cameras(self) -> None:
         """Slow the operator down while there is no picture of now that he could drive by."""
         now = time.monotonic()
-        self._cameras.follow(now, self._watched_fps())
+        self._cameras.follow(now, self._watched_fps(), self._drive.snapshot.selected)
         blind = self._cameras.is_blind(now)
         if blind is not self._blind:
             self._blind = blind
@@ -333,16 +345,22 @@ def _override_names(
     parameter_overrides: list[Parameter[Any]] | None,
 ) -> list[str]:
     """Return the names of all parameters that were given, known or not."""
-    probe = Node(
-        NODE_NAME,
-        context=context,
-        namespace=namespace,
-        parameter_overrides=parameter_overrides,
-        enable_rosout=False,
-        start_parameter_services=False,
-        allow_undeclared_parameters=True,
-        automatically_declare_parameters_from_overrides=True,
-    )
+    try:
+        probe = Node(
+            NODE_NAME,
+            context=context,
+            namespace=namespace,
+            parameter_overrides=parameter_overrides,
+            enable_rosout=False,
+            start_parameter_services=False,
+            allow_undeclared_parameters=True,
+            automatically_declare_parameters_from_overrides=True,
+        )
+    except ValueError:
+        # In ROS an empty list has no type. rclpy does not tell which parameter it is.
+        raise ConfigurationError(
+            'parameter', '[]', "a value: leave the parameter out, or, of texts, ['']"
+        ) from None
     try:
         return list(probe.get_parameters_by_prefix(''))
     finally:

@@ -32,7 +32,7 @@ import sys
 
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.configuration import is_loopback_url
-from teleop_webrtc_bridge.link.packets import Configure, Send, Shutdown
+from teleop_webrtc_bridge.link.packets import Configure, Send, Show, Shutdown
 from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.half_link import HalfLink
 from teleop_webrtc_bridge.webrtc.robot import Robot
@@ -74,14 +74,14 @@ async def _run(socket_end: socket.socket, wake: int, memories: Sequence[int]) ->
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(robot.run())
             tasks.create_task(robot.report_status())
-            tasks.create_task(_serve_link(link, robot))
+            tasks.create_task(_serve_link(link, robot, cameras))
     except* _Ended:
         pass
 
 
-async def _serve_link(link: HalfLink, robot: Robot) -> None:
+async def _serve_link(link: HalfLink, robot: Robot, cameras: Cameras) -> None:
     """
-    Forward the ROS half's messages.
+    Forward the ROS half's messages and do what it asks for.
 
     :raises _Ended: The ROS half asked for the end, or is gone.
     """
@@ -91,6 +91,8 @@ async def _serve_link(link: HalfLink, robot: Robot) -> None:
             raise _Ended
         if isinstance(packet, Send):
             robot.forward(packet)
+        elif isinstance(packet, Show):
+            cameras.show(packet.cameras)
 
 
 if __name__ == '__main__':

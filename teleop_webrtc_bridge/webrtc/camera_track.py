@@ -88,7 +88,13 @@ class CameraTrack(MediaStreamTrack):
         :param codec: Its MIME type.
         """
         encoder = VideoEncoder(codec, video, clock=self._clock)
-        self._pictures = PictureSource(self._cameras, encoder, self._rate, self.counters)
+        self._pictures = PictureSource(
+            self._cameras,
+            encoder,
+            max_width_px=video.max_width_px,
+            rate=self._rate,
+            counters=self.counters,
+        )
 
     def request_keyframe(self) -> None:
         """Make the next frame a keyframe."""

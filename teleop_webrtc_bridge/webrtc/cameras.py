@@ -38,6 +38,14 @@ class CameraFeed:
         self.configuration = configuration
         self._reader = FrameReader(memory)
 
+    @property
+    def name(self) -> str:
+        return self.configuration.name
+
+    @property
+    def max_width_px(self) -> int | None:
+        return self.configuration.max_width_px
+
     def newest(self) -> Frame | None:
         """Return the newest picture in place; ``None`` before the first one."""
         return self._reader.newest()
@@ -56,12 +64,18 @@ class Cameras:
         self, configurations: Sequence[CameraConfiguration], *, memories: Sequence[int], wake: int
     ) -> None:
         self.news = asyncio.Event()
-        """Set when something came from a camera. Clear it, look, then wait."""
+        """Set when something came from a camera, or others are shown. Clear, look, then wait."""
         feeds = [CameraFeed(*pair) for pair in zip(configurations, memories, strict=True)]
-        self.shown = (feeds[0],)
-        """What the picture consists of, from the left."""
+        self._feeds = {feed.name: feed for feed in feeds}
+        self.shown = tuple(feeds[:1])
+        """What the picture consists of, from the left; the ROS half decides that."""
         self._wake = wake
         asyncio.get_running_loop().add_reader(wake, self._on_wake)
+
+    def show(self, names: Sequence[str]) -> None:
+        """Let the picture consist of these cameras, from the left."""
+        self.shown = tuple(self._feeds[name] for name in names)
+        self.news.set()
 
     def _on_wake(self) -> None:
         try:

@@ -120,23 +120,39 @@ class VideoEncoder:
         """The encoder in use, as FFmpeg calls it."""
         return self._names[0]
 
-    def encode(self, frame: Frame, target: Target, *, keyframe: bool) -> EncodedFrame | None:
+    def encode(
+        self, frame: Frame, target: Target, *, keyframe: bool, max_width_px: int | None = None
+    ) -> EncodedFrame | None:
         """
         Convert and encode a frame.
 
         :param keyframe: A viewer needs a keyframe.
+        :param max_width_px: Instead of the one that all of the video has.
         :returns: ``None`` if the frame was overwritten while it was read: a newer one is there.
         :raises av.FFmpegError: The last encoder failed; :meth:`reset` before the next frame.
         :raises EncoderUnusable: The same.
         :raises PictureUndecodable: The frame is a broken JPEG or PNG.
         """
         picture = self._converter.convert(
-            frame, max_width_px=self._video.max_width_px, scale=target.scale
+            frame, max_width_px=max_width_px or self._video.max_width_px, scale=target.scale
         )
         if picture is None:
             return None
+        return self.encode_picture(picture, frame.header.capture_s, target, keyframe=keyframe)
+
+    def encode_picture(
+        self, picture: av.VideoFrame, capture_s: float, target: Target, *, keyframe: bool
+    ) -> EncodedFrame | None:
+        """
+        Encode a picture that is converted already.
+
+        :param picture: As :class:`FrameConverter` makes them, of the target's scale.
+        :param capture_s: When it was taken, in seconds of ``time.monotonic``.
+        :returns: ``None`` if the encoder keeps it for now.
+        :raises av.FFmpegError: As :meth:`encode`.
+        :raises EncoderUnusable: As :meth:`encode`.
+        """
         self.full_pixels = round(picture.width * picture.height / target.scale**2)
-        capture_s = frame.header.capture_s
         self._note_interval(capture_s)
         picture.pts = self._clock.pts(capture_s)
         picture.time_base = Fraction(1, CLOCK_RATE)

@@ -37,6 +37,7 @@ from teleop_webrtc_bridge.link.packets import (
     Packet,
     Received,
     Send,
+    Show,
     Shutdown,
     Status,
 )
@@ -60,6 +61,7 @@ PACKETS = st.one_of(
     st.builds(Send, label=LABELS, payload=st.binary(), text=st.booleans(), urgent=st.booleans()),
     st.builds(Received, label=LABELS, payload=st.binary(), text=st.booleans(), arrival_s=FINITE),
     STATUSES,
+    st.builds(Show, cameras=st.lists(st.text()).map(tuple)),
     st.just(Shutdown()),
     st.builds(
         Configure,
@@ -122,7 +124,7 @@ def test_any_bytes_are_a_packet_or_refused(data: bytes) -> None:
         packet = decode(data)
     except ProtocolError:
         return
-    assert isinstance(packet, Configure | Received | Send | Shutdown | Status)
+    assert isinstance(packet, Configure | Received | Send | Show | Shutdown | Status)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +133,9 @@ def test_any_bytes_are_a_packet_or_refused(data: bytes) -> None:
         b'',
         b'\0',
         b'\x06',
+        b'\x06{}',
+        b'\x06{"cameras":7}',
+        b'\x07',
         b'\x02',
         b'\x02\x09\x01payload',
         b'\x04\x00\x01\x00',
