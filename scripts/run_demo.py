@@ -226,8 +226,6 @@ class Demo:
             '--ros-args',
             '--params-file',
             str(self._parameters()),
-            '--remap',
-            'image:=camera/image_raw',
         )
         token = page.partition('#token=')[2]
         self._wait_for(bridge, lambda: self._is_listed(token))
@@ -321,6 +319,9 @@ class Demo:
             'robot_type': 'simulated',
             'broker_url': f'http://127.0.0.1:{self._options.port}',
             'api_key_file': str(self._private / 'broker/robot_api_key'),
+            'cameras': ['front', 'rear'],
+            'front': {'topic': 'camera/image_raw'},
+            'rear': {'topic': 'camera_rear/image_raw'},
         }
         # JSON is YAML, as long as characters are not escaped in pairs.
         text = json.dumps({'/**': {'ros__parameters': parameters}}, ensure_ascii=False)

@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.messages import (
+    CameraSelect,
     ChannelIds,
     DriveCommand,
     Estop,
@@ -67,6 +68,8 @@ MAX_HTTP_BODY_BYTES: Final = 64 * 1024
 MAX_NONCE_CHARS: Final = 128
 MAX_STREAM_ID: Final = 65534
 MAX_ICE_SERVERS: Final = 8
+MAX_SELECTED: Final = 32
+"""Names of cameras in one request; more than a robot can have."""
 
 TWIST_STAMPED_FINGERPRINT: Final = bytes.fromhex('9cd2bcbe6cb2a7c0')
 _LCM_HEAD: Final = struct.Struct('>8siiiI')
@@ -231,9 +234,20 @@ def _decode_json_message(message: dict[str, Any]) -> OperatorMessage | None:
         if type(token) is not int or not 0 <= token < 2**53:
             raise ProtocolError('lease: token is not a positive integer')
         return Lease(token=token)
+    if kind == 'camera_select':
+        return _camera_select(message)
     if isinstance(kind, str) and kind in _REQUESTS:
         return Unsupported(type=kind, nonce=_nonce(message))
     return None
+
+
+def _camera_select(message: dict[str, Any]) -> CameraSelect:
+    names = message.get('cams')
+    if not isinstance(names, list) or len(names) > MAX_SELECTED:
+        raise ProtocolError(f'camera_select: cams is no list of {MAX_SELECTED} names at most')
+    if not all(isinstance(name, str) for name in names):
+        raise ProtocolError('camera_select: cams is not a list of texts')
+    return CameraSelect(cameras=tuple(names))
 
 
 def _finite(message: dict[str, Any], name: str) -> float:

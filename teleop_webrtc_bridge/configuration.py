@@ -21,6 +21,7 @@ Shared by both halves: the ROS half builds it from parameters, the WebRTC half r
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+import enum
 from importlib import metadata
 import ipaddress
 import re
@@ -31,6 +32,8 @@ from teleop_webrtc_bridge.exceptions import ConfigurationError
 
 __all__ = [
     'BridgeConfiguration',
+    'CameraConfiguration',
+    'CameraKind',
     'VideoConfiguration',
     'check_aiortc',
     'check_broker_url',
@@ -48,7 +51,7 @@ AIORTC_MINIMUM = (1, 16)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoConfiguration:
-    """How the robot's camera is encoded."""
+    """How the robot's picture is encoded."""
 
     codec: str
     """``h264`` or ``vp8``: the one that is offered first."""
@@ -59,6 +62,23 @@ class VideoConfiguration:
     """FFmpeg's H.264 encoder to begin with; ``auto``: what hardware offers, then software."""
     playout_delay_s: float = 0.0
     """How long a browser holds each frame back to show them evenly; 0: not at all."""
+
+
+class CameraKind(enum.StrEnum):
+    """What a camera's memory holds: who fills it and who reads it go by this."""
+
+    PICTURES = 'pictures'
+    """The newest picture (``link/frame_slot.py``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraConfiguration:
+    """One camera, as the WebRTC half knows it."""
+
+    name: str
+    kind: CameraKind = CameraKind.PICTURES
+    max_width_px: int | None = None
+    """Wider pictures are scaled down; ``None``: as all of the video."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +99,8 @@ class BridgeConfiguration:
     would make every operator's offset wrong until his next clock sync.
     """
     video: VideoConfiguration
+    cameras: tuple[CameraConfiguration, ...] = (CameraConfiguration(name='image'),)
+    """At least one; the first is shown until the operator selects others."""
 
 
 def check_robot_id(value: str) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     'MAP_UNRELIABLE',
     'STATE_RELIABLE',
     'STATE_RELIABLE_BACK',
+    'CameraSelect',
     'ChannelIds',
     'ChannelSpec',
     'DriveCommand',
@@ -147,6 +148,14 @@ class EstopClear:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CameraSelect:
+    """Show these cameras, from the left; names that the robot does not have say nothing."""
+
+    cameras: tuple[str, ...]
+    """None at all: the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unsupported:
     """A known request that this robot does not offer; it is acknowledged as failed."""
 
@@ -154,7 +163,7 @@ class Unsupported:
     nonce: Nonce | None
 
 
-OperatorMessage = DriveCommand | Lease | Ping | Estop | EstopClear | Unsupported
+OperatorMessage = DriveCommand | Lease | Ping | Estop | EstopClear | CameraSelect | Unsupported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

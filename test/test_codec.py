@@ -42,6 +42,7 @@ from teleop_webrtc_bridge.codec import (
 )
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.messages import (
+    CameraSelect,
     ChannelIds,
     DriveCommand,
     Estop,
@@ -301,6 +302,8 @@ def test_a_json_object_is_parsed_from_text_and_from_bytes() -> None:
         ('{"type":"estop"}', Estop(nonce=None)),
         ('{"type":"estop_clear","nonce":3}', EstopClear(nonce=3)),
         ('{"type":"lease","token":9}', Lease(token=9)),
+        ('{"type":"camera_select","cams":["rear"]}', CameraSelect(cameras=('rear',))),
+        ('{"type":"camera_select","cams":[]}', CameraSelect(cameras=())),
         ('{"type":"nav_goal","nonce":1,"x":2}', Unsupported(type='nav_goal', nonce=1)),
         ('{"type":"video_stats","fps":30}', None),
         ('{"type":7}', None),
@@ -329,6 +332,10 @@ def test_what_does_not_look_like_json_is_ignored_on_the_state_channel(data: byte
         '{"type":"ping","client_ts":1e13}',
         '{"type":"ping","client_ts":true}',
         '{"type":"lease"}',
+        '{"type":"camera_select"}',
+        '{"type":"camera_select","cams":"front"}',
+        '{"type":"camera_select","cams":[1]}',
+        '{"type":"camera_select","cams":[' + '"a",' * 32 + '"a"]}',
         '{"type":"lease","token":1.0}',
         '{"type":"lease","token":true}',
         '{"type":"lease","token":-1}',

@@ -12,13 +12,16 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The ROS node of the simulated robot: ``cmd_vel`` in; pictures and odometry out."""
+"""The ROS node of the simulated robot: ``cmd_vel`` in; pictures, ahead and back, and odometry."""
 
 from __future__ import annotations
 
 from array import array
+import dataclasses
+from dataclasses import dataclass
 import math
 import time
+from typing import Any
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist, TwistStamped
@@ -57,6 +60,23 @@ IMAGE_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 VARIANCES = (1e-4, 1e-4, 1e6, 1e6, 1e6, 1e-4)
 
 
+@dataclass(kw_only=True, slots=True)
+class _Eye:
+    """
+    One of the cameras; all have the same optics and sit in the middle of the robot.
+
+    :param heading: Where it looks, from straight ahead, in rad.
+    :param picture: The message's own memory.
+    :param drawn: The pose that the picture shows.
+    """
+
+    heading: float
+    publisher: Any
+    message: Image
+    picture: Any
+    drawn: Pose | None = None
+
+
 class SimulatedRobot(Node):
     """
     A robot to drive.
@@ -84,7 +104,6 @@ class SimulatedRobot(Node):
         self._warned_unstamped = False
         self._build_camera(p)
         self._build_messages(p)
-        self._image_publisher = self.create_publisher(Image, 'camera/image_raw', IMAGE_QOS)
         self._info_publisher = self.create_publisher(CameraInfo, 'camera/camera_info', IMAGE_QOS)
         self._odom_publisher = self.create_publisher(Odometry, 'odom', 10)
         if p.use_stamped_vel:
@@ -114,16 +133,19 @@ class SimulatedRobot(Node):
         bgr = p.encoding == 'bgr8'
         self._view = CameraView(self._world, width=p.width, height=p.height, bgr=bgr)
         self._overlay = Overlay(width=p.width, height=p.height, bgr=bgr) if p.overlay else None
-        # The pose that the picture in the message shows.
-        self._drawn: Pose | None = None
+        self._front = self._build_eye(p, 'camera', 0.0)
+        self._eyes = (self._front, self._build_eye(p, 'camera_rear', math.pi))
+
+    def _build_eye(self, p: RobotParameters, name: str, heading: float) -> _Eye:
+        message = Image(height=p.height, width=p.width, encoding=p.encoding, step=3 * p.width)
+        message.header.frame_id = p.camera_frame if not heading else f'rear_{p.camera_frame}'
+        # The message keeps this very array, and the picture is drawn in its memory: no copy.
+        message.data = array('B', bytes(3 * p.width * p.height))
+        picture = np.frombuffer(message.data, np.uint8).reshape(p.height, p.width, 3)
+        publisher = self.create_publisher(Image, f'{name}/image_raw', IMAGE_QOS)
+        return _Eye(heading=heading, publisher=publisher, message=message, picture=picture)
 
     def _build_messages(self, p: RobotParameters) -> None:
-        self._image = Image(height=p.height, width=p.width, encoding=p.encoding, step=3 * p.width)
-        self._image.header.frame_id = p.camera_frame
-        # The message keeps this very array, and the picture is drawn in its memory: no copy.
-        self._image.data = array('B', bytes(3 * p.width * p.height))
-        self._picture = np.frombuffer(self._image.data, np.uint8)
-        self._picture = self._picture.reshape(p.height, p.width, 3)
         f, cx, cy = self._view.focal_px, 0.5 * p.width, 0.5 * p.height
         self._info = CameraInfo(height=p.height, width=p.width, distortion_model='plumb_bob')
         self._info.header.frame_id = p.camera_frame
@@ -197,15 +219,19 @@ class SimulatedRobot(Node):
         if self._info_publisher.get_subscription_count():
             self._info.header.stamp = stamp
             self._info_publisher.publish(self._info)
-        if not self._image_publisher.get_subscription_count():
+        watched = [eye for eye in self._eyes if eye.publisher.get_subscription_count()]
+        if not watched:
             return
         self._advance(now.nanoseconds)
-        # A robot that stands still sees what it saw.
-        if self._pose != self._drawn:
-            self._view.render(self._pose, self._picture)
-            self._drawn = self._pose
-        if self._overlay is not None:
-            stamp_s = now.nanoseconds * 1e-9
-            self._overlay.draw(self._picture, self._pose, self._velocity, stamp_s)
-        self._image.header.stamp = stamp
-        self._image_publisher.publish(self._image)
+        for eye in watched:
+            # A robot that stands still sees what it saw.
+            if self._pose != eye.drawn:
+                self._view.render(
+                    dataclasses.replace(self._pose, yaw=self._pose.yaw + eye.heading), eye.picture
+                )
+                eye.drawn = self._pose
+            if self._overlay is not None and eye is self._front:
+                stamp_s = now.nanoseconds * 1e-9
+                self._overlay.draw(eye.picture, self._pose, self._velocity, stamp_s)
+            eye.message.header.stamp = stamp
+            eye.publisher.publish(eye.message)

@@ -47,8 +47,8 @@ MAX_PICTURE_PX: Final = MAX_FRAME_BYTES // 3
 """Of a compressed picture; as many as fit uncompressed, as ``bgr8``."""
 _BUFFERS: Final = 3
 _INDEX: Final = struct.Struct('<Q')
-#: sequence, capture time, width, height, step, bytes, byte order, encoding
-_HEADER: Final = struct.Struct('<QdIIII?32s')
+#: sequence, capture time, width, height, step, bytes, byte order, filler, encoding
+_HEADER: Final = struct.Struct('<QdIIII??32s')
 _HEADER_BYTES: Final = 4096
 _STRIDE: Final = _HEADER_BYTES + MAX_FRAME_BYTES
 _SLOT_BYTES: Final = _HEADER_BYTES + _BUFFERS * _STRIDE
@@ -67,6 +67,8 @@ class FrameHeader:
     encoding: str
     """One of :data:`PIXEL_FORMATS`, or ``jpeg`` or ``png``."""
     is_bigendian: bool = False
+    is_filler: bool = False
+    """Whether it is grey in place of a picture, and was taken by no camera."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +118,7 @@ class FrameWriter:
         body = start + _HEADER_BYTES
         self._memory[body : body + len(data)] = data
         size = (header.width, header.height, header.step, len(data))
-        meaning = (header.is_bigendian, header.encoding.encode())
+        meaning = (header.is_bigendian, header.is_filler, header.encoding.encode())
         _HEADER.pack_into(self._memory, start, sequence, header.capture_s, *size, *meaning)
         _INDEX.pack_into(self._memory, 0, sequence)
         self._sequence = sequence
@@ -144,7 +146,7 @@ class FrameReader:
             return bool(_INDEX.unpack_from(self._memory, start)[0] == sequence)
 
         fields = _HEADER.unpack_from(self._memory, start)
-        _, capture_s, width, height, step, size, is_bigendian, encoding = fields
+        _, capture_s, width, height, step, size, is_bigendian, is_filler, encoding = fields
         if not is_intact() or size > MAX_FRAME_BYTES:
             return None
         header = FrameHeader(
@@ -154,6 +156,7 @@ class FrameReader:
             step=step,
             encoding=encoding.rstrip(b'\0').decode('ascii', 'replace'),
             is_bigendian=is_bigendian,
+            is_filler=is_filler,
         )
         body = start + _HEADER_BYTES
         data = self._view[body : body + size]

@@ -30,7 +30,12 @@ import math
 import struct
 from typing import Any, Final
 
-from teleop_webrtc_bridge.configuration import BridgeConfiguration, VideoConfiguration
+from teleop_webrtc_bridge.configuration import (
+    BridgeConfiguration,
+    CameraConfiguration,
+    CameraKind,
+    VideoConfiguration,
+)
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.messages import CHANNELS
 from teleop_webrtc_bridge.session import SessionState
@@ -41,6 +46,7 @@ __all__ = [
     'Packet',
     'Received',
     'Send',
+    'Show',
     'Shutdown',
     'Status',
     'decode',
@@ -64,6 +70,7 @@ class _Kind(enum.IntEnum):
     SHUTDOWN = 3
     RECEIVED = 4
     STATUS = 5
+    SHOW = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +89,14 @@ class Send:
     text: bool
     urgent: bool
     """Whether he waits for it: an acknowledgement, not telemetry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Show:
+    """ROS → WebRTC: the picture consists of these cameras from now on."""
+
+    cameras: tuple[str, ...]
+    """Their names, from the left; at least one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +128,7 @@ class Status:
     counters: dict[str, float]
 
 
-Packet = Configure | Send | Shutdown | Received | Status
+Packet = Configure | Send | Show | Shutdown | Received | Status
 
 
 def encode(packet: Packet) -> bytes:
@@ -134,6 +149,8 @@ def encode(packet: Packet) -> bytes:
         case Configure():
             fields = dataclasses.asdict(packet.configuration)
             return bytes([_Kind.CONFIGURE]) + json.dumps(fields).encode()
+        case Show():
+            return bytes([_Kind.SHOW]) + json.dumps({'cameras': packet.cameras}).encode()
         case Shutdown():
             return bytes([_Kind.SHUTDOWN])
 
@@ -168,8 +185,15 @@ def _decode_json(kind: _Kind, fields: dict[str, Any]) -> Packet:
         status = Status(**fields | {'state': SessionState(fields['state'])})
         _check_status(status)
         return status
+    if kind is _Kind.SHOW:
+        return Show(cameras=tuple(map(str, fields['cameras'])))
     video = VideoConfiguration(**fields['video'])
-    return Configure(configuration=BridgeConfiguration(**fields | {'video': video}))
+    cameras = tuple(
+        CameraConfiguration(**camera | {'kind': CameraKind(camera['kind'])})
+        for camera in fields['cameras']
+    )
+    values = fields | {'video': video, 'cameras': cameras}
+    return Configure(configuration=BridgeConfiguration(**values))
 
 
 def _check_status(status: Status) -> None:

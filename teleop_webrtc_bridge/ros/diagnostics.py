@@ -22,9 +22,9 @@ from typing import Any, Final
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from rclpy.publisher import Publisher
 
+from teleop_webrtc_bridge.ros.camera import Camera
+from teleop_webrtc_bridge.ros.cameras import Cameras
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot
-from teleop_webrtc_bridge.ros.image_intake import ImageIntake, STALLED_S
-from teleop_webrtc_bridge.ros.image_subscription import ImageSubscription
 from teleop_webrtc_bridge.ros.parameters import Settings
 from teleop_webrtc_bridge.session import SessionState
 
@@ -45,8 +45,7 @@ _SESSION_LEVELS: Final = {
 def diagnose(
     settings: Settings,
     snapshot: DriveSnapshot,
-    intake: ImageIntake,
-    images: ImageSubscription,
+    cameras: Cameras,
     cmd_vel: Publisher[Any],
     *,
     now: float,
@@ -59,7 +58,7 @@ def diagnose(
     concerns = [
         _session(settings, snapshot),
         _gate(snapshot, cmd_vel),
-        _video(intake, images, now),
+        *(_video(camera, now, cameras.is_selected(camera)) for camera in cameras.all),
     ]
     if settings.allow_insecure_broker:
         values = {'broker_url': settings.broker_url}
@@ -95,21 +94,22 @@ def _gate(snapshot: DriveSnapshot, cmd_vel: Publisher[Any]) -> DiagnosticStatus:
     return _status('command gate', level, message, values)
 
 
-def _video(intake: ImageIntake, images: ImageSubscription, now: float) -> DiagnosticStatus:
+def _video(camera: Camera, now: float, selected: bool) -> DiagnosticStatus:
     level, message = DiagnosticStatus.OK, 'receiving'
-    if images.publisher_count() == 0:
-        level, message = DiagnosticStatus.WARN, f'nobody publishes {images.topic}'
-    elif not images.is_open:
-        message = 'nobody watches'
-    elif intake.is_stalled(now) and images.open_for(now) > STALLED_S:
-        level, message = DiagnosticStatus.ERROR, f'no image on {images.topic}'
+    if camera.publisher_count() == 0:
+        level, message = DiagnosticStatus.WARN, f'nobody publishes {camera.topic}'
+    elif not camera.is_open:
+        message = 'nobody watches' if selected else 'not selected'
+    elif camera.is_silent(now):
+        level, message = DiagnosticStatus.ERROR, f'no image on {camera.topic}'
     values = {
-        'topic': images.topic,
-        'subscribed': images.is_open,
-        'reliability': images.reliability,
-        **intake.counters,
+        'topic': camera.topic,
+        'subscribed': camera.is_open,
+        'reliability': camera.reliability,
+        **camera.counters,
     }
-    return _status('video', level, message, values)
+    concern = f'video {camera.settings.name}' if camera.settings.is_named else 'video'
+    return _status(concern, level, message, values)
 
 
 def _status(

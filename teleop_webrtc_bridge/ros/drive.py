@@ -22,7 +22,7 @@ no wall clock and no other thread stands between a deadline and the zero that it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 import os
 import queue
@@ -40,6 +40,7 @@ from teleop_webrtc_bridge.link.packets import (
     MAX_PACKET_BYTES,
     Received,
     Send,
+    Show,
     Shutdown,
     Status,
 )
@@ -69,6 +70,8 @@ class DriveSnapshot:
     enabled: bool = True
     link_up: bool = False
     """Whether the WebRTC half is there."""
+    selected: tuple[str, ...] = ()
+    """The cameras that the operator wants to see, from the left."""
     realtime: bool = False
     """Whether the thread was given SCHED_FIFO."""
     counters: dict[str, int] = field(default_factory=dict)
@@ -87,6 +90,7 @@ class DriveThread(threading.Thread):
     :param gate: Judges the commands.
     :param publish: Publishes a velocity, at once.
     :param on_change: Called from this thread after :attr:`snapshot` was replaced; must not block.
+    :param cameras: Names of the robot's cameras; at least one.
     :param clock_ahead_s: What the clock of ``pong`` is ahead of ``time.monotonic``, in seconds.
     """
 
@@ -96,10 +100,13 @@ class DriveThread(threading.Thread):
         *,
         publish: Callable[[Velocity], None],
         on_change: Callable[[], None],
+        cameras: Sequence[str],
         clock_ahead_s: float,
     ) -> None:
         super().__init__(name='drive', daemon=True)
-        self.snapshot = DriveSnapshot(status=_DISCONNECTED, latch=gate.latch)
+        self.snapshot = DriveSnapshot(
+            status=_DISCONNECTED, latch=gate.latch, selected=tuple(cameras[:1])
+        )
         self._gate = gate
         self._publish = publish
         self._on_change = on_change
@@ -107,6 +114,7 @@ class DriveThread(threading.Thread):
             gate,
             publish=self._publish_output,
             send=self._send_to_operator,
+            cameras=cameras,
             clock_ahead_s=clock_ahead_s,
         )
         self._requests: queue.SimpleQueue[Callable[[CommandGate, float], object]] = (
@@ -116,6 +124,8 @@ class DriveThread(threading.Thread):
         self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
         self._link: socket.socket | None = None
+        self._shown: Show | None = None
+        self._shown_is_told = True
         self._status = _DISCONNECTED
         self._counters: Counter[str] = Counter()
         self._realtime = False
@@ -131,6 +141,15 @@ class DriveThread(threading.Thread):
     def use_link(self, link: socket.socket) -> None:
         """Talk to this WebRTC half from now on."""
         self.request(lambda gate, now: self._take_link(link))
+
+    def show(self, cameras: tuple[str, ...]) -> None:
+        """Let the picture consist of these cameras, whichever WebRTC half makes it."""
+
+        def apply(gate: CommandGate, now: float) -> None:
+            self._shown, self._shown_is_told = Show(cameras=cameras), False
+            self._tell_shown()
+
+        self.request(apply)
 
     def say_goodbye(self) -> None:
         """Stop the robot and ask the WebRTC half to leave the broker; it ends by itself."""
@@ -178,6 +197,7 @@ class DriveThread(threading.Thread):
                 self._receive()
         self._publish_output()
         self._messages.report(time.monotonic())
+        self._tell_shown()
 
     def _serve_requests(self) -> None:
         os.eventfd_read(self._wake)
@@ -197,6 +217,8 @@ class DriveThread(threading.Thread):
         self._drop_link()
         self._link = link
         self._poll.register(link, select.POLLIN)
+        self._shown_is_told = self._shown is None
+        self._tell_shown()
 
     def _drop_link(self) -> None:
         if self._link is not None:
@@ -232,6 +254,7 @@ class DriveThread(threading.Thread):
         now = time.monotonic()
         self._gate.begin_control(now)
         self._publish_output()
+        self._messages.forget_selection()
         self._messages.set_operated(now, False)
         self._status = Status(
             state=SessionState.DIALLING,
@@ -263,6 +286,7 @@ class DriveThread(threading.Thread):
         if status.control_epoch != previous.control_epoch or (was_operated and not operated):
             self._gate.begin_control(now)
             self._publish_output()
+            self._messages.forget_selection()
         self._messages.set_operated(now, operated)
         self._show()
 
@@ -272,14 +296,25 @@ class DriveThread(threading.Thread):
             return
         self._send(encode(Send(label=label, payload=payload, text=text, urgent=urgent)))
 
-    def _send(self, packet: bytes) -> None:
-        """Hand a packet to the WebRTC half; when it stalls, lose the packet, never the time."""
+    def _tell_shown(self) -> None:
+        """Tell the WebRTC half what to show; again, when it stalls."""
+        if not self._shown_is_told and self._shown is not None and self._link is not None:
+            self._shown_is_told = self._send(encode(self._shown))
+
+    def _send(self, packet: bytes) -> bool:
+        """
+        Hand a packet to the WebRTC half; when it stalls, lose the packet, never the time.
+
+        :returns: Whether it was taken.
+        """
         if self._link is None:
-            return
+            return False
         try:
             self._link.send(packet)
         except (BlockingIOError, ConnectionError):
             self._counters['link_full'] += 1
+            return False
+        return True
 
     def _show(self, failure: BaseException | None = None) -> None:
         counters = {verdict.value: count for verdict, count in self._gate.verdicts.items()}
@@ -288,6 +323,7 @@ class DriveThread(threading.Thread):
             latch=self._gate.latch,
             enabled=self._gate.enabled,
             link_up=self._link is not None,
+            selected=self._messages.selected,
             realtime=self._realtime,
             counters=counters
             | dict(self._counters + self._messages.counters)

@@ -131,6 +131,8 @@ class ImageIntake:
         """``received``, ``sent`` (into the slot), ``unusable``, ``grey`` (keep-alive)."""
         self.expected = False
         """Whether there is, or was, a camera: somebody publishes the topic."""
+        self.is_grey = False
+        """Whether what is in the slot is grey, instead of a picture."""
         self._last_usable_s: float | None = None
         self._is_usable = True
         self._writer = writer
@@ -148,9 +150,11 @@ class ImageIntake:
 
         :param now: Seconds of ``time.monotonic``.
         """
-        if self._last_usable_s is None:
-            return self.expected
-        return now - self._last_usable_s > STALLED_S
+        return not self.is_fresh(now) and (self.expected or self._last_usable_s is not None)
+
+    def is_fresh(self, now: float) -> bool:
+        """Return whether there is a picture of now."""
+        return self._last_usable_s is not None and now - self._last_usable_s <= STALLED_S
 
     def accept(self, image: Image | CompressedImage, now: float, age_s: float) -> None:
         """
@@ -178,6 +182,7 @@ class ImageIntake:
             self._tell_once(_kind(image), str(error))
             return
         self._is_usable = True
+        self.is_grey = False
         self._last_usable_s = now
         self.counters['sent'] += 1
 
@@ -191,10 +196,20 @@ class ImageIntake:
         """
         width, height = self._size_px
         header = FrameHeader(
-            capture_s=now, width=width, height=height, step=width, encoding='mono8'
+            capture_s=now,
+            width=width,
+            height=height,
+            step=width,
+            encoding='mono8',
+            is_filler=True,
         )
         self._writer.write(header, memoryview(bytes([GREY]) * (width * height)))
         self.counters['grey'] += 1
+        self.is_grey = True
+
+    def forget(self) -> None:
+        """Take what is in the slot for a picture of long ago."""
+        self._last_usable_s = None
 
     def _take_raw(self, image: Image, capture_s: float) -> None:
         check_image(image)

@@ -37,9 +37,10 @@ __all__ = ['ImageSubscription']
 
 class ImageSubscription:
     """
-    Subscribes to ``image`` on a node; used from the thread that runs the node's callbacks.
+    Subscribes to images on a node; used from the thread that runs the node's callbacks.
 
     :param node: The node.
+    :param topic: Before remapping, without what the transport adds.
     :param transport: ``raw``, or ``compressed``: as image_transport publishes it.
     :param reliability: ``auto``, ``reliable`` or ``best_effort``.
     :param callback: Gets each image.
@@ -49,13 +50,14 @@ class ImageSubscription:
         self,
         node: Node,
         *,
+        topic: str = 'image',
         transport: str,
         reliability: str,
         callback: Callable[[Image | CompressedImage], None],
     ) -> None:
         self._node = node
         self._type = CompressedImage if transport == 'compressed' else Image
-        self.topic = _topic(node, transport)
+        self.topic = _full_name(node, topic, transport)
         """The topic's full name, after remapping."""
         self._follows = reliability == 'auto'
         self._callback = callback
@@ -129,16 +131,16 @@ class ImageSubscription:
         return self._node.create_subscription(self._type, self.topic, self._callback, profile)
 
 
-def _topic(node: Node, transport: str) -> str:
+def _full_name(node: Node, topic: str, transport: str) -> str:
     """
     Return the full name of the topic.
 
-    That of a compressed image may be remapped itself; otherwise it follows where ``image`` is
+    That of a compressed image may be remapped itself; otherwise it follows where the image's is
     remapped to, as image_transport's subscribers do.
     """
     if transport == 'raw':
-        return str(node.resolve_topic_name('image'))
-    own = str(node.resolve_topic_name('image/compressed'))
-    if own != node.resolve_topic_name('image/compressed', only_expand=True):
+        return str(node.resolve_topic_name(topic))
+    own = str(node.resolve_topic_name(f'{topic}/compressed'))
+    if own != node.resolve_topic_name(f'{topic}/compressed', only_expand=True):
         return own
-    return f'{node.resolve_topic_name("image")}/compressed'
+    return f'{node.resolve_topic_name(topic)}/compressed'

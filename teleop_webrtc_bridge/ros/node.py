@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import json
 import os
 import secrets
@@ -34,22 +34,21 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.time import Time
-from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from teleop_webrtc_bridge.command_gate import CommandGate
 from teleop_webrtc_bridge.configuration import check_aiortc
-from teleop_webrtc_bridge.link.frame_slot import create_slot, FrameWriter
+from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.link.packets import Configure
 from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.ros.camera import Camera, CameraSettings
+from teleop_webrtc_bridge.ros.camera_parameters import declare_cameras, refuse_unknown_names
+from teleop_webrtc_bridge.ros.cameras import Cameras
 from teleop_webrtc_bridge.ros.diagnostics import diagnose, INSECURE
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot, DriveThread
 from teleop_webrtc_bridge.ros.estop_file import estop_path, EstopFile
-from teleop_webrtc_bridge.ros.image_intake import ImageIntake, STALLED_S
-from teleop_webrtc_bridge.ros.image_subscription import ImageSubscription
 from teleop_webrtc_bridge.ros.local_control import LATCHED_QOS, LocalControl
-from teleop_webrtc_bridge.ros.parameters import declare, read_api_key, refuse_unknown, Settings
+from teleop_webrtc_bridge.ros.parameters import declare, read_api_key, Settings
 from teleop_webrtc_bridge.ros.webrtc_process import WebrtcProcess
 from teleop_webrtc_bridge.session import SessionState
 
@@ -60,8 +59,6 @@ DIAGNOSTICS_PERIOD_S: Final = 1.0
 GRAPH_PERIOD_S: Final = 0.5
 STALL_PERIOD_S: Final = 0.1
 KEEP_ALIVE_PERIOD_S: Final = 1.0
-LINGER_S: Final = 5.0
-"""How long images stay subscribed when nobody watches: who was cut off soon comes back."""
 ACKNOWLEDGED_S: Final = 0.2
 """How long the last zero may take to be acknowledged by its subscribers."""
 
@@ -72,7 +69,7 @@ _ATTEMPTS: Final = (SessionState.BACKING_OFF, SessionState.DIALLING)
 
 class TeleopBridge(Node):
     """
-    Subscribes ``image``, publishes ``cmd_vel``; in between: the gate, and one WebRTC process.
+    Subscribes cameras, publishes ``cmd_vel``; in between: the gate, and one WebRTC process.
 
     Everything that makes a robot *this* robot is a parameter of this node or belongs to it, so
     that several of these nodes in one process are several robots.
@@ -99,16 +96,15 @@ class TeleopBridge(Node):
             parameter_overrides=parameter_overrides,
         )
         try:
-            refuse_unknown(names)
             self._settings = declare(self)
+            cameras = declare_cameras(self, self._settings)
+            refuse_unknown_names(names, cameras)
             api_key = read_api_key(self._settings.api_key_file)
         except Exception:
             self.destroy_node()
             raise
         self._told = ''
         self._blind = False
-        self._stalled = False
-        self._watched_s = float('-inf')
         self._rival = False
         self._estop_file: EstopFile | None = None
         if self._settings.estop_persist:
@@ -118,7 +114,7 @@ class TeleopBridge(Node):
         self._logged: tuple[object, bool] | None = None
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._create_topics()
-        self._create_bridge(api_key)
+        self._create_bridge(api_key, cameras)
         self._local = LocalControl(self, self._drive, self._steady, self._reconnect)
         self._create_timers()
         self.add_post_set_parameters_callback(self._apply_parameters)
@@ -133,16 +129,15 @@ class TeleopBridge(Node):
             DiagnosticArray, '/diagnostics', 1
         )
 
-    def _create_bridge(self, api_key: str) -> None:
-        self._slot = create_slot()
+    def _create_bridge(self, api_key: str, cameras: Sequence[CameraSettings]) -> None:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
-        self._writer = FrameWriter(self._slot, self._wake)
-        self._intake = ImageIntake(self._writer, self._warn)
-        self._images = ImageSubscription(
-            self,
-            transport=self._settings.image_transport,
-            reliability=self._settings.image_reliability,
-            callback=self._on_image,
+        self._cameras = Cameras(
+            [
+                Camera(self, camera, wake=self._wake, on_image=self._on_image, warn=self._warn)
+                for camera in cameras
+            ],
+            on_show=self._show,
+            warn=self._warn,
         )
         clock_ahead_s = time.time() - time.monotonic()
         self._changed = self.create_guard_condition(self._on_drive_change)
@@ -154,14 +149,18 @@ class TeleopBridge(Node):
             gate,
             publish=self._publish_velocity,
             on_change=self._changed.trigger,
+            cameras=self._cameras.names,
             clock_ahead_s=clock_ahead_s,
         )
         configuration = self._settings.bridge_configuration(
-            instance_id=uuid.uuid4().hex, api_key=api_key, clock_ahead_s=clock_ahead_s
+            instance_id=uuid.uuid4().hex,
+            api_key=api_key,
+            clock_ahead_s=clock_ahead_s,
+            cameras=tuple(camera.configuration() for camera in cameras),
         )
         self._webrtc = WebrtcProcess(
             Configure(configuration=configuration),
-            slot=self._slot,
+            memories=[camera.memory for camera in self._cameras.all],
             wake=self._wake,
             on_link=self._drive.use_link,
             warn=self._complain,
@@ -171,7 +170,7 @@ class TeleopBridge(Node):
         # On the steady clock: the node's clock stands still with use_sim_time and no /clock.
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=self._steady)
         self.create_timer(GRAPH_PERIOD_S, self._watch_graph, clock=self._steady)
-        self.create_timer(STALL_PERIOD_S, self._watch_camera, clock=self._steady)
+        self.create_timer(STALL_PERIOD_S, self._watch_cameras, clock=self._steady)
         self.create_timer(KEEP_ALIVE_PERIOD_S, self._keep_track_alive, clock=self._steady)
 
     # --- life ---------------------------------------------------------------------------------
@@ -190,8 +189,7 @@ class TeleopBridge(Node):
         self._drive.end()
         self._save_estop(self._drive.snapshot.estopped)
         self._cmd_vel.wait_for_all_acked(rclpy.duration.Duration(seconds=ACKNOWLEDGED_S))
-        self._writer.close()
-        os.close(self._slot)
+        self._cameras.free()
         os.close(self._wake)
         self.destroy_node()
 
@@ -232,26 +230,23 @@ class TeleopBridge(Node):
     def _complain(self, text: str) -> None:
         self.get_logger().error(text)
 
-    def _on_image(self, image: Image | CompressedImage) -> None:
-        age = self.get_clock().now() - Time.from_msg(
-            image.header.stamp, clock_type=self.get_clock().clock_type
-        )
-        self._intake.accept(image, time.monotonic(), age.nanoseconds * 1e-9)
-        if self._blind:
-            self._watch_camera()
+    def _show(self, cameras: tuple[str, ...]) -> None:
+        self.get_logger().info(f'event=cameras_shown names={",".join(cameras)}')
+        self._drive.show(cameras)
 
-    def _is_watched(self) -> bool:
+    def _on_image(self) -> None:
+        if self._blind or self._cameras.is_changing:
+            self._watch_cameras()
+
+    def _watched_fps(self) -> float:
+        """Return how many frames a second somebody watches."""
         snapshot = self._drive.snapshot
-        return snapshot.link_up and snapshot.status.state is SessionState.OPERATED
+        watched = snapshot.link_up and snapshot.status.state is SessionState.OPERATED
+        return snapshot.status.video_fps if watched else 0.0
 
     def _on_drive_change(self) -> None:
         snapshot = self._drive.snapshot
-        if self._is_watched():
-            self._watched_s = time.monotonic()
-            self._images.open(self._watched_s)
-            self._intake.wanted_fps = snapshot.status.video_fps
-        else:
-            self._intake.wanted_fps = 0.0
+        self._watch_cameras()
         self._local.publish_change()
         self._save_estop(snapshot.estopped)
         self._publish_state(snapshot)
@@ -265,31 +260,23 @@ class TeleopBridge(Node):
         except OSError as error:
             self.get_logger().error(f'event=estop_not_saved reason="{error}"')
 
-    def _watch_camera(self) -> None:
+    def _watch_cameras(self) -> None:
         """Slow the operator down while there is no picture of now that he could drive by."""
         now = time.monotonic()
-        if self._is_watched():
-            self._watched_s = now
-        elif now - self._watched_s > LINGER_S:
-            self._images.close()
-        blind = self._intake.is_stalled(now)
+        self._cameras.follow(now, self._watched_fps(), self._drive.snapshot.selected)
+        blind = self._cameras.is_blind(now)
         if blind is not self._blind:
             self._blind = blind
             self._drive.request(lambda gate, now: gate.set_blind(now, blind))
-        stalled = blind and self._images.open_for(now) > STALLED_S
-        if stalled and not self._stalled:
-            self.get_logger().warning(f'event=camera_stalled topic={self._images.topic}')
-        self._stalled = stalled
 
     def _keep_track_alive(self) -> None:
         """Send something while nobody watches: media backends give up tracks that are silent."""
         snapshot = self._drive.snapshot
         if snapshot.link_up and snapshot.status.state is SessionState.CONNECTED:
-            self._intake.keep_alive(time.monotonic())
+            self._cameras.keep_alive(time.monotonic())
 
     def _watch_graph(self) -> None:
-        self._images.follow_publishers()
-        self._intake.expected |= self._images.publisher_count() > 0
+        self._cameras.watch_graph()
         publishers = self.get_publishers_info_by_topic(self._cmd_vel.topic_name)
         rival = sum(publisher.node_name == NODE_NAME for publisher in publishers) > 1
         if rival and not self._rival:
@@ -336,8 +323,7 @@ class TeleopBridge(Node):
             status=diagnose(
                 self._settings,
                 self._drive.snapshot,
-                self._intake,
-                self._images,
+                self._cameras,
                 self._cmd_vel,
                 now=time.monotonic(),
             )
@@ -359,16 +345,22 @@ def _override_names(
     parameter_overrides: list[Parameter[Any]] | None,
 ) -> list[str]:
     """Return the names of all parameters that were given, known or not."""
-    probe = Node(
-        NODE_NAME,
-        context=context,
-        namespace=namespace,
-        parameter_overrides=parameter_overrides,
-        enable_rosout=False,
-        start_parameter_services=False,
-        allow_undeclared_parameters=True,
-        automatically_declare_parameters_from_overrides=True,
-    )
+    try:
+        probe = Node(
+            NODE_NAME,
+            context=context,
+            namespace=namespace,
+            parameter_overrides=parameter_overrides,
+            enable_rosout=False,
+            start_parameter_services=False,
+            allow_undeclared_parameters=True,
+            automatically_declare_parameters_from_overrides=True,
+        )
+    except ValueError:
+        # In ROS an empty list has no type. rclpy does not tell which parameter it is.
+        raise ConfigurationError(
+            'parameter', '[]', "a value: leave the parameter out, or, of texts, ['']"
+        ) from None
     try:
         return list(probe.get_parameters_by_prefix(''))
     finally:

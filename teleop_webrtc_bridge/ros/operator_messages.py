@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from teleop_webrtc_bridge.codec import (
@@ -31,6 +31,7 @@ from teleop_webrtc_bridge.command_gate import CommandGate
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.link.packets import Received
 from teleop_webrtc_bridge.messages import (
+    CameraSelect,
     CMD_UNRELIABLE,
     DriveCommand,
     Estop,
@@ -61,6 +62,7 @@ class OperatorMessages:
     :param publish: Publishes what the gate lets out now: a stop is acknowledged after its zero.
     :param send: Sends to the operator: label, payload, whether it is text, and whether it is
         urgent: an answer that he waits for.
+    :param cameras: Names of the robot's cameras; at least one.
     :param clock_ahead_s: What the clock of ``pong`` is ahead of ``time.monotonic``, in seconds.
     """
 
@@ -70,9 +72,13 @@ class OperatorMessages:
         *,
         publish: Callable[[], None],
         send: Callable[[str, bytes, bool, bool], None],
+        cameras: Sequence[str],
         clock_ahead_s: float,
     ) -> None:
         self.counters: Counter[str] = Counter()
+        self.selected = tuple(cameras[:1])
+        """The cameras that the operator wants to see, from the left."""
+        self._cameras = tuple(cameras)
         self._gate = gate
         self._publish = publish
         self._send = send
@@ -120,12 +126,30 @@ class OperatorMessages:
             cleared = self._gate.clear_estop(now, message.latch)
             reason = None if cleared else f'latch {self._gate.latch} holds, not {message.latch}'
             self._acknowledge(message.nonce, ok=cleared, reason=reason)
+        elif isinstance(message, CameraSelect):
+            self._select(message, now)
         elif isinstance(message, Unsupported):
             reason = f'{message.type} is not offered by this robot'
             self._acknowledge(message.nonce, ok=False, reason=reason)
         else:
             return False
         return True
+
+    def _select(self, message: CameraSelect, now: float) -> None:
+        known = [name for name in message.cameras if name in self._cameras]
+        self.selected = tuple(dict.fromkeys(known)) or self._cameras[:1]
+        if self._telemetry_due_s is not None:
+            # He waits for it, and nothing else acknowledges it.
+            self._telemetry_due_s = now
+
+    def forget_selection(self) -> None:
+        """
+        Select the first camera: somebody else is in control, or nobody.
+
+        Who takes over, with a page that may have no way to select at all, must not drive by a
+        picture that another operator has chosen.
+        """
+        self.selected = self._cameras[:1]
 
     def _acknowledge(self, nonce: Nonce | None, *, ok: bool, reason: str | None = None) -> None:
         if nonce is not None:
@@ -167,6 +191,8 @@ class OperatorMessages:
             'limiting': gate.limiting,
             'blind': gate.blind,
             'refusing': None if refusing is None else refusing.value.removeprefix('dropped_'),
+            'cameras': self._cameras,
+            'selected': self.selected,
         }
         self._send_state(
             encode_telemetry(

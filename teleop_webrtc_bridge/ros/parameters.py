@@ -21,6 +21,7 @@ The node's parameters: one table, from which they are declared, checked and docu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+import dataclasses
 from dataclasses import dataclass
 import difflib
 import math
@@ -39,6 +40,7 @@ from rclpy.node import Node
 
 from teleop_webrtc_bridge.configuration import (
     BridgeConfiguration,
+    CameraConfiguration,
     check_broker_url,
     check_name,
     check_robot_id,
@@ -54,6 +56,7 @@ __all__ = [
     'Parameter',
     'Settings',
     'declare',
+    'declare_row',
     'read_api_key',
     'refuse_unknown',
 ]
@@ -67,6 +70,7 @@ _KINDS: Final = {
     bool: 'true or false',
     int: 'a whole number',
     float: 'a number with a decimal point',
+    list: 'a list of texts',
 }
 _AXES: Final = ('linear_x', 'linear_y', 'linear_z', 'angular_x', 'angular_y', 'angular_z')
 
@@ -76,7 +80,7 @@ class Parameter:
     """One row of the table."""
 
     name: str
-    default: str | bool | int | float
+    default: str | bool | int | float | list[str]
     description: str
     unit: str = ''
     minimum: float | None = None
@@ -229,6 +233,11 @@ PARAMETERS: Final = (
         description='Keep the E-STOP latch over restarts of the node, in ~/.ros',
     ),
     Parameter(
+        name='cameras',
+        default=[''],
+        description='Names of several cameras, each with parameters of its own; empty: one camera',
+    ),
+    Parameter(
         name='image_transport',
         default='raw',
         description='raw: sensor_msgs/Image; compressed: JPEG or PNG, from image/compressed',
@@ -310,6 +319,7 @@ class Settings:
     max_angular_acceleration: float
     blind_speed_factor: float
     estop_persist: bool
+    cameras: list[str]
     image_transport: str
     image_reliability: str
     video_codec: str
@@ -331,7 +341,12 @@ class Settings:
         )
 
     def bridge_configuration(
-        self, *, instance_id: str, api_key: str, clock_ahead_s: float
+        self,
+        *,
+        instance_id: str,
+        api_key: str,
+        clock_ahead_s: float,
+        cameras: tuple[CameraConfiguration, ...],
     ) -> BridgeConfiguration:
         """Return what the WebRTC half needs to know."""
         return BridgeConfiguration(
@@ -350,6 +365,7 @@ class Settings:
                 encoder=self.video_encoder,
                 playout_delay_s=self.video_playout_delay,
             ),
+            cameras=cameras,
         )
 
 
@@ -361,17 +377,29 @@ def declare(node: Node) -> Settings:
     """
     values: dict[str, Any] = {}
     for row in PARAMETERS:
-        try:
-            value: Any = node.declare_parameter(row.name, row.default, row.descriptor()).value
-        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            raise ConfigurationError(row.name, _given(error), row.allowed()) from error
-        except ParameterException as error:
-            raise ConfigurationError(row.name, str(error), row.allowed()) from error
-        values[row.name] = row.checked(value)
+        values[row.name] = declare_row(node, row)
     values['broker_url'] = check_broker_url(
         values['broker_url'], allow_insecure=values['allow_insecure_broker']
     )
     return Settings(**values)
+
+
+def declare_row(node: Node, row: Parameter, group: str = '') -> Any:
+    """
+    Declare one parameter on the node and return its value.
+
+    :param group: What its name begins with, before a dot.
+    :raises ConfigurationError: The value has the wrong type or is out of bounds.
+    """
+    name = f'{group}.{row.name}' if group else row.name
+    row = dataclasses.replace(row, name=name)
+    try:
+        value: Any = node.declare_parameter(name, row.default, row.descriptor()).value
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        raise ConfigurationError(name, _given(error), row.allowed()) from error
+    except ParameterException as error:
+        raise ConfigurationError(name, str(error), row.allowed()) from error
+    return row.checked(value)
 
 
 def _given(error: ParameterException) -> str:
@@ -381,14 +409,15 @@ def _given(error: ParameterException) -> str:
     return next((group for group in found.groups() if group is not None), text) if found else text
 
 
-def refuse_unknown(overrides: Iterable[str]) -> None:
+def refuse_unknown(overrides: Iterable[str], others: Iterable[str] = ()) -> None:
     """
     Refuse parameter names that this node does not have: a mistyped limit must not be ignored.
 
     :param overrides: The names given on the command line or in parameter files.
+    :param others: Names beside those of the table.
     :raises ConfigurationError: One is neither in the table nor one of rclpy's own.
     """
-    known = {row.name for row in PARAMETERS}
+    known = {row.name for row in PARAMETERS}.union(others)
     for name in overrides:
         if name not in known and name not in _RCLPY_NAMES and not name.startswith(_RCLPY_PREFIX):
             close = difflib.get_close_matches(name, known, n=1)

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import os
 from pathlib import Path
 import socket
@@ -49,8 +49,8 @@ class WebrtcProcess:
 
     :param configure: Sent to each child first; holds the API key, which therefore is neither on
         the child's command line nor in its environment.
-    :param slot: Descriptor of the frame slot.
-    :param wake: Descriptor of the eventfd that announces frames.
+    :param memories: Descriptors of the cameras' shared memories, as the cameras are configured.
+    :param wake: Descriptor of the eventfd that announces frames, of any camera.
     :param on_link: Called from the watching thread with our end of the link to each new child.
     :param warn: Tells the robot's owner that a child ended by itself.
     """
@@ -59,13 +59,14 @@ class WebrtcProcess:
         self,
         configure: Configure,
         *,
-        slot: int,
+        memories: Sequence[int],
         wake: int,
         on_link: Callable[[socket.socket], None],
         warn: Callable[[str], None],
     ) -> None:
         self._configure = configure
-        self._descriptors = (slot, wake)
+        self._memories = tuple(memories)
+        self._wake = wake
         self._on_link = on_link
         self._warn = warn
         self._ending = threading.Event()
@@ -110,11 +111,12 @@ class WebrtcProcess:
     def _spawn(self) -> subprocess.Popen[bytes]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            slot, wake = self._descriptors
-            command = [sys.executable, '-m', 'teleop_webrtc_bridge.webrtc']
-            command += [str(theirs.fileno()), str(slot), str(wake), str(os.getpid())]
+            numbers = (theirs.fileno(), os.getpid(), self._wake, *self._memories)
+            command = [sys.executable, '-m', 'teleop_webrtc_bridge.webrtc', *map(str, numbers)]
             self._child = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(), slot, wake), env=_environment()
+                command,
+                pass_fds=(theirs.fileno(), self._wake, *self._memories),
+                env=_environment(),
             )
         ours.setblocking(False)
         ours.send(encode(self._configure))

@@ -15,13 +15,14 @@
 """
 The WebRTC half as a program; the ROS half starts it, nobody else.
 
-``python3 -m teleop_webrtc_bridge.webrtc LINK SLOT WAKE PARENT``: three inherited descriptors and
-the parent's process id.
+``python3 -m teleop_webrtc_bridge.webrtc LINK PARENT WAKE MEMORY...``: inherited descriptors, one
+memory a camera, and the parent's process id.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 import ctypes
 import logging
 import os
@@ -31,8 +32,8 @@ import sys
 
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.configuration import is_loopback_url
-from teleop_webrtc_bridge.link.packets import Configure, Send, Shutdown
-from teleop_webrtc_bridge.webrtc.camera_track import FrameFeed
+from teleop_webrtc_bridge.link.packets import Configure, Send, Show, Shutdown
+from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.half_link import HalfLink
 from teleop_webrtc_bridge.webrtc.robot import Robot
 
@@ -44,13 +45,13 @@ class _Ended(Exception):
 
 
 def main() -> None:
-    link, slot, wake, parent = map(int, sys.argv[1:])
+    link, parent, wake, *memories = map(int, sys.argv[1:])
     _die_with_parent(parent)
     # A terminal's signals reach us too, but the parent tells us when it is time: after the stop.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(format='[webrtc] %(levelname)s %(message)s', level=logging.WARNING)
-    asyncio.run(_run(socket.socket(fileno=link), slot, wake))
+    asyncio.run(_run(socket.socket(fileno=link), wake, memories))
 
 
 def _die_with_parent(parent: int) -> None:
@@ -60,26 +61,27 @@ def _die_with_parent(parent: int) -> None:
         sys.exit('the parent is gone already')
 
 
-async def _run(socket_end: socket.socket, slot: int, wake: int) -> None:
+async def _run(socket_end: socket.socket, wake: int, memories: Sequence[int]) -> None:
     link = HalfLink(socket_end)
     first = await link.packets.get()
     if not isinstance(first, Configure):
         return
     configuration = first.configuration
     configure_aiortc(loopback=is_loopback_url(configuration.broker_url))
-    robot = Robot(configuration, link=link, feed=FrameFeed(slot, wake))
+    cameras = Cameras(configuration.cameras, memories=memories, wake=wake)
+    robot = Robot(configuration, link=link, cameras=cameras)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(robot.run())
             tasks.create_task(robot.report_status())
-            tasks.create_task(_serve_link(link, robot))
+            tasks.create_task(_serve_link(link, robot, cameras))
     except* _Ended:
         pass
 
 
-async def _serve_link(link: HalfLink, robot: Robot) -> None:
+async def _serve_link(link: HalfLink, robot: Robot, cameras: Cameras) -> None:
     """
-    Forward the ROS half's messages.
+    Forward the ROS half's messages and do what it asks for.
 
     :raises _Ended: The ROS half asked for the end, or is gone.
     """
@@ -89,6 +91,8 @@ async def _serve_link(link: HalfLink, robot: Robot) -> None:
             raise _Ended
         if isinstance(packet, Send):
             robot.forward(packet)
+        elif isinstance(packet, Show):
+            cameras.show(packet.cameras)
 
 
 if __name__ == '__main__':

@@ -12,155 +12,110 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The robot's camera as a WebRTC track: always the newest frame, encoded when it is asked for."""
+"""The robot's picture as a WebRTC track, whatever the cameras give."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-import logging
-import os
 import time
-from typing import Any, Final
+from typing import Any, Protocol
 
 from aiortc import MediaStreamTrack
 import av
 
-from teleop_webrtc_bridge.exceptions import EncoderUnusable, PictureUndecodable
-from teleop_webrtc_bridge.link.frame_slot import Frame, FrameReader
-from teleop_webrtc_bridge.webrtc.encoder import EncodedFrame, VideoEncoder
-from teleop_webrtc_bridge.webrtc.rate_control import Pace, RateController, Target
+from teleop_webrtc_bridge.configuration import VideoConfiguration
+from teleop_webrtc_bridge.webrtc.cameras import Cameras
+from teleop_webrtc_bridge.webrtc.encoder import EncodedFrame, MediaClock, VideoEncoder
+from teleop_webrtc_bridge.webrtc.picture_source import PictureSource
+from teleop_webrtc_bridge.webrtc.rate_control import RateController, Target
 
-__all__ = ['CameraTrack', 'FrameFeed']
-
-KEYFRAME_PERIOD_S: Final = 0.3
-"""A keyframe is as large as several frames: a broker that asks more often gets no more of them."""
-
-_logger = logging.getLogger(__name__)
+__all__ = ['CameraTrack', 'VideoSource']
 
 
-class FrameFeed:
-    """
-    The frame slot, as the event loop sees it.
+class VideoSource(Protocol):
+    """Makes access units of what the shown cameras of one kind give; owned by the event loop."""
 
-    :param slot: Descriptor of the shared memory.
-    :param wake: Descriptor of the eventfd that announces frames.
-    """
+    target: Target | None
+    """What the last unit was made for; ``None``: nobody can choose."""
 
-    def __init__(self, slot: int, wake: int) -> None:
-        self._reader = FrameReader(slot)
-        self._wake = wake
-        self._arrived = asyncio.Event()
-        asyncio.get_running_loop().add_reader(wake, self._on_wake)
+    def request_keyframe(self) -> None:
+        """Send a keyframe as soon as there can be one."""
 
-    def _on_wake(self) -> None:
-        try:
-            os.eventfd_read(self._wake)
-        except BlockingIOError:
-            return  # a previous WebRTC process took the notice
-        self._arrived.set()
+    async def next_unit(self) -> EncodedFrame | None:
+        """
+        Return the next access unit; never raises.
 
-    async def newer_than(self, sequence: int) -> Frame:
-        """Wait for a frame other than the one of this sequence number and return the newest."""
-        while True:
-            self._arrived.clear()
-            frame = self._reader.newest()
-            if frame is not None and frame.sequence != sequence:
-                return frame
-            await self._arrived.wait()
+        :returns: ``None`` if there was none, or no more of it than waiting for something to
+            happen: ask again, maybe another source.
+        """
+
+    def close(self) -> None:
+        """Free what it has."""
 
 
 class CameraTrack(MediaStreamTrack):
     """
-    Hands aiortc one encoded frame after the other.
+    Hands aiortc one access unit after the other.
 
-    If ``recv`` raised, the video would be dead for good while the connection stays up: so an
-    encoder that fails is replaced, and the frame is skipped.
+    If ``recv`` raised, the video would be dead for good while the connection stays up.
 
-    :param feed: Where the frames come from.
+    :param cameras: Where the pictures come from.
     :param rate: Says how many bits, frames and pixels to send; told what was sent.
     """
 
     kind = 'video'
 
-    def __init__(self, feed: FrameFeed, rate: RateController) -> None:
+    def __init__(self, cameras: Cameras, rate: RateController) -> None:
         super().__init__()
         self.counters: Counter[str] = Counter()
-        """``encoded``, ``encoder_failures``, ``undecodable``, ``torn``, ``skipped`` (too late)."""
-        self.target: Target | None = None
-        """What the last frame was encoded for."""
+        """What became of the pictures."""
         self.capture_s = 0.0
         """When the last frame was taken, in seconds of ``time.monotonic``."""
-        self._feed = feed
+        self._cameras = cameras
         self._rate = rate
-        self._pace = Pace()
-        self._encoder: VideoEncoder | None = None
-        self._keyframe = True
-        self._keyframe_s = float('-inf')
-        self._sequence = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix='encoder')
+        self._clock = MediaClock()
+        self._pictures: PictureSource | None = None
 
-    def use(self, encoder: VideoEncoder) -> None:
-        """Encode with this one; called when the codec is known, before the first frame is sent."""
-        self._encoder = encoder
+    @property
+    def target(self) -> Target | None:
+        """What the last frame was encoded for."""
+        return self._pictures.target if self._pictures else None
+
+    def use(self, codec: str, video: VideoConfiguration) -> None:
+        """
+        Send this codec; called when it is known, before the first frame is sent.
+
+        :param codec: Its MIME type.
+        """
+        encoder = VideoEncoder(codec, video, clock=self._clock)
+        self._pictures = PictureSource(
+            self._cameras,
+            encoder,
+            max_width_px=video.max_width_px,
+            rate=self._rate,
+            counters=self.counters,
+        )
 
     def request_keyframe(self) -> None:
         """Make the next frame a keyframe."""
-        self._keyframe = True
+        if self._pictures is not None:
+            self._pictures.request_keyframe()
 
     async def recv(self) -> av.Packet[Any]:
         """Return the next packet; waits for as long as there is no new frame."""
-        assert self._encoder is not None
         while True:
-            frame = await self._feed.newer_than(self._sequence)
-            if self._sequence:
-                self.counters['skipped'] += frame.sequence - self._sequence - 1
-            self._sequence = frame.sequence
-            target = self._rate.target(self._encoder.full_pixels, time.monotonic())
-            self.target = target
-            if not self._pace.is_due(frame.header.capture_s, target.fps):
-                continue
-            encoded = await self._encode(self._encoder, frame, target)
-            if encoded is not None:
-                self.counters['encoded'] += 1
-                self.capture_s = encoded.capture_s
-                self._rate.sent(encoded.packet.size, time.monotonic())
-                return encoded.packet
+            unit = await self._source().next_unit()
+            if unit is not None:
+                self.capture_s = unit.capture_s
+                self._rate.sent(unit.packet.size, time.monotonic())
+                return unit.packet
 
-    def _take_keyframe_request(self) -> bool:
-        """Return whether the next frame is to be a keyframe; one too many waits."""
-        now = time.monotonic()
-        if not self._keyframe or now - self._keyframe_s < KEYFRAME_PERIOD_S:
-            return False
-        self._keyframe, self._keyframe_s = False, now
-        return True
-
-    async def _encode(
-        self, encoder: VideoEncoder, frame: Frame, target: Target
-    ) -> EncodedFrame | None:
-        keyframe = self._take_keyframe_request()
-        loop = asyncio.get_running_loop()
-        try:
-            encoded = await loop.run_in_executor(
-                self._thread, lambda: encoder.encode(frame, target, keyframe=keyframe)
-            )
-        except PictureUndecodable as error:
-            self.counters['undecodable'] += 1
-            if self.counters['undecodable'] == 1:
-                _logger.warning('event=picture_undecodable reason=%r', str(error))
-            encoded = None
-        except (av.FFmpegError, ValueError, KeyError, EncoderUnusable) as error:
-            self.counters['encoder_failures'] += 1
-            if self.counters['encoder_failures'] == 1:
-                _logger.error('event=encoder_failed error=%r', error)
-            encoder.reset()
-            encoded = None
-        self.counters['torn'] += encoded is None
-        if keyframe and encoded is None:
-            self._keyframe, self._keyframe_s = True, float('-inf')
-        return encoded
+    def _source(self) -> VideoSource:
+        """Return who makes access units of what is shown now."""
+        assert self._pictures is not None
+        return self._pictures
 
     def stop(self) -> None:
         super().stop()
-        self._thread.shutdown(wait=False)
+        if self._pictures is not None:
+            self._pictures.close()

@@ -21,6 +21,7 @@ lie; PyAV does not wrap packed 4:2:2 or two planes of any size, so those are cop
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast, Final
 
 import av
@@ -31,7 +32,7 @@ from teleop_webrtc_bridge.exceptions import PictureUndecodable
 from teleop_webrtc_bridge.link.frame_slot import Frame, MAX_PICTURE_PX
 from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS, PixelFormat
 
-__all__ = ['DEPTH_RANGE_M', 'FrameConverter']
+__all__ = ['DEPTH_RANGE_M', 'FrameConverter', 'plane_rows']
 
 DEPTH_RANGE_M: Final = 10.0
 """Of depth images: here and beyond is nearly black, the nearest white, no reading black."""
@@ -58,6 +59,24 @@ class FrameConverter:
         :returns: ``None`` if the frame was overwritten while it was read.
         :raises PictureUndecodable: It is a broken JPEG or PNG.
         """
+
+        def size(width: int, height: int) -> tuple[int, int]:
+            return _target_size(width, height, max_width_px, scale)
+
+        picture = self._convert(frame, size)
+        return None if picture is None else _padded(picture)
+
+    def convert_to(self, frame: Frame, width: int, height: int) -> av.VideoFrame | None:
+        """
+        Return the picture of a frame as :meth:`convert` does, in this size.
+
+        :param width: In pixels; even, as the height.
+        """
+        return self._convert(frame, lambda *source: (width, height))
+
+    def _convert(
+        self, frame: Frame, size: Callable[[int, int], tuple[int, int]]
+    ) -> av.VideoFrame | None:
         if frame.header.encoding in _DECODERS:
             source = self._decode(frame)
             if source is None:
@@ -65,7 +84,7 @@ class FrameConverter:
             # A JPEG's brightness takes the full range, which the conversion would leave.
             picture = self._reformatter.reformat(
                 source,
-                *_target_size(source.width, source.height, max_width_px, scale),
+                *size(source.width, source.height),
                 format='yuv420p',
                 dst_color_range=ColorRange.MPEG,
             )
@@ -74,10 +93,11 @@ class FrameConverter:
             if source.format.name.startswith('bayer'):
                 # Straight to 4:2:0, swscale's brightness is off by up to 30.
                 source = self._demosaicer.reformat(source, format='rgb24')
-            size = _target_size(source.width, source.height, max_width_px, scale)
-            picture = self._reformatter.reformat(source, *size, format='yuv420p')
+            picture = self._reformatter.reformat(
+                source, *size(source.width, source.height), format='yuv420p'
+            )
         # The source must live until it was asked: the slot's memory is read until then.
-        return _padded(picture) if frame.is_intact() else None
+        return picture if frame.is_intact() else None
 
     def _decode(self, frame: Frame) -> av.VideoFrame | None:
         data = bytes(frame.data)
@@ -143,18 +163,18 @@ def _copied(frame: Frame, pixel: PixelFormat, name: str, width: int, height: int
     data = np.frombuffer(frame.data, np.uint8)
     first = step * frame.header.height
     rows = data[:first].reshape(-1, step)[:height, : width * pixel.bytes_per_pixel]
-    _plane(picture, 0)[:height, : rows.shape[1]] = rows
+    plane_rows(picture, 0)[:height, : rows.shape[1]] = rows
     if pixel.chroma_rows:
         chroma_step = step * pixel.chroma_rows
         chroma_height = height // pixel.grid[1]
         rows = data[first : first + chroma_step * chroma_height].reshape(-1, chroma_step)
-        _plane(picture, 1)[:chroma_height, : width * pixel.chroma_rows] = rows[
+        plane_rows(picture, 1)[:chroma_height, : width * pixel.chroma_rows] = rows[
             :, : width * pixel.chroma_rows
         ]
     return picture
 
 
-def _plane(picture: av.VideoFrame, number: int) -> Any:
+def plane_rows(picture: av.VideoFrame, number: int) -> Any:
     """Return the bytes of a plane as an array ``[row, byte]``, with FFmpeg's padding."""
     plane = picture.planes[number]
     rows = np.frombuffer(memoryview(plane), np.uint8)
@@ -189,7 +209,7 @@ def _padded(picture: av.VideoFrame) -> av.VideoFrame:
     padded = av.VideoFrame(width + width % 2, height + height % 2, 'yuv420p')
     for number in range(3):
         source = picture.planes[number]
-        rows, target = _plane(picture, number), _plane(padded, number)
+        rows, target = plane_rows(picture, number), plane_rows(padded, number)
         target[: source.height, : source.width] = rows[:, : source.width]
         target[:, source.width :] = target[:, source.width - 1 : source.width]
         target[source.height :] = target[source.height - 1 : source.height]

@@ -42,7 +42,7 @@ from teleop_webrtc_bridge.webrtc.compressor import (
 from teleop_webrtc_bridge.webrtc.conversion import FrameConverter
 from teleop_webrtc_bridge.webrtc.rate_control import Target
 
-__all__ = ['EncodedFrame', 'VideoEncoder']
+__all__ = ['EncodedFrame', 'MediaClock', 'VideoEncoder']
 
 USUAL_SHAPE: Final = 16 / 9
 USUAL_INTERVAL_S: Final = 1.0
@@ -63,6 +63,22 @@ class EncodedFrame:
     """Seconds of ``time.monotonic``."""
 
 
+class MediaClock:
+    """The time stamps of one stream, whatever its packets come from."""
+
+    def __init__(self) -> None:
+        self._origin_s: float | None = None
+        self._last_pts = -1
+
+    def pts(self, capture_s: float) -> int:
+        """Return a time stamp that always rises, even where the camera's stamps do not."""
+        if self._origin_s is None:
+            self._origin_s = capture_s
+        pts = max(self._last_pts + 1, round((capture_s - self._origin_s) * CLOCK_RATE))
+        self._last_pts = pts
+        return pts
+
+
 class VideoEncoder:
     """
     Encodes the frames of one peer connection; used by one thread at a time.
@@ -72,6 +88,7 @@ class VideoEncoder:
 
     :param codec: The negotiated codec's MIME type, ``video/H264`` or ``video/VP8``.
     :param video: Bitrate, rate and size.
+    :param clock: Of the stream that the packets are for; ``None``: they make up all of it.
     :param open_encoder: Sets up FFmpeg's encoder of a name.
     """
 
@@ -80,6 +97,7 @@ class VideoEncoder:
         codec: str,
         video: VideoConfiguration,
         *,
+        clock: MediaClock | None = None,
         open_encoder: OpenEncoder = open_encoder,
     ) -> None:
         self._video = video
@@ -87,8 +105,7 @@ class VideoEncoder:
         self._names = deque(encoder_names(codec, video.encoder))
         self._converter = FrameConverter()
         self._compressor: Compressor | None = None
-        self._origin_s: float | None = None
-        self._last_pts = -1
+        self._clock = clock or MediaClock()
         self._last_capture_s = float('-inf')
         self._interval_s = 1.0 / video.fps
         self._waiting: deque[tuple[int, float]] = deque()
@@ -103,25 +120,41 @@ class VideoEncoder:
         """The encoder in use, as FFmpeg calls it."""
         return self._names[0]
 
-    def encode(self, frame: Frame, target: Target, *, keyframe: bool) -> EncodedFrame | None:
+    def encode(
+        self, frame: Frame, target: Target, *, keyframe: bool, max_width_px: int | None = None
+    ) -> EncodedFrame | None:
         """
         Convert and encode a frame.
 
         :param keyframe: A viewer needs a keyframe.
+        :param max_width_px: Instead of the one that all of the video has.
         :returns: ``None`` if the frame was overwritten while it was read: a newer one is there.
         :raises av.FFmpegError: The last encoder failed; :meth:`reset` before the next frame.
         :raises EncoderUnusable: The same.
         :raises PictureUndecodable: The frame is a broken JPEG or PNG.
         """
         picture = self._converter.convert(
-            frame, max_width_px=self._video.max_width_px, scale=target.scale
+            frame, max_width_px=max_width_px or self._video.max_width_px, scale=target.scale
         )
         if picture is None:
             return None
+        return self.encode_picture(picture, frame.header.capture_s, target, keyframe=keyframe)
+
+    def encode_picture(
+        self, picture: av.VideoFrame, capture_s: float, target: Target, *, keyframe: bool
+    ) -> EncodedFrame | None:
+        """
+        Encode a picture that is converted already.
+
+        :param picture: As :class:`FrameConverter` makes them, of the target's scale.
+        :param capture_s: When it was taken, in seconds of ``time.monotonic``.
+        :returns: ``None`` if the encoder keeps it for now.
+        :raises av.FFmpegError: As :meth:`encode`.
+        :raises EncoderUnusable: As :meth:`encode`.
+        """
         self.full_pixels = round(picture.width * picture.height / target.scale**2)
-        capture_s = frame.header.capture_s
         self._note_interval(capture_s)
-        picture.pts = self._pts(capture_s)
+        picture.pts = self._clock.pts(capture_s)
         picture.time_base = Fraction(1, CLOCK_RATE)
         self._waiting.append((picture.pts, capture_s))
         data = self._compress(picture, target, keyframe=keyframe)
@@ -185,11 +218,3 @@ class VideoEncoder:
     def _fps(self, target: Target) -> float:
         """Return the frame rate as it is: a camera may be slower than is asked for."""
         return min(max(1.0 / self._interval_s, SLOWEST_PART * target.fps), target.fps)
-
-    def _pts(self, capture_s: float) -> int:
-        """Return a time stamp that always rises, even where the camera's stamps do not."""
-        if self._origin_s is None:
-            self._origin_s = capture_s
-        pts = max(self._last_pts + 1, round((capture_s - self._origin_s) * CLOCK_RATE))
-        self._last_pts = pts
-        return pts

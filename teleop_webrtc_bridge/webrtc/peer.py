@@ -55,8 +55,8 @@ from teleop_webrtc_bridge.configuration import BridgeConfiguration
 from teleop_webrtc_bridge.exceptions import PeerConnectionLost
 from teleop_webrtc_bridge.messages import ChannelIds, CHANNELS, ChannelSpec, IceServer
 from teleop_webrtc_bridge.sdp import check_sdp, spread_candidates
-from teleop_webrtc_bridge.webrtc.camera_track import CameraTrack, FrameFeed
-from teleop_webrtc_bridge.webrtc.encoder import VideoEncoder
+from teleop_webrtc_bridge.webrtc.camera_track import CameraTrack
+from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, Verdict
 from teleop_webrtc_bridge.webrtc.rate_control import RateController
 
@@ -86,7 +86,7 @@ class RobotPeer:
 
     :param configuration: The robot.
     :param ice_servers: STUN and TURN; relay candidates are gathered only from these.
-    :param feed: The camera.
+    :param cameras: The robot's cameras.
     :param on_message: Called for each message of the operator; must not raise.
     """
 
@@ -95,7 +95,7 @@ class RobotPeer:
         configuration: BridgeConfiguration,
         *,
         ice_servers: Sequence[IceServer],
-        feed: FrameFeed,
+        cameras: Cameras,
         on_message: OnMessage,
     ) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -119,7 +119,7 @@ class RobotPeer:
         self._pc.on('track', self._drain)
         video = configuration.video
         self._rate = RateController(highest_bps=video.bitrate_bps, fps=video.fps)
-        self.track = CameraTrack(feed, self._rate)
+        self.track = CameraTrack(cameras, self._rate)
         self._add_media()
 
     def _add_media(self) -> None:
@@ -179,7 +179,7 @@ class RobotPeer:
         except Exception as error:
             # aiortc's parser raises seven kinds of exception on malformed descriptions.
             raise PeerConnectionLost(f"the broker's SDP answer cannot be used: {error}") from error
-        self.track.use(VideoEncoder(codec.mimeType, self._configuration.video))
+        self.track.use(codec.mimeType, self._configuration.video)
         try:
             async with asyncio.timeout(CONNECT_S):
                 await self._connected.wait()

@@ -45,7 +45,8 @@ from teleop_webrtc_bridge.messages import (
 )
 from teleop_webrtc_bridge.session import Session, SessionState, Transition
 from teleop_webrtc_bridge.webrtc.broker_client import BrokerClient, GOODBYE_S
-from teleop_webrtc_bridge.webrtc.camera_track import CameraTrack, FrameFeed
+from teleop_webrtc_bridge.webrtc.camera_track import CameraTrack
+from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.half_link import HalfLink, Newest
 from teleop_webrtc_bridge.webrtc.inbound import Inbound
 from teleop_webrtc_bridge.webrtc.peer import RobotPeer
@@ -72,16 +73,16 @@ class Robot:
 
     :param configuration: The robot.
     :param link: To the ROS half.
-    :param feed: The camera.
+    :param cameras: Its cameras.
     """
 
     def __init__(
-        self, configuration: BridgeConfiguration, *, link: HalfLink, feed: FrameFeed
+        self, configuration: BridgeConfiguration, *, link: HalfLink, cameras: Cameras
     ) -> None:
         self._configuration = configuration
         self._link = link
         self._inbound = Inbound(link)
-        self._feed = feed
+        self._cameras = cameras
         self._peer: RobotPeer | None = None
         self._session = Session(random=random.random, on_transition=self._on_transition)
         self._missed = 0
@@ -115,7 +116,7 @@ class Robot:
         peer = RobotPeer(
             self._configuration,
             ice_servers=await self._ice_servers(broker),
-            feed=self._feed,
+            cameras=self._cameras,
             on_message=self._on_message,
         )
         cleanup.push_async_callback(peer.close)

@@ -61,6 +61,7 @@ from teleop_webrtc_bridge.link.packets import (
     MAX_PACKET_BYTES,
     Packet,
     Received,
+    Show,
     Shutdown,
     Status,
 )
@@ -180,6 +181,7 @@ def check_operator_messages(data: bytes) -> None:
         gate,
         publish=publish,
         send=lambda _label, payload, *_: said.append(payload),
+        cameras=('front', 'rear'),
         clock_ahead_s=0.0,
     )
     messages.set_operated(now, True)
@@ -492,6 +494,7 @@ ANSWER: Final = b'{"ack":true,' + b','.join(
 OFFER: Final = json.dumps(SDP.decode()).encode()
 PACKETS: Final[tuple[Packet, ...]] = (
     Received(label=CMD_UNRELIABLE, payload=COMMAND, text=False, arrival_s=1.0),
+    Show(cameras=('front', 'rear')),
     Shutdown(),
     Status(
         state=SessionState.OPERATED, reason='', control_epoch=3, video_fps=9.0, counters={'a': 1.0}

@@ -22,7 +22,12 @@ from hypothesis import given, HealthCheck, settings
 from hypothesis import strategies as st
 import pytest
 
-from teleop_webrtc_bridge.configuration import BridgeConfiguration, VideoConfiguration
+from teleop_webrtc_bridge.configuration import (
+    BridgeConfiguration,
+    CameraConfiguration,
+    CameraKind,
+    VideoConfiguration,
+)
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.link.packets import (
     Configure,
@@ -32,6 +37,7 @@ from teleop_webrtc_bridge.link.packets import (
     Packet,
     Received,
     Send,
+    Show,
     Shutdown,
     Status,
 )
@@ -55,6 +61,7 @@ PACKETS = st.one_of(
     st.builds(Send, label=LABELS, payload=st.binary(), text=st.booleans(), urgent=st.booleans()),
     st.builds(Received, label=LABELS, payload=st.binary(), text=st.booleans(), arrival_s=FINITE),
     STATUSES,
+    st.builds(Show, cameras=st.lists(st.text()).map(tuple)),
     st.just(Shutdown()),
     st.builds(
         Configure,
@@ -74,6 +81,14 @@ PACKETS = st.one_of(
                 fps=FINITE,
                 max_width_px=st.integers(),
             ),
+            cameras=st.lists(
+                st.builds(
+                    CameraConfiguration,
+                    name=st.text(),
+                    kind=st.sampled_from(CameraKind),
+                    max_width_px=st.none() | st.integers(),
+                )
+            ).map(tuple),
         ),
     ),
 )
@@ -83,6 +98,14 @@ def status(**fields: object) -> bytes:
     """Return a status with other fields than a good one's."""
     good = {'state': 'connected', 'reason': '', 'control_epoch': 1, 'video_fps': 1, 'counters': {}}
     return b'\x05' + json.dumps(good | fields).encode()
+
+
+def configured(**fields: object) -> bytes:
+    """Return a configuration with other fields than a good one's."""
+    video = {'codec': 'h264', 'bitrate_bps': 1, 'fps': 1.0, 'max_width_px': 2}
+    names = ('robot_id', 'robot_name', 'robot_type', 'broker_url', 'instance_id', 'api_key')
+    good = dict.fromkeys(names, '') | {'clock_ahead_s': 0.0, 'video': video, 'cameras': []}
+    return b'\x01' + json.dumps(good | fields).encode()
 
 
 @given(PACKETS)
@@ -101,7 +124,7 @@ def test_any_bytes_are_a_packet_or_refused(data: bytes) -> None:
         packet = decode(data)
     except ProtocolError:
         return
-    assert isinstance(packet, Configure | Received | Send | Shutdown | Status)
+    assert isinstance(packet, Configure | Received | Send | Show | Shutdown | Status)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +133,9 @@ def test_any_bytes_are_a_packet_or_refused(data: bytes) -> None:
         b'',
         b'\0',
         b'\x06',
+        b'\x06{}',
+        b'\x06{"cameras":7}',
+        b'\x07',
         b'\x02',
         b'\x02\x09\x01payload',
         b'\x04\x00\x01\x00',
@@ -129,6 +155,9 @@ def test_any_bytes_are_a_packet_or_refused(data: bytes) -> None:
         b'\x05' + b'[' * 5000,
         b'\x01{"video":{}}',
         b'\x01{"video":7}',
+        configured(cameras=7),
+        configured(cameras=[{'name': 'front'}]),
+        configured(cameras=[{'name': 'front', 'kind': 'smells'}]),
     ],
     ids=repr,
 )

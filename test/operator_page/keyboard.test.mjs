@@ -18,7 +18,7 @@ let active;
 beforeEach(() => {
   target = new EventTarget();
   drive = new Drive();
-  calls = { change: 0, estop: 0, lost: 0 };
+  calls = { change: 0, estop: 0, lost: 0, numbers: [] };
   active = true;
   attachKeyboard({
     target,
@@ -26,6 +26,7 @@ beforeEach(() => {
     isActive: () => active,
     onChange: () => (calls.change += 1),
     onEstop: () => (calls.estop += 1),
+    onNumber: (number, options) => calls.numbers.push([number, options]),
     onLost: () => (calls.lost += 1),
   });
 });
@@ -110,4 +111,19 @@ test('the pad: centre, rim, beyond the rim, and a pad without size', () => {
   assert.deepEqual(padVector(box, 200, 50), { x: 0, y: 1 });
   assert.deepEqual(padVector(box, 1200, 150), { x: 1, y: 0 });
   assert.deepEqual(padVector({ ...box, width: 0 }, 1, 1), { x: 0, y: 0 });
+});
+
+test('digits choose a camera, with Shift one more, and none while typing or with Ctrl', () => {
+  key('keydown', 'Digit2');
+  key('keydown', 'Numpad3');
+  key('keydown', 'Digit1', { shiftKey: true });
+  assert.deepEqual(calls.numbers, [[2, {}], [3, {}], [1, { add: true }]]);
+  key('keydown', 'Digit2', { repeat: true });
+  key('keydown', 'Digit2', { ctrlKey: true });
+  key('keydown', 'Digit0');
+  key('keydown', 'Digit2', { on: 'textarea' });
+  active = false;
+  key('keydown', 'Digit2');
+  assert.equal(calls.numbers.length, 3);
+  assert.equal(drive.isHeld, false);
 });

@@ -65,6 +65,7 @@ class Robot:
             CommandGate(limits),
             publish=self.published.append,
             on_change=lambda: None,
+            cameras=('front', 'rear'),
             clock_ahead_s=0.0,
         )
         self.link, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -51,7 +51,11 @@ class Robot:
         self.left: list[Any] = []
         """Velocities, and (time, label, message) of what was sent to the operator."""
         self.messages = OperatorMessages(
-            self.gate, publish=self.publish, send=self.send, clock_ahead_s=CLOCK_AHEAD_S
+            self.gate,
+            publish=self.publish,
+            send=self.send,
+            cameras=('front', 'rear', 'arm'),
+            clock_ahead_s=CLOCK_AHEAD_S,
         )
 
     def publish(self) -> None:
@@ -312,6 +316,8 @@ def test_telemetry_tells_the_state_of_the_gate(robot: Robot) -> None:
             'limiting': False,
             'blind': False,
             'refusing': None,
+            'cameras': ['front', 'rear', 'arm'],
+            'selected': ['front'],
         },
         'robot_ts': robot.now + CLOCK_AHEAD_S,
     }
@@ -331,6 +337,8 @@ def test_telemetry_tells_the_state_of_the_gate(robot: Robot) -> None:
         'limiting': False,
         'blind': True,
         'refusing': None,
+        'cameras': ['front', 'rear', 'arm'],
+        'selected': ['front'],
     }
 
 
@@ -345,3 +353,48 @@ def test_telemetry_tells_how_the_commands_arrive(robot: Robot) -> None:
     assert command['throughput_bps'] > 0
     robot.now += 5.0
     assert robot.telemetry()['cmd'] is None
+
+
+# --- cameras ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('cams', 'selected'),
+    [
+        (['rear'], ('rear',)),
+        (['rear', 'front'], ('rear', 'front')),
+        (['rear', 'rear', 'arm', 'rear'], ('rear', 'arm')),
+        (['ceiling', 'arm', ''], ('arm',)),
+        (['ceiling'], ('front',)),
+        ([], ('front',)),
+    ],
+)
+def test_cameras_are_selected_from_the_left_and_unknown_ones_dropped(
+    robot: Robot, cams: list[str], selected: tuple[str, ...]
+) -> None:
+    assert robot.messages.selected == ('front',)
+    robot.take({'type': 'camera_select', 'cams': ['arm']})
+    assert robot.take({'type': 'camera_select', 'cams': cams})
+    assert robot.messages.selected == selected
+    assert robot.telemetry()['state']['selected'] == list(selected)
+
+
+def test_a_selection_is_told_at_once_and_ends_with_who_made_it(robot: Robot) -> None:
+    robot.messages.set_operated(robot.now, True)
+    robot.messages.report(robot.now)
+    robot.now += 0.01
+    robot.take({'type': 'camera_select', 'cams': ['rear']})
+    assert robot.messages.deadline() == robot.now
+    robot.messages.report(robot.now)
+    assert robot.told('robot_telemetry')[-1]['state']['selected'] == ['rear']
+    robot.messages.forget_selection()
+    assert robot.messages.selected == ('front',)
+
+
+def test_a_selection_that_cannot_be_understood_changes_nothing(robot: Robot) -> None:
+    robot.take({'type': 'camera_select', 'cams': ['rear']})
+    for cams in ('front', None, 7, [7], [None], ['front'] * 33, {'front': True}):
+        assert not robot.take({'type': 'camera_select', 'cams': cams})
+    assert robot.messages.selected == ('rear',)
+    assert robot.messages.counters['malformed'] == 7
+    assert robot.gate.verdicts.total() == 0

@@ -14,13 +14,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 import dataclasses
 import os
 from pathlib import Path
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 import rclpy
@@ -30,7 +32,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 import yaml
 
+from teleop_webrtc_bridge.configuration import CameraConfiguration
 from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.ros.camera import CameraSettings
+from teleop_webrtc_bridge.ros.camera_parameters import declare_cameras, refuse_unknown_names
 from teleop_webrtc_bridge.ros.parameters import (
     API_KEY_VARIABLE,
     declare,
@@ -51,14 +56,27 @@ PER_ROBOT = {'robot_id', 'robot_name', 'robot_type', 'broker_url'}
 ROWS = {row.name: row for row in PARAMETERS}
 
 
-@pytest.fixture
-def node() -> Iterator[Node]:
+@contextmanager
+def node_with(overrides: Mapping[str, Any]) -> Iterator[Node]:
     context = Context()
     rclpy.init(context=context)
-    node = Node('parameters', context=context, start_parameter_services=False)
-    yield node
-    node.destroy_node()
-    context.try_shutdown()
+    node = Node(
+        'parameters',
+        context=context,
+        start_parameter_services=False,
+        parameter_overrides=[RosParameter(name, value=it) for name, it in overrides.items()],
+    )
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    with node_with({}) as node:
+        yield node
 
 
 # --- what the program refuses ----------------------------------------------------------------
@@ -144,6 +162,45 @@ def test_a_missing_parameter_file_is_named() -> None:
     assert '/nonexistent/robot.yaml' in refusal('--params-file', '/nonexistent/robot.yaml')
 
 
+@pytest.mark.parametrize(
+    ('options', 'line'),
+    [
+        (['cameras:=front'], "cameras: 'front' is not usable; allowed: a list of texts"),
+        (['cameras:=[1, 2]'], "cameras: '[1, 2]' is not usable; allowed: a list of texts"),
+        (['cameras:=[]'], "parameter: '[]' is not usable; allowed: a value: "),
+        (['cameras:=[front, "2nd"]'], "cameras: '2nd' is not usable; allowed: letters, digits"),
+        (['cameras:=[front/left]'], "cameras: 'front/left' is not usable; allowed: letters"),
+        (['cameras:=[front, rear, front]'], "cameras: 'front' is not usable; allowed: each name"),
+        (['cameras:=[video_fps]'], "cameras: 'video_fps' is not usable; allowed: names that no"),
+        (['cameras:=[a, b, c, d, e, f, g, h, i]'], 'allowed: 8 names at most'),
+        (
+            ['cameras:=[front]', 'front.topik:=a'],
+            "parameter: 'front.topik' is not usable; allowed: did you mean front.topic?",
+        ),
+        (
+            ['cameras:=[front]', 'rear.topic:=a'],
+            "cameras: ['front'] is not usable; allowed: a list with rear: rear.topic is set",
+        ),
+        (
+            ['rear.video_fps:=5.0'],
+            'cameras: [] is not usable; allowed: a list with rear: rear.video_fps is set',
+        ),
+        (['cameras:=[front]', 'front.topic:=a b'], "front.topic: 'a b' is not usable"),
+        (
+            ['cameras:=[front]', 'front.video_fps:=0.5'],
+            "front.video_fps: '0.5' is not usable; allowed: a number with a decimal point from 1",
+        ),
+        (
+            ['cameras:=[front]', 'front.image_transport:=carrier_pigeon'],
+            "front.image_transport: 'carrier_pigeon' is not usable; allowed: raw, compressed",
+        ),
+    ],
+)
+def test_cameras_that_cannot_work_are_refused(options: list[str], line: str) -> None:
+    refused = refusal(*(word for option in options for word in ('-p', option)))
+    assert line in refused
+
+
 def test_without_a_key_the_variable_and_the_parameter_are_named() -> None:
     line = refusal(key=None)
     assert line.startswith(f'{API_KEY_VARIABLE}: ')
@@ -177,6 +234,58 @@ def test_the_configuration_file_lists_the_table_with_its_defaults() -> None:
         if name not in PER_ROBOT:
             assert given[name] == row.default, name
         assert type(given[name]) is type(row.default), name
+
+
+def test_without_names_there_is_one_camera_as_ever(node: Node) -> None:
+    settings = declare(node)
+    (camera,) = declare_cameras(node, settings)
+    assert camera == CameraSettings(
+        name='image',
+        topic='image',
+        transport='raw',
+        reliability='auto',
+        fps=30.0,
+        max_width_px=1280,
+    )
+    assert camera.configuration() == CameraConfiguration(name='image', max_width_px=1280)
+
+
+def test_each_camera_has_parameters_of_its_own_and_inherits_the_rest() -> None:
+    given = {
+        'cameras': ['front', 'rear'],
+        'image_transport': 'compressed',
+        'rear.topic': 'camera_rear/image_raw',
+        'rear.image_transport': 'raw',
+        'rear.video_fps': 10.0,
+        'rear.video_max_width': 320,
+    }
+    with node_with(given) as node:
+        front, rear = declare_cameras(node, declare(node))
+        refuse_unknown_names(list(given), (front, rear))
+        assert front == CameraSettings(
+            name='front',
+            topic='front/image',
+            transport='compressed',
+            reliability='auto',
+            fps=30.0,
+            max_width_px=1280,
+            is_named=True,
+        )
+        assert rear == CameraSettings(
+            name='rear',
+            topic='camera_rear/image_raw',
+            transport='raw',
+            reliability='auto',
+            fps=10.0,
+            max_width_px=320,
+            is_named=True,
+        )
+        for name in ('front.topic', 'rear.video_fps', 'rear.image_reliability'):
+            descriptor = node.describe_parameter(name)
+            assert descriptor.read_only
+            assert 'camera ' in descriptor.description
+        (result,) = node.set_parameters([RosParameter('rear.video_fps', value=20.0)])
+        assert 'read-only' in result.reason
 
 
 def test_the_table_and_the_settings_name_the_same_parameters() -> None:
@@ -285,7 +394,7 @@ def test_the_name_of_a_robot_falls_back_to_its_id(node: Node) -> None:
     def name(**fields: str) -> str:
         changed = dataclasses.replace(settings, **fields)
         return changed.bridge_configuration(
-            instance_id='i', api_key=KEY, clock_ahead_s=0.0
+            instance_id='i', api_key=KEY, clock_ahead_s=0.0, cameras=()
         ).robot_name
 
     assert name(robot_name='Rex', robot_id='a') == 'Rex'

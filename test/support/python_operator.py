@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 import json
 import time
@@ -62,6 +62,9 @@ class PythonOperator:
         configure_aiortc(loopback=True)
         self.received: list[tuple[str, bytes | str]] = []
         self.frames = 0
+        self.picture: Any = None
+        """The newest decoded frame."""
+        self.on_picture: Callable[[Any], None] = lambda picture: None
         self.bridged: dict[str, Any] = {}
         self._http = aiohttp.ClientSession(
             base_url=f'{url}/api/v1/', headers={'Authorization': f'Bearer {token}'}
@@ -168,8 +171,9 @@ class PythonOperator:
         async def count() -> None:
             try:
                 while True:
-                    await track.recv()
+                    self.picture = await track.recv()
                     self.frames += 1
+                    self.on_picture(self.picture)
             except MediaStreamError:
                 return
 

@@ -37,13 +37,17 @@ class Stack:
 
 
 @contextmanager
-def running_stack(folder: Path) -> Iterator[Stack]:
-    """Start everything, and return when the robot can be driven."""
+def running_stack(folder: Path, *options: str, robot: tuple[str, ...] = ()) -> Iterator[Stack]:
+    """
+    Start everything, and return when the robot can be driven.
+
+    :param options: Of the bridge, instead of one camera.
+    :param robot: Options of the simulated robot.
+    """
     with programs(folder) as started:
         broker = started.start_broker()
-        started.start_simulation()
-        bridge = started.start_bridge(
-            broker.url, broker.key_file, ROBOT_ID, '-r', 'image:=camera/image_raw'
-        )
+        started.start_simulation(*robot)
+        options = options or ('-r', 'image:=camera/image_raw')
+        bridge = started.start_bridge(broker.url, broker.key_file, ROBOT_ID, *options)
         bridge.wait_for_line('state="connected"')
         yield Stack(programs=started, broker=broker, bridge=bridge, robot_id=ROBOT_ID)

@@ -98,14 +98,15 @@ class WebrtcHalf:
 
     def _start(self) -> None:
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        numbers = (theirs.fileno(), self._slot, self._wake)
+        inherited = (theirs.fileno(), self._wake, self._slot)
+        numbers = (theirs.fileno(), os.getpid(), self._wake, self._slot)
         with theirs, self.log.open('ab') as output:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, '-m', 'teleop_webrtc_bridge.webrtc'),
-                    *(*map(str, numbers), str(os.getpid())),
+                    *map(str, numbers),
                 ],
-                pass_fds=numbers,
+                pass_fds=inherited,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,

@@ -6,6 +6,7 @@
  * each of them means for the others. Free of DOM but for the video element that it is given.
  */
 
+import { CameraChoice } from './cameras.js';
 import { Commander } from './commander.js';
 import { Drive } from './drive.js';
 import { Estop } from './estop.js';
@@ -40,11 +41,15 @@ export class Cockpit {
    */
   telemetry = {};
   #refusing = null;
+  #blind = false;
   linkMessage = '';
   timings = { connectPressedMs: null, firstFrameMs: null, drivableMs: null };
   drive = new Drive();
   estop = new Estop(newNonce);
   commander = new Commander({ drive: this.drive, estop: this.estop });
+  cameras = new CameraChoice({
+    send: (cams) => this.commander.report({ type: 'camera_select', cams }),
+  });
 
   /**
    * @param {object} options
@@ -159,6 +164,7 @@ export class Cockpit {
       moving: forward !== 0 || left !== 0 || turn !== 0,
       blockedBy: this.drive.blockedBy,
       refusing: this.#refusing,
+      blind: this.#blind,
       held: this.drive.isHeld,
       hasVideo: !this.#noVideo,
       quiet: this.link.state === 'drivable' && now - this.#heardS > QUIET_S,
@@ -205,7 +211,9 @@ export class Cockpit {
     this.commander.detach();
     this.estop.onLinkDown();
     this.telemetry = {};
+    this.cameras.clear();
     this.#refusing = null;
+    this.#blind = false;
     this.#noVideo = false;
     this.video.detach();
   }
@@ -220,7 +228,10 @@ export class Cockpit {
     else if (message.type === 'lease') this.commander.onLease(message.token, now);
     else if (message.type === 'robot_telemetry') {
       this.#onRefusing(message.state?.refusing ?? null, this.telemetry.state?.refusing ?? null);
+      // Told twice in a row: a camera that was just selected needs a moment.
+      this.#blind = message.state?.blind === true && this.telemetry.state?.blind === true;
       this.telemetry = message;
+      this.cameras.onTelemetry(message.state ?? {}, now);
       const { estopped, latch } = message.state ?? {};
       if (typeof estopped === 'boolean') this.estop.onTelemetry(estopped, now, latch);
     }
@@ -268,6 +279,8 @@ export class Cockpit {
       lastCommandSeq: commander.lastSeq,
       sent: commander.sent(),
       telemetry: this.telemetry,
+      cameras: this.cameras.names,
+      camerasSelected: this.cameras.selected(now),
       timings: { ...this.timings },
     };
   }

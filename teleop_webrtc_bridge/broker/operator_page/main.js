@@ -7,7 +7,7 @@
  * Stable for tests and benchmarks
  *   #sign-in #token · #robots button[data-session-id][data-robot-id] · #connect #watch #disconnect ·
  *   #control #control-text #control-action · body[data-role]: operator viewer, or empty ·
- *   #video · #estop #estop-release #estop-state · #state #message · #rtt #speed #pad
+ *   #video · #cameras button[data-camera][aria-pressed] .several · #estop #estop-release #estop-state · #state #message · #rtt #speed #pad
  *   document.body.dataset.state: signed-out idle connecting drivable driving watching stopped
  *     reconnecting error;  dataset.lock: why motion is refused (estop link video hidden neutral, or empty)
  *   window.teleop.metrics(): {state, lock, estop, robotId, sessionId, rttMs, offsetMs (robot minus
@@ -15,11 +15,13 @@
  *     glassToGlassMs: [newest 1000], commandsSent, commandsSkipped (backlog), lastCommandSeq,
  *     sent: [newest 2000 of {seq, atMs: performance.timeOrigin + performance.now(), zero}],
  *     telemetry: the robot's last robot_telemetry,
+ *     cameras: names, camerasSelected: those shown, from the left,
  *     timings: {connectPressedMs, firstFrameMs, drivableMs}: performance.now values}
  *   Drivable: the channels are open and a pong came back over the state channels.
  */
 
 import { BrokerClient } from './broker_client.js';
+import { CameraSwitch } from './camera_switch.js';
 import { Cockpit, nowS } from './cockpit.js';
 import { TICK_MS } from './commander.js';
 import { ControlDesk } from './control.js';
@@ -56,6 +58,11 @@ class Page {
     list: $('robots'),
     empty: $('no-robots'),
     onSelect: () => this.#onSelect(),
+  });
+  #cameras = new CameraSwitch({
+    group: $('cameras'),
+    onPress: (name, options) => this.#choose((it) => it.press(name, nowS(), options)),
+    onSeveral: () => this.#choose((it) => it.toggleSeveral(nowS())),
   });
 
   start() {
@@ -208,6 +215,13 @@ class Page {
     this.#showStatus();
   }
 
+  /** @param {(cameras: import('./cameras.js').CameraChoice) => void} press */
+  #choose(press) {
+    if (!this.#cockpit || this.#cockpit.watching) return;
+    press(this.#cockpit.cameras);
+    this.#showCameras();
+  }
+
   #setSpeed() {
     const percent = Number($('speed').value);
     this.#hud.showSpeed(`${percent} %`);
@@ -237,6 +251,8 @@ class Page {
       isActive: () => this.#isControlling(),
       onChange,
       onEstop: () => this.#estop(),
+      onNumber: (number, options) =>
+        this.#choose((it) => it.pressNumber(number, nowS(), options)),
       onLost: () => this.#letGo(),
     });
   }
@@ -268,6 +284,7 @@ class Page {
     if (!this.#cockpit) return;
     this.#cockpit.tick();
     this.#hud.showVelocity(this.#cockpit.commander.velocity);
+    this.#showCameras();
     this.#showStatus();
   }
 
@@ -306,6 +323,16 @@ class Page {
       usable: controlling,
       mayRelease: controlling && !cockpit.watching,
       hint: controlling ? 'Stop the robot (Space)' : 'Connect to a robot first',
+    });
+  }
+
+  #showCameras() {
+    const { cameras, watching } = this.#cockpit;
+    this.#cameras.show({
+      // A viewer sees what the operator has selected.
+      names: watching ? [] : cameras.names,
+      selected: cameras.selected(nowS()),
+      several: cameras.several,
     });
   }
 

@@ -15,6 +15,7 @@
  * @property {boolean} moving whether the last command sent was a motion
  * @property {ReturnType<import('./drive.js').Drive['blockedBy']>} blockedBy
  * @property {string | null} [refusing] why the robot does not obey, as it says itself
+ * @property {boolean} [blind] whether a camera that is shown has stalled, as the robot says
  * @property {boolean} held whether an input asks for motion
  * @property {boolean} hasVideo whether a picture is promised or may still come
  * @property {boolean} quiet whether nothing was heard from the robot for a while
@@ -108,6 +109,7 @@ export function message(situation, { link, notice, releaseFailure }) {
   const refusing = situation.refusing ?? '';
   if (Object.hasOwn(REFUSING_TEXT, refusing)) return REFUSING_TEXT[refusing];
   if (!situation.hasVideo) return 'This robot sends no picture. You would be driving blind.';
+  if (situation.blind) return 'A camera has stalled: the robot is slow, or stands, until it is back.';
   return notice;
 }
 

@@ -1,11 +1,12 @@
 // Copyright 2026 The teleop_webrtc_bridge contributors
 // SPDX-License-Identifier: Apache-2.0
 
-/** Keys to the drive state: what is held, what must be let go, and Space for the E-STOP. */
+/** Keys to the drive state: what is held, what must be let go, Space, and the cameras' numbers. */
 
 import { isDriveKey } from '../drive.js';
 
 const ARROW = /^Arrow/;
+const DIGIT = /^(Digit|Numpad)[1-9]$/;
 const TEXT_FIELD = 'input:not([type=range]), textarea, select, [contenteditable]';
 
 /**
@@ -15,9 +16,10 @@ const TEXT_FIELD = 'input:not([type=range]), textarea, select, [contenteditable]
  * @param {() => boolean} options.isActive whether a robot is, or is about to be, under control
  * @param {() => void} options.onChange a motion key went down or up
  * @param {() => void} options.onEstop
+ * @param {(number: number, options: {add?: boolean}) => void} options.onNumber a digit, 1 to 9
  * @param {() => void} options.onLost key releases may have been missed: let go of everything
  */
-export function attachKeyboard({ target, drive, isActive, onChange, onEstop, onLost }) {
+export function attachKeyboard({ target, drive, isActive, onChange, onEstop, onNumber, onLost }) {
   target.addEventListener('keydown', (event) => {
     // macOS swallows key releases while Meta is held, a context menu those behind it.
     if (event.code === 'MetaLeft' || event.code === 'MetaRight') onLost();
@@ -33,6 +35,9 @@ export function attachKeyboard({ target, drive, isActive, onChange, onEstop, onL
       if (event.repeat) return;
       drive.press(event.code);
       onChange();
+    } else if (DIGIT.test(event.code) && !event.repeat) {
+      // By place, not by sign: there are keyboards on which digits need Shift.
+      onNumber(Number(event.code.at(-1)), event.shiftKey ? { add: true } : {});
     }
   });
 

@@ -1,0 +1,104 @@
+// Copyright 2026 The teleop_webrtc_bridge contributors
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * Which of the robot's cameras are shown. What the robot tells counts; what was asked for is shown
+ * until it tells. Pure: `now` is passed in, in seconds.
+ */
+
+/** How long a wish may take: the message, and the robot's telemetry. */
+const WISH_S = 2;
+/** As many as the robot's names are shown: a robot of ours has eight at most. */
+const MAX_CAMERAS = 16;
+
+export class CameraChoice {
+  #send;
+  /** @type {string[] | null} */
+  #wish = null;
+  #wishedAtS = -Infinity;
+  #told = [];
+  /** All cameras, in the robot's order. @type {string[]} */
+  names = [];
+  /** Whether a camera is added to those that are shown, or shown alone. */
+  several = false;
+
+  /** @param {{send: (cams: string[]) => void}} options */
+  constructor({ send }) {
+    this.#send = send;
+  }
+
+  /** What is shown, from the left. @param {number} nowS @returns {string[]} */
+  selected(nowS) {
+    return this.#pending(nowS) ?? this.#told;
+  }
+
+  /** The robot's word. @param {{cameras?: unknown, selected?: unknown}} state */
+  onTelemetry({ cameras, selected }, nowS) {
+    this.names = texts(cameras);
+    this.#told = texts(selected).filter((name) => this.names.includes(name));
+    if (same(this.#told, this.#wish)) this.#wish = null;
+    // What was told before the wish was heard says nothing about it.
+    if (this.#pending(nowS)) return;
+    if (this.#told.length > 1) this.several = true;
+    else if (this.names.length < 3) this.several = false;
+  }
+
+  /** The robot is gone: another one, or the same anew, tells what it has. */
+  clear() {
+    this.names = [];
+    this.#told = [];
+    this.#wish = null;
+    this.several = false;
+  }
+
+  /**
+   * A camera was chosen.
+   * @param {string} name
+   * @param {number} nowS
+   * @param {{add?: boolean}} [options] add: to those that are shown, or take it away; of two
+   *   cameras, who presses one wants to see that one
+   */
+  press(name, nowS, { add = this.several && this.names.length > 2 } = {}) {
+    if (!this.names.includes(name)) return;
+    const before = this.selected(nowS);
+    const others = before.filter((other) => other !== name);
+    if (!add) this.#ask([name], nowS);
+    else if (!before.includes(name)) this.#ask([...before, name], nowS);
+    // Something is always shown.
+    else if (others.length > 0) this.#ask(others, nowS);
+  }
+
+  /** A key from 1 on. @param {number} number */
+  pressNumber(number, nowS, options) {
+    if (this.names.length > 1) this.press(this.names[number - 1], nowS, options);
+  }
+
+  /** Side by side, or one alone. With two cameras there is nothing to choose. */
+  toggleSeveral(nowS) {
+    this.several = !this.several;
+    const selected = this.selected(nowS);
+    if (!this.several && selected.length > 1) this.#ask(selected.slice(0, 1), nowS);
+    if (this.several && this.names.length === 2) this.#ask(this.names, nowS);
+  }
+
+  #pending(nowS) {
+    return this.#wish && nowS - this.#wishedAtS < WISH_S ? this.#wish : null;
+  }
+
+  #ask(cameras, nowS) {
+    // In the robot's order, so that front stays left of rear.
+    this.#wish = this.names.filter((name) => cameras.includes(name));
+    this.#wishedAtS = nowS;
+    this.#send(this.#wish);
+  }
+}
+
+function texts(value) {
+  if (!Array.isArray(value)) return [];
+  const named = value.filter((name) => typeof name === 'string' && name !== '');
+  return [...new Set(named)].slice(0, MAX_CAMERAS);
+}
+
+function same(one, other) {
+  return JSON.stringify(one) === JSON.stringify(other);
+}

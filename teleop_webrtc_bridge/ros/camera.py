@@ -1,0 +1,186 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""One camera, as ROS has it: its topic, what is taken from it, and the memory where that goes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+import os
+import time
+from typing import Final
+
+from rclpy.node import Node
+from rclpy.time import Time
+from sensor_msgs.msg import CompressedImage, Image
+
+from teleop_webrtc_bridge.configuration import CameraConfiguration, CameraKind
+from teleop_webrtc_bridge.link.frame_slot import create_slot, FrameWriter
+from teleop_webrtc_bridge.ros.image_intake import ImageIntake, STALLED_S
+from teleop_webrtc_bridge.ros.image_subscription import ImageSubscription
+
+__all__ = ['Camera', 'CameraSettings']
+
+BLANK_S: Final = 0.5
+"""How long grey is repeated: one frame may be lost, or be kept back until the next one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraSettings:
+    """What one camera is configured with."""
+
+    name: str
+    topic: str
+    """Before remapping, without what the transport adds."""
+    transport: str
+    reliability: str
+    fps: float
+    max_width_px: int
+    is_named: bool = False
+    """Whether somebody has said that there is this camera: it has stalled until it shows up."""
+
+    def configuration(self) -> CameraConfiguration:
+        """Return what the WebRTC half needs to know."""
+        return CameraConfiguration(
+            name=self.name, kind=CameraKind.PICTURES, max_width_px=self.max_width_px
+        )
+
+
+class Camera:
+    """
+    Owned by the thread that runs the node's callbacks.
+
+    :param node: Subscribes the topic.
+    :param settings: The camera.
+    :param wake: Descriptor of the eventfd that is raised for each picture.
+    :param on_image: Called after each image, shown or not.
+    :param warn: Tells the robot's owner.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        settings: CameraSettings,
+        *,
+        wake: int,
+        on_image: Callable[[], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.settings = settings
+        self.memory = create_slot()
+        """Descriptor of the memory that the WebRTC half reads."""
+        self._node = node
+        self._on_image = on_image
+        self._writer = FrameWriter(self.memory, wake)
+        self._intake = ImageIntake(self._writer, warn)
+        self._intake.expected = settings.is_named
+        self._blank_s = float('-inf')
+        self._images = ImageSubscription(
+            node,
+            topic=settings.topic,
+            transport=settings.transport,
+            reliability=settings.reliability,
+            callback=self._accept,
+        )
+
+    @property
+    def topic(self) -> str:
+        """The topic's full name, after remapping."""
+        return self._images.topic
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the topic is subscribed."""
+        return self._images.is_open
+
+    @property
+    def reliability(self) -> str:
+        """The reliability in force."""
+        return self._images.reliability
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether grey is seen instead of a picture."""
+        return self._intake.is_grey
+
+    @property
+    def counters(self) -> Counter[str]:
+        return self._intake.counters
+
+    def publisher_count(self) -> int:
+        return self._images.publisher_count()
+
+    def open(self, now: float) -> None:
+        """Subscribe, unless that is done already; ``now`` as for :meth:`is_stalled`."""
+        self._images.open(now)
+
+    def close(self) -> None:
+        """End the subscription, if there is one; its last picture is none of now any more."""
+        if self._images.is_open:
+            self._images.close()
+            self._intake.wanted_fps = 0.0
+            self._intake.forget()
+
+    def want(self, fps: float) -> None:
+        """Take that many images a second, but no more than are configured."""
+        self._intake.wanted_fps = min(fps, self.settings.fps)
+
+    def is_stalled(self, now: float) -> bool:
+        """
+        Return whether there is a camera, but no picture of now to drive by.
+
+        :param now: Seconds of ``time.monotonic``.
+        """
+        return self._intake.is_stalled(now)
+
+    def has_picture(self, now: float) -> bool:
+        """Return whether a picture of now can be shown."""
+        return not self._intake.is_grey and self._intake.is_fresh(now)
+
+    def is_silent(self, now: float) -> bool:
+        """Return whether it is stalled, and not for having been subscribed just now."""
+        return self.is_stalled(now) and self._images.open_for(now) > STALLED_S
+
+    def keep_alive(self, now: float) -> None:
+        """Show grey, once more."""
+        self._intake.keep_alive(now)
+
+    def blank(self, now: float, *, anew: bool = False) -> None:
+        """
+        Show grey instead of a picture that is not of now; to be called again and again.
+
+        :param anew: Who sees it now may have seen something else before.
+        """
+        if anew or not self._intake.is_grey:
+            self._blank_s = now
+        if now - self._blank_s < BLANK_S:
+            self._intake.keep_alive(now)
+
+    def watch_graph(self) -> None:
+        """Follow the publishers of the topic."""
+        self._images.follow_publishers()
+        self._intake.expected |= self._images.publisher_count() > 0
+
+    def free(self) -> None:
+        """Give the memory back; the node takes its subscription with it."""
+        self._writer.close()
+        os.close(self.memory)
+
+    def _accept(self, image: Image | CompressedImage) -> None:
+        clock = self._node.get_clock()
+        age = clock.now() - Time.from_msg(image.header.stamp, clock_type=clock.clock_type)
+        self._intake.accept(image, time.monotonic(), age.nanoseconds * 1e-9)
+        self._on_image()

@@ -1,0 +1,152 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""An operator switches between two cameras in a real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from browser import difference, OperatorPage
+from playwright.sync_api import expect
+from programs import wait_for
+import pytest
+from ros_probe import ros_node
+from stack import running_stack, Stack
+
+pytestmark = pytest.mark.browser
+
+FRONT, REAR = '/camera/image_raw', '/camera_rear/image_raw'
+OPTIONS = (
+    *('-p', 'cameras:=[front, rear]'),
+    *('-p', 'front.topic:=camera/image_raw'),
+    *('-p', 'rear.topic:=camera_rear/image_raw'),
+)
+#: Instruments would move in a picture of a robot that stands.
+SMALL = tuple(
+    word for option in ('width:=640', 'height:=360', 'overlay:=false') for word in ('-p', option)
+)
+SINGLE, BOTH = (640, 360), (1280, 360)
+SEEN = 8.0
+"""Grey values, on average: another picture, not another encoding of the same one."""
+
+
+@pytest.fixture(scope='module')
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with running_stack(tmp_path_factory.mktemp('stack'), *OPTIONS, robot=SMALL) as running:
+        yield running
+
+
+@pytest.fixture(scope='module')
+def node() -> Iterator[Any]:
+    with ros_node() as node:
+        yield node
+
+
+def size(operator: OperatorPage) -> tuple[int, int]:
+    metrics = operator.metrics()
+    return metrics['width'], metrics['height']
+
+
+def selected(operator: OperatorPage) -> list[str]:
+    state = operator.metrics()['telemetry'].get('state', {})
+    return list(state.get('selected', []))
+
+
+def shown(operator: OperatorPage, what: Callable[[], bool]) -> list[int]:
+    """Wait for a picture of which something is true, a little longer for it to be sharp."""
+    wait_for(what, what='another picture')
+    seen = operator.metrics()['framesPresented']
+    wait_for(lambda: operator.metrics()['framesPresented'] > seen + 15, what='frames')
+    return operator.picture()
+
+
+def test_the_operator_sees_the_camera_that_he_selects_on_the_same_connection(
+    operator: OperatorPage, node: Any
+) -> None:
+    page = operator.page
+    front = shown(operator, lambda: operator.metrics()['framesPresented'] > 5)
+    assert size(operator) == SINGLE
+    wait_for(lambda: selected(operator) == ['front'], what='telemetry')
+    wait_for(lambda: node.count_subscribers(FRONT) == 1, what='subscription')
+    assert node.count_subscribers(REAR) == 0
+    page.evaluate("document.querySelector('#video').srcObject.getVideoTracks()[0].kept = true")
+
+    page.click('#cameras [data-camera="rear"]')
+    rear = shown(operator, lambda: difference(front, operator.picture()) > SEEN)
+    assert selected(operator) == ['rear']
+    wait_for(lambda: node.count_subscribers(FRONT) == 0, what='end of the subscription')
+    assert node.count_subscribers(REAR) == 1
+
+    page.click('#cameras .several')
+    shown(operator, lambda: size(operator) == BOTH)
+    for name in ('front', 'rear'):
+        expect(page.locator(f'#cameras [data-camera="{name}"]')).to_have_attribute(
+            'aria-pressed', 'true'
+        )
+    left, right = halves(operator)
+    assert difference(front, left) < SEEN < difference(rear, left)
+    assert difference(rear, right) < SEEN < difference(front, right)
+    wait_for(lambda: node.count_subscribers(FRONT) == 1, what='subscription')
+
+    page.keyboard.press('Digit1')
+    again = shown(operator, lambda: size(operator) == SINGLE)
+    assert difference(front, again) < SEEN
+    wait_for(lambda: node.count_subscribers(REAR) == 0, what='end of the subscription')
+    # The track that began is the one that is played: nothing was negotiated anew.
+    assert page.evaluate("document.querySelector('#video').srcObject.getVideoTracks()[0].kept")
+    assert page.evaluate('document.body.dataset.state') == 'drivable'
+
+
+def halves(operator: OperatorPage) -> tuple[list[int], list[int]]:
+    """Return the left and the right half on show, as :meth:`OperatorPage.picture` does."""
+    return tuple(
+        operator.page.evaluate(
+            """left => {
+                const video = document.querySelector('#video');
+                const canvas = new OffscreenCanvas(32, 18);
+                const context = canvas.getContext('2d', {willReadFrequently: true});
+                const half = video.videoWidth / 2;
+                const place = [left ? 0 : half, 0, half, video.videoHeight];
+                context.drawImage(video, ...place, 0, 0, 32, 18);
+                const pixels = context.getImageData(0, 0, 32, 18).data;
+                return Array.from({length: 32 * 18}, (_, i) => pixels[4 * i + 1]);
+            }""",
+            left,
+        )
+        for left in (True, False)
+    )
+
+
+def test_who_watches_sees_what_the_operator_selects_and_has_no_switch(
+    operator: OperatorPage, stack: Stack
+) -> None:
+    operator.page.keyboard.press('Digit2')
+    wait_for(lambda: selected(operator) == ['rear'], what='the rear camera')
+    viewer = OperatorPage(operator.page.context.browser.new_page())
+    viewer.page.goto(stack.broker.page)
+    viewer.page.click(f'#robots button[data-robot-id="{stack.robot_id}"]', timeout=20_000)
+    viewer.page.click('#watch')
+    viewer.wait_for_state('watching')
+    wait_for(lambda: viewer.metrics()['framesPresented'] > 5, what='frames for the viewer')
+    wait_for(
+        lambda: difference(operator.picture(), viewer.picture()) < SEEN, what='the same picture'
+    )
+    wait_for(lambda: viewer.metrics()['cameras'] == ['front', 'rear'], what='telemetry')
+    expect(viewer.page.locator('#cameras')).to_be_hidden()
+    viewer.page.keyboard.press('Digit1')
+    operator.page.wait_for_timeout(500)
+    assert selected(operator) == ['rear']
+    viewer.page.close()
