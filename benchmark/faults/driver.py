@@ -52,8 +52,18 @@ SILENCE_S: Final = 2.5
 """So long without a word of the robot, and the link is given up."""
 DEAF_S: Final = 0.5
 """After this he is told that nothing is heard any more."""
-ESTOP_TICKS: Final = 1
-"""An E-STOP is repeated with each, as the page does in its first second, until acknowledged."""
+LATE_S: Final = 0.06
+"""A tick that is later than this is told: the machine, not the bridge, let commands out."""
+FULL_BYTES: Final = 300
+"""More in the send buffer than a few commands: the link does not take them."""
+FAILURES: Final = (
+    AssertionError,
+    TimeoutError,
+    ConnectionError,
+    aiohttp.ClientError,
+    InvalidStateError,
+)
+"""What an attempt to connect may fail with."""
 GARBAGE_A_TICK: Final = 20
 FLOOD_A_TICK: Final = 100
 
@@ -92,10 +102,10 @@ class Driver:
             match order['do']:
                 case 'estop':
                     self._estop = order['nonce']
-                    self._ticks = 0
                     say('estop_pressed', nonce=self._estop)
                     self._press()
                 case 'estop_clear':
+                    say('clears', link=self._person.sctp_state if self._person else 'none')
                     self._send(
                         STATE_RELIABLE,
                         json.dumps({'type': 'estop_clear', 'nonce': order['nonce']}),
@@ -111,7 +121,7 @@ class Driver:
         while True:
             try:
                 await self._one_connection()
-            except (AssertionError, TimeoutError, aiohttp.ClientError, InvalidStateError) as error:
+            except FAILURES as error:
                 say('refused', why=str(error)[:200])
             await asyncio.sleep(RETRY_S)
 
@@ -124,6 +134,8 @@ class Driver:
             self._heard_s = time.monotonic()
             self._person = person
             say('connected')
+            if self._estop is not None:
+                self._press()
             try:
                 while person.can_drive:
                     if time.monotonic() - self._heard_s > SILENCE_S:
@@ -140,7 +152,10 @@ class Driver:
         due_s = time.monotonic()
         while True:
             # Ticks that were missed are not made up for: no page would.
-            due_s = max(due_s + TICK_S, time.monotonic())
+            now = time.monotonic()
+            if now - due_s > LATE_S:
+                say('late', by_s=round(now - due_s, 3))
+            due_s = max(due_s + TICK_S, now)
             await asyncio.sleep(due_s - time.monotonic())
             self._ticks += 1
             if self._person is not None:
@@ -152,11 +167,14 @@ class Driver:
             self._echoed = self._token_heard
             lease = {'type': 'lease', 'token': self._token_heard}
             self._send(CMD_UNRELIABLE, json.dumps(lease).encode())
-        if self._estop is not None and self._ticks % ESTOP_TICKS == 0:
-            self._press()
+        if self._estop is not None:
+            # With each tick until acknowledged, as the page does in its first second.
+            self._send_estop(CMD_UNRELIABLE)
         if self._ticks % FRAME_TICKS == 0 and person.frames != self._frames:
             self._frames = person.frames
             say('frames', count=person.frames)
+        if self._ticks % FRAME_TICKS == 0 and person.buffered > FULL_BYTES:
+            say('full', buffered=person.buffered, sctp=person.sctp_state)
         self._act()
 
     def _act(self) -> None:
@@ -184,9 +202,12 @@ class Driver:
             self._send(self._random.choice((CMD_UNRELIABLE, STATE_RELIABLE)), data)
 
     def _press(self) -> None:
+        self._send_estop(STATE_RELIABLE)
+        self._send_estop(CMD_UNRELIABLE)
+
+    def _send_estop(self, label: str) -> None:
         data = json.dumps({'type': 'estop', 'nonce': self._estop})
-        self._send(STATE_RELIABLE, data)
-        self._send(CMD_UNRELIABLE, data.encode())
+        self._send(label, data if label == STATE_RELIABLE else data.encode())
 
     def _send(self, label: str, data: bytes | str) -> None:
         if self._person is not None and self._person.can_drive:

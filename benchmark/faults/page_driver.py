@@ -36,6 +36,8 @@ from benchmark.faults.driver import say
 
 KEY: Final = 'KeyW'
 POLL_S: Final = 0.02
+UP: Final = ('drivable', 'driving', 'stopped')
+"""What the page says while the robot answers."""
 HANG: Final = """() => setTimeout(() => {
     const end = performance.now() + 3000;
     while (performance.now() < end) ;
@@ -84,7 +86,7 @@ class PageDriver:
         telemetry = metrics.get('telemetry')
         if self._changed('text', told['text']):
             say('page', text=told['text'])
-        if self._changed('state', metrics['state']) and metrics['state'] == 'drivable':
+        if self._changed('up', metrics['state'] in UP) and metrics['state'] in UP:
             say('connected')
         if telemetry and self._changed('telemetry', telemetry.get('robot_ts')):
             say('telemetry', state=telemetry['state'])

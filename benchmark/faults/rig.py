@@ -283,6 +283,19 @@ class Rig:
             for event in self.recorder.of_kind('command', since_s)
         ]
 
+    def wait_for_latch(self, since_s: float) -> float:
+        """
+        Return when the bridge had said that the E-STOP is latched.
+
+        :raises TooSlow: It does not.
+        """
+
+        def said_s() -> float:
+            states = self.recorder.of_kind('state', since_s)
+            return next((float(state['at_s']) for state in states if state['estopped']), 0.0)
+
+        return wait_for(said_s, 'the bridge to say that it is latched')
+
     def state(self) -> dict[str, Any]:
         """Return what the bridge said last on ``~/state``."""
         states = self.recorder.of_kind('state')

@@ -370,18 +370,27 @@ _PAGE: Final = tuple(
         expected=Expected.STOPS,
         inject=action,
         neutral_first=neutral_first,
+        instant=instant,
         setting=Setting(page=True),
         missing=lambda: '' if os.environ.get('CHROMIUM') else 'the page needs a Chromium',
         why=why,
     )
-    for name, action, neutral_first, why in (
+    for name, action, neutral_first, instant, why in (
         # A page that was loaded anew has nobody at its keys: it begins with neutral.
-        ('its tab is killed', actions.browser_signalled(RENDERER, KILL), False, WATCHDOG),
-        ('its browser is killed', actions.browser_signalled('', KILL), False, WATCHDOG),
-        ('it is left', actions.page_does('leave'), False, WATCHDOG),
-        ('its tab is hidden', actions.page_does('hide', 'show'), True, 'it lets go at once'),
-        ('its tab is frozen', actions.browser_signalled(RENDERER, STOP), True, WATCHDOG),
-        ('it hangs for 3 s', actions.page_does('hang', 'show'), True, WATCHDOG),
+        ('its tab is killed', actions.browser_signalled(RENDERER, KILL), False, False, WATCHDOG),
+        ('its browser is killed', actions.browser_signalled('', KILL), False, False, WATCHDOG),
+        ('it is left', actions.page_does('leave'), False, False, WATCHDOG),
+        (
+            'its tab is hidden',
+            actions.page_does('hide', 'show'),
+            True,
+            False,
+            'it lets go at once',
+        ),
+        ('its tab is frozen', actions.browser_signalled(RENDERER, STOP), True, False, WATCHDOG),
+        ('it hangs for 3 s', actions.page_does('hang', 'show'), True, False, WATCHDOG),
+        # What a person sees of a robot's crash, and how soon he drives again.
+        ('WebRTC half kill -9', actions.webrtc_half_signalled(KILL), True, True, LINK),
     )
 )
 

@@ -86,6 +86,22 @@ class PythonOperator:
         is_open = channel is not None and channel.readyState == 'open'
         return is_open and self._pc.connectionState == 'connected'
 
+    @property
+    def buffered(self) -> int:
+        """How many bytes wait to be sent."""
+        return sum(channel.bufferedAmount for channel in self._channels.values())
+
+    @property
+    def sctp_state(self) -> str:
+        """What holds messages back, for people."""
+        sctp: Any = self._pc.sctp
+        if sctp is None:
+            return 'none'
+        return (
+            f'rto {sctp._rto:.2f} s, window {sctp._cwnd}, in flight {sctp._flight_size}, '
+            f'unsettled {len(sctp._sent_queue)}'
+        )
+
     async def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Call the broker and return the status and the JSON of its answer."""
         async with self._http.request(method, path, json=body) as response:
@@ -216,12 +232,19 @@ class PythonOperator:
                     decoded = json.loads(message)
                     if matches(decoded):
                         return dict(decoded)
+                self._check_not_over()
                 await asyncio.sleep(0.005)
 
     async def _wait_until(self, condition: Any) -> None:
         async with asyncio.timeout(15.0):
-            while not condition():  # noqa: ASYNC110 - aiortc has no event for it
+            while not condition():
+                self._check_not_over()
                 await asyncio.sleep(0.005)
+
+    def _check_not_over(self) -> None:
+        """Give up what cannot come any more, as a page does."""
+        if self._pc.connectionState in ('failed', 'closed'):
+            raise ConnectionError(f'the peer connection is {self._pc.connectionState}')
 
     async def stay(self) -> None:
         """Send the heartbeats that keep the robot, until cancelled."""
