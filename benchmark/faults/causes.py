@@ -30,23 +30,27 @@ BEFORE_S: Final = 0.4
 """The watchdog's time and what was under way: what is to blame happened in here."""
 AFTER_S: Final = 1.2
 """Diagnostics come once a second."""
-USUAL: Final = ('frames', 'telemetry', 'wants')
+USUAL: Final = ('frames', 'telemetry', 'wants', 'sent')
 DETAILS: Final = ('why', 'link', 'by_s', 'buffered', 'sctp', 'ok')
 
 
 def why_it_stood(
     zero_s: float,
     *,
+    machine_s: float,
     sent: Sequence[float],
     operator: Iterable[Mapping[str, Any]],
+    robot: Iterable[Mapping[str, Any]],
     diagnostics: Sequence[Mapping[str, Any]],
 ) -> str:
     """
     Return what is known of the time before a zero.
 
     :param zero_s: When the robot was stopped.
+    :param machine_s: How long the machine let a thread wait that had nothing to do with it.
     :param sent: When commands were sent, in any order.
     :param operator: The events of the operator's program.
+    :param robot: What the bridge said on ``~/state``.
     :param diagnostics: The counters of the bridge, as they were at ``at_s``.
     """
     begin_s = zero_s - BEFORE_S
@@ -54,17 +58,28 @@ def why_it_stood(
     times = sorted(time_s for time_s in sent if begin_s <= time_s <= zero_s)
     gaps = [later - earlier for earlier, later in itertools.pairwise([begin_s, *times, zero_s])]
     known.append(f'{len(times)} commands sent in {BEFORE_S:g} s, longest gap {max(gaps):.2f} s')
+    if machine_s > 0.0:
+        known.append(f'the machine let threads wait for {machine_s:.2f} s')
     for event in operator:
         if not begin_s <= event['at_s'] <= zero_s + AFTER_S:
             continue
         if event['kind'] == 'late':
             known.append(f"the operator's program did not run for {event['by_s']:.2f} s")
-        elif event['kind'] in ('lost', 'refused', 'connected', 'deaf'):
+        elif event['kind'] == 'skipped':
+            known.append(f'the page had held back {event["count"]} commands')
+        elif event['kind'] == 'page':
+            known.append(f'page: {event["text"]}')
+        elif event['kind'] in ('lost', 'refused', 'connected', 'deaf', 'lock'):
             known.append(f'operator {event["kind"]} {event.get("why", "")}'.rstrip())
         elif event['kind'] == 'full':
             known.append(f'his link held {event["buffered"]} bytes back: {event["sctp"]}')
         elif event['kind'] == 'telemetry' and event['state'].get('refusing'):
             known.append(f'refusing {event["state"]["refusing"]}')
+    known += [
+        f'robot {event["state"]} {event["reason"]}'.rstrip()
+        for event in robot
+        if begin_s <= event['at_s'] <= zero_s + AFTER_S
+    ]
     grown = drops(diagnostics, begin_s, zero_s + AFTER_S)
     if grown:
         known.append('counters ' + ', '.join(f'{k} +{v:g}' for k, v in sorted(grown.items())))

@@ -23,6 +23,7 @@ second and echoes the robot's newest token; it never lets go of a key by itself.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 import json
 import os
 from pathlib import Path
@@ -33,7 +34,7 @@ from typing import Any, Final
 
 import aiohttp
 from aiortc.exceptions import InvalidStateError
-from python_operator import operator, PythonOperator
+from python_operator import HEARTBEAT_PERIOD_S, operator, PythonOperator
 
 from benchmark.faults.send_log import SendLog
 from teleop_webrtc_bridge.messages import (
@@ -50,6 +51,8 @@ CONNECT_S: Final = 6.0
 RETRY_S: Final = 0.3
 SILENCE_S: Final = 2.5
 """So long without a word of the robot, and the link is given up."""
+PICTURE_S: Final = 0.5
+"""A picture that stands still for so long, and a keyframe is asked for."""
 DEAF_S: Final = 0.5
 """After this he is told that nothing is heard any more."""
 LATE_S: Final = 0.06
@@ -88,6 +91,7 @@ class Driver:
         self._echoed: int | None = None
         self._estop: str | None = None
         self._frames = 0
+        self._seen_s = 0.0
         self._random = random.Random(1)
 
     # --- orders ------------------------------------------------------------------------------
@@ -136,15 +140,29 @@ class Driver:
             say('connected')
             if self._estop is not None:
                 self._press()
+            heartbeats = asyncio.create_task(_stay(person))
             try:
-                while person.can_drive:
-                    if time.monotonic() - self._heard_s > SILENCE_S:
-                        say('lost', why='the robot is silent')
-                        return
-                    await asyncio.sleep(TICK_S)
-                say('lost', why='the connection was closed')
+                say('lost', why=await self._why_it_ended(person, heartbeats))
             finally:
                 self._person = None
+                heartbeats.cancel()
+                await asyncio.gather(heartbeats, return_exceptions=True)
+
+    async def _why_it_ended(self, person: PythonOperator, heartbeats: asyncio.Task[None]) -> str:
+        while person.can_drive:
+            if time.monotonic() - self._heard_s > SILENCE_S:
+                return 'the robot is silent'
+            if heartbeats.done():
+                return f'heartbeat: {heartbeats.exception()}'[:200]
+            await asyncio.sleep(TICK_S)
+        return 'the connection was closed'
+
+    async def keep_the_picture_moving(self) -> None:
+        while True:
+            await asyncio.sleep(PICTURE_S)
+            person = self._person
+            if person is not None and time.monotonic() - self._seen_s > PICTURE_S:
+                await person.ask_for_a_new_picture()
 
     # --- fifty times a second ----------------------------------------------------------------
 
@@ -171,7 +189,7 @@ class Driver:
             # With each tick until acknowledged, as the page does in its first second.
             self._send_estop(CMD_UNRELIABLE)
         if self._ticks % FRAME_TICKS == 0 and person.frames != self._frames:
-            self._frames = person.frames
+            self._frames, self._seen_s = person.frames, time.monotonic()
             say('frames', count=person.frames)
         if self._ticks % FRAME_TICKS == 0 and person.buffered > FULL_BYTES:
             say('full', buffered=person.buffered, sctp=person.sctp_state)
@@ -234,6 +252,14 @@ class Driver:
         self._deaf = deaf
 
 
+async def _stay(person: PythonOperator) -> None:
+    """Keep the robot, as the page does; ends when the broker says no, not when it is away."""
+    while True:
+        with suppress(aiohttp.ClientError, TimeoutError):
+            await person.heartbeat()
+        await asyncio.sleep(HEARTBEAT_PERIOD_S)
+
+
 async def main() -> None:
     url, token, robot_id, path = sys.argv[1:]
     driver = Driver(url, token, robot_id, SendLog(Path(path)))
@@ -243,6 +269,7 @@ async def main() -> None:
             tasks.create_task(driver.obey())
             tasks.create_task(driver.stay_connected())
             tasks.create_task(driver.tick_for_ever())
+            tasks.create_task(driver.keep_the_picture_moving())
     except* EOFError:
         say('ended')
 

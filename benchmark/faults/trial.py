@@ -52,6 +52,8 @@ VIDEO_S: Final = 10.0
 """So long the picture is waited for."""
 DIAGNOSED_S: Final = 3.0
 """Of diagnostics, which come once a second, tell what was counted before."""
+STORY_S: Final = 10.0
+OLD_S: Final = 0.3
 EXIT_S: Final = 5.0
 """Within this a program ends that is asked to."""
 
@@ -107,7 +109,9 @@ def run(rig: Rig, fault: Fault, phase_s: float) -> Trial:
             _latched(rig, fault, trial, begun_s)
     commands = rig.commands(begun_s)
     trial.violations += form_violations(commands)
-    trial.violations += age_violations(commands, fault.quickest_s)
+    if old := age_violations(commands, fault.quickest_s):
+        trial.violations += old
+        trial.violations.append('before that: ' + _story(rig, commands, begun_s))
     rig.tell('silence')
     return trial
 
@@ -263,10 +267,27 @@ def _hear_again(rig: Rig, fault: Fault, trial: Trial, fault_s: float, healed_s: 
 def _why_it_stood(rig: Rig, zero_s: float) -> str:
     return why_it_stood(
         zero_s,
-        sent=rig.log.all_s(),
+        machine_s=rig.canary.longest_s(zero_s - DIAGNOSED_S, zero_s),
+        sent=rig.sent_s(),
         operator=list(rig.operator.events),
+        robot=rig.recorder.of_kind('state'),
         diagnostics=rig.recorder.of_kind('diagnostics', zero_s - DIAGNOSED_S),
     )
+
+
+def _story(rig: Rig, commands: Sequence[Command], begun_s: float) -> str:
+    """Return how old what was obeyed has been, and what became of operator and robot."""
+    ages = [
+        f'{command.arrival_s - begun_s:.2f}:{command.age_s:.2f}'
+        for command in commands
+        if command.age_s is not None and command.age_s > OLD_S
+    ]
+    robot = [
+        f'{state["at_s"] - begun_s:.2f} {state["state"]} {state["reason"]}'.rstrip()
+        for state in rig.recorder.of_kind('state', begun_s - STORY_S)
+    ]
+    operator = what_happened(list(rig.operator.events), begun_s - STORY_S)
+    return f'time:age {" ".join(ages)}; robot {robot}; operator, {STORY_S:g} s later: {operator}'
 
 
 def _told(rig: Rig, fault_s: float) -> str:

@@ -27,10 +27,19 @@ STEADY = [ZERO_S - 0.4 + 0.02 * number for number in range(20)]
 def why(
     sent: list[float] | None = None,
     operator: tuple[dict[str, Any], ...] = (),
+    robot: tuple[dict[str, Any], ...] = (),
     diagnostics: tuple[dict[str, Any], ...] = (),
+    machine_s: float = 0.0,
 ) -> str:
     times = STEADY if sent is None else sent
-    return why_it_stood(ZERO_S, sent=times, operator=operator, diagnostics=diagnostics)
+    return why_it_stood(
+        ZERO_S,
+        machine_s=machine_s,
+        sent=times,
+        operator=operator,
+        robot=robot,
+        diagnostics=diagnostics,
+    )
 
 
 def test_an_operator_who_sent_nothing_is_to_blame_himself() -> None:
@@ -48,6 +57,16 @@ def test_what_was_refused_and_what_was_lost_is_told_once() -> None:
     assert 'operator lost the robot is silent' in why(operator=(lost,))
     # What was long before, or after, is not to blame.
     assert 'lost' not in why(operator=(lost | {'at_s': 98.0}, lost | {'at_s': 102.0}))
+
+
+def test_a_machine_without_time_is_told() -> None:
+    assert 'machine' not in why()
+    assert 'the machine let threads wait for 0.31 s' in why(machine_s=0.31)
+
+
+def test_a_session_that_ended_is_told() -> None:
+    ended = {'at_s': ZERO_S, 'state': 'connected', 'reason': 'the operator left'}
+    assert 'robot connected the operator left' in why(robot=(ended,))
 
 
 def test_counters_tell_what_grew_around_the_stop() -> None:

@@ -31,6 +31,7 @@ from aiortc import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
+from aiortc.jitterbuffer import JitterBuffer
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError
 
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
@@ -101,6 +102,20 @@ class PythonOperator:
             f'rto {sctp._rto:.2f} s, window {sctp._cwnd}, in flight {sctp._flight_size}, '
             f'unsettled {len(sctp._sent_queue)}'
         )
+
+    async def ask_for_a_new_picture(self) -> None:
+        """
+        Give up what is missing and ask for a keyframe, as a browser does.
+
+        aiortc itself waits for a lost packet until 512 others have come: half a minute.
+        """
+        for transceiver in self._pc.getTransceivers():
+            receiver: Any = transceiver.receiver
+            if transceiver.kind != 'video' or receiver is None:
+                continue
+            receiver._RTCRtpReceiver__jitter_buffer = JitterBuffer(capacity=512, is_video=True)
+            for ssrc in list(receiver._RTCRtpReceiver__active_ssrc):
+                await receiver._send_rtcp_pli(ssrc)
 
     async def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Call the broker and return the status and the JSON of its answer."""
@@ -249,10 +264,13 @@ class PythonOperator:
     async def stay(self) -> None:
         """Send the heartbeats that keep the robot, until cancelled."""
         while True:
-            path = f'sessions/{self._session}/op-heartbeat'
-            status, answer = await self.call('POST', path, self._me or None)
-            assert status == 200, answer
+            await self.heartbeat()
             await asyncio.sleep(HEARTBEAT_PERIOD_S)
+
+    async def heartbeat(self) -> None:
+        path = f'sessions/{self._session}/op-heartbeat'
+        status, answer = await self.call('POST', path, self._me or None)
+        assert status == 200, answer
 
     async def leave(self) -> None:
         await self.call('POST', f'sessions/{self._session}/leave', {'reason': 'done'} | self._me)
