@@ -24,7 +24,7 @@ from teleop_webrtc_bridge.aiortc_support.resend_budget import AGAIN_AFTER_S, Res
 
 __all__ = ['MissingPackets']
 
-GIVE_UP_S: Final = 1.0
+GIVE_UP_S: Final = 2.0
 """Who watches has asked for a keyframe by then."""
 LONGEST_GAP: Final = 128
 """What the sender keeps; a longer gap is another stream, or cannot be mended."""
