@@ -92,8 +92,8 @@ class CommandGate:
         """When a command was last recent, whether it was obeyed or not."""
         self._heard_neutral = True
         """Whether that one was neutral: silence after it means that the operator let go."""
-        self._accepted: deque[float] = deque(maxlen=PERIOD_WINDOW)
-        """When commands were obeyed, the newest last."""
+        self._accepted: deque[tuple[float, int]] = deque(maxlen=PERIOD_WINDOW)
+        """When commands were obeyed, and their numbers, the newest last."""
         self._set_s: float | None = None
         """When the velocity in force was put there."""
         self._unpublished = False
@@ -131,8 +131,12 @@ class CommandGate:
         configured_s = self._limits.command_timeout_s
         if len(self._accepted) < PERIOD_WINDOW:
             return configured_s
-        gaps = sorted(later - earlier for earlier, later in itertools.pairwise(self._accepted))
-        wanted_s = TIMEOUT_PERIODS * gaps[len(gaps) // 2]
+        # By what was sent, as far as its numbers tell: loss does not make a sender slow.
+        periods = sorted(
+            (later_s - earlier_s) / max(later - earlier, 1)
+            for (earlier_s, earlier), (later_s, later) in itertools.pairwise(self._accepted)
+        )
+        wanted_s = TIMEOUT_PERIODS * periods[len(periods) // 2]
         # Twice what the owner chose at most, so that a short time-out stays a short one.
         longest_s = max(configured_s, min(2 * configured_s, LONGEST_TIMEOUT_S))
         return min(max(configured_s, wanted_s), longest_s)
@@ -177,7 +181,7 @@ class CommandGate:
         if not self._armed:
             return Verdict.NOT_NEUTRAL
         self._freshness.advance(command.stamp_s)
-        self._accepted.append(now)
+        self._accepted.append((now, command.seq))
         self._wanted = command.velocity
         self._apply(now)
         self.limited += self.limiting
@@ -300,7 +304,7 @@ class CommandGate:
     def _expire(self, now: float) -> None:
         """Stop when the operator has been silent for too long."""
         # The same sum as in deadline(): a difference may round to just below the time-out.
-        if self.moving and now >= self._accepted[-1] + self.command_timeout_s():
+        if self.moving and now >= self._accepted[-1][0] + self.command_timeout_s():
             self.limiting = False
             self._stop(now)
 
@@ -339,5 +343,5 @@ class CommandGate:
     def deadline(self, now: float) -> float | None:
         """Return when :meth:`output` must be called at the latest; ``None``: after an event."""
         if self.moving:
-            return self._accepted[-1] + self.command_timeout_s()
+            return self._accepted[-1][0] + self.command_timeout_s()
         return None if self._zeros_are_over(now) else self._next_zero_s

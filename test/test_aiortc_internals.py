@@ -22,12 +22,13 @@ from __future__ import annotations
 
 import ast
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from importlib import metadata
 import inspect
 from pathlib import Path
 import struct
-from typing import Any
+from typing import Any, Final
 
 import aioice.ice
 from aiortc import (
@@ -61,7 +62,9 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
     VideoIngress,
 )
 
-PATIENCE_S = 10.0
+PATIENCE_S: Final = 30.0
+APART: Final = 150
+"""Packets between two that get lost: more than aiortc remembers."""
 
 #: Name → its parameters; ``None`` where it is no method.
 METHODS: dict[type, dict[str, list[str]]] = {
@@ -73,6 +76,7 @@ METHODS: dict[type, dict[str, list[str]]] = {
     },
     RTCRtpReceiver: {
         '_handle_rtp_packet': ['packet', 'arrival_time_ms'],
+        '_send_rtcp_nack': ['media_ssrc', 'lost'],
         '_send_rtcp_pli': ['media_ssrc'],
     },
     RTCDtlsTransport: {'_get_stats': [], '_send_rtp': ['data']},
@@ -242,8 +246,8 @@ def peer() -> RTCPeerConnection:
     )
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+async def until(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
+    async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110 - packets of another library tell nobody
             await asyncio.sleep(0.01)
 
@@ -337,6 +341,31 @@ async def test_recent_packets_can_be_sent_again_and_others_not(rig: Rig) -> None
     assert rig.ingress.sent(last.sequence_number) is last
     assert rig.ingress.sent((last.sequence_number + 1000) & 0xFFFF) is None
     assert rig.ingress.packets >= len(rig.packets) > 0
+
+
+async def test_a_lost_packet_is_asked_for_until_it_comes(rig: Rig) -> None:
+    await until(lambda: len(rig.packets) > 5)
+    receiver = rig.video.receiver
+    deliver = vars(receiver)['_handle_rtp_packet']
+    original_of = private(rig.ingress, '_original')
+    dropped: Counter[int] = Counter()
+
+    async def lose(packet: RtpPacket, arrival_time_ms: int) -> None:
+        original = original_of(packet)
+        number = 1 if original is None else original.sequence_number
+        # The packet itself and its first repetition. aiortc asks again only when it notices
+        # another loss, and these are too far apart for that.
+        if number % APART == 0 and dropped[number] < 2:
+            dropped[number] += 1
+            return
+        await deliver(packet, arrival_time_ms=arrival_time_ms)
+
+    vars(receiver)['_handle_rtp_packet'] = lose
+    # A machine that stands still may let one of them become too old.
+    await until(
+        lambda: any(dropped[packet.sequence_number] == 2 for packet in list(rig.packets)),
+        within_s=3 * PATIENCE_S,
+    )
 
 
 async def test_packets_of_the_transport_are_counted(rig: Rig) -> None:

@@ -23,6 +23,7 @@ second and echoes the robot's newest token; it never lets go of a key by itself.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 import json
 import os
 from pathlib import Path
@@ -33,7 +34,7 @@ from typing import Any, Final
 
 import aiohttp
 from aiortc.exceptions import InvalidStateError
-from python_operator import operator, PythonOperator
+from python_operator import HEARTBEAT_PERIOD_S, operator, PythonOperator
 
 from benchmark.faults.send_log import SendLog
 from teleop_webrtc_bridge.messages import (
@@ -50,10 +51,22 @@ CONNECT_S: Final = 6.0
 RETRY_S: Final = 0.3
 SILENCE_S: Final = 2.5
 """So long without a word of the robot, and the link is given up."""
+PICTURE_S: Final = 0.5
+"""A picture that stands still for so long, and a keyframe is asked for."""
 DEAF_S: Final = 0.5
 """After this he is told that nothing is heard any more."""
-ESTOP_TICKS: Final = 1
-"""An E-STOP is repeated with each, as the page does in its first second, until acknowledged."""
+LATE_S: Final = 0.06
+"""A tick that is later than this is told: the machine, not the bridge, let commands out."""
+FULL_BYTES: Final = 300
+"""More in the send buffer than a few commands: the link does not take them."""
+FAILURES: Final = (
+    AssertionError,
+    TimeoutError,
+    ConnectionError,
+    aiohttp.ClientError,
+    InvalidStateError,
+)
+"""What an attempt to connect may fail with."""
 GARBAGE_A_TICK: Final = 20
 FLOOD_A_TICK: Final = 100
 
@@ -78,6 +91,7 @@ class Driver:
         self._echoed: int | None = None
         self._estop: str | None = None
         self._frames = 0
+        self._seen_s = 0.0
         self._random = random.Random(1)
 
     # --- orders ------------------------------------------------------------------------------
@@ -92,10 +106,10 @@ class Driver:
             match order['do']:
                 case 'estop':
                     self._estop = order['nonce']
-                    self._ticks = 0
                     say('estop_pressed', nonce=self._estop)
                     self._press()
                 case 'estop_clear':
+                    say('clears', link=self._person.sctp_state if self._person else 'none')
                     self._send(
                         STATE_RELIABLE,
                         json.dumps({'type': 'estop_clear', 'nonce': order['nonce']}),
@@ -111,7 +125,7 @@ class Driver:
         while True:
             try:
                 await self._one_connection()
-            except (AssertionError, TimeoutError, aiohttp.ClientError, InvalidStateError) as error:
+            except FAILURES as error:
                 say('refused', why=str(error)[:200])
             await asyncio.sleep(RETRY_S)
 
@@ -124,15 +138,31 @@ class Driver:
             self._heard_s = time.monotonic()
             self._person = person
             say('connected')
+            if self._estop is not None:
+                self._press()
+            heartbeats = asyncio.create_task(_stay(person))
             try:
-                while person.can_drive:
-                    if time.monotonic() - self._heard_s > SILENCE_S:
-                        say('lost', why='the robot is silent')
-                        return
-                    await asyncio.sleep(TICK_S)
-                say('lost', why='the connection was closed')
+                say('lost', why=await self._why_it_ended(person, heartbeats))
             finally:
                 self._person = None
+                heartbeats.cancel()
+                await asyncio.gather(heartbeats, return_exceptions=True)
+
+    async def _why_it_ended(self, person: PythonOperator, heartbeats: asyncio.Task[None]) -> str:
+        while person.can_drive:
+            if time.monotonic() - self._heard_s > SILENCE_S:
+                return 'the robot is silent'
+            if heartbeats.done():
+                return f'heartbeat: {heartbeats.exception()}'[:200]
+            await asyncio.sleep(TICK_S)
+        return 'the connection was closed'
+
+    async def keep_the_picture_moving(self) -> None:
+        while True:
+            await asyncio.sleep(PICTURE_S)
+            person = self._person
+            if person is not None and time.monotonic() - self._seen_s > PICTURE_S:
+                await person.ask_for_a_new_picture()
 
     # --- fifty times a second ----------------------------------------------------------------
 
@@ -140,7 +170,10 @@ class Driver:
         due_s = time.monotonic()
         while True:
             # Ticks that were missed are not made up for: no page would.
-            due_s = max(due_s + TICK_S, time.monotonic())
+            now = time.monotonic()
+            if now - due_s > LATE_S:
+                say('late', by_s=round(now - due_s, 3))
+            due_s = max(due_s + TICK_S, now)
             await asyncio.sleep(due_s - time.monotonic())
             self._ticks += 1
             if self._person is not None:
@@ -152,11 +185,14 @@ class Driver:
             self._echoed = self._token_heard
             lease = {'type': 'lease', 'token': self._token_heard}
             self._send(CMD_UNRELIABLE, json.dumps(lease).encode())
-        if self._estop is not None and self._ticks % ESTOP_TICKS == 0:
-            self._press()
+        if self._estop is not None:
+            # With each tick until acknowledged, as the page does in its first second.
+            self._send_estop(CMD_UNRELIABLE)
         if self._ticks % FRAME_TICKS == 0 and person.frames != self._frames:
-            self._frames = person.frames
+            self._frames, self._seen_s = person.frames, time.monotonic()
             say('frames', count=person.frames)
+        if self._ticks % FRAME_TICKS == 0 and person.buffered > FULL_BYTES:
+            say('full', buffered=person.buffered, sctp=person.sctp_state)
         self._act()
 
     def _act(self) -> None:
@@ -184,9 +220,12 @@ class Driver:
             self._send(self._random.choice((CMD_UNRELIABLE, STATE_RELIABLE)), data)
 
     def _press(self) -> None:
+        self._send_estop(STATE_RELIABLE)
+        self._send_estop(CMD_UNRELIABLE)
+
+    def _send_estop(self, label: str) -> None:
         data = json.dumps({'type': 'estop', 'nonce': self._estop})
-        self._send(STATE_RELIABLE, data)
-        self._send(CMD_UNRELIABLE, data.encode())
+        self._send(label, data if label == STATE_RELIABLE else data.encode())
 
     def _send(self, label: str, data: bytes | str) -> None:
         if self._person is not None and self._person.can_drive:
@@ -213,6 +252,14 @@ class Driver:
         self._deaf = deaf
 
 
+async def _stay(person: PythonOperator) -> None:
+    """Keep the robot, as the page does; ends when the broker says no, not when it is away."""
+    while True:
+        with suppress(aiohttp.ClientError, TimeoutError):
+            await person.heartbeat()
+        await asyncio.sleep(HEARTBEAT_PERIOD_S)
+
+
 async def main() -> None:
     url, token, robot_id, path = sys.argv[1:]
     driver = Driver(url, token, robot_id, SendLog(Path(path)))
@@ -222,6 +269,7 @@ async def main() -> None:
             tasks.create_task(driver.obey())
             tasks.create_task(driver.stay_connected())
             tasks.create_task(driver.tick_for_ever())
+            tasks.create_task(driver.keep_the_picture_moving())
     except* EOFError:
         say('ended')
 

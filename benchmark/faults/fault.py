@@ -24,13 +24,15 @@ from typing import Final
 from benchmark.faults.actions import Action
 from benchmark.faults.rig import Rig, Setting
 
-__all__ = ['Expected', 'Fault']
+__all__ = ['LINK', 'STOP_MS', 'UNDER_WAY_MS', 'WATCHDOG', 'Expected', 'Fault']
 
 COMMAND_TIMEOUT_MS: Final = 250.0
 STOP_MS: Final = COMMAND_TIMEOUT_MS + 50.0
 """From the last accepted command to the zero at a subscriber: the goal."""
 UNDER_WAY_MS: Final = 500.0
 """What commands that were sent before the fault may still take, on a very busy machine."""
+WATCHDOG: Final = 'the watchdog of 250 ms'
+LINK: Final = 'end of file on the link between the two halves'
 
 
 class Expected(enum.Enum):

@@ -17,12 +17,49 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from typing import Final
 
-__all__ = ['become_instrument']
+__all__ = ['Canary', 'become_instrument']
 
 PRIORITY: Final = 5
 """Of SCHED_FIFO: below the bridge's own drive thread, above everything else."""
+
+PERIOD_S: Final = 0.02
+LATE_S: Final = 0.06
+
+
+class Canary:
+    """
+    A thread without priority that looks how long the machine lets such threads wait.
+
+    What it finds is for judging the programs under test: they wait as long, whatever they do.
+    """
+
+    def __init__(self) -> None:
+        self.waits: list[tuple[float, float]] = []
+        """When a wait was over, and how long it was; only grows."""
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        due_s = time.monotonic()
+        while not self._ended.wait(max(0.0, due_s - time.monotonic())):
+            now = time.monotonic()
+            if now - due_s > LATE_S:
+                self.waits.append((now, now - due_s))
+            due_s = max(due_s + PERIOD_S, now)
+
+    def longest_s(self, begin_s: float, end_s: float) -> float:
+        """Return the longest wait in a time."""
+        found = [wait_s for over_s, wait_s in list(self.waits) if begin_s <= over_s <= end_s]
+        return max(found, default=0.0)
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
 
 
 def become_instrument() -> None:

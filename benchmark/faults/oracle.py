@@ -27,7 +27,16 @@ from typing import Any, Final
 
 from benchmark.faults.send_log import SendLog
 
-__all__ = ['MAX_AGE_S', 'Command', 'Window', 'after', 'age_violations', 'stop_of']
+__all__ = [
+    'MAX_AGE_S',
+    'READING_S',
+    'Command',
+    'Window',
+    'after',
+    'age_violations',
+    'stop_of',
+    'zero_of_latch',
+]
 
 LARGEST_SPEED: Final = 1.0
 """In m/s; the bridge's ``max_linear_x``."""
@@ -105,6 +114,23 @@ def stop_of(commands: Sequence[Command]) -> Stop | None:
         zero_s=zero.arrival_s if zero else None,
         stamped_s=zero.stamp_s - last.stamp_s if zero else None,
     )
+
+
+def zero_of_latch(commands: Sequence[Command], latched_s: float) -> float:
+    """
+    Return when the zero arrived that ended the last motion before a latch.
+
+    Not the first zero after the press: a bad network may have stopped and released the robot in
+    between.
+
+    :param latched_s: When the bridge had said that it is latched, which it does after its zero.
+    :returns: Infinity if no zero came.
+    """
+    before = [command for command in commands if command.arrival_s <= latched_s]
+    stop = stop_of(before)
+    if stop is None:
+        return before[0].arrival_s if before else math.inf
+    return math.inf if stop.zero_s is None else stop.zero_s
 
 
 def after(commands: Sequence[Command], window: Window) -> list[str]:

@@ -27,6 +27,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from typing import Any, Final
 
 from browser import ARGUMENTS, OperatorPage
@@ -36,6 +37,8 @@ from benchmark.faults.driver import say
 
 KEY: Final = 'KeyW'
 POLL_S: Final = 0.02
+UP: Final = ('drivable', 'driving', 'stopped')
+"""What the page says while the robot answers."""
 HANG: Final = """() => setTimeout(() => {
     const end = performance.now() + 3000;
     while (performance.now() < end) ;
@@ -55,6 +58,7 @@ class PageDriver:
     def __init__(self, page: Page) -> None:
         self._page = page
         self._seen: dict[str, Any] = {}
+        self._told_seq = 0
 
     def obey(self, order: dict[str, Any]) -> None:
         wish = order['do']
@@ -67,8 +71,10 @@ class PageDriver:
             'hang': lambda: self._page.evaluate(HANG),
             'leave': lambda: self._page.goto('about:blank'),
         }
+        # The browser takes its time to answer: what follows from the wish may come before that.
+        begun_s = time.monotonic()
         act[wish]()
-        say('wants', wish=wish)
+        say('wants', wish=wish, at_s=begun_s)
 
     def look(self) -> None:
         """Say what has changed since the last look."""
@@ -84,12 +90,25 @@ class PageDriver:
         telemetry = metrics.get('telemetry')
         if self._changed('text', told['text']):
             say('page', text=told['text'])
-        if self._changed('state', metrics['state']) and metrics['state'] == 'drivable':
+        self._tell_what_was_sent(metrics)
+        if self._changed('up', metrics['state'] in UP) and metrics['state'] in UP:
             say('connected')
         if telemetry and self._changed('telemetry', telemetry.get('robot_ts')):
             say('telemetry', state=telemetry['state'])
         if self._changed('frames', metrics.get('framesPresented')):
             say('frames', count=metrics['framesPresented'])
+
+    def _tell_what_was_sent(self, metrics: dict[str, Any]) -> None:
+        """Say when commands were sent, how many were held back, and what locks the keys."""
+        ahead_s = time.time() - time.monotonic()
+        new = [sent for sent in metrics.get('sent', ()) if sent['seq'] > self._told_seq]
+        if new:
+            self._told_seq = new[-1]['seq']
+            say('sent', times_s=[1e-3 * sent['atMs'] - ahead_s for sent in new])
+        if self._changed('skipped', metrics.get('commandsSkipped')):
+            say('skipped', count=metrics['commandsSkipped'])
+        if self._changed('lock', metrics.get('lock')) and metrics.get('lock'):
+            say('lock', why=metrics['lock'])
 
     def _changed(self, name: str, value: Any) -> bool:
         before, self._seen[name] = self._seen.get(name), value

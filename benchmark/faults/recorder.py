@@ -42,6 +42,7 @@ from benchmark.faults.instruments import become_instrument
 
 CLOCK_PERIOD_S: Final = 0.01
 QUEUE: Final = 200
+BAD_NEWS: Final = ('dropped_', 'excess_', 'superseded_', 'malformed', 'handler_')
 
 
 def say(kind: str, **fields: Any) -> None:
@@ -67,6 +68,16 @@ def on_diagnostics(message: DiagnosticArray) -> None:
         values = {pair.key: pair.value for pair in status.values}
         if 'subscribers' in values:
             say('subscribers', count=int(values['subscribers']))
+        say('diagnostics', counters=_bad_news(values))
+
+
+def _bad_news(values: dict[str, str]) -> dict[str, float]:
+    """Return the counters of what was refused or got lost."""
+    return {
+        name: float(value)
+        for name, value in values.items()
+        if name.startswith(BAD_NEWS) or name.endswith(('_lost', '_full', '_missed'))
+    }
 
 
 class SimulatedClock:

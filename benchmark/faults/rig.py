@@ -31,6 +31,7 @@ from typing import Any, Final
 import psutil
 
 from benchmark.faults import wall_clock
+from benchmark.faults.instruments import Canary
 from benchmark.faults.network import Conditions, Host, Network, network
 from benchmark.faults.oracle import Command
 from benchmark.faults.processes import alive, Process, ROOT, TooSlow, wait_for
@@ -83,6 +84,8 @@ class Rig:
         self.log = SendLog(folder / 'sent')
         self.undo = ExitStack()
         """What takes the present fault back."""
+        self.canary = Canary()
+        ends.callback(self.canary.end)
         self._ends = ends
         ends.push(self.undo)
         hosts.always(Host.OPERATOR, Host.BROKER, setting.operator_link)
@@ -282,6 +285,24 @@ class Rig:
             Command.recorded(event, self.log)
             for event in self.recorder.of_kind('command', since_s)
         ]
+
+    def sent_s(self) -> list[float]:
+        """Return when the newest commands were sent, in no order."""
+        by_page = self.operator.of_kind('sent')
+        return [*self.log.all_s(), *(s for event in by_page for s in event['times_s'])]
+
+    def wait_for_latch(self, since_s: float) -> float:
+        """
+        Return when the bridge had said that the E-STOP is latched.
+
+        :raises TooSlow: It does not.
+        """
+
+        def said_s() -> float:
+            states = self.recorder.of_kind('state', since_s)
+            return next((float(state['at_s']) for state in states if state['estopped']), 0.0)
+
+        return wait_for(said_s, 'the bridge to say that it is latched')
 
     def state(self) -> dict[str, Any]:
         """Return what the bridge said last on ``~/state``."""

@@ -54,6 +54,10 @@ class SendLog:
         _TIME.pack_into(self._times, slot * _TIME.size, now)
         return SLOWEST * (1.0 + slot / SLOTS)
 
+    def all_s(self) -> list[float]:
+        """Return when each of the newest commands was sent, in no order."""
+        return [time_s for (time_s,) in _TIME.iter_unpack(self._times[:]) if time_s]
+
     def sent_s(self, velocity: float) -> float | None:
         """Return when the command with this velocity was sent; ``None``: it was altered."""
         slot = (velocity / SLOWEST - 1.0) * SLOTS

@@ -20,13 +20,13 @@ To add one, add an entry; what is done to the rig comes from :mod:`benchmark.fau
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import Final
 
 from benchmark.faults import actions, wall_clock
-from benchmark.faults.fault import Expected, Fault, STOP_MS, UNDER_WAY_MS
+from benchmark.faults.fault import Expected, Fault, LINK, STOP_MS, UNDER_WAY_MS, WATCHDOG
 from benchmark.faults.network import Conditions, Host
+from benchmark.faults.page_faults import PAGE_FAULTS
 from benchmark.faults.rig import Rig, Setting
 
 __all__ = ['FAULTS', 'named']
@@ -36,7 +36,6 @@ ROBOT, BROKER, OPERATOR = Host.ROBOT, Host.BROKER, Host.OPERATOR
 CUT: Final = Conditions(cut=True)
 HD: Final = Setting(camera=(1280, 720, 30.0))
 HOGS: Final = 6
-RENDERER: Final = '--type=renderer'
 LOADED_STOP_MS: Final = STOP_MS + 20.0
 SLOW_STOP_MS: Final = 550.0
 """Commands that overtake each other look like a slow sender, who is given up to 0.5 s."""
@@ -45,9 +44,7 @@ END_OF_LINK_MS: Final = 50.0
 """A goal for the end of file between the halves: a busy machine takes its time over a kill."""
 SILENT_MS: Final = UNDER_WAY_MS
 REVOKED_MS: Final = 1000.0 + STOP_MS + UNDER_WAY_MS
-WATCHDOG = 'the watchdog of 250 ms'
 LEASE = 'the lease: what the operator echoes is 500 ms and a round trip old; then the watchdog'
-LINK = 'end of file on the link between the two halves'
 BLIND_SPEED: Final = 0.3
 
 
@@ -364,27 +361,6 @@ _ADVERSARIES: Final = (
     ),
 )
 
-_PAGE: Final = tuple(
-    Fault(
-        name=f'page: {name}',
-        expected=Expected.STOPS,
-        inject=action,
-        neutral_first=neutral_first,
-        setting=Setting(page=True),
-        missing=lambda: '' if os.environ.get('CHROMIUM') else 'the page needs a Chromium',
-        why=why,
-    )
-    for name, action, neutral_first, why in (
-        # A page that was loaded anew has nobody at its keys: it begins with neutral.
-        ('its tab is killed', actions.browser_signalled(RENDERER, KILL), False, WATCHDOG),
-        ('its browser is killed', actions.browser_signalled('', KILL), False, WATCHDOG),
-        ('it is left', actions.page_does('leave'), False, WATCHDOG),
-        ('its tab is hidden', actions.page_does('hide', 'show'), True, 'it lets go at once'),
-        ('its tab is frozen', actions.browser_signalled(RENDERER, STOP), True, WATCHDOG),
-        ('it hangs for 3 s', actions.page_does('hang', 'show'), True, WATCHDOG),
-    )
-)
-
 _LATCHED: Final = (
     Fault(
         name='E-STOP, 20 % loss and 80 ms there and back',
@@ -417,7 +393,14 @@ _LATCHED: Final = (
     ),
 )
 
-FAULTS: Final = (*_PROCESSES, *_NETWORK, *_MACHINE, *_ADVERSARIES, *_PAGE, *_LATCHED)
+FAULTS: Final = (
+    *_PROCESSES,
+    *_NETWORK,
+    *_MACHINE,
+    *_ADVERSARIES,
+    *PAGE_FAULTS,
+    *_LATCHED,
+)
 
 
 def named(names: list[str]) -> list[Fault]:

@@ -25,14 +25,17 @@ from typing import Any, Final
 import uuid
 
 from benchmark.faults.actions import estop_pressed, wishes
+from benchmark.faults.causes import what_happened, why_it_stood
 from benchmark.faults.fault import Expected, Fault
 from benchmark.faults.oracle import (
     after,
     age_violations,
     Command,
     form_violations,
+    READING_S,
     stop_of,
     Window,
+    zero_of_latch,
 )
 from benchmark.faults.processes import alive, TooSlow, wait_for
 from benchmark.faults.rig import Rig
@@ -47,6 +50,10 @@ RELEASES: Final = 6
 RELEASE_S: Final = 4.0
 VIDEO_S: Final = 10.0
 """So long the picture is waited for."""
+DIAGNOSED_S: Final = 3.0
+"""Of diagnostics, which come once a second, tell what was counted before."""
+STORY_S: Final = 10.0
+OLD_S: Final = 0.3
 EXIT_S: Final = 5.0
 """Within this a program ends that is asked to."""
 
@@ -102,7 +109,9 @@ def run(rig: Rig, fault: Fault, phase_s: float) -> Trial:
             _latched(rig, fault, trial, begun_s)
     commands = rig.commands(begun_s)
     trial.violations += form_violations(commands)
-    trial.violations += age_violations(commands, fault.quickest_s)
+    if old := age_violations(commands, fault.quickest_s):
+        trial.violations += old
+        trial.violations.append('before that: ' + _story(rig, commands, begun_s))
     rig.tell('silence')
     return trial
 
@@ -139,7 +148,10 @@ def _driving_on(rig: Rig, fault: Fault, trial: Trial, begun_s: float) -> None:
     commands = rig.commands(begun_s)
     zeros = [c for c in commands if c.is_zero and fault_s < c.arrival_s < released_s]
     if zeros and fault.expected is Expected.DRIVES_ON:
-        trial.surprises.append(f'stood {zeros[0].arrival_s - fault_s:.2f} s into it')
+        trial.surprises.append(
+            f'stood {zeros[0].arrival_s - fault_s:.2f} s into it: '
+            + _why_it_stood(rig, zeros[0].arrival_s)
+        )
     healed_s = rig.heal()
     window = Window(begin_s=bound_s, end_s=healed_s, why='the operator is silent')
     if zeros and fault.expected is Expected.EITHER:
@@ -152,11 +164,11 @@ def _driving_on(rig: Rig, fault: Fault, trial: Trial, begun_s: float) -> None:
 def _latched(rig: Rig, fault: Fault, trial: Trial, begun_s: float) -> None:
     pressed_s = estop_pressed(rig) if fault.latched_before else fault.inject(rig)
     rig.operator.wait_for_event('acknowledged', pressed_s)
-    commands = rig.commands(begun_s)
-    zero_s = next(
-        (c.arrival_s for c in commands if c.is_zero and c.arrival_s > pressed_s), math.inf
-    )
-    trial.fault_to_zero_s = zero_s - pressed_s
+    # The zero came before, but on another topic: one of them may have been read later.
+    latched_s = rig.wait_for_latch(pressed_s) + READING_S
+    _sleep_until(latched_s)
+    zero_s = zero_of_latch(rig.commands(begun_s), latched_s)
+    trial.fault_to_zero_s = max(0.0, zero_s - pressed_s)
     trial.told = 'acknowledged'
     if trial.fault_to_zero_s > 1e-3 * fault.bound_ms:
         trial.violations.append(f'E-STOP took {trial.fault_to_zero_s:.3f} s')
@@ -178,7 +190,7 @@ def _latched(rig: Rig, fault: Fault, trial: Trial, begun_s: float) -> None:
         trial.violations.append(f'the latch was lost: {told}, {rig.state()}')
     cleared_s = time.monotonic()
     # Neither a held key nor a neutral one and a new press moves a robot that is latched.
-    window = Window(begin_s=zero_s, end_s=cleared_s, why='the E-STOP latch')
+    window = Window(begin_s=latched_s, end_s=cleared_s, why='the E-STOP latch')
     moved = after(rig.commands(begun_s), window)
     trial.moved_after_bound += len(moved)
     trial.violations += moved
@@ -187,6 +199,7 @@ def _latched(rig: Rig, fault: Fault, trial: Trial, begun_s: float) -> None:
 
 def _release(rig: Rig) -> None:
     """Release the latch, as often as a bad network makes it necessary."""
+    begun_s = time.monotonic()
     for _ in range(RELEASES):
         rig.tell('estop_clear', nonce=uuid.uuid4().hex)
         try:
@@ -194,7 +207,8 @@ def _release(rig: Rig) -> None:
         except TooSlow:
             continue
         return
-    raise TooSlow(f'the latch was not released by {RELEASES} requests')
+    story = what_happened(list(rig.operator.events), begun_s)
+    raise TooSlow(f'the latch was not released by {RELEASES} requests: {story}')
 
 
 # --- judging ---------------------------------------------------------------------------------
@@ -248,6 +262,32 @@ def _hear_again(rig: Rig, fault: Fault, trial: Trial, fault_s: float, healed_s: 
         trial.video_s = seen['at_s'] - over_s
     except TooSlow:
         trial.surprises.append(f'no picture after {VIDEO_S:g} s')
+
+
+def _why_it_stood(rig: Rig, zero_s: float) -> str:
+    return why_it_stood(
+        zero_s,
+        machine_s=rig.canary.longest_s(zero_s - DIAGNOSED_S, zero_s),
+        sent=rig.sent_s(),
+        operator=list(rig.operator.events),
+        robot=rig.recorder.of_kind('state'),
+        diagnostics=rig.recorder.of_kind('diagnostics', zero_s - DIAGNOSED_S),
+    )
+
+
+def _story(rig: Rig, commands: Sequence[Command], begun_s: float) -> str:
+    """Return how old what was obeyed has been, and what became of operator and robot."""
+    ages = [
+        f'{command.arrival_s - begun_s:.2f}:{command.age_s:.2f}'
+        for command in commands
+        if command.age_s is not None and command.age_s > OLD_S
+    ]
+    robot = [
+        f'{state["at_s"] - begun_s:.2f} {state["state"]} {state["reason"]}'.rstrip()
+        for state in rig.recorder.of_kind('state', begun_s - STORY_S)
+    ]
+    operator = what_happened(list(rig.operator.events), begun_s - STORY_S)
+    return f'time:age {" ".join(ages)}; robot {robot}; operator, {STORY_S:g} s later: {operator}'
 
 
 def _told(rig: Rig, fault_s: float) -> str:

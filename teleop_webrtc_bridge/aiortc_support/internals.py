@@ -23,6 +23,7 @@ The names: ``HEADER_EXTENSIONS``, ``HeaderExtensionsMap``, the SCTP time-outs,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 import struct
@@ -54,6 +55,7 @@ from aiortc.rtp import (
 )
 
 from teleop_webrtc_bridge.aiortc_support.feedback import Feedback, pass_on_feedback
+from teleop_webrtc_bridge.aiortc_support.missing_packets import MissingPackets
 from teleop_webrtc_bridge.aiortc_support.resend_budget import ResendBudget
 from teleop_webrtc_bridge.aiortc_support.sctp_forward import skip_what_has_arrived
 
@@ -90,6 +92,8 @@ CONSENT_FAILURES: Final = 15
 """In a row; times the interval, these are the 30 s after which RFC 7675 lets consent expire."""
 HISTORY_PACKETS: Final = 512
 """About two seconds at 2.5 Mbit/s; a power of two, so that sequence numbers may wrap."""
+ASK_PERIOD_S: Final = 0.05
+"""How often it is looked whether a lost packet has to be asked for again."""
 _ONE_BYTE_PROFILE: Final = 0xBEDE
 _RTP_HEADER: Final = struct.Struct('!BBHLLHH')
 
@@ -311,6 +315,8 @@ class VideoIngress:
         self._receiver._RTCRtpReceiver__decoder_queue = _Discard(queue)
         self._receiver._handle_rtp_packet = self._on_packet
         self.packets = 0
+        self._missing = MissingPackets()
+        self._asking: asyncio.Task[None] | None = None
 
     async def _on_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
         original = self._original(packet)
@@ -318,8 +324,23 @@ class VideoIngress:
             self._ssrc = original.ssrc
             self._history[original.sequence_number % HISTORY_PACKETS] = original
             self.packets += 1
+            self._missing.received(original.sequence_number, time.monotonic())
             await self._forward(original)
         await self._handle_rtp_packet(packet, arrival_time_ms=arrival_time_ms)
+        if self._missing and (self._asking is None or self._asking.done()):
+            self._asking = asyncio.get_running_loop().create_task(self._ask_again())
+
+    async def _ask_again(self) -> None:
+        """Ask for what is missing until it has come, or comes too late."""
+        while self._missing:
+            await asyncio.sleep(ASK_PERIOD_S)
+            lost = self._missing.to_ask_for(time.monotonic())
+            if not lost or self._ssrc is None:
+                continue
+            try:
+                await self._receiver._send_rtcp_nack(self._ssrc, sorted(lost))
+            except ConnectionError:
+                return  # the sender is leaving; its connection's state says so to who owns it
 
     def _original(self, packet: RtpPacket) -> RtpPacket | None:
         """Return the packet, unwrapped if it is a retransmission (RFC 4588); ``None``: neither."""

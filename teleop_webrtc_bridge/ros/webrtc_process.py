@@ -30,14 +30,27 @@ import teleop_webrtc_bridge
 from teleop_webrtc_bridge.link.packets import Configure, encode
 from teleop_webrtc_bridge.ros.parameters import API_KEY_VARIABLE
 
-__all__ = ['WebrtcProcess']
+__all__ = ['WebrtcProcess', 'back_off_s']
 
 FIRST_BACK_OFF_S: Final = 0.2
 LONGEST_BACK_OFF_S: Final = 5.0
-STEADY_S: Final = 30.0
-"""A child that lived this long starts its successor without delay."""
+STEADY_S: Final = 5.0
+"""The successor of a child that lived this long starts at once: its operator waits. To start as
+often as that takes a tenth of a core."""
 GOODBYE_S: Final = 3.0
 """How long the child may take to end once it was asked; its DELETE is capped at 2 s."""
+
+
+def back_off_s(previous_s: float, lived_s: float) -> float:
+    """
+    Return how long to wait before the next child is started, in seconds.
+
+    :param previous_s: The same before the child that has ended; 0.0 for the first one.
+    :param lived_s: How long it lived.
+    """
+    if lived_s > STEADY_S:
+        return 0.0
+    return min(max(2 * previous_s, FIRST_BACK_OFF_S), LONGEST_BACK_OFF_S)
 
 
 class WebrtcProcess:
@@ -90,7 +103,7 @@ class WebrtcProcess:
             self._thread.join()
 
     def _watch(self) -> None:
-        back_off_s = FIRST_BACK_OFF_S
+        pause_s = 0.0
         while not self._ending.is_set():
             started_s = time.monotonic()
             child = self._spawn()
@@ -98,15 +111,14 @@ class WebrtcProcess:
             if self._ending.is_set():
                 return
             lived_s = time.monotonic() - started_s
-            back_off_s = FIRST_BACK_OFF_S if lived_s > STEADY_S else back_off_s
+            pause_s = back_off_s(pause_s, lived_s)
             # Status 0: it was asked to say goodbye (~/reconnect), which is no trouble.
             if status != 0:
                 self._warn(
                     f'event=webrtc_process_ended pid={child.pid} status={status} '
-                    f'lived_s={lived_s:.1f} restart_in_s={back_off_s:.1f}'
+                    f'lived_s={lived_s:.1f} restart_in_s={pause_s:.1f}'
                 )
-            self._ending.wait(back_off_s)
-            back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
+            self._ending.wait(pause_s)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -29,6 +29,7 @@ from benchmark.faults.oracle import (
     form_violations,
     stop_of,
     Window,
+    zero_of_latch,
 )
 from benchmark.faults.send_log import SendLog, SLOTS
 from benchmark.faults.table import FAULTS, named
@@ -58,6 +59,15 @@ def test_silence_is_no_zero() -> None:
     assert stop is not None
     assert stop.zero_s is None
     assert math.isinf(stop.time_to_zero_s)
+
+
+def test_the_zero_of_a_latch_is_the_one_after_which_nothing_moved() -> None:
+    # The watchdog stopped the robot, a command moved it again, then the E-STOP came.
+    again, latch = replace(MOVE, arrival_s=10.4), replace(ZERO, arrival_s=10.42)
+    late = replace(MOVE, arrival_s=12.0)
+    assert zero_of_latch([MOVE, ZERO, again, latch, late], 10.5) == 10.42
+    assert zero_of_latch([ZERO], 10.5) == ZERO.arrival_s
+    assert math.isinf(zero_of_latch([MOVE, late], 10.5))
 
 
 def test_an_old_command_that_was_obeyed_is_seen() -> None:

@@ -166,7 +166,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.late = True
         while arrival_s <= drive.now:
             command = DriveCommand(
-                seq=0,
+                seq=round(arrival_s / PERIOD_S),
                 stamp_s=arrival_s - LATENCY_S + drive.skew_s,
                 frame_id='',
                 velocity=velocity,

@@ -163,14 +163,17 @@ def test_a_slow_sender_is_given_six_periods_and_never_more_than_half_a_second(
         assert drive.gate.deadline(drive.now) == pytest.approx(last_s + expected_s)
 
 
-@given(configured_s=st.floats(0.05, 1.0), gaps=st.lists(st.floats(0.0, 3.0), max_size=40))
+@given(
+    configured_s=st.floats(0.05, 1.0),
+    gaps=st.lists(st.tuples(st.floats(0.0, 3.0), st.integers(-(2**31), 2**31 - 1)), max_size=40),
+)
 @settings(RELAXED, max_examples=200)
 def test_the_time_out_is_never_shorter_than_configured_nor_longer_than_allowed(
-    configured_s: float, gaps: list[float]
+    configured_s: float, gaps: list[tuple[float, int]]
 ) -> None:
     drive = Drive(timeout_s=configured_s)
-    for gap_s in gaps:
-        drive.send(ZERO)
+    for gap_s, seq in gaps:
+        drive.send(ZERO, seq=seq)
         drive.now += gap_s
         timeout_s = drive.gate.command_timeout_s()
         assert configured_s <= timeout_s
@@ -190,6 +193,37 @@ def test_lost_commands_do_not_make_a_quick_sender_slow(drive: Drive) -> None:
         drive.wait(lost * PERIOD_S)
         drive.stream(FORWARD, PERIOD_S)
         assert drive.gate.command_timeout_s() == pytest.approx(TIMEOUT_S)
+
+
+@pytest.mark.parametrize('kept', [2, 3, 4, 6])
+@pytest.mark.parametrize('wraps', [False, True])
+def test_loss_does_not_make_a_quick_sender_slow_who_numbers_his_commands(
+    drive: Drive, kept: int, wraps: bool
+) -> None:
+    first = 2**31 - 20 if wraps else 0
+    for number in range(60):
+        if number % kept == 0:
+            drive.send(ZERO, seq=(first + number + 2**31) % 2**32 - 2**31)
+        drive.now += PERIOD_S
+    assert drive.gate.command_timeout_s() == TIMEOUT_S
+
+
+def test_a_slow_sender_who_numbers_his_commands_is_given_six_of_his_periods(
+    drive: Drive,
+) -> None:
+    for number in range(40):
+        if number % 3 == 0:  # the others are lost
+            drive.send(ZERO, seq=number)
+        drive.now += 0.06
+    assert drive.gate.command_timeout_s() == pytest.approx(6 * 0.06)
+
+
+@pytest.mark.parametrize('step', [0, -1])
+def test_numbers_that_do_not_rise_say_nothing(drive: Drive, step: int) -> None:
+    for number in range(12):
+        drive.send(ZERO, seq=number * step)
+        drive.now += 0.05
+    assert drive.gate.command_timeout_s() == pytest.approx(0.3)
 
 
 def test_the_next_operator_begins_with_the_configured_time_out(drive: Drive) -> None:

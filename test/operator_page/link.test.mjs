@@ -15,6 +15,7 @@ let rows;
 let states;
 let sleeps;
 let unauthorized;
+let nowMs;
 /** What the n-th session's open does; the last one stays in force. */
 let opens;
 let link;
@@ -34,6 +35,7 @@ beforeEach(() => {
   sessions = [];
   states = [];
   sleeps = [];
+  nowMs = 0;
   unauthorized = [];
   rows = [{ session_id: 's1', robot_id: 'go2' }];
   opens = [async () => {}];
@@ -48,6 +50,7 @@ beforeEach(() => {
     onState: (state, message) => states.push([state, message]),
     onUnauthorized: (message) => unauthorized.push(message),
     sleep: (ms) => new Promise((resolve) => sleeps.push({ ms, resolve })),
+    now: () => nowMs,
   });
 });
 
@@ -128,6 +131,22 @@ test('a lost link is rebuilt without leaving, in the robot’s new session', asy
   await settle();
   assert.equal(link.state, 'drivable');
 });
+
+for (const [workedMs, pauses] of [[5_001, [100, 500, 1000]], [4_999, [500, 1000, 2000]]]) {
+  test(`a link that worked for ${workedMs} ms is tried again after ${pauses[0]} ms`, async () => {
+    link.connect({ ...TARGET });
+    await settle();
+    link.onDrivable();
+    await settle();
+    nowMs += workedMs;
+    rows = [];
+    link.onLost(new Error('The connection was lost.'));
+    await settle();
+    await wake();
+    await wake();
+    assert.deepEqual(sleeps.map(({ ms }) => ms), pauses);
+  });
+}
 
 test('once driven, even a conflict or a missing robot is waited out', async () => {
   link.connect({ ...TARGET });

@@ -87,10 +87,10 @@ class Drive:
             self.publish()
         self.now = end
 
-    def send(self, velocity: Velocity, *, delay_s: float = LATENCY_S) -> Verdict:
+    def send(self, velocity: Velocity, *, delay_s: float = LATENCY_S, seq: int = 0) -> Verdict:
         """Deliver a command now that was sent a moment ago."""
         stamp_s = self.now - delay_s + self.skew_s
-        command = DriveCommand(seq=0, stamp_s=stamp_s, frame_id='test', velocity=velocity)
+        command = DriveCommand(seq=seq, stamp_s=stamp_s, frame_id='test', velocity=velocity)
         verdict = self.gate.command(self.now, command)
         self.publish()
         return verdict

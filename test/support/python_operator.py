@@ -31,6 +31,7 @@ from aiortc import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
+from aiortc.jitterbuffer import JitterBuffer
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError
 
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
@@ -88,6 +89,36 @@ class PythonOperator:
         channel = self._channels.get('cmd_unreliable')
         is_open = channel is not None and channel.readyState == 'open'
         return is_open and self._pc.connectionState == 'connected'
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes wait to be sent."""
+        return sum(channel.bufferedAmount for channel in self._channels.values())
+
+    @property
+    def sctp_state(self) -> str:
+        """What holds messages back, for people."""
+        sctp: Any = self._pc.sctp
+        if sctp is None:
+            return 'none'
+        return (
+            f'rto {sctp._rto:.2f} s, window {sctp._cwnd}, in flight {sctp._flight_size}, '
+            f'unsettled {len(sctp._sent_queue)}'
+        )
+
+    async def ask_for_a_new_picture(self) -> None:
+        """
+        Give up what is missing and ask for a keyframe, as a browser does.
+
+        aiortc itself waits for a lost packet until 512 others have come: half a minute.
+        """
+        for transceiver in self._pc.getTransceivers():
+            receiver: Any = transceiver.receiver
+            if transceiver.kind != 'video' or receiver is None:
+                continue
+            receiver._RTCRtpReceiver__jitter_buffer = JitterBuffer(capacity=512, is_video=True)
+            for ssrc in list(receiver._RTCRtpReceiver__active_ssrc):
+                await receiver._send_rtcp_pli(ssrc)
 
     async def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Call the broker and return the status and the JSON of its answer."""
@@ -220,20 +251,30 @@ class PythonOperator:
                     decoded = json.loads(message)
                     if matches(decoded):
                         return dict(decoded)
+                self._check_not_over()
                 await asyncio.sleep(0.005)
 
     async def _wait_until(self, condition: Any) -> None:
         async with asyncio.timeout(15.0):
-            while not condition():  # noqa: ASYNC110 - aiortc has no event for it
+            while not condition():
+                self._check_not_over()
                 await asyncio.sleep(0.005)
+
+    def _check_not_over(self) -> None:
+        """Give up what cannot come any more, as a page does."""
+        if self._pc.connectionState in ('failed', 'closed'):
+            raise ConnectionError(f'the peer connection is {self._pc.connectionState}')
 
     async def stay(self) -> None:
         """Send the heartbeats that keep the robot, until cancelled."""
         while True:
-            path = f'sessions/{self._session}/op-heartbeat'
-            status, answer = await self.call('POST', path, self._me or None)
-            assert status == 200, answer
+            await self.heartbeat()
             await asyncio.sleep(HEARTBEAT_PERIOD_S)
+
+    async def heartbeat(self) -> None:
+        path = f'sessions/{self._session}/op-heartbeat'
+        status, answer = await self.call('POST', path, self._me or None)
+        assert status == 200, answer
 
     async def leave(self) -> None:
         await self.call('POST', f'sessions/{self._session}/leave', {'reason': 'done'} | self._me)

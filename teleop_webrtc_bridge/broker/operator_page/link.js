@@ -10,6 +10,10 @@ import { BrokerError } from './broker_client.js';
 
 const SETUP_TIMEOUT_MS = 20_000;
 const BACKOFF_FIRST_S = 0.5;
+/** After a link that worked: the robot may have dialled anew already. Not at once for all pages. */
+const AGAIN_AT_ONCE_S = 0.1;
+/** A shorter one did not work: two pages that take a robot from each other must not race. */
+const WORKED_MS = 5_000;
 const BACKOFF_MAX_S = 5;
 /** What cannot get better by trying again, as long as the robot was never reached. */
 const FINAL_KINDS = new Set(['conflict', 'gone', 'refused']);
@@ -52,6 +56,7 @@ export class Link {
   #onState;
   #onUnauthorized;
   #sleep;
+  #now;
   /**
    * The connect that is in force; replaced or aborted as a whole.
    * @type {AbortController | null}
@@ -76,13 +81,22 @@ export class Link {
    * @param {(state: LinkState, message: string) => void} options.onState
    * @param {(message: string) => void} options.onUnauthorized
    * @param {(ms: number) => Promise<void>} [options.sleep]
+   * @param {() => number} [options.now] in milliseconds
    */
-  constructor({ listSessions, createSession, onState, onUnauthorized, sleep = realSleep }) {
+  constructor({
+    listSessions,
+    createSession,
+    onState,
+    onUnauthorized,
+    sleep = realSleep,
+    now = () => performance.now(),
+  }) {
     this.#listSessions = listSessions;
     this.#createSession = createSession;
     this.#onState = onState;
     this.#onUnauthorized = onUnauthorized;
     this.#sleep = sleep;
+    this.#now = now;
   }
 
   /** @returns {OpenableSession | null} */
@@ -137,9 +151,11 @@ export class Link {
     let everDrivable = false;
     let redial = false;
     while (!signal.aborted) {
+      let reachedMs = Infinity;
       const reached = () => {
         failures = 0;
         everDrivable = true;
+        reachedMs = this.#now();
       };
       // Ends by failing only: a working link is waited for until it is lost.
       const error = await this.#try(target, { redial, signal, reached }).catch((e) => e);
@@ -151,7 +167,11 @@ export class Link {
         return this.#end('error', error);
       }
       this.#closeSession(null);
-      const waitS = Math.max(backoffS(failures), error.retryAfterS ?? 0);
+      const worked = this.#now() - reachedMs > WORKED_MS;
+      // It was no failure to connect: the first one of those, if any, comes next.
+      if (worked) failures = 0;
+      const pauseS = worked ? AGAIN_AT_ONCE_S : backoffS(failures);
+      const waitS = Math.max(pauseS, error.retryAfterS ?? 0);
       this.#set('reconnecting', `${error.message} Reconnecting …`);
       await this.#sleep(waitS * 1000);
     }
