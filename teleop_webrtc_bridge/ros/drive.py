@@ -69,8 +69,12 @@ class DriveSnapshot:
     enabled: bool = True
     link_up: bool = False
     """Whether the WebRTC half is there."""
-    realtime: bool = False
-    """Whether the thread was given SCHED_FIFO."""
+    realtime: bool | None = None
+    """Whether the thread was given SCHED_FIFO; ``None``: it has not begun."""
+    round_trip_s: float = 0.0
+    """To the operator's page; 0.0 while it is not known."""
+    command_timeout_s: float = 0.0
+    """The one in force."""
     counters: dict[str, int] = field(default_factory=dict)
     failure: BaseException | None = None
     """What ended the thread; the node must end as well."""
@@ -100,6 +104,8 @@ class DriveThread(threading.Thread):
     ) -> None:
         super().__init__(name='drive', daemon=True)
         self.snapshot = DriveSnapshot(status=_DISCONNECTED, latch=gate.latch)
+        self.words = 0
+        """How often the WebRTC half has told how it is."""
         self._gate = gate
         self._publish = publish
         self._on_change = on_change
@@ -118,7 +124,7 @@ class DriveThread(threading.Thread):
         self._link: socket.socket | None = None
         self._status = _DISCONNECTED
         self._counters: Counter[str] = Counter()
-        self._realtime = False
+        self._realtime: bool | None = None
         self._ending = False
 
     # --- called from other threads ---------------------------------------------------------------
@@ -157,6 +163,7 @@ class DriveThread(threading.Thread):
         failure: BaseException | None = None
         try:
             self._realtime = _become_realtime()
+            self._show()
             while not self._ending:
                 self._step()
         except Exception as error:  # noqa: BLE001 - the outermost boundary: the node must end
@@ -256,6 +263,7 @@ class DriveThread(threading.Thread):
             self._handle_status(packet)
 
     def _handle_status(self, status: Status) -> None:
+        self.words += 1
         previous, self._status = self._status, status
         now = time.monotonic()
         operated = status.state is SessionState.OPERATED
@@ -289,6 +297,8 @@ class DriveThread(threading.Thread):
             enabled=self._gate.enabled,
             link_up=self._link is not None,
             realtime=self._realtime,
+            round_trip_s=self._gate.round_trip_s(time.monotonic()),
+            command_timeout_s=self._gate.command_timeout_s(),
             counters=counters
             | dict(self._counters + self._messages.counters)
             | {'limited': self._gate.limited},
