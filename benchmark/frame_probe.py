@@ -57,7 +57,7 @@ class FrameProbe:
         for status in message.status:
             if status.hardware_id == self._robot_id and status.name in (
                 'teleop_bridge: video',
-                'teleop_bridge: session',
+                'teleop_bridge: broker',
             ):
                 counters |= {pair.key: _number(pair.value) for pair in status.values}
         if counters:

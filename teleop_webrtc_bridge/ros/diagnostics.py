@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -26,6 +26,7 @@ from teleop_webrtc_bridge.ros.camera import Camera
 from teleop_webrtc_bridge.ros.cameras import Cameras
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot
 from teleop_webrtc_bridge.ros.parameters import Settings
+from teleop_webrtc_bridge.ros.self_diagnosis import Concern
 from teleop_webrtc_bridge.session import SessionState
 
 __all__ = ['INSECURE', 'diagnose']
@@ -49,16 +50,19 @@ def diagnose(
     cmd_vel: Publisher[Any],
     *,
     now: float,
+    others: Iterable[Concern] = (),
 ) -> list[DiagnosticStatus]:
     """
     Return the statuses of one robot.
 
+    :param others: Of which the caller knows.
     :param now: Seconds of ``time.monotonic``.
     """
     concerns = [
-        _session(settings, snapshot),
+        _broker(settings, snapshot),
         _gate(snapshot, cmd_vel),
         *(_video(camera, now, cameras.is_selected(camera)) for camera in cameras.all),
+        *(_status(*concern) for concern in others),
     ]
     if settings.allow_insecure_broker:
         values = {'broker_url': settings.broker_url}
@@ -68,12 +72,12 @@ def diagnose(
     return concerns
 
 
-def _session(settings: Settings, snapshot: DriveSnapshot) -> DiagnosticStatus:
+def _broker(settings: Settings, snapshot: DriveSnapshot) -> DiagnosticStatus:
     status = snapshot.status
     level = _SESSION_LEVELS[status.state] if snapshot.link_up else DiagnosticStatus.ERROR
     message = f'{status.state.value}: {status.reason}' if status.reason else status.state.value
     values = {'broker_url': settings.broker_url, 'control_epoch': status.control_epoch}
-    return _status('session', level, message, values | status.counters)
+    return _status('broker', level, message, values | status.counters)
 
 
 def _gate(snapshot: DriveSnapshot, cmd_vel: Publisher[Any]) -> DiagnosticStatus:
@@ -88,7 +92,6 @@ def _gate(snapshot: DriveSnapshot, cmd_vel: Publisher[Any]) -> DiagnosticStatus:
     values = {
         'topic': cmd_vel.topic_name,
         'subscribers': subscribers,
-        'scheduling': 'SCHED_FIFO' if snapshot.realtime else 'normal',
         **snapshot.counters,
     }
     return _status('command gate', level, message, values)

@@ -72,8 +72,12 @@ class DriveSnapshot:
     """Whether the WebRTC half is there."""
     selected: tuple[str, ...] = ()
     """The cameras that the operator wants to see, from the left."""
-    realtime: bool = False
-    """Whether the thread was given SCHED_FIFO."""
+    realtime: bool | None = None
+    """Whether the thread was given SCHED_FIFO; ``None``: it has not begun."""
+    round_trip_s: float = 0.0
+    """To the operator's page; 0.0 while it is not known."""
+    command_timeout_s: float = 0.0
+    """The one in force."""
     counters: dict[str, int] = field(default_factory=dict)
     failure: BaseException | None = None
     """What ended the thread; the node must end as well."""
@@ -107,6 +111,8 @@ class DriveThread(threading.Thread):
         self.snapshot = DriveSnapshot(
             status=_DISCONNECTED, latch=gate.latch, selected=tuple(cameras[:1])
         )
+        self.words = 0
+        """How often the WebRTC half has told how it is."""
         self._gate = gate
         self._publish = publish
         self._on_change = on_change
@@ -128,7 +134,7 @@ class DriveThread(threading.Thread):
         self._shown_is_told = True
         self._status = _DISCONNECTED
         self._counters: Counter[str] = Counter()
-        self._realtime = False
+        self._realtime: bool | None = None
         self._ending = False
 
     # --- called from other threads ---------------------------------------------------------------
@@ -176,6 +182,7 @@ class DriveThread(threading.Thread):
         failure: BaseException | None = None
         try:
             self._realtime = _become_realtime()
+            self._show()
             while not self._ending:
                 self._step()
         except Exception as error:  # noqa: BLE001 - the outermost boundary: the node must end
@@ -279,6 +286,7 @@ class DriveThread(threading.Thread):
             self._handle_status(packet)
 
     def _handle_status(self, status: Status) -> None:
+        self.words += 1
         previous, self._status = self._status, status
         now = time.monotonic()
         operated = status.state is SessionState.OPERATED
@@ -325,6 +333,8 @@ class DriveThread(threading.Thread):
             link_up=self._link is not None,
             selected=self._messages.selected,
             realtime=self._realtime,
+            round_trip_s=self._gate.round_trip_s(time.monotonic()),
+            command_timeout_s=self._gate.command_timeout_s(),
             counters=counters
             | dict(self._counters + self._messages.counters)
             | {'limited': self._gate.limited},

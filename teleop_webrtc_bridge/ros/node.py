@@ -49,6 +49,7 @@ from teleop_webrtc_bridge.ros.drive import DriveSnapshot, DriveThread
 from teleop_webrtc_bridge.ros.estop_file import estop_path, EstopFile
 from teleop_webrtc_bridge.ros.local_control import LATCHED_QOS, LocalControl
 from teleop_webrtc_bridge.ros.parameters import declare, read_api_key, Settings
+from teleop_webrtc_bridge.ros.self_diagnosis import SelfDiagnosis
 from teleop_webrtc_bridge.ros.webrtc_process import WebrtcProcess
 from teleop_webrtc_bridge.session import SessionState
 
@@ -106,6 +107,8 @@ class TeleopBridge(Node):
         self._told = ''
         self._blind = False
         self._rival = False
+        self._is_realtime: bool | None = None
+        self._diagnosed: list[tuple[str, bytes, str]] = []
         self._estop_file: EstopFile | None = None
         if self._settings.estop_persist:
             path = estop_path(self._settings.robot_id, self.get_fully_qualified_name())
@@ -164,6 +167,13 @@ class TeleopBridge(Node):
             wake=self._wake,
             on_link=self._drive.use_link,
             warn=self._complain,
+            words=lambda: self._drive.words,
+        )
+        self._diagnosis = SelfDiagnosis(
+            self,
+            self._webrtc,
+            clock_ahead_s=clock_ahead_s,
+            persisted=self._estop_file is not None,
         )
 
     def _create_timers(self) -> None:
@@ -250,6 +260,16 @@ class TeleopBridge(Node):
         self._local.publish_change()
         self._save_estop(snapshot.estopped)
         self._publish_state(snapshot)
+        self._say_scheduling(snapshot)
+        self._publish_diagnostics(only_news=True)
+
+    def _say_scheduling(self, snapshot: DriveSnapshot) -> None:
+        if snapshot.realtime is False and self._is_realtime is None:
+            self._warn(
+                'event=no_realtime_priority hint="a busy computer may delay the zero: allow '
+                'SCHED_FIFO, by LimitRTPRIO=10 of systemd or rtprio in limits.conf"'
+            )
+        self._is_realtime = snapshot.realtime
 
     def _save_estop(self, estopped: bool) -> None:
         if self._estop_file is None or estopped is self._saved_estop:
@@ -318,16 +338,21 @@ class TeleopBridge(Node):
         else:
             self.get_logger().info(f'event=state {line}')
 
-    def _publish_diagnostics(self) -> None:
-        array = DiagnosticArray(
-            status=diagnose(
-                self._settings,
-                self._drive.snapshot,
-                self._cameras,
-                self._cmd_vel,
-                now=time.monotonic(),
-            )
+    def _publish_diagnostics(self, *, only_news: bool = False) -> None:
+        snapshot, now = self._drive.snapshot, time.monotonic()
+        statuses = diagnose(
+            self._settings,
+            snapshot,
+            self._cameras,
+            self._cmd_vel,
+            now=now,
+            others=self._diagnosis.concerns(snapshot, now),
         )
+        said = [(status.name, status.level, status.message) for status in statuses]
+        if only_news and said == self._diagnosed:
+            return
+        self._diagnosed = said
+        array = DiagnosticArray(status=statuses)
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
 

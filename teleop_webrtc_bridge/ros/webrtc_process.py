@@ -12,13 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Starts the WebRTC half as a child process, and starts it again when it ends."""
+"""Starts the WebRTC half as a child process, and starts it again when it ends or hangs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 import os
 from pathlib import Path
+import select
 import socket
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from typing import Final
 
 import teleop_webrtc_bridge
 from teleop_webrtc_bridge.link.packets import Configure, encode
+from teleop_webrtc_bridge.ros.child_watch import ChildWatch, LARGEST_BYTES, memory_bytes, TURN_S
 from teleop_webrtc_bridge.ros.parameters import API_KEY_VARIABLE
 
 __all__ = ['WebrtcProcess', 'back_off_s']
@@ -66,6 +68,9 @@ class WebrtcProcess:
     :param wake: Descriptor of the eventfd that announces frames, of any camera.
     :param on_link: Called from the watching thread with our end of the link to each new child.
     :param warn: Tells the robot's owner that a child ended by itself.
+    :param words: Returns how often the children have said something by now.
+    :param program: The module to run.
+    :param largest_bytes: What a child may hold.
     """
 
     def __init__(
@@ -76,12 +81,20 @@ class WebrtcProcess:
         wake: int,
         on_link: Callable[[socket.socket], None],
         warn: Callable[[str], None],
+        words: Callable[[], int],
+        program: str = 'teleop_webrtc_bridge.webrtc',
+        largest_bytes: int = LARGEST_BYTES,
     ) -> None:
+        self.restarts = 0
+        """How often a child ended by itself."""
         self._configure = configure
         self._memories = tuple(memories)
         self._wake = wake
         self._on_link = on_link
         self._warn = warn
+        self._words = words
+        self._program = program
+        self._largest_bytes = largest_bytes
         self._ending = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._watch, name='webrtc_process', daemon=True)
@@ -107,24 +120,44 @@ class WebrtcProcess:
         while not self._ending.is_set():
             started_s = time.monotonic()
             child = self._spawn()
-            status = child.wait()
+            status = self._wait(child)
             if self._ending.is_set():
                 return
             lived_s = time.monotonic() - started_s
             pause_s = back_off_s(pause_s, lived_s)
             # Status 0: it was asked to say goodbye (~/reconnect), which is no trouble.
             if status != 0:
+                self.restarts += 1
                 self._warn(
                     f'event=webrtc_process_ended pid={child.pid} status={status} '
                     f'lived_s={lived_s:.1f} restart_in_s={pause_s:.1f}'
                 )
             self._ending.wait(pause_s)
 
+    def _wait(self, child: subprocess.Popen[bytes]) -> int:
+        """Return the child's exit status, and kill it before if it hangs or takes all memory."""
+        watch = ChildWatch(time.monotonic(), self._words(), largest_bytes=self._largest_bytes)
+        pidfd = os.pidfd_open(child.pid)
+        try:
+            ended = select.poll()
+            ended.register(pidfd, select.POLLIN)
+            while not ended.poll(1e3 * TURN_S):
+                reason = watch.turn(
+                    time.monotonic(), words=self._words(), memory_bytes=memory_bytes(child.pid)
+                )
+                if reason is not None:
+                    self._warn(f'event=webrtc_process_given_up pid={child.pid} reason="{reason}"')
+                    child.kill()
+                    break
+        finally:
+            os.close(pidfd)
+        return child.wait()
+
     def _spawn(self) -> subprocess.Popen[bytes]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             numbers = (theirs.fileno(), os.getpid(), self._wake, *self._memories)
-            command = [sys.executable, '-m', 'teleop_webrtc_bridge.webrtc', *map(str, numbers)]
+            command = [sys.executable, '-m', self._program, *map(str, numbers)]
             self._child = subprocess.Popen(
                 command,
                 pass_fds=(theirs.fileno(), self._wake, *self._memories),

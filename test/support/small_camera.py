@@ -54,7 +54,7 @@ class SmallCamera:
 
 class VideoDiagnostics:
     """
-    The newest ``teleop_bridge: video``, and the counters of ``teleop_bridge: session``.
+    The newest ``teleop_bridge: video``, and the counters of ``teleop_bridge: broker``.
 
     :param node: Of a context that somebody spins.
     """
@@ -70,7 +70,7 @@ class VideoDiagnostics:
             values = {value.key: value.value for value in status.values}
             if status.name == 'teleop_bridge: video':
                 self.message, self.values = status.message, values
-            elif status.name == 'teleop_bridge: session':
+            elif status.name == 'teleop_bridge: broker':
                 self.session = values
 
     def count(self, name: str) -> float:

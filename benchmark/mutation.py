@@ -1,0 +1,370 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Whether the tests of the gate notice when it is broken: ``python3 -m benchmark.mutation``.
+
+Changes one thing at a time in the modules that decide about motion (a comparison, a sign, a
+figure by a tenth, a statement left out, …) and runs their tests, the quick ones first, until one
+fails. A mutant that no test notices has survived: it is printed, and either a test is missing or
+it changes nothing that counts. Exit status 1 unless each survivor is one of ``EQUIVALENT``.
+About an hour of CPU time; ``--only SUBSTRING`` takes the mutants whose name contains it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Callable, Iterator
+import copy
+from dataclasses import dataclass
+import os
+from pathlib import Path
+import resource
+import sys
+import time
+from types import FunctionType
+from typing import Any, Final, TextIO
+
+import hypothesis
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PACKAGE: Final = 'teleop_webrtc_bridge'
+MODULES: Final = ('velocity_limits', 'freshness', 'command_gate')
+TESTS: Final = ('test/test_velocity_limits.py', 'test/test_freshness.py', 'test/gate')
+EQUIVALENT: Final[frozenset[str]] = frozenset()
+CPU_S: Final = 90
+"""Several times what all of these tests take: a mutant that needs more hangs, which is noticed."""
+MEMORY_BYTES: Final = 4 * 2**30
+
+COMPARISONS: Final[dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]]] = {
+    ast.Lt: (ast.LtE, ast.GtE),
+    ast.LtE: (ast.Lt, ast.Gt),
+    ast.Gt: (ast.GtE, ast.LtE),
+    ast.GtE: (ast.Gt, ast.Lt),
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+    ast.Is: (ast.IsNot,),
+    ast.IsNot: (ast.Is,),
+    ast.In: (ast.NotIn,),
+    ast.NotIn: (ast.In,),
+}
+ARITHMETIC: Final[dict[type[ast.operator], type[ast.operator]]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+}
+CALLS: Final = {'min': 'max', 'max': 'min', 'any': 'all', 'all': 'any'}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """One change of one module."""
+
+    module: str
+    line: int
+    before: str
+    after: str
+    tree: ast.Module
+
+    @property
+    def name(self) -> str:
+        return f'{self.module}: {self.before} → {self.after}'
+
+
+# --- changes ---------------------------------------------------------------------------------
+
+
+def mutants(module: str) -> Iterator[Mutant]:
+    """Give every change of a module."""
+    source = (ROOT / PACKAGE / f'{module}.py').read_text(encoding='utf-8')
+    original = ast.parse(source)
+    nodes = list(ast.walk(original))
+    meant = ast.dump(_without_annotations(original))
+    idle = set(_idle(original))
+    statements = dict(_statements(original, nodes.index))
+    for number, node in enumerate(nodes):
+        for index in range(0 if node in idle else len(list(_changes(node)))):
+            tree = copy.deepcopy(original)
+            twins = list(ast.walk(tree))
+            twin = twins[number]
+            new = list(_changes(twin))[index]()
+            if new is not twin:
+                _replace(tree, twin, new)
+            ast.fix_missing_locations(tree)
+            if ast.dump(_without_annotations(tree)) == meant:
+                continue
+            line, before = statements[node]
+            after = new if isinstance(new, ast.Pass) else twins[before]
+            yield Mutant(
+                module=module,
+                line=getattr(node, 'lineno', line),
+                before=_text(nodes[before]),
+                after=_text(after),
+                tree=tree,
+            )
+
+
+def _statements(
+    node: ast.AST, index: Callable[[ast.AST], int], line: int = 0, number: int = 0
+) -> Iterator[tuple[ast.AST, tuple[int, int]]]:
+    """Give for each node the innermost statement that it is part of: its line and number."""
+    if isinstance(node, ast.stmt):
+        line, number = node.lineno, index(node)
+    yield node, (line, number)
+    for child in ast.iter_child_nodes(node):
+        yield from _statements(child, index, line, number)
+
+
+def _idle(tree: ast.Module) -> Iterator[ast.AST]:
+    """Give what decides about nothing: the names of the module, and how its classes are made."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__all__':
+            yield node
+        elif isinstance(node, ast.ClassDef):
+            for decorator in node.decorator_list:
+                yield from ast.walk(decorator)
+
+
+def _changes(node: ast.AST) -> Iterator[Callable[[], ast.AST]]:
+    """Give what can be done to a node: each changes it in place, or returns another."""
+    match node:
+        case ast.Compare(ops=operators):
+            for at, operator in enumerate(operators):
+                for other in COMPARISONS[type(operator)]:
+                    changed = [*operators[:at], other(), *operators[at + 1 :]]
+                    yield lambda changed=changed: _set(node, ops=changed)  # type: ignore[misc]
+        case ast.BoolOp(values=values):
+            other_op = ast.Or if isinstance(node.op, ast.And) else ast.And
+            yield lambda: _set(node, op=other_op())
+            for index in range(len(values)):
+                rest = [value for at, value in enumerate(values) if at != index]
+                yield lambda rest=rest: (  # type: ignore[misc]
+                    _set(node, values=rest) if len(rest) > 1 else rest[0]
+                )
+        case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=operand):
+            yield lambda: operand
+        case ast.BinOp(op=operator) if type(operator) in ARITHMETIC:
+            yield lambda: _set(node, op=ARITHMETIC[type(operator)]())
+        case ast.Constant(value=value):
+            for figure in _figures(value):
+                yield lambda figure=figure: _set(node, value=figure)  # type: ignore[misc]
+        case ast.Call(func=ast.Name(id=name)) if name in CALLS:
+            yield lambda: _set(node, func=ast.Name(id=CALLS[name], ctx=ast.Load()))
+        case ast.IfExp():
+            yield lambda: node.body
+            yield lambda: node.orelse
+        case ast.If():
+            for test in (True, False):
+                yield lambda test=test: _set(node, test=ast.Constant(test))  # type: ignore[misc]
+        case ast.Assign() | ast.AugAssign() | ast.Return() | ast.Continue() | ast.Break():
+            yield ast.Pass
+        case ast.Expr(value=ast.Call()):
+            yield ast.Pass
+
+
+def _figures(value: object) -> Iterator[object]:
+    match value:
+        case bool():
+            yield not value
+        case int():
+            yield value + 1
+            yield value - 1
+        case float() if value:
+            # Little: what is twice as long is noticed by anything.
+            yield value * 1.1
+            yield value * 0.9
+        case float():
+            yield 1e-3
+
+
+def _set(node: ast.AST, **fields: object) -> ast.AST:
+    for name, value in fields.items():
+        setattr(node, name, value)
+    return node
+
+
+def _replace(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
+    for parent in ast.walk(tree):
+        for name, value in ast.iter_fields(parent):
+            if value is old:
+                setattr(parent, name, new)
+            elif isinstance(value, list):
+                setattr(parent, name, [new if item is old else item for item in value])
+
+
+def _without_annotations(tree: ast.Module) -> ast.Module:
+    """Return what a module does: annotations and docstrings are never evaluated."""
+    bare = copy.deepcopy(tree)
+    for node in ast.walk(bare):
+        if isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(None)
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+    return bare
+
+
+def _text(node: ast.AST) -> str:
+    """Return a statement in one line, of a compound one its head."""
+    return ast.unparse(node).splitlines()[0]
+
+
+# --- tests -----------------------------------------------------------------------------------
+
+
+class Judge:
+    """
+    A plug-in of pytest that runs the collected tests again and again, on one mutant after another.
+
+    Each run is in a forked process, so that what a mutant does to the modules ends with it.
+
+    :param chosen: The mutants.
+    :param out: Where to tell about them; pytest takes the usual one away.
+    """
+
+    def __init__(self, chosen: Iterator[Mutant], out: TextIO) -> None:
+        self.survivors: list[Mutant] = []
+        self.judged = 0
+        self._chosen = chosen
+        self._out = out
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        began_s = time.monotonic()
+        times_s = self._times_s(session.items)
+        items = sorted(session.items, key=lambda item: times_s[item.nodeid])
+        for mutant in self._chosen:
+            self.judged += 1
+            if _forked(lambda mutant=mutant: _test(mutant, items)) == 0:  # type: ignore[misc]
+                self.survivors.append(mutant)
+                self._tell(f'{mutant.line}: survived: {mutant.name}')
+            if self.judged % 50 == 0:
+                self._tell(f'{self.judged}, {time.monotonic() - began_s:.0f} s')
+        return True
+
+    def _times_s(self, items: list[pytest.Item]) -> dict[str, float]:
+        """Run the tests once, on what is not changed; return how long each takes."""
+        reader, writer = os.pipe()
+
+        def measure() -> int:
+            with os.fdopen(writer, 'w') as answer:
+                for item in items:
+                    start_s = time.process_time()
+                    if not _passes(item):
+                        return 1
+                    print(time.process_time() - start_s, file=answer)
+            return 0
+
+        status = _forked(measure)
+        os.close(writer)
+        with os.fdopen(reader) as answer:
+            times_s = list(map(float, answer))
+        if status:
+            sys.exit(f'fails before anything is changed: {items[len(times_s)].nodeid}')
+        return {item.nodeid: took_s for item, took_s in zip(items, times_s, strict=True)}
+
+    def _tell(self, text: str) -> None:
+        print(text, file=self._out, flush=True)
+
+
+def _forked(run: Callable[[], int]) -> int:
+    """Return what comes of it in a process of its own; anything but 0 is a failure."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = run()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _test(mutant: Mutant, items: list[pytest.Item]) -> int:
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    _apply(mutant)
+    return 0 if all(map(_passes, items)) else 1
+
+
+def _passes(item: pytest.Item) -> bool:
+    item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+    return item.session.testsfailed == 0
+
+
+def _apply(mutant: Mutant) -> None:
+    """Put what has changed into the module that everybody has imported already."""
+    name = f'{PACKAGE}.{mutant.module}'
+    module = sys.modules[name]
+    changed: dict[str, Any] = {'__name__': name}
+    exec(compile(mutant.tree, f'{mutant.module}.py', 'exec'), changed)
+    for key, new in changed.items():
+        old = getattr(module, key, None)
+        if isinstance(new, type) and new.__module__ == name:
+            for attribute, value in vars(new).items():
+                _swap(vars(old).get(attribute), value)
+        elif isinstance(new, FunctionType) and new.__module__ == name:
+            _swap(old, new)
+        elif not key.startswith('__'):
+            setattr(module, key, new)
+
+
+def _swap(old: object, new: object) -> None:
+    if isinstance(new, property):
+        assert isinstance(old, property)
+        old, new = old.fget, new.fget
+    if isinstance(new, FunctionType):
+        assert isinstance(old, FunctionType)
+        old.__code__ = new.__code__
+        old.__defaults__ = new.__defaults__
+        old.__kwdefaults__ = new.__kwdefaults__
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument('--only', default='', help='the mutants whose name contains this')
+    parser.add_argument('--list', action='store_true', help='name them, and run nothing')
+    options = parser.parse_args()
+    chosen = (it for module in MODULES for it in mutants(module) if options.only in it.name)
+    if options.list:
+        for mutant in chosen:
+            print(f'{mutant.line}: {mutant.name}')
+        return
+    os.chdir(ROOT)
+    # What fails need not be made small, and must not be remembered for the next mutant.
+    hypothesis.settings.register_profile(
+        'mutation',
+        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+        database=None,
+        derandomize=True,
+    )
+    hypothesis.settings.load_profile('mutation')
+    judge = Judge(chosen, os.fdopen(os.dup(1), 'w'))
+    plugins = ['cacheprovider', 'cov', 'terminal', 'faulthandler']
+    arguments = [word for name in plugins for word in ('-p', f'no:{name}')]
+    arguments += ['--timeout', '0', '-W', 'ignore::pytest.PytestAssertRewriteWarning', *TESTS]
+    pytest.main(arguments, plugins=[judge])
+    unknown = [it for it in judge.survivors if it.name not in EQUIVALENT]
+    killed = judge.judged - len(judge.survivors)
+    equivalent = len(judge.survivors) - len(unknown)
+    print(f'mutants={judge.judged} killed={killed} equivalent={equivalent} missed={len(unknown)}')
+    sys.exit(1 if unknown or not judge.judged else 0)
+
+
+if __name__ == '__main__':
+    main()
