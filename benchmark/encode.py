@@ -70,6 +70,8 @@ BLOCK: Final = 8
 AFTER_KEYFRAME: Final = SETTLED
 """So many frames show a keyframe's quality; they are told apart from the rest."""
 SSIM_EVERY: Final = 4
+PRESETS_KEEP: Final = ('tune', 'sc_threshold', 'maxrate', 'bufsize')
+"""What a preset beside ours has of ours: its delay and its buffer."""
 
 #: A picture and whether it is to be a keyframe → the access unit
 Encode = Callable[[av.VideoFrame, bool], bytes]
@@ -123,12 +125,13 @@ SOURCES: Final = {'simulated robot': robot_pictures, 'Big Buck Bunny': clip_pict
 
 
 def ours(width: int, height: int, bitrate_bps: int, *, preset: str | None = None) -> Encode:
-    """Return our encoder, perhaps at another preset."""
+    """Return our encoder, or a plain preset with our buffer."""
 
     def opened(name: str, *arguments: Any) -> Any:
         context = open_encoder(name, *arguments)
         if preset is not None:
-            context.options = context.options | {'preset': preset, 'x264-params': ''}
+            kept = {name: context.options[name] for name in PRESETS_KEEP}
+            context.options = kept | {'preset': preset}
         return context
 
     compressor = Compressor(
@@ -166,7 +169,6 @@ ENCODERS: Final[dict[str, Callable[[int, int, int], Encode]]] = {
     'superfast': _plain('superfast'),
     'veryfast': _plain('veryfast'),
 }
-"""By name: the settings beside the preset are ours."""
 
 
 # --- figures ------------------------------------------------------------------------------------
