@@ -45,7 +45,7 @@ import numpy as np
 
 from benchmark.comparison import table
 from benchmark.figures import Figures, medians
-from benchmark.running import bounded, machine, output_file
+from benchmark.running import bounded, machine, output_file, run
 from teleop_webrtc_bridge.demo.camera_view import CameraView
 from teleop_webrtc_bridge.demo.diff_drive import Pose
 from teleop_webrtc_bridge.demo.world import courtyard
@@ -308,4 +308,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run('encode', main)

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 import json
@@ -33,7 +33,7 @@ from typing import Any, Final, NoReturn
 import psutil
 
 from benchmark.comparison import table
-from benchmark.figures import Figures, medians
+from benchmark.figures import Figures, MeasurementError, medians
 
 __all__ = [
     'Ended',
@@ -46,6 +46,7 @@ __all__ = [
     'output_file',
     'prepare_environment',
     'report',
+    'run',
 ]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -79,6 +80,19 @@ def bounded(seconds: float) -> Iterator[None]:
     finally:
         signal.alarm(0)
         end_children()
+
+
+def run(program: str, main: Callable[[], None]) -> NoReturn:
+    """End the process with status 1, and one line, when there are no figures."""
+    try:
+        main()
+    except Ended as ended:
+        print(f'{program}: ended by {ended}', file=sys.stderr)
+        sys.exit(1)
+    except MeasurementError as error:
+        print(f'{program}: {error}', file=sys.stderr)
+        sys.exit(1)
+    sys.exit(0)
 
 
 def end_children() -> None:
