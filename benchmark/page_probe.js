@@ -54,6 +54,17 @@
     return Object.fromEntries(numbers);
   }
 
+  /** URIs that both descriptions of the connection name for video. */
+  function extensions() {
+    const peer = peers.at(-1);
+    const named = (description) => {
+      const video = description.sdp.split(/^m=/m).filter((part) => part.startsWith('video'));
+      return new Set(video.flatMap((part) => [...part.matchAll(/^a=extmap:\S+ (\S+)/gm)]).map(([, uri]) => uri));
+    };
+    const remote = named(peer.remoteDescription);
+    return [...named(peer.localDescription)].filter((uri) => remote.has(uri));
+  }
+
   /** Move the slider to the next position every periodMs, half a period after the page's tick. */
   function turnSlider(positions, periodMs, tickUnixMs) {
     const speed = document.querySelector('#speed');
@@ -76,6 +87,7 @@
     nowUnixMs: () => unixMs(performance.now()),
     watch: () => document.querySelector('#video').requestVideoFrameCallback(onFrame),
     inboundVideo,
+    extensions,
     turnSlider,
     stopSlider: () => clearInterval(timer),
     frames: () => frames.splice(0),

@@ -26,7 +26,7 @@ from playwright.sync_api import Browser
 from benchmark.commands import PERIOD_S
 from benchmark.figures import Figures, MeasurementError, percentile
 
-__all__ = ['MeasuredPage', 'video_path']
+__all__ = ['MeasuredPage', 'frame_times', 'video_path']
 
 SCRIPT: Final = Path(__file__).with_name('page_probe.js')
 NTP_EPOCH_MS: Final = 2_208_988_800_000
@@ -105,6 +105,10 @@ class MeasuredPage(OperatorPage):
         """Return the connection's own counters of the video."""
         return dict(self.page.evaluate('benchmark.inboundVideo()'))
 
+    def extensions(self) -> list[str]:
+        """Return the header extensions that were negotiated for the video."""
+        return list(self.page.evaluate('benchmark.extensions()'))
+
     def clock_error_ms(self) -> float:
         """
         Return how far the page's idea of the robot's clock is off.
@@ -113,6 +117,28 @@ class MeasuredPage(OperatorPage):
         """
         true_s = time.time() - time.monotonic() - self._ahead_s
         return float(self.metrics()['offsetMs']) - 1e3 * true_s
+
+
+def frame_times(frames: list[dict[str, Any]], page: MeasuredPage) -> list[dict[str, float | None]]:
+    """Return of each frame when it was where, in seconds of ``time.monotonic``."""
+    unix_ahead_s = time.time() - time.monotonic()
+    times = []
+    for frame in frames:
+        captured_ms, received_ms = frame['captureNtpMs'], frame['receivedMs']
+        captured_s = None
+        if captured_ms is not None:
+            captured_s = (captured_ms - NTP_EPOCH_MS) * 1e-3 - unix_ahead_s
+        times.append(
+            {
+                'captured_s': captured_s,
+                'received_s': None if received_ms is None else page.monotonic_s(received_ms),
+                'decoding_ms': frame['decodingMs'],
+                'called_s': page.monotonic_s(frame['calledMs']),
+                'presented_s': page.monotonic_s(frame['presentedMs']),
+                'shown_s': page.monotonic_s(frame['shownMs']),
+            }
+        )
+    return times
 
 
 def video_path(frames: list[dict[str, Any]], page: MeasuredPage) -> Figures:

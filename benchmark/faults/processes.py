@@ -148,6 +148,11 @@ class Process:
         self._process.stdin.write(text + '\n')
         self._process.stdin.flush()
 
+    def close_input(self) -> None:
+        """End its standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
     def signal(self, number: signal.Signals) -> float:
         """Send a signal; return when, in seconds of ``time.monotonic``."""
         now = time.monotonic()

@@ -36,7 +36,7 @@ CLOCK_RATE: Final = 90_000
 KEYFRAME_INTERVAL: Final = 3000
 """Frames; viewers ask for keyframes when they need one, and each is as large as several frames."""
 #: A frame may take this part of a second of the bitrate: none waits long behind its predecessor.
-BUFFER_S: Final = Fraction(1, 10)
+BUFFER_S: Final = Fraction(1, 8)
 HEADROOM: Final = 4
 """An encoder that changes its bitrate in place is opened for that many times the first one."""
 LOWEST_PART: Final = Fraction(1, 8)
@@ -53,10 +53,19 @@ _HARDWARE: Final = ('h264_nvenc', 'h264_qsv', 'h264_v4l2m2m')
 _IN_PLACE: Final = frozenset({'libx264', 'h264_nvenc'})
 """Encoders that follow ``bit_rate`` without a new stream."""
 
-#: superfast costs a fifth of medium, for 2 dB of PSNR at most (docs/performance.md).
+#: A sixth of medium's processor time for 1 dB of PSNR at most (docs/performance.md).
 _OPTIONS: Final[dict[str, dict[str, str]]] = {
     # No keyframe just because the scene changes: intra blocks do as well, and are small.
-    'libx264': {'preset': 'superfast', 'tune': 'zerolatency', 'sc_threshold': '0'},
+    # Superfast's pictures, but with blocks of 8×8 pixels for what moves: 0.7 dB for a twentieth of
+    # the time, more than any other tool gives. Paid by what gives less: blocks of 4×4 within
+    # them, and more bits for flat places.
+    'libx264': {
+        'preset': 'superfast',
+        'tune': 'zerolatency',
+        'sc_threshold': '0',
+        'partitions': 'p8x8',
+        'aq-mode': 'none',
+    },
     'h264_nvenc': {
         'preset': 'p2',
         'tune': 'ull',
@@ -76,7 +85,7 @@ _OPTIONS: Final[dict[str, dict[str, str]]] = {
         'static-thresh': '1',
         # A keyframe's size in per cent of a frame's, at 30 Hz as large as BUFFER_S allows. Other
         # frames are not bounded: libvpx does not encode one again that has become too large.
-        'max-intra-rate': '300',
+        'max-intra-rate': '375',
     },
 }
 

@@ -20,6 +20,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 import json
+import math
 import time
 from typing import Any
 
@@ -34,7 +35,12 @@ from aiortc import (
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError
 
-from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
+from teleop_webrtc_bridge.aiortc_support.internals import (
+    configure_aiortc,
+    NTP_EPOCH_S,
+    prepare_receiving,
+    VideoIngress,
+)
 from teleop_webrtc_bridge.codec import encode_drive_command
 from teleop_webrtc_bridge.messages import CHANNELS, DriveCommand, Velocity
 
@@ -55,10 +61,17 @@ class PythonOperator:
     :param token: The operator's token.
     :param with_video: Offer to receive video, as a page does; old consoles may not.
     :param with_microphone: Offer to send sound, which is silence, as old consoles do.
+    :param decodes: Decode the video; else only note when which frame has come.
     """
 
     def __init__(
-        self, url: str, token: str, *, with_video: bool = True, with_microphone: bool = False
+        self,
+        url: str,
+        token: str,
+        *,
+        with_video: bool = True,
+        with_microphone: bool = False,
+        decodes: bool = True,
     ) -> None:
         configure_aiortc(loopback=True)
         self.received: list[tuple[str, bytes | str]] = []
@@ -66,6 +79,12 @@ class PythonOperator:
         self.picture: Any = None
         """The newest decoded frame."""
         self.on_picture: Callable[[Any], None] = lambda picture: None
+        self.frames_at: list[tuple[float, float]] = []
+        """Without decoding: when a frame's last packet came, in seconds of ``time.monotonic``, and
+        when the frame was taken, in seconds since 1970."""
+        self.bytes_received = 0
+        """Of video, without decoding."""
+        self._decodes = decodes
         self.bridged: dict[str, Any] = {}
         self._http = aiohttp.ClientSession(
             base_url=f'{url}/api/v1/', headers={'Authorization': f'Bearer {token}'}
@@ -147,7 +166,7 @@ class PythonOperator:
         """
         self._session = session_id
         if self._with_video:
-            self._pc.addTransceiver('video', direction='recvonly')
+            prepare_receiving(self._pc.addTransceiver('video', direction='recvonly'))
         if self._with_microphone:
             self._pc.addTransceiver(AudioStreamTrack(), direction='sendonly')
         # As a browser does it: an in-band channel, only to have an SCTP section in the offer.
@@ -199,6 +218,11 @@ class PythonOperator:
             self.received.append((label, message))
 
     def _watch(self, track: Any) -> None:
+        if track.kind == 'video' and not self._decodes:
+            receiver = next(r for r in self._pc.getReceivers() if r.track is track)
+            self._ingress = VideoIngress(receiver, self._note)
+            return
+
         async def count() -> None:
             try:
                 while True:
@@ -209,6 +233,14 @@ class PythonOperator:
                 return
 
         self._tasks.add(asyncio.get_running_loop().create_task(count()))
+
+    async def _note(self, packet: Any) -> None:
+        self.bytes_received += len(packet.payload)
+        if packet.marker:
+            self.frames += 1
+            taken = packet.extensions.frame.capture_time
+            taken_s = int.from_bytes(taken, 'big') / 2**32 - NTP_EPOCH_S if taken else math.nan
+            self.frames_at.append((time.monotonic(), taken_s))
 
     def send(self, label: str, message: bytes | str) -> None:
         self._channels[label].send(message)
@@ -289,10 +321,17 @@ class PythonOperator:
 
 @asynccontextmanager
 async def operator(
-    url: str, token: str, *, with_video: bool = True, with_microphone: bool = False
+    url: str,
+    token: str,
+    *,
+    with_video: bool = True,
+    with_microphone: bool = False,
+    decodes: bool = True,
 ) -> AsyncIterator[PythonOperator]:
     """Close the operator's connection at the end."""
-    person = PythonOperator(url, token, with_video=with_video, with_microphone=with_microphone)
+    person = PythonOperator(
+        url, token, with_video=with_video, with_microphone=with_microphone, decodes=decodes
+    )
     try:
         yield person
     finally:

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 import os
 from pathlib import Path
@@ -77,11 +77,15 @@ class WebrtcHalf:
 
     :param robot: What it is configured with.
     :param log: Where its output goes.
+    :param launcher: Put before its command line: a program that runs it.
     """
 
-    def __init__(self, robot: BridgeConfiguration, log: Path) -> None:
+    def __init__(
+        self, robot: BridgeConfiguration, log: Path, launcher: Sequence[str] = ()
+    ) -> None:
         self.robot = robot
         self.log = log
+        self._launcher = launcher
         self.statuses: list[tuple[float, Status]] = []
         """With their arrival, in seconds of ``time.monotonic``."""
         self.commands: list[DriveCommand] = []
@@ -103,6 +107,7 @@ class WebrtcHalf:
         with theirs, self.log.open('ab') as output:
             self.process = subprocess.Popen(
                 [
+                    *self._launcher,
                     *(sys.executable, '-m', 'teleop_webrtc_bridge.webrtc'),
                     *map(str, numbers),
                 ],
@@ -215,6 +220,22 @@ class WebrtcHalf:
         )
         self._writer.write(header, memoryview(pixels.tobytes()))
 
+    def show_colours(self, pixels: np.ndarray[Any, Any], capture_s: float | None = None) -> None:
+        """
+        Put a picture ``[row, column, bgr]`` into the frame slot.
+
+        :param capture_s: When it was taken, in seconds of ``time.monotonic``; now by default.
+        """
+        height, width, _ = pixels.shape
+        header = FrameHeader(
+            capture_s=time.monotonic() if capture_s is None else capture_s,
+            width=width,
+            height=height,
+            step=3 * width,
+            encoding='bgr8',
+        )
+        self._writer.write(header, memoryview(pixels).cast('B'))
+
     def say(self, label: str, payload: bytes, *, urgent: bool = False) -> None:
         """Send something to the operator."""
         self._link.send(encode(Send(label=label, payload=payload, text=True, urgent=urgent)))
@@ -248,9 +269,11 @@ class WebrtcHalf:
 
 
 @asynccontextmanager
-async def webrtc_half(robot: BridgeConfiguration, folder: Path) -> AsyncIterator[WebrtcHalf]:
+async def webrtc_half(
+    robot: BridgeConfiguration, folder: Path, launcher: Sequence[str] = ()
+) -> AsyncIterator[WebrtcHalf]:
     """Start one, and end it whatever happens."""
-    half = WebrtcHalf(robot, folder / f'webrtc_{uuid.uuid4().hex[:6]}.log')
+    half = WebrtcHalf(robot, folder / f'webrtc_{uuid.uuid4().hex[:6]}.log', launcher)
     try:
         yield half
     finally:

@@ -1,0 +1,93 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The page that is measured, as a program: ``python3 -m benchmark.glass_page URL TOKEN ROBOT_ID``.
+
+Opens the operator page in a headless Chromium, connects, holds W, and looks on until its standard
+input ends. It says ``connected``, and at its end ``result``, each as a line of JSON: every frame
+that was shown, the connection's counters over time, and what was negotiated. All times are in
+seconds of ``time.monotonic``. The variable CHROMIUM names the browser.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from typing import Any, Final
+
+from browser import chromium
+
+import benchmark  # noqa: F401 - finds test/support
+from benchmark.faults.driver import say
+from benchmark.page_probe import frame_times, MeasuredPage
+
+SAMPLE_S: Final = 0.5
+KEPT: Final = (
+    'bytesReceived',
+    'framesReceived',
+    'framesDecoded',
+    'framesDropped',
+    'freezeCount',
+    'totalFreezesDuration',
+    'packetsLost',
+    'jitterBufferDelay',
+    'jitterBufferEmittedCount',
+    'keyFramesDecoded',
+    'pliCount',
+    'nackCount',
+)
+"""Of the connection's counters."""
+
+
+def look_on(page: MeasuredPage) -> dict[str, Any]:
+    """Sample until standard input ends."""
+    frames: list[dict[str, float | None]] = []
+    samples = []
+    while True:
+        ready, _, _ = select.select([sys.stdin], [], [], SAMPLE_S)
+        if ready and not sys.stdin.readline():
+            break
+        counters = page.inbound_video()
+        kept = {name: counters.get(name, 0.0) for name in KEPT}
+        samples.append({'at_s': time.monotonic(), **kept})
+        frames += frame_times(page.frames(), page)
+    frames += frame_times(page.frames(), page)
+    metrics = page.metrics()
+    return {
+        'frames': frames,
+        'samples': samples,
+        'extensions': page.extensions(),
+        'clock_error_ms': page.clock_error_ms(),
+        'page_glass_ms': metrics['glassToGlassMs'],
+    }
+
+
+def main() -> None:
+    url, token, robot_id = sys.argv[1:4]
+    with chromium(os.environ['CHROMIUM']) as browser:
+        page = MeasuredPage(browser)
+        say('ready')
+        page.connect(f'{url}/#token={token}', robot_id)
+        page.synchronize()
+        page.watch()
+        page.page.keyboard.down('KeyW')
+        say('connected')
+        say('result', **look_on(page))
+
+
+if __name__ == '__main__':
+    main()

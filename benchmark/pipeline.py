@@ -1,0 +1,224 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+From DDS to RTP on the wire: ``python3 -m benchmark.pipeline [--cases …] [--json FILE]``.
+
+A camera publishes at 30 Hz; the bridge (both processes of the robot) and a broker run as programs;
+an operator receives, without decoding. Each published image is looked for among the frames that
+arrive, by its stamp. ``nobody`` is the same without the operator. ``h264-720p`` needs a bridge
+that passes a camera's own H.264 on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import bisect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, ExitStack
+from dataclasses import dataclass
+from functools import partial
+import json
+from pathlib import Path
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Final
+
+from programs import Broker, Program, Programs, wait_for
+import psutil
+from python_operator import operator
+
+import benchmark  # noqa: F401 - finds test/support
+from benchmark.camera import READY
+from benchmark.figures import Figures, MeasurementError, percentile
+from benchmark.processes import Usage, webrtc_half
+from benchmark.running import bounded, machine, options, prepare_environment, report, run
+
+__all__ = ['CASES', 'Case', 'account']
+
+ROBOT_ID: Final = 'pipeline'
+WARM_UP_S: Final = 4.0
+LATEST_S: Final = 1.0
+"""No frame is under way for longer."""
+SAME_S: Final = 0.008
+"""The bridge tells a stamp by another clock, with an error far below the half of 33 ms."""
+OVERHEAD_S: Final = 180.0
+"""A busy machine takes long to start and to end programs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is published and who watches."""
+
+    transport: str = 'raw'
+    size: tuple[int, int] = (1280, 720)
+    bitrate_bps: int = 2_500_000
+    watched: bool = True
+
+
+CASES: Final = {
+    'raw-720p': Case(),
+    'raw-1080p': Case(size=(1920, 1080), bitrate_bps=4_000_000),
+    'jpeg-720p': Case(transport='compressed'),
+    'h264-720p': Case(transport='h264'),
+    'nobody': Case(watched=False),
+}
+
+
+def account(
+    published_s: Sequence[float], arrived: Sequence[tuple[float, float]], unix_ahead_s: float
+) -> Figures:
+    """
+    Return what became of the images.
+
+    :param published_s: Their stamps, in seconds since 1970.
+    :param arrived: Of each frame its arrival, in seconds of ``time.monotonic``, and its stamp.
+    :param unix_ahead_s: The clock of stamps minus that of arrivals.
+    """
+    frames = sorted((taken_s, at_s) for at_s, taken_s in arrived)
+    stamps = [taken_s for taken_s, _ in frames]
+    took_ms, lost = [], 0
+    for stamp_s in published_s:
+        place = bisect.bisect_left(stamps, stamp_s - SAME_S)
+        if place < len(stamps) and stamps[place] <= stamp_s + SAME_S:
+            took_ms.append(1e3 * (frames[place][1] + unix_ahead_s - stamp_s))
+        else:
+            lost += 1
+    return {
+        'frames_published': len(published_s),
+        'frames_lost': lost,
+        'stamp_to_received_p50_ms': percentile(took_ms, 50),
+        'stamp_to_received_p95_ms': percentile(took_ms, 95),
+        'stamp_to_received_max_ms': max(took_ms, default=0.0),
+    }
+
+
+@contextmanager
+def _camera(case: Case, folder: Path) -> Iterator[Path]:
+    """Let it publish; the file has its stamps when it has ended."""
+    log = folder / 'camera.log'
+    with log.open('wb') as output:
+        process = subprocess.Popen(
+            [sys.executable, '-m', 'benchmark.camera', case.transport, *map(str, case.size)],
+            stdout=output,
+        )
+    try:
+        wait_for(lambda: READY in log.read_text(), timeout_s=60.0, what='the camera')
+        yield log
+    finally:
+        process.terminate()
+        process.wait(20.0)
+
+
+def _start(programs: Programs, case: Case) -> tuple[Broker, Program]:
+    broker = programs.start_broker()
+    bridge = programs.start_bridge(
+        *(broker.url, broker.key_file, ROBOT_ID),
+        *('-p', f'image_transport:={case.transport}'),
+        *('-p', f'video_bitrate:={case.bitrate_bps}'),
+        *('-p', f'video_max_width:={case.size[0]}'),
+    )
+    bridge.wait_for_line('state="connected"', timeout_s=60.0)
+    return broker, bridge
+
+
+async def _watch(
+    broker: Broker, usage_of: dict[str, list[psutil.Process]], case: Case, seconds: float
+) -> tuple[Figures, list[tuple[float, float]], tuple[float, float]]:
+    """Return CPU and memory, the frames that came, and the window in seconds since 1970."""
+    groups = {name: partial(list, processes) for name, processes in usage_of.items()}
+    if not case.watched:
+        await asyncio.sleep(WARM_UP_S)
+        usage, begin_s = Usage(groups), time.time()
+        await asyncio.sleep(seconds)
+        return usage.figures(), [], (begin_s, time.time())
+    async with operator(broker.url, broker.token, decodes=False) as person:
+        await person.connect(await person.wait_for_robot(ROBOT_ID))
+        staying = asyncio.create_task(person.stay())
+        try:
+            async with asyncio.timeout(30.0):
+                while person.frames < 30:  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0.05)
+            await asyncio.sleep(WARM_UP_S)
+            usage, begin_s = Usage(groups), time.time()
+            begun_bytes = person.bytes_received
+            await asyncio.sleep(seconds)
+            figures, end_s = usage.figures(), time.time()
+            figures['video_kbit_s'] = 8e-3 * (person.bytes_received - begun_bytes) / seconds
+            await asyncio.sleep(LATEST_S)
+        finally:
+            staying.cancel()
+    return figures, person.frames_at, (begin_s, end_s)
+
+
+def measure(case: Case, seconds: float) -> Figures:
+    """
+    Run a case once.
+
+    :raises MeasurementError: Nothing came.
+    """
+    with ExitStack() as ends:
+        folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix='teleop-benchmark-')))
+        programs = Programs(folder)
+        ends.callback(programs.end)
+        with _camera(case, folder) as log:
+            broker, bridge = _start(programs, case)
+            usage_of = {
+                'ros_half': [psutil.Process(bridge.pid)],
+                'webrtc_half': [webrtc_half(bridge.pid)],
+                'broker': [psutil.Process(broker.program.pid)],
+            }
+            try:
+                figures, arrived, window = asyncio.run(_watch(broker, usage_of, case, seconds))
+            except TimeoutError:
+                raise MeasurementError(f'no video: {bridge.output()[-2000:]}') from None
+        stamps_s = json.loads(log.read_text().splitlines()[-1])
+    both = figures['cpu_ros_half_percent'] + figures['cpu_webrtc_half_percent']
+    found = {'cpu_both_halves_percent': both} | {
+        name: value
+        for name, value in figures.items()
+        if name.startswith(('cpu_', 'pss_', 'video_')) and 'benchmark' not in name
+    }
+    if case.watched:
+        published_s = [stamp_s for stamp_s in stamps_s if window[0] <= stamp_s < window[1]]
+        found |= account(published_s, arrived, time.time() - time.monotonic())
+    return found
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options."""
+    parser = options('pipeline', __doc__ or '', seconds=20.0)
+    usual = [name for name in CASES if not name.startswith('h264')]
+    parser.add_argument('--cases', nargs='+', choices=list(CASES), default=usual)
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Measure, print and write."""
+    arguments = parse(sys.argv[1:])
+    prepare_environment()
+    results: dict[str, list[Figures]] = {name: [] for name in arguments.cases}
+    for _ in range(arguments.repeats):
+        for name, repeats in results.items():
+            print(f'pipeline: {name} …', file=sys.stderr, flush=True)
+            with bounded(arguments.seconds + OVERHEAD_S):
+                repeats.append(measure(CASES[name], arguments.seconds))
+    report(results, machine(), arguments.json)
+
+
+if __name__ == '__main__':
+    run('pipeline', main)

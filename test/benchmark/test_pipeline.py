@@ -1,0 +1,39 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Each published image is looked for among the frames that arrive."""
+
+import pytest
+
+from benchmark.pipeline import account
+
+AHEAD_S = 1_000_000.0
+
+
+def test_images_are_found_by_their_stamps() -> None:
+    published_s = [AHEAD_S + number / 30 for number in range(10)]
+    arrived = [
+        (stamp_s - AHEAD_S + 0.012, stamp_s + 0.0004)
+        for number, stamp_s in enumerate(published_s)
+        if number not in (3, 7)
+    ]
+    figures = account(published_s, arrived[::-1], AHEAD_S)
+    assert figures['frames_published'] == 10
+    assert figures['frames_lost'] == 2
+    assert figures['stamp_to_received_p50_ms'] == pytest.approx(12.0, abs=0.01)
+
+
+def test_a_frame_stands_for_one_image_only() -> None:
+    figures = account([AHEAD_S, AHEAD_S + 1 / 30], [(0.01, AHEAD_S)], AHEAD_S)
+    assert figures['frames_lost'] == 1
