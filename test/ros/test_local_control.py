@@ -101,7 +101,12 @@ class Client:
                 return wait_for(future.done, timeout_s=3.0)
             return False
 
-        wait_for(answered, what=name)
+        heard = len(self.latched)
+        try:
+            wait_for(answered, what=name)
+        except AssertionError as error:
+            error.add_note(f'~/estop was heard {len(self.latched) - heard} times meanwhile')
+            raise
         assert future.result().success, future.result().message
         return str(future.result().message)
 
@@ -127,14 +132,14 @@ def started(tmp_path: Path) -> Iterator[Programs]:
 
 
 @pytest.fixture
-def new_node() -> Iterator[Callable[[], Any]]:
-    """Return what makes nodes, each with a DDS participant of its own."""
+def new_node() -> Iterator[Callable[..., Any]]:
+    """Return what makes nodes, each with a DDS participant of its own, in a domain if given."""
     with ExitStack() as nodes:
-        yield lambda: nodes.enter_context(ros_node('robot_side'))
+        yield lambda domain_id=None: nodes.enter_context(ros_node('robot_side', domain_id))
 
 
 @pytest.fixture
-def node(new_node: Callable[[], Any]) -> Any:
+def node(new_node: Callable[..., Any]) -> Any:
     return new_node()
 
 
@@ -255,25 +260,26 @@ def kill(program: Program) -> None:
 
 
 def restarted(
-    started: Programs, key_file: Path, new_node: Callable[[], Any], *options: str
+    started: Programs, key_file: Path, new_node: Callable[..., Any], *options: str
 ) -> Client:
     """
     Kill the bridge, start it again, and return a client of the new one.
 
-    The client is a new participant in another namespace: the topics of what was killed are there
-    for a while, and whoever wrote to its shared memory may go on writing there (eProsima/Fast-DDS
-    pull request 4737), unheard by the successor that was given a port of the same number.
+    In a ROS domain of its own: the topics of what was killed are there for a while, and whoever
+    wrote to its shared memory may go on writing there (eProsima/Fast-DDS pull request 4737),
+    unheard by the successor that was given a port of the same number.
     """
     kill(started.running[-1])
-    namespace = f'/life_{len(started.running)}'
-    started.start_bridge(NOBODY, key_file, 'local', '-r', f'__ns:={namespace}', *options)
-    client = Client(new_node(), namespace)
+    domain_id = 1 + int(started.environment['ROS_DOMAIN_ID']) % 100
+    started.environment['ROS_DOMAIN_ID'] = str(domain_id)
+    start(started, key_file, 'local', *options)
+    client = Client(new_node(domain_id), '/local')
     client.meet()
     return client
 
 
 def test_a_latch_that_is_kept_survives_kill_9(
-    started: Programs, key_file: Path, new_node: Callable[[], Any], tmp_path: Path
+    started: Programs, key_file: Path, new_node: Callable[..., Any], tmp_path: Path
 ) -> None:
     options = ('-p', 'estop_persist:=true')
     file = tmp_path / 'ros' / 'teleop_webrtc_bridge' / 'local.estop'
@@ -311,7 +317,7 @@ def test_without_estop_persist_a_new_bridge_begins_without_a_latch(
     client: Client,
     started: Programs,
     key_file: Path,
-    new_node: Callable[[], Any],
+    new_node: Callable[..., Any],
     tmp_path: Path,
 ) -> None:
     client.call('set_estop', True)

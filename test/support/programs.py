@@ -105,8 +105,9 @@ class Programs:
         self.folder = folder
         self._launcher = launcher
         self.running: list[Program] = []
-        self._environment = {**os.environ, **(environment or {})}
-        self._environment.pop('TELEOP_API_KEY', None)
+        self.environment = {**os.environ, **(environment or {})}
+        """Of what is started from now on."""
+        self.environment.pop('TELEOP_API_KEY', None)
 
     def start(self, module: str, *arguments: str, name: str | None = None) -> Program:
         log = self.folder / f'{name or module.rpartition(".")[2]}_{len(self.running)}.log'
@@ -121,7 +122,7 @@ class Programs:
                 ],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=self._environment,
+                env=self.environment,
                 cwd=ROOT,
             )
         program = Program(process, log)

@@ -135,10 +135,14 @@ class Acquaintance:
 
 
 @contextmanager
-def ros_node(name: str = 'probe') -> Iterator[Any]:
-    """Spin a node of a context of its own on a thread."""
+def ros_node(name: str = 'probe', domain_id: int | None = None) -> Iterator[Any]:
+    """
+    Spin a node of a context of its own on a thread.
+
+    :param domain_id: Its ROS domain; ``None``: that of the environment.
+    """
     context = rclpy.Context()
-    rclpy.init(context=context)
+    rclpy.init(context=context, domain_id=domain_id)
     node = rclpy.create_node(name, context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
