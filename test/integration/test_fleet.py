@@ -31,7 +31,7 @@ from teleop_webrtc_bridge.session import SessionState
 ROBOTS = 6
 COMMANDS_EACH = 100
 RECONNECTED_WITHIN_S = 60.0
-"""Twice the goal: the test machine may be busy with other things."""
+"""Not the goal, which `benchmark.fleet` measures: the test machine may be busy."""
 REDIALS = 30
 ARRIVE = 0.8
 """The unreliable channel may lose commands on a busy machine; none may go astray."""
