@@ -62,6 +62,11 @@ class VideoConfiguration:
     """FFmpeg's H.264 encoder to begin with; ``auto``: what hardware offers, then software."""
     playout_delay_s: float = 0.0
     """How long a browser holds each frame back to show them evenly; 0: not at all."""
+    stamp_ahead_s: float | None = None
+    """
+    A strip below the picture tells when it was taken, by a clock that is this much ahead of
+    ``time.monotonic``; ``None``: no strip.
+    """
 
 
 class CameraKind(enum.StrEnum):

@@ -293,6 +293,11 @@ PARAMETERS: Final = (
         minimum=0.0,
         maximum=1.0,
     ),
+    Parameter(
+        name='video_stamp_strip',
+        default=False,
+        description='Tell below the picture, in black and white, when it was taken',
+    ),
 )
 
 
@@ -328,6 +333,7 @@ class Settings:
     video_fps: float
     video_max_width: int
     video_playout_delay: float
+    video_stamp_strip: bool
 
     def limits(self) -> GateLimits:
         """Return what the gate enforces."""
@@ -364,6 +370,7 @@ class Settings:
                 max_width_px=self.video_max_width,
                 encoder=self.video_encoder,
                 playout_delay_s=self.video_playout_delay,
+                stamp_ahead_s=clock_ahead_s if self.video_stamp_strip else None,
             ),
             cameras=cameras,
         )

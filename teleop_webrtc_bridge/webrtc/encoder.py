@@ -41,6 +41,7 @@ from teleop_webrtc_bridge.webrtc.compressor import (
 )
 from teleop_webrtc_bridge.webrtc.conversion import FrameConverter
 from teleop_webrtc_bridge.webrtc.rate_control import Target
+from teleop_webrtc_bridge.webrtc.stamp_strip import append_strip
 
 __all__ = ['EncodedFrame', 'MediaClock', 'VideoEncoder']
 
@@ -153,6 +154,8 @@ class VideoEncoder:
         :raises EncoderUnusable: As :meth:`encode`.
         """
         self.full_pixels = round(picture.width * picture.height / target.scale**2)
+        if self._video.stamp_ahead_s is not None:
+            picture = append_strip(picture, capture_s + self._video.stamp_ahead_s)
         self._note_interval(capture_s)
         picture.pts = self._clock.pts(capture_s)
         picture.time_base = Fraction(1, CLOCK_RATE)
