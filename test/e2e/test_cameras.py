@@ -133,6 +133,7 @@ def halves(operator: OperatorPage) -> tuple[list[int], list[int]]:
 def test_who_watches_sees_what_the_operator_selects_and_has_no_switch(
     operator: OperatorPage, stack: Stack
 ) -> None:
+    wait_for(lambda: selected(operator) == ['front'], what='telemetry')
     operator.page.keyboard.press('Digit2')
     wait_for(lambda: selected(operator) == ['rear'], what='the rear camera')
     viewer = OperatorPage(operator.page.context.browser.new_page())
