@@ -32,6 +32,8 @@ from teleop_webrtc_bridge.link.packets import (
     MAX_PACKET_BYTES,
     Received,
     Send,
+    Show,
+    Shutdown,
     Status,
 )
 from teleop_webrtc_bridge.messages import (
@@ -88,6 +90,33 @@ class Robot:
             velocity=Velocity(linear_x=speed),
         )
         self.say(encode_drive_command(command), CMD_UNRELIABLE, arrival_s=arrival_s)
+
+    def fill_link(self) -> None:
+        """Leave no room for what the thread has to say."""
+        try:
+            while True:
+                self._theirs.send(encode(Shutdown()))
+        except BlockingIOError:
+            return
+
+    def replace_webrtc_half(self) -> None:
+        self.link.close()
+        until(lambda: not self.thread.snapshot.link_up)
+        self.link, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.link.setblocking(False)
+        self._theirs.setblocking(False)
+        self.thread.use_link(self._theirs)
+
+    def shown(self) -> list[tuple[str, ...]]:
+        """Return what the WebRTC half was told to show, since this was asked last."""
+        told = []
+        while True:
+            try:
+                packet = decode(self.link.recv(MAX_PACKET_BYTES))
+            except BlockingIOError:
+                return told
+            if isinstance(packet, Show):
+                told.append(packet.cameras)
 
     def moved(self) -> list[float]:
         """Return the speeds that were published, without zeros."""
@@ -170,3 +199,50 @@ def test_a_stalled_webrtc_half_costs_telemetry_before_acknowledgements(robot: Ro
     until(lambda: acknowledged() == list(range(20)))
     assert all(send.label == STATE_RELIABLE_BACK for send in sent if send.urgent)
     assert 'link_full' not in robot.thread.snapshot.counters
+
+
+def operated(epoch: int) -> bytes:
+    status = Status(
+        state=SessionState.OPERATED, reason='', control_epoch=epoch, video_fps=0.0, counters={}
+    )
+    return encode(status)
+
+
+def test_what_is_shown_is_told_once_to_each_webrtc_half(robot: Robot) -> None:
+    robot.thread.start()
+    robot.thread.show(('rear', 'front'))
+    until(lambda: robot.shown() == [('rear', 'front')])
+    robot.replace_webrtc_half()
+    until(lambda: robot.shown() == [('rear', 'front')])
+    robot.link.send(operated(1))
+    until(lambda: robot.thread.snapshot.status.control_epoch == 1)
+    assert robot.shown() == []
+
+
+def test_a_webrtc_half_that_stalls_is_told_later_what_to_show(robot: Robot) -> None:
+    robot.fill_link()
+    robot.thread.show(('rear',))
+    robot.thread.start()
+    until(lambda: robot.thread.snapshot.counters.get('link_full'))
+    robot.shown()
+    # It reads again, and goes on to say how it is, as it does each second.
+    robot.link.send(operated(1))
+    until(lambda: robot.shown() == [('rear',)])
+
+
+def test_each_operator_begins_with_the_first_camera(robot: Robot) -> None:
+    def select(name: str) -> None:
+        message = json.dumps({'type': 'camera_select', 'cams': [name]}).encode()
+        robot.say(message, STATE_RELIABLE)
+
+    robot.thread.start()
+    assert robot.thread.snapshot.selected == ('front',)
+    robot.link.send(operated(1))
+    select('rear')
+    until(lambda: robot.thread.snapshot.selected == ('rear',))
+    robot.link.send(operated(2))
+    until(lambda: robot.thread.snapshot.selected == ('front',))
+    select('rear')
+    until(lambda: robot.thread.snapshot.selected == ('rear',))
+    robot.replace_webrtc_half()
+    until(lambda: robot.thread.snapshot.selected == ('front',))
