@@ -38,7 +38,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"
 
 PATIENCE_S = 30.0
 WIDTH, HEIGHT = 32, 24
-FPS = 30.0
+FPS, REAR_FPS = 30.0, 2.0
 
 
 def image(grey: int) -> Image:
@@ -75,7 +75,7 @@ class Rig:
             topic=f'{name}/image',
             transport='raw',
             reliability='auto',
-            fps=FPS,
+            fps=FPS if name == 'front' else REAR_FPS,
             max_width_px=1280,
             is_named=True,
         )
@@ -142,6 +142,16 @@ def test_the_new_camera_is_shown_with_its_first_picture_and_the_old_one_until_th
     assert rig.shown == [('rear',)]
     assert not rig.newest('rear').header.is_filler
     rig.until(lambda: rig.subscribers() == [0, 1], 'the other subscription')
+
+
+def test_of_each_camera_as_many_images_are_taken_as_are_wanted_of_it(rig: Rig) -> None:
+    rig.selected = ['front', 'rear']
+    front, rear = (camera.counters for camera in rig.cameras.all)
+    begin_s = time.monotonic()
+    rig.until(lambda: rear['received'] > 60, 'images')
+    elapsed_s = time.monotonic() - begin_s
+    assert 0 < rear['sent'] <= 2 + 2 * REAR_FPS * elapsed_s
+    assert front['sent'] > 2 * rear['sent'], (front, rear)
 
 
 def test_who_changes_his_mind_in_time_sees_no_change(rig: Rig) -> None:

@@ -86,6 +86,7 @@ async def rig() -> AsyncIterator[Rig]:
         name: FrameWriter(memory, wake) for name, memory in zip(NAMES, memories, strict=True)
     }
     configurations = [CameraConfiguration(name=name) for name in NAMES]
+    configurations[2] = CameraConfiguration(name='arm', max_width_px=WIDTH // 2)
     rig = Rig(writers, Cameras(configurations, memories=memories, wake=wake))
     yield rig
     asyncio.get_running_loop().remove_reader(wake)
@@ -156,3 +157,10 @@ async def test_before_all_that_is_selected_have_a_frame_there_is_no_unit(rig: Ri
     assert rig.counters['encoded'] == 0
     await rig.unit()
     assert rig.encoder.size == (2 * WIDTH, HEIGHT)
+
+
+async def test_a_camera_is_no_wider_than_it_may_be(rig: Rig) -> None:
+    rig.write('arm', 100.0)
+    rig.cameras.show(['arm'])
+    await rig.unit()
+    assert rig.encoder.size == (WIDTH // 2, HEIGHT // 2)
