@@ -45,6 +45,8 @@ test('what blocks driving is said, and only when it matters', () => {
   assert.match(message({ ...CALM, blockedBy: 'neutral', held: true }, TEXTS), /Let go/);
   assert.match(message({ ...CALM, hasVideo: false }, TEXTS), /no picture/);
   assert.match(message({ ...CALM, quiet: true }, TEXTS), /silent/);
+  assert.match(message({ ...CALM, blind: true }, TEXTS), /camera has stalled/);
+  assert.match(message({ ...CALM, blind: true, hasVideo: false }, TEXTS), /no picture/);
   assert.equal(message(CALM, TEXTS), '');
 });
 
