@@ -24,14 +24,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 import ipaddress
 import json
 import math
 import struct
 from typing import Any, Final
 
+from aiortc.codecs.h264 import h264_depayload, H264Encoder
 from aiortc.rtcicetransport import parse_stun_turn_uri
 from aiortc.sdp import SessionDescription
+import av
 
 from teleop_webrtc_bridge.broker import schemas
 from teleop_webrtc_bridge.broker.channel_relay import EstopTap
@@ -52,7 +55,8 @@ from teleop_webrtc_bridge.codec import (
     parse_json_object,
 )
 from teleop_webrtc_bridge.command_gate import CommandGate, GateLimits
-from teleop_webrtc_bridge.exceptions import ProtocolError
+from teleop_webrtc_bridge.exceptions import PictureUndecodable, ProtocolError
+from teleop_webrtc_bridge.h264 import AccessUnit, Stream
 from teleop_webrtc_bridge.link.frame_slot import MAX_FRAME_BYTES
 from teleop_webrtc_bridge.link.packets import (
     Configure,
@@ -358,6 +362,45 @@ def check_requests(data: bytes) -> None:
 
 # --- within the robot ------------------------------------------------------------------------
 
+#: What x264 makes of a picture of 16 by 16, and of the three after it.
+H264: Final = tuple(
+    b'\0\0\0\1'.join(map(bytes.fromhex, ('', *units.split())))
+    for units in (
+        '6764000aacb4f420000003002000000791e244d4 68ef0fcb '
+        '6588840affc8ff287e0021386c7397294fd3c0e1',
+        '419a26237f64472f69ccffffeab5a08b88decb',
+        '419a46211f7361052201ef7ff1b59544248c03ca611b',
+        '419a6622ff748abffff22b5a56843f37c5',
+    )
+)
+
+
+def check_h264(data: bytes) -> None:
+    """Read a message amid good ones, and make sure that what comes of it can be sent."""
+    stream = Stream()
+    for message in (data, *H264[:2], data, data[len(data) // 2 :], H264[2], *H264):
+        try:
+            found = stream.read(message)
+        except PictureUndecodable:
+            continue
+        if isinstance(found, AccessUnit):
+            check_access_unit(found)
+
+
+def check_access_unit(found: AccessUnit) -> None:
+    units = found.data.split(b'\0\0\0\1')[1:]
+    kinds = [unit[0] & 0x1F for unit in units]
+    assert set(kinds) <= {1, 5, 6, 7, 8}
+    assert not found.keyframe or {7, 8} <= set(kinds)
+    assert 0 < found.width <= 8192
+    assert 0 < found.height <= 8192
+    packet: Any = av.Packet(found.data)
+    packet.pts, packet.time_base = 0, Fraction(1, 90_000)
+    payloads, _ = H264Encoder().pack(packet)
+    # A NAL unit in pieces gets its start code with the first of them.
+    assert b''.join(map(h264_depayload, payloads)) == found.data
+
+
 IMAGE_HEAD: Final = struct.Struct('<IIIQ')
 
 
@@ -571,6 +614,15 @@ DECODERS: Final = {
             *(b'"robot_id"', b'"robot_name"', b'"robot_type"', b'"instance_id"', b'"role"'),
             *(b'"operator_id"', b'"cf_session_id"', b'"name"', b'"wait_s"', b'"expires_in_s"'),
             *(b'"rtt_ms"', b'"packet_loss_pct"', b'"sdp_offer"', b'"sdp_answer"'),
+        ),
+    ),
+    'h264': Decoder(
+        check=check_h264,
+        max_bytes=20_000,
+        seeds=(*H264, b'\0\0\1\x09\x10' + H264[0]),
+        words=(
+            *(b'\0\0\1', b'\0\0\0\1', b'\0\0\3', b'\x67', b'\x68', b'\x65', b'\x41', b'\x06\x06'),
+            *(b'\x67\x64\0\x1f', b'\x67\x42\xc0\x1e', b'\x67\x4d\x40\x28', b'\xff', b'\x80'),
         ),
     ),
     'image': Decoder(
