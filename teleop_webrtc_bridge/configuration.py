@@ -74,6 +74,8 @@ class CameraKind(enum.StrEnum):
 
     PICTURES = 'pictures'
     """The newest picture (``link/frame_slot.py``)."""
+    H264 = 'h264'
+    """Pictures that the camera encoded itself (``link/packet_ring.py``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,7 @@ class Unit:
 
     sequence: int
     data: bytes
+    """None at all: grey is to be shown, which whoever reads encodes."""
     capture_s: float
     """When the picture was taken, in seconds of ``time.monotonic``."""
     keyframe: bool
@@ -120,6 +121,14 @@ class PacketWriter:
         self._words[_NEWEST] = sequence
         self._place, self._sequence = place + size, sequence
         os.eventfd_write(self._wake, 1)
+
+    def write_grey(self, width: int, height: int, now: float) -> None:
+        """
+        Have grey shown; what comes after it begins with a keyframe.
+
+        :param now: Seconds of ``time.monotonic``.
+        """
+        self.write(AccessUnit(data=b'', keyframe=True, width=width, height=height), now, now)
 
     def close(self) -> None:
         self._words.release()

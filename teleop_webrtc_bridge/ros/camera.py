@@ -21,16 +21,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 import os
 import time
-from typing import Final
+from typing import Any, Final
 
 from rclpy.node import Node
 from rclpy.time import Time
-from sensor_msgs.msg import CompressedImage, Image
 
 from teleop_webrtc_bridge.configuration import CameraConfiguration, CameraKind
 from teleop_webrtc_bridge.link.frame_slot import create_slot, FrameWriter
+from teleop_webrtc_bridge.link.packet_ring import create_ring, PacketWriter
 from teleop_webrtc_bridge.ros.image_intake import ImageIntake, STALLED_S
 from teleop_webrtc_bridge.ros.image_subscription import ImageSubscription
+from teleop_webrtc_bridge.ros.stream_intake import StreamIntake
+from teleop_webrtc_bridge.ros.transports import TRANSPORTS
 
 __all__ = ['Camera', 'CameraSettings']
 
@@ -54,9 +56,8 @@ class CameraSettings:
 
     def configuration(self) -> CameraConfiguration:
         """Return what the WebRTC half needs to know."""
-        return CameraConfiguration(
-            name=self.name, kind=CameraKind.PICTURES, max_width_px=self.max_width_px
-        )
+        kind = TRANSPORTS[self.transport].kind
+        return CameraConfiguration(name=self.name, kind=kind, max_width_px=self.max_width_px)
 
 
 class Camera:
@@ -80,12 +81,19 @@ class Camera:
         warn: Callable[[str], None],
     ) -> None:
         self.settings = settings
-        self.memory = create_slot()
+        is_coded = settings.configuration().kind is CameraKind.H264
+        self.memory = create_ring() if is_coded else create_slot()
         """Descriptor of the memory that the WebRTC half reads."""
         self._node = node
         self._on_image = on_image
-        self._writer = FrameWriter(self.memory, wake)
-        self._intake = ImageIntake(self._writer, warn)
+        self._writer: FrameWriter | PacketWriter
+        self._intake: ImageIntake | StreamIntake
+        if is_coded:
+            self._writer = PacketWriter(self.memory, wake)
+            self._intake = StreamIntake(self._writer, warn)
+        else:
+            self._writer = FrameWriter(self.memory, wake)
+            self._intake = ImageIntake(self._writer, warn)
         self._intake.expected = settings.is_named
         self._blank_s = float('-inf')
         self._images = ImageSubscription(
@@ -119,6 +127,10 @@ class Camera:
     @property
     def counters(self) -> Counter[str]:
         return self._intake.counters
+
+    def remark(self, now: float) -> str:
+        """Return what is not as it should be with what comes; empty: nothing."""
+        return self._intake.remark(now)
 
     def publisher_count(self) -> int:
         return self._images.publisher_count()
@@ -179,7 +191,7 @@ class Camera:
         self._writer.close()
         os.close(self.memory)
 
-    def _accept(self, image: Image | CompressedImage) -> None:
+    def _accept(self, image: Any) -> None:
         clock = self._node.get_clock()
         age = clock.now() - Time.from_msg(image.header.stamp, clock_type=clock.clock_type)
         self._intake.accept(image, time.monotonic(), age.nanoseconds * 1e-9)

@@ -104,7 +104,10 @@ def _video(camera: Camera, now: float, selected: bool) -> DiagnosticStatus:
     elif not camera.is_open:
         message = 'nobody watches' if selected else 'not selected'
     elif camera.is_silent(now):
-        level, message = DiagnosticStatus.ERROR, f'no image on {camera.topic}'
+        level = DiagnosticStatus.ERROR
+        message = camera.remark(now) or f'no image on {camera.topic}'
+    elif camera.remark(now):
+        level, message = DiagnosticStatus.WARN, camera.remark(now)
     values = {
         'topic': camera.topic,
         'subscribed': camera.is_open,

@@ -156,6 +156,10 @@ class ImageIntake:
         """Return whether there is a picture of now."""
         return self._last_usable_s is not None and now - self._last_usable_s <= STALLED_S
 
+    def remark(self, now: float) -> str:
+        """Return what is not as it should be with the images; empty: nothing."""
+        return ''
+
     def accept(self, image: Image | CompressedImage, now: float, age_s: float) -> None:
         """
         Take an image from the topic.

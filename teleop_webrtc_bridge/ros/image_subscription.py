@@ -26,11 +26,13 @@ does not help: created before the publisher it becomes reliable for good.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CompressedImage, Image
+
+from teleop_webrtc_bridge.ros.transports import TRANSPORTS
 
 __all__ = ['ImageSubscription']
 
@@ -41,7 +43,7 @@ class ImageSubscription:
 
     :param node: The node.
     :param topic: Before remapping, without what the transport adds.
-    :param transport: ``raw``, or ``compressed``: as image_transport publishes it.
+    :param transport: One of :data:`.transports.TRANSPORTS`.
     :param reliability: ``auto``, ``reliable`` or ``best_effort``.
     :param callback: Gets each image.
     """
@@ -53,11 +55,12 @@ class ImageSubscription:
         topic: str = 'image',
         transport: str,
         reliability: str,
-        callback: Callable[[Image | CompressedImage], None],
+        callback: Callable[[Any], None],
     ) -> None:
         self._node = node
-        self._type = CompressedImage if transport == 'compressed' else Image
-        self.topic = _full_name(node, topic, transport)
+        self._transport = TRANSPORTS[transport]
+        self._type = self._transport.message_type()
+        self.topic = _full_name(node, topic, self._transport.suffix)
         """The topic's full name, after remapping."""
         self._follows = reliability == 'auto'
         self._callback = callback
@@ -66,7 +69,7 @@ class ImageSubscription:
             if reliability == 'best_effort'
             else ReliabilityPolicy.RELIABLE
         )
-        self._subscription: Subscription[Image | CompressedImage] | None = None
+        self._subscription: Subscription[Any] | None = None
         self._opened_s = 0.0
 
     @property
@@ -124,23 +127,25 @@ class ImageSubscription:
             f'event=image_reliability topic={self.topic} reliability={self.reliability}'
         )
 
-    def _subscribe(self) -> Subscription[Image | CompressedImage]:
+    def _subscribe(self) -> Subscription[Any]:
         profile = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST, depth=2, reliability=self._reliability
+            history=HistoryPolicy.KEEP_LAST,
+            depth=self._transport.depth,
+            reliability=self._reliability,
         )
         return self._node.create_subscription(self._type, self.topic, self._callback, profile)
 
 
-def _full_name(node: Node, topic: str, transport: str) -> str:
+def _full_name(node: Node, topic: str, suffix: str) -> str:
     """
     Return the full name of the topic.
 
-    That of a compressed image may be remapped itself; otherwise it follows where the image's is
-    remapped to, as image_transport's subscribers do.
+    One with a suffix may be remapped itself; otherwise it follows where the image's is remapped
+    to, as image_transport's subscribers do.
     """
-    if transport == 'raw':
+    if not suffix:
         return str(node.resolve_topic_name(topic))
-    own = str(node.resolve_topic_name(f'{topic}/compressed'))
-    if own != node.resolve_topic_name(f'{topic}/compressed', only_expand=True):
+    own = str(node.resolve_topic_name(f'{topic}/{suffix}'))
+    if own != node.resolve_topic_name(f'{topic}/{suffix}', only_expand=True):
         return own
-    return f'{node.resolve_topic_name(topic)}/compressed'
+    return f'{node.resolve_topic_name(topic)}/{suffix}'

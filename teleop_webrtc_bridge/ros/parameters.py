@@ -48,6 +48,7 @@ from teleop_webrtc_bridge.configuration import (
     VideoConfiguration,
 )
 from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.ros.transports import check_transport, TRANSPORTS
 from teleop_webrtc_bridge.velocity_limits import GateLimits
 
 __all__ = [
@@ -240,8 +241,10 @@ PARAMETERS: Final = (
     Parameter(
         name='image_transport',
         default='raw',
-        description='raw: sensor_msgs/Image; compressed: JPEG or PNG, from image/compressed',
-        choices=('raw', 'compressed'),
+        description='raw: sensor_msgs/Image; compressed: JPEG or PNG, from image/compressed; '
+        'h264 and ffmpeg: what the camera encoded, passed on, from image/h264 or image/ffmpeg',
+        choices=tuple(TRANSPORTS),
+        check=check_transport,
     ),
     Parameter(
         name='image_reliability',

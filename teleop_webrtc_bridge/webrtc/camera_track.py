@@ -17,29 +17,36 @@
 from __future__ import annotations
 
 from collections import Counter
+import logging
 import time
 from typing import Any, Protocol
 
 from aiortc import MediaStreamTrack
 import av
 
-from teleop_webrtc_bridge.configuration import VideoConfiguration
+from teleop_webrtc_bridge.configuration import CameraKind, VideoConfiguration
 from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.encoder import EncodedFrame, MediaClock, VideoEncoder
 from teleop_webrtc_bridge.webrtc.picture_source import PictureSource
-from teleop_webrtc_bridge.webrtc.rate_control import RateController, Target
+from teleop_webrtc_bridge.webrtc.rate_control import RateController
+from teleop_webrtc_bridge.webrtc.stream_source import StreamSource
 
 __all__ = ['CameraTrack', 'VideoSource']
+
+_logger = logging.getLogger(__name__)
 
 
 class VideoSource(Protocol):
     """Makes access units of what the shown cameras of one kind give; owned by the event loop."""
 
-    target: Target | None
-    """What the last unit was made for; ``None``: nobody can choose."""
+    def begin(self) -> None:
+        """Take over from another source: with a keyframe."""
 
     def request_keyframe(self) -> None:
         """Send a keyframe as soon as there can be one."""
+
+    def figures(self) -> dict[str, float]:
+        """Return what the link makes of the stream, by name."""
 
     async def next_unit(self) -> EncodedFrame | None:
         """
@@ -75,11 +82,13 @@ class CameraTrack(MediaStreamTrack):
         self._rate = rate
         self._clock = MediaClock()
         self._pictures: PictureSource | None = None
+        self._streams: dict[str, StreamSource] = {}
+        """By the camera's name; none if the codec is another than the cameras'."""
+        self._present: VideoSource | None = None
 
-    @property
-    def target(self) -> Target | None:
-        """What the last frame was encoded for."""
-        return self._pictures.target if self._pictures else None
+    def figures(self) -> dict[str, float]:
+        """Return what the link makes of the stream, by name."""
+        return self._present.figures() if self._present else {}
 
     def use(self, codec: str, video: VideoConfiguration) -> None:
         """
@@ -95,11 +104,30 @@ class CameraTrack(MediaStreamTrack):
             rate=self._rate,
             counters=self.counters,
         )
+        coded = [feed for feed in self._cameras.all if feed.configuration.kind is CameraKind.H264]
+        if codec.lower() == 'video/h264':
+            self._streams = {
+                feed.name: StreamSource(
+                    feed,
+                    self._cameras,
+                    encoder=VideoEncoder(codec, video, clock=self._clock),
+                    rate=self._rate,
+                    clock=self._clock,
+                    counters=self.counters,
+                )
+                for feed in coded
+            }
+        elif coded:
+            _logger.warning(
+                'event=decoding codec=%s hint="the media backend did not take H.264: what the '
+                'camera encoded is decoded and encoded again"',
+                codec,
+            )
 
     def request_keyframe(self) -> None:
         """Make the next frame a keyframe."""
-        if self._pictures is not None:
-            self._pictures.request_keyframe()
+        if self._present is not None:
+            self._present.request_keyframe()
 
     async def recv(self) -> av.Packet[Any]:
         """Return the next packet; waits for as long as there is no new frame."""
@@ -113,9 +141,16 @@ class CameraTrack(MediaStreamTrack):
     def _source(self) -> VideoSource:
         """Return who makes access units of what is shown now."""
         assert self._pictures is not None
-        return self._pictures
+        source: VideoSource = self._pictures
+        if len(self._cameras.shown) == 1:
+            source = self._streams.get(self._cameras.shown[0].configuration.name, source)
+        if source is not self._present:
+            source.begin()
+            self._present = source
+        return source
 
     def stop(self) -> None:
         super().stop()
-        if self._pictures is not None:
-            self._pictures.close()
+        for source in (self._pictures, *self._streams.values()):
+            if source is not None:
+                source.close()

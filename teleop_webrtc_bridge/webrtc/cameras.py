@@ -20,8 +20,9 @@ import asyncio
 from collections.abc import Sequence
 import os
 
-from teleop_webrtc_bridge.configuration import CameraConfiguration
+from teleop_webrtc_bridge.configuration import CameraConfiguration, CameraKind
 from teleop_webrtc_bridge.link.frame_slot import Frame, FrameReader
+from teleop_webrtc_bridge.webrtc.decoded_pictures import DecodedPictures
 
 __all__ = ['CameraFeed', 'Cameras']
 
@@ -32,11 +33,19 @@ class CameraFeed:
 
     :param configuration: The camera.
     :param memory: Descriptor of its shared memory.
+    :param news: Set when something came from it.
     """
 
-    def __init__(self, configuration: CameraConfiguration, memory: int) -> None:
+    def __init__(
+        self, configuration: CameraConfiguration, memory: int, news: asyncio.Event
+    ) -> None:
         self.configuration = configuration
-        self._reader = FrameReader(memory)
+        self.memory = memory
+        self._reader = (
+            DecodedPictures(memory, news)
+            if configuration.kind is CameraKind.H264
+            else FrameReader(memory)
+        )
 
     @property
     def name(self) -> str:
@@ -65,9 +74,12 @@ class Cameras:
     ) -> None:
         self.news = asyncio.Event()
         """Set when something came from a camera, or others are shown. Clear, look, then wait."""
-        feeds = [CameraFeed(*pair) for pair in zip(configurations, memories, strict=True)]
-        self._feeds = {feed.name: feed for feed in feeds}
-        self.shown = tuple(feeds[:1])
+        self.all = tuple(
+            CameraFeed(configuration, memory, self.news)
+            for configuration, memory in zip(configurations, memories, strict=True)
+        )
+        self._feeds = {feed.name: feed for feed in self.all}
+        self.shown = self.all[:1]
         """What the picture consists of, from the left; the ROS half decides that."""
         self._wake = wake
         asyncio.get_running_loop().add_reader(wake, self._on_wake)

@@ -77,8 +77,20 @@ class PictureSource:
         """What was taken last, of each camera that is shown."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix='encoder')
 
+    def begin(self) -> None:
+        self.request_keyframe()
+
     def request_keyframe(self) -> None:
         self._keyframe = True
+
+    def figures(self) -> dict[str, float]:
+        if self.target is None:
+            return {}
+        return {
+            'video_target_bps': float(self.target.bitrate_bps),
+            'video_target_fps': self.target.fps,
+            'video_scale': self.target.scale,
+        }
 
     async def next_unit(self) -> EncodedFrame | None:
         self._cameras.news.clear()

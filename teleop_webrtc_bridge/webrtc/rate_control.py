@@ -108,6 +108,8 @@ class RateController:
 
     def __init__(self, *, highest_bps: int, fps: float) -> None:
         self._highest_bps = max(highest_bps, LOWEST_BPS)
+        self._ceiling_bps = float(self._highest_bps)
+        """Where the bitrate stops rising."""
         self._fps = fps
         self._steps = _steps(fps)
         self._bitrate_bps = float(self._highest_bps)
@@ -219,7 +221,7 @@ class RateController:
         if self._sent_bps(now) < IDLE_PART * self._bitrate_bps:
             rate = RISE_NEAR  # untried
         risen_bps = self._bitrate_bps * (1.0 + rate * elapsed_s)
-        self._bitrate_bps = min(risen_bps, float(self._highest_bps))
+        self._bitrate_bps = min(risen_bps, self._ceiling_bps)
 
     def _sent_bps(self, now: float) -> float:
         self._forget_sent(now)
@@ -231,12 +233,26 @@ class RateController:
 
     # --- frames and pixels --------------------------------------------------------------------
 
+    def carries(self, stream_bps: float, now: float) -> float:
+        """
+        Return what the link carries of a stream that somebody else encodes, in bits per second.
+
+        :param stream_bps: What it has; more than what was configured does not count as too much.
+        """
+        self._ceiling_bps = max(ROOM_TO_STEP_UP * stream_bps, float(self._highest_bps))
+        if self._congested_s == float('-inf'):
+            self._bitrate_bps = self._ceiling_bps
+        self._rise(now)
+        return self._bitrate_bps
+
     def target(self, pixels: int, now: float) -> Target:
         """
         Return what to encode now.
 
         :param pixels: Of a picture at full size.
         """
+        self._ceiling_bps = float(self._highest_bps)
+        self._bitrate_bps = min(self._bitrate_bps, self._ceiling_bps)
         self._rise(now)
         needs_bps = [fps * scale * scale * pixels * BITS_PER_PIXEL for fps, scale in self._steps]
         enough = _first_within(needs_bps, self._bitrate_bps)

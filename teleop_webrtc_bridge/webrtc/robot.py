@@ -45,7 +45,6 @@ from teleop_webrtc_bridge.messages import (
 )
 from teleop_webrtc_bridge.session import Session, SessionState, Transition
 from teleop_webrtc_bridge.webrtc.broker_client import BrokerClient, GOODBYE_S
-from teleop_webrtc_bridge.webrtc.camera_track import CameraTrack
 from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.half_link import HalfLink, Newest
 from teleop_webrtc_bridge.webrtc.inbound import Inbound
@@ -279,7 +278,7 @@ class Robot:
         }
         sources = [self._link.counters, self._inbound.counters]
         if self._peer is not None:
-            counters |= _report(self._peer) | _video_target(self._peer.track)
+            counters |= _report(self._peer) | self._peer.track.figures()
             sources += [self._peer.counters, self._peer.track.counters]
         return counters | {name: float(n) for source in sources for name, n in source.items()}
 
@@ -299,17 +298,6 @@ def _retry_after_s(error: TeleopError) -> float:
 
 def _report(peer: RobotPeer) -> dict[str, float]:
     return {} if peer.round_trip_ms is None else {'rtt_ms': peer.round_trip_ms}
-
-
-def _video_target(track: CameraTrack) -> dict[str, float]:
-    """Return what the video is encoded for, which the link decides."""
-    if track.target is None:
-        return {}
-    return {
-        'video_target_bps': float(track.target.bitrate_bps),
-        'video_target_fps': track.target.fps,
-        'video_scale': track.target.scale,
-    }
 
 
 def _first(group: BaseExceptionGroup[TeleopError]) -> TeleopError:

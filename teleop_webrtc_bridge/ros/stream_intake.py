@@ -1,0 +1,183 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Pictures that the camera encoded itself: which of them go on to the operator, untouched.
+
+A picture counts as one to drive by only if it is sent, and if the operator's decoder has what it
+refers to.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+import re
+from typing import Any, Final
+
+from sensor_msgs.msg import CompressedImage
+
+from teleop_webrtc_bridge.exceptions import PictureUndecodable
+from teleop_webrtc_bridge.h264 import AccessUnit, Held, Stream
+from teleop_webrtc_bridge.link.packet_ring import PacketWriter
+from teleop_webrtc_bridge.ros.image_intake import MAX_AGE_S, MAX_TOLD, STALLED_S
+
+__all__ = ['SLOW_KEYFRAMES_S', 'StreamIntake']
+
+SLOW_KEYFRAMES_S: Final = 1.5
+"""Who begins to watch, or loses a packet, sees nothing until the next one."""
+GREY_SIZE_PX: Final = (640, 360)
+"""Of what keeps the track alive, before there was any picture."""
+_H264: Final = re.compile(r'[hx]\.?264|avc', re.IGNORECASE)
+
+
+class StreamIntake:
+    """
+    Puts a camera's H.264 into the ring, from a keyframe on and without gaps.
+
+    Owned by the thread that runs the node's callbacks.
+
+    :param writer: The ring.
+    :param warn: Tells the robot's owner; called once for each kind of fault.
+    """
+
+    def __init__(self, writer: PacketWriter, warn: Callable[[str], None]) -> None:
+        self.wanted_fps = 0.0
+        """0: nobody watches. Any other: all of them, for none can be left out."""
+        self.counters: Counter[str] = Counter()
+        """``received``, ``sent`` (into the ring), ``keyframes``, ``unusable``, ``no_keyframe``
+        (refers to what was not sent), ``no_picture`` (parameter sets), ``lost`` (gaps)."""
+        self.expected = False
+        """Whether there is, or was, a camera: somebody publishes the topic."""
+        self.keyframe_interval_s: float | None = None
+        """From the last keyframe but one to the last."""
+        self._stream = Stream()
+        self._writer = writer
+        self._warn = warn
+        self._told: set[str] = set()
+        self._last_usable_s: float | None = None
+        self._keyframe_s: float | None = None
+        self._received_s = float('-inf')
+        self._reason = ''
+        """Why the last message was not shown, if it was not."""
+        self._sending = False
+        self._size_px = GREY_SIZE_PX
+
+    def is_stalled(self, now: float) -> bool:
+        """
+        Return whether there is a camera, but no picture of now to drive by.
+
+        :param now: Seconds of ``time.monotonic``.
+        """
+        if self._last_usable_s is None:
+            return self.expected
+        return now - self._last_usable_s > STALLED_S
+
+    def remark(self, now: float) -> str:
+        """
+        Return what is not as it should be with the stream; empty: nothing.
+
+        :param now: Seconds of ``time.monotonic``.
+        """
+        if self.is_stalled(now) and now - self._received_s < STALLED_S:
+            return f'what comes cannot be shown: {self._reason}'
+        interval_s = self.keyframe_interval_s
+        if interval_s is None or interval_s <= SLOW_KEYFRAMES_S:
+            return ''
+        return (
+            f'a keyframe every {interval_s:.1f} s: who begins to watch, or loses a packet, '
+            "sees nothing for so long; set the camera's keyframe interval (GOP) to 1 s"
+        )
+
+    def accept(self, message: Any, now: float, age_s: float) -> None:
+        """
+        Take a message from the topic.
+
+        :param message: ``sensor_msgs/CompressedImage`` or
+            ``ffmpeg_image_transport_msgs/FFMPEGPacket``.
+        :param now: Its arrival, in seconds of ``time.monotonic``.
+        :param age_s: How long ago its header says that it was taken, in seconds.
+        """
+        self.counters['received'] += 1
+        self.expected = True
+        self._received_s = now
+        try:
+            _check_codec(message)
+            found = self._stream.read(bytes(memoryview(message.data)))
+        except PictureUndecodable as error:
+            self.counters['unusable'] += 1
+            self._reason = str(error)
+            self._tell_once(self._reason)
+            return
+        self.counters['lost'] = self._stream.losses
+        self._reason = 'no keyframe yet'
+        if isinstance(found, Held):
+            self.counters[found.value] += 1
+            return
+        self._note_keyframe(found, now)
+        # A stamp from another clock says nothing about the age.
+        capture_s = now - age_s if 0.0 <= age_s <= MAX_AGE_S else now
+        self._send(found, capture_s, now)
+
+    def keep_alive(self, now: float) -> None:
+        """
+        Have grey shown: a media backend may give up a track that sends nothing.
+
+        :param now: Seconds of ``time.monotonic``.
+        """
+        self._sending = False
+        self._writer.write_grey(*self._size_px, now)
+        self.counters['grey'] += 1
+
+    def _send(self, unit: AccessUnit, capture_s: float, now: float) -> None:
+        if self.wanted_fps <= 0.0:
+            self._sending = False
+            self._last_usable_s = now
+            return
+        if not (self._sending or unit.keyframe):
+            self.counters[Held.NO_KEYFRAME.value] += 1
+            return
+        self._sending = True
+        self._size_px = (unit.width, unit.height)
+        self._writer.write(unit, capture_s, now)
+        self._last_usable_s = now
+        self.counters['sent'] += 1
+
+    def _note_keyframe(self, unit: AccessUnit, now: float) -> None:
+        if not unit.keyframe:
+            return
+        self.counters['keyframes'] += 1
+        if self._keyframe_s is not None:
+            self.keyframe_interval_s = now - self._keyframe_s
+        self._keyframe_s = now
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told and len(self._told) < MAX_TOLD:
+            self._told.add(text)
+            self._warn(f'image dropped: {text}')
+
+
+def _check_codec(message: Any) -> None:
+    """
+    Make sure that a message does not say itself that it is something else.
+
+    :raises PictureUndecodable: It does.
+    """
+    if isinstance(message, CompressedImage):
+        name, given, needed = 'format', message.format, "'h264'"
+    else:
+        # The encoder, after which newer versions tell the formats of the picture.
+        name, given = 'encoding', message.encoding.partition(';')[0]
+        needed = "H.264 (ffmpeg_image_transport's encoder libx264, h264_nvenc, h264_vaapi, ...)"
+    if given and not _H264.search(given):
+        raise PictureUndecodable(f'{name} {given[:40]!r}; browsers need {needed}')

@@ -1,0 +1,74 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a camera encoded itself reaches the operator as it was: real bridge, broker and DDS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+import subprocess
+import sys
+from typing import Any
+
+from counted_broker import CountedBroker
+from h264_camera import encoded, pictures
+from programs import Programs, wait_for
+from python_operator import operator
+from ros_probe import ros_node
+from small_camera import VideoDiagnostics
+
+PUBLISHER = Path(__file__).parents[1] / 'support' / 'h264_publisher.py'
+WIDTH, HEIGHT = 320, 180
+
+
+@contextmanager
+def camera(gop: int) -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, str(PUBLISHER), str(WIDTH), str(HEIGHT), str(gop)])
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(10.0)
+
+
+async def until(condition: Callable[[], Any], what: str) -> None:
+    await asyncio.to_thread(wait_for, condition, what=what)
+
+
+def shown_as(frame: Any) -> bytes:
+    return bytes(frame.to_ndarray(format='yuv420p').tobytes())
+
+
+async def test_the_operator_sees_to_the_bit_what_the_camera_encoded(
+    broker: CountedBroker, started: Programs
+) -> None:
+    right = set(pictures(encoded(120, width=WIDTH, height=HEIGHT, gop=15)))
+    assert len(right) == 120
+    seen: list[bytes] = []
+    with camera(15), ros_node() as node:
+        said = VideoDiagnostics(node)
+        options = ('-p', 'image_transport:=h264')
+        bridge = started.start_bridge(broker.url, broker.key_file, 'go2-a', *options)
+        await until(lambda: said.message == 'nobody watches', 'the camera is known')
+        await until(lambda: said.count('grey') >= 2, 'keep-alive')
+        async with operator(broker.url, broker.token) as person:
+            person.on_frame = lambda frame: seen.append(shown_as(frame))
+            await person.connect(await person.wait_for_robot('go2-a'))
+            await until(lambda: len(set(seen) & right) > 60, 'the pictures of the camera')
+            await until(lambda: said.message == 'receiving', 'diagnostics')
+        assert said.values['topic'] == '/image/h264'
+        assert said.count('encoded') == said.count('encoder_failures') == 0
+    assert 'WARNING' not in bridge.output()

@@ -1,0 +1,56 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+A camera that encodes by itself, as a process: ``python3 h264_publisher.py WIDTH HEIGHT GOP``.
+
+Publishes the scene of h264_camera.py on ``image/h264`` at 30 Hz until it is ended.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import sys
+import threading
+
+from h264_camera import encoded
+import rclpy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage
+
+PICTURES = 120
+RATE_HZ = 30.0
+
+
+def main() -> None:
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
+    width, height, gop = map(int, sys.argv[1:])
+    messages = [
+        CompressedImage(format='h264', data=unit)
+        for unit in encoded(PICTURES, width=width, height=height, gop=gop)
+    ]
+    with rclpy.init():
+        node = rclpy.create_node('camera')
+        profile = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+        publisher = node.create_publisher(CompressedImage, 'image/h264', profile)
+        for message in itertools.cycle(messages):
+            if ended.wait(1.0 / RATE_HZ):
+                return
+            message.header.stamp = node.get_clock().now().to_msg()
+            publisher.publish(message)
+
+
+if __name__ == '__main__':
+    main()
