@@ -35,8 +35,10 @@ WIDTH, HEIGHT = 320, 180
 
 
 @contextmanager
-def camera(gop: int) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, str(PUBLISHER), str(WIDTH), str(HEIGHT), str(gop)])
+def camera(gop: int, *lost: int) -> Iterator[None]:
+    """Publish, without the pictures of these numbers."""
+    numbers = map(str, (WIDTH, HEIGHT, gop, *lost))
+    process = subprocess.Popen([sys.executable, str(PUBLISHER), *numbers])
     try:
         yield
     finally:
@@ -72,3 +74,52 @@ async def test_the_operator_sees_to_the_bit_what_the_camera_encoded(
         assert said.values['topic'] == '/image/h264'
         assert said.count('encoded') == said.count('encoder_failures') == 0
     assert 'WARNING' not in bridge.output()
+
+
+async def test_after_a_loss_on_the_way_from_the_camera_nobody_sees_garbage(
+    broker: CountedBroker, started: Programs
+) -> None:
+    units = encoded(120, width=WIDTH, height=HEIGHT, gop=15)
+    lost = (5, 35, 65, 95)
+    right = set(pictures(units))
+    # What comes of those that refer to a lost one, where nobody cares.
+    garbage = set(pictures([unit for n, unit in enumerate(units) if n not in lost])) - right
+    assert len(garbage) > 30
+    seen: set[bytes] = set()
+    with camera(15, *lost), ros_node() as node:
+        said = VideoDiagnostics(node)
+        options = ('-p', 'image_transport:=h264')
+        started.start_bridge(broker.url, broker.key_file, 'go2-a', *options)
+        await until(lambda: said.message == 'nobody watches', 'the camera is known')
+        async with operator(broker.url, broker.token) as person:
+            person.on_frame = lambda frame: seen.add(shown_as(frame))
+            await person.connect(await person.wait_for_robot('go2-a'))
+            await until(lambda: said.count('lost') >= 4, 'losses')
+            await until(lambda: len(seen & right) > 60, 'the pictures between them')
+        assert said.count('no_keyframe') >= 4 * 9
+    assert not seen & garbage
+
+
+async def test_a_camera_whose_keyframes_are_rare_is_told_of(
+    broker: CountedBroker, started: Programs
+) -> None:
+    with camera(120), ros_node() as node:
+        said = VideoDiagnostics(node)
+        options = ('-p', 'image_transport:=h264')
+        bridge = started.start_bridge(broker.url, broker.key_file, 'go2-a', *options)
+        await until(lambda: said.message == 'nobody watches', 'the camera is known')
+        async with operator(broker.url, broker.token) as person:
+            session = await person.wait_for_robot('go2-a')
+            await person.connect(session)
+            await until(lambda: said.message.startswith('a keyframe every'), 'diagnostics')
+            async with asyncio.timeout(60.0):
+                # Who comes between two keyframes has one asked for.
+                while 'event=keyframe_late' not in bridge.output():
+                    async with operator(broker.url, broker.token) as viewer:
+                        await viewer.connect(session, role='viewer')
+                        await asyncio.sleep(0.5)
+                        await viewer.leave()
+    line = bridge.wait_for_line('event=keyframe_late')
+    assert 'camera=image' in line
+    assert 'GOP' in line
+    assert bridge.output().count('event=keyframe_late') == 1

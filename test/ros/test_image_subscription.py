@@ -161,6 +161,9 @@ def context() -> Iterator[Context]:
         ('compressed', ['image:=/camera/image_raw'], '/camera/image_raw/compressed'),
         ('compressed', ['image/compressed:=/camera/jpeg'], '/camera/jpeg'),
         ('compressed', ['image:=raw', 'image/compressed:=jpeg'], '/go2/jpeg'),
+        ('h264', [], '/go2/image/h264'),
+        ('h264', ['image:=/camera/image_raw'], '/camera/image_raw/h264'),
+        ('h264', ['image/h264:=/image_compressed'], '/image_compressed'),
     ],
 )
 def test_the_topic_is_the_one_that_image_transport_would_take(

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 import dataclasses
+import importlib.util
 import os
 from pathlib import Path
 import subprocess
@@ -121,6 +122,7 @@ def refusal(*arguments: str, key: str | None = KEY) -> str:
     ('name', 'value', 'allowed'),
     [
         ('video_codec', 'av1', 'h264, vp8'),
+        ('image_transport', 'theora', 'raw, compressed, h264, ffmpeg'),
         ('image_reliability', 'often', 'auto, reliable, best_effort'),
         ('command_timeout', '5.0', 'from 0.05 to 1.0 s'),
         ('command_timeout', '1', 'a number with a decimal point'),
@@ -144,6 +146,18 @@ def test_a_bad_value_ends_the_program_with_one_line_that_says_what_is_allowed(
     assert line.startswith(f'{name}: ')
     assert allowed in line
     assert value.strip('"-[].0')[:3] in line
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec('ffmpeg_image_transport_msgs') is not None,
+    reason='ffmpeg_image_transport_msgs is installed',
+)
+def test_a_transport_whose_package_is_missing_ends_the_program_with_its_name() -> None:
+    assert refusal('-p', 'image_transport:=ffmpeg') == (
+        "image_transport: 'ffmpeg' is not usable; allowed: ffmpeg with "
+        'ffmpeg_image_transport_msgs installed (ros-$ROS_DISTRO-ffmpeg-image-transport-msgs), '
+        'or raw, compressed, h264'
+    )
 
 
 def test_a_mistyped_name_is_refused_with_a_suggestion() -> None:

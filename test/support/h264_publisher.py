@@ -12,9 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-A camera that encodes by itself, as a process: ``python3 h264_publisher.py WIDTH HEIGHT GOP``.
+A camera that encodes by itself: ``python3 h264_publisher.py WIDTH HEIGHT GOP [LOST...]``.
 
-Publishes the scene of h264_camera.py on ``image/h264`` at 30 Hz until it is ended.
+Publishes the scene of h264_camera.py on ``image/h264`` at 30 Hz until it is ended, again and again
+its first pictures, without those whose numbers are given.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ RATE_HZ = 30.0
 def main() -> None:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
-    width, height, gop = map(int, sys.argv[1:])
+    width, height, gop, *lost = map(int, sys.argv[1:])
     messages = [
         CompressedImage(format='h264', data=unit)
-        for unit in encoded(PICTURES, width=width, height=height, gop=gop)
+        for number, unit in enumerate(encoded(PICTURES, width=width, height=height, gop=gop))
+        if number not in lost
     ]
     with rclpy.init():
         node = rclpy.create_node('camera')
