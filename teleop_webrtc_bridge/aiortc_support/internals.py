@@ -165,8 +165,21 @@ class _ExtendedMap(HeaderExtensionsMap):
     def __init__(self) -> None:
         super().__init__()
         self._ids: dict[str, int] = {}
-        self.frame = FrameExtensions()
+        self._frame = FrameExtensions()
+        self._packed = b''
+
+    @property
+    def frame(self) -> FrameExtensions:
         """Added to every packet that is written."""
+        return self._frame
+
+    @frame.setter
+    def frame(self, frame: FrameExtensions) -> None:
+        self._frame = frame
+        added = self._added()
+        one_byte = added and all(number < 15 for number, _ in added)
+        # Packed once a frame, not once a packet.
+        self._packed = pack_header_extensions(added)[1] if one_byte else b''
 
     def configure(self, parameters: RTCRtpParameters) -> None:
         super().configure(parameters)
@@ -183,18 +196,24 @@ class _ExtendedMap(HeaderExtensionsMap):
 
     def set(self, values: HeaderExtensions) -> tuple[int, bytes]:
         profile, packed = super().set(values)
-        added = [
-            (self._ids[uri], value)
-            for uri, value in (
-                (PLAYOUT_DELAY, self.frame.playout_delay),
-                (ABS_CAPTURE_TIME, self.frame.capture_time),
-            )
-            if value is not None and uri in self._ids
-        ]
+        if profile == _ONE_BYTE_PROFILE and self._packed:
+            return profile, packed + self._packed  # padding between two is allowed (RFC 8285)
+        added = self._added()
         if not added:
             return profile, packed
         present = list(unpack_header_extensions(profile, packed)) if packed else []
         return pack_header_extensions(present + added)
+
+    def _added(self) -> list[tuple[int, bytes]]:
+        values = (
+            (PLAYOUT_DELAY, self._frame.playout_delay),
+            (ABS_CAPTURE_TIME, self._frame.capture_time),
+        )
+        return [
+            (self._ids[uri], value)
+            for uri, value in values
+            if value is not None and uri in self._ids
+        ]
 
 
 def tag_frames(sender: RTCRtpSender, extensions: Callable[[], FrameExtensions]) -> None:
