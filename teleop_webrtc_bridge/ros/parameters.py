@@ -126,7 +126,11 @@ class Parameter:
         """
         if self.choices and value not in self.choices:
             raise ConfigurationError(self.name, value, self.allowed())
-        return self.check(value) if self.check else value
+        try:
+            return self.check(value) if self.check else value
+        except ConfigurationError as error:
+            # Of one of several cameras, its name is a longer one.
+            raise ConfigurationError(self.name, error.value, error.allowed) from error
 
 
 def _limit(axis: str, default: float) -> Parameter:

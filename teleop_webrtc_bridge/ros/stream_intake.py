@@ -59,6 +59,8 @@ class StreamIntake:
         (refers to what was not sent), ``no_picture`` (parameter sets), ``lost`` (gaps)."""
         self.expected = False
         """Whether there is, or was, a camera: somebody publishes the topic."""
+        self.is_grey = False
+        """Whether grey is shown, instead of a picture."""
         self.keyframe_interval_s: float | None = None
         """From the last keyframe but one to the last."""
         self._stream = Stream()
@@ -79,9 +81,11 @@ class StreamIntake:
 
         :param now: Seconds of ``time.monotonic``.
         """
-        if self._last_usable_s is None:
-            return self.expected
-        return now - self._last_usable_s > STALLED_S
+        return not self.is_fresh(now) and (self.expected or self._last_usable_s is not None)
+
+    def is_fresh(self, now: float) -> bool:
+        """Return whether there is a picture of now."""
+        return self._last_usable_s is not None and now - self._last_usable_s <= STALLED_S
 
     def remark(self, now: float) -> str:
         """
@@ -138,6 +142,13 @@ class StreamIntake:
         self._sending = False
         self._writer.write_grey(*self._size_px, now)
         self.counters['grey'] += 1
+        self.is_grey = True
+
+    def forget(self) -> None:
+        """Take the last picture for one of long ago, and what comes for another stream."""
+        self._stream.interrupt()
+        self._sending = False
+        self._last_usable_s = self._keyframe_s = None
 
     def _send(self, unit: AccessUnit, capture_s: float, now: float) -> None:
         if self.wanted_fps <= 0.0:
@@ -148,6 +159,7 @@ class StreamIntake:
             self.counters[Held.NO_KEYFRAME.value] += 1
             return
         self._sending = True
+        self.is_grey = False
         self._size_px = (unit.width, unit.height)
         self._writer.write(unit, capture_s, now)
         self._last_usable_s = now

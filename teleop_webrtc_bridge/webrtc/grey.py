@@ -33,6 +33,7 @@ def grey_frame(unit: Unit) -> Frame:
         height=unit.height,
         step=unit.width,
         encoding='mono8',
+        is_filler=True,
     )
     data = memoryview(bytes([GREY]) * (unit.width * unit.height))
     return Frame(sequence=unit.sequence, header=header, data=data, is_intact=lambda: True)

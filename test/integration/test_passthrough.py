@@ -67,7 +67,7 @@ async def test_the_operator_sees_to_the_bit_what_the_camera_encoded(
         await until(lambda: said.message == 'nobody watches', 'the camera is known')
         await until(lambda: said.count('grey') >= 2, 'keep-alive')
         async with operator(broker.url, broker.token) as person:
-            person.on_frame = lambda frame: seen.append(shown_as(frame))
+            person.on_picture = lambda frame: seen.append(shown_as(frame))
             await person.connect(await person.wait_for_robot('go2-a'))
             await until(lambda: len(set(seen) & right) > 60, 'the pictures of the camera')
             await until(lambda: said.message == 'receiving', 'diagnostics')
@@ -92,7 +92,7 @@ async def test_after_a_loss_on_the_way_from_the_camera_nobody_sees_garbage(
         started.start_bridge(broker.url, broker.key_file, 'go2-a', *options)
         await until(lambda: said.message == 'nobody watches', 'the camera is known')
         async with operator(broker.url, broker.token) as person:
-            person.on_frame = lambda frame: seen.add(shown_as(frame))
+            person.on_picture = lambda frame: seen.add(shown_as(frame))
             await person.connect(await person.wait_for_robot('go2-a'))
             await until(lambda: said.count('lost') >= 4, 'losses')
             await until(lambda: len(seen & right) > 60, 'the pictures between them')

@@ -152,6 +152,18 @@ def test_nothing_goes_on_while_nobody_watches_and_then_from_a_keyframe_on(camera
     assert camera.intake.counters['no_keyframe'] == 5
 
 
+def test_a_camera_that_is_subscribed_anew_begins_with_a_keyframe(camera: Camera) -> None:
+    units = encoded(25)
+    camera.show_all(units[:3])
+    assert camera.intake.is_fresh(camera.now)
+    camera.intake.forget()
+    assert not camera.intake.is_fresh(camera.now)
+    found = camera.show_all(units[7:])
+    assert [unit is not None for unit in found] == [False] * 3 + [True] * 15
+    assert camera.intake.counters['lost'] == 0
+    assert camera.intake.is_fresh(camera.now)
+
+
 def test_after_grey_a_keyframe_comes_first(camera: Camera) -> None:
     units = encoded(25)
     assert None not in camera.show_all(units[:5])
@@ -159,8 +171,10 @@ def test_after_grey_a_keyframe_comes_first(camera: Camera) -> None:
     grey = camera.reader.next(camera.now)
     assert grey is not None
     assert (grey.data, grey.width, grey.height) == (b'', 160, 96)
+    assert camera.intake.is_grey
     found = camera.show_all(units[5:])
     assert [unit is not None for unit in found] == [False] * 5 + [True] * 15
+    assert not camera.intake.is_grey
 
 
 # --- pictures to drive by ------------------------------------------------------------------------
