@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+import json
 from pathlib import Path
 import subprocess
 import sys
@@ -26,9 +27,14 @@ from typing import Any
 from counted_broker import CountedBroker
 from h264_camera import encoded, pictures
 from programs import Programs, wait_for
+import pytest
 from python_operator import operator
 from ros_probe import ros_node
-from small_camera import VideoDiagnostics
+from sensor_msgs.msg import Image
+from small_camera import SmallCamera, VideoDiagnostics
+
+# The parser behind the message packages' wheels imports them; ROS from apt does not.
+pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 
 PUBLISHER = Path(__file__).parents[1] / 'support' / 'h264_publisher.py'
 WIDTH, HEIGHT = 320, 180
@@ -98,6 +104,37 @@ async def test_after_a_loss_on_the_way_from_the_camera_nobody_sees_garbage(
             await until(lambda: len(seen & right) > 60, 'the pictures between them')
         assert said.count('no_keyframe') >= 4 * 9
     assert not seen & garbage
+
+
+async def test_a_camera_that_encodes_and_one_that_does_not_take_turns_on_one_connection(
+    broker: CountedBroker, started: Programs
+) -> None:
+    right = set(pictures(encoded(120, width=WIDTH, height=HEIGHT, gop=15)))
+    options = (
+        *('-p', 'cameras:=[front, rear]'),
+        *('-p', 'front.image_transport:=h264', '-p', 'front.topic:=image'),
+    )
+    seen: list[tuple[int, bool]] = []
+    with camera(15), ros_node() as node:
+        grey = Image(width=192, height=108, step=192, encoding='mono8', data=bytes(192 * 108))
+        SmallCamera(node, 'rear/image', [grey])
+        started.start_bridge(broker.url, broker.key_file, 'go2-a', *options)
+        async with operator(broker.url, broker.token) as person:
+            person.on_picture = lambda frame: seen.append((frame.width, shown_as(frame) in right))
+            await person.connect(await person.wait_for_robot('go2-a'))
+
+            async def shows(what: Callable[[], bool], *names: str) -> None:
+                if names:
+                    message = json.dumps({'type': 'camera_select', 'cams': names})
+                    person.send('state_reliable', message)
+                await until(what, f'{names} in {seen[-3:]}')
+
+            await shows(lambda: seen[-1:] == [(WIDTH, True)])
+            await shows(lambda: seen[-1:] == [(192, False)], 'rear')
+            await shows(lambda: seen[-1:] == [(WIDTH, True)], 'front')
+            # Beside another camera it has to be decoded and encoded again.
+            await shows(lambda: seen[-1][0] > WIDTH + 192, 'front', 'rear')
+            await shows(lambda: seen[-1:] == [(WIDTH, True)], 'front')
 
 
 async def test_a_camera_whose_keyframes_are_rare_is_told_of(
