@@ -33,6 +33,9 @@ __all__ = ['INSECURE', 'diagnose']
 
 INSECURE: Final = 'allow_insecure_broker is set: the API key may travel unencrypted'
 
+TOO_NARROW: Final = 0.9
+"""Part of a camera's own stream; nothing here can make that smaller."""
+
 _SESSION_LEVELS: Final = {
     SessionState.CONNECTED: DiagnosticStatus.OK,
     SessionState.OPERATED: DiagnosticStatus.OK,
@@ -76,6 +79,14 @@ def _broker(settings: Settings, snapshot: DriveSnapshot) -> DiagnosticStatus:
     status = snapshot.status
     level = _SESSION_LEVELS[status.state] if snapshot.link_up else DiagnosticStatus.ERROR
     message = f'{status.state.value}: {status.reason}' if status.reason else status.state.value
+    stream_bps = status.counters.get('stream_bps', 0.0)
+    link_bps = status.counters.get('link_bps', stream_bps)
+    if level == DiagnosticStatus.OK and link_bps < TOO_NARROW * stream_bps:
+        level = DiagnosticStatus.WARN
+        message += (
+            f': the link carries {1e-3 * link_bps:.0f} of the {1e-3 * stream_bps:.0f} kbit/s that '
+            'the camera encodes'
+        )
     values = {'broker_url': settings.broker_url, 'control_epoch': status.control_epoch}
     return _status('broker', level, message, values | status.counters)
 

@@ -36,6 +36,12 @@ __all__ = ['SLOW_KEYFRAMES_S', 'StreamIntake']
 
 SLOW_KEYFRAMES_S: Final = 1.5
 """Who begins to watch, or loses a packet, sees nothing until the next one."""
+LATE_KEYFRAME_S: Final = 1.2
+"""For the first one may be waited so long."""
+HINT: Final = (
+    "who begins to watch, or loses a packet, sees nothing for so long; set the camera's keyframe "
+    'interval (GOP) to 1 s'
+)
 GREY_SIZE_PX: Final = (640, 360)
 """Of what keeps the track alive, before there was any picture."""
 _H264: Final = re.compile(r'[hx]\.?264|avc', re.IGNORECASE)
@@ -73,6 +79,9 @@ class StreamIntake:
         self._reason = ''
         """Why the last message was not shown, if it was not."""
         self._sending = False
+        self._held_s: float | None = None
+        """Since when pictures wait for a keyframe."""
+        self._told_late = False
         self._size_px = GREY_SIZE_PX
 
     def is_stalled(self, now: float) -> bool:
@@ -98,10 +107,7 @@ class StreamIntake:
         interval_s = self.keyframe_interval_s
         if interval_s is None or interval_s <= SLOW_KEYFRAMES_S:
             return ''
-        return (
-            f'a keyframe every {interval_s:.1f} s: who begins to watch, or loses a packet, '
-            "sees nothing for so long; set the camera's keyframe interval (GOP) to 1 s"
-        )
+        return f'a keyframe every {interval_s:.1f} s: {HINT}'
 
     def accept(self, message: Any, now: float, age_s: float) -> None:
         """
@@ -126,7 +132,7 @@ class StreamIntake:
         self.counters['lost'] = self._stream.losses
         self._reason = 'no keyframe yet'
         if isinstance(found, Held):
-            self.counters[found.value] += 1
+            self._hold(found, now)
             return
         self._note_keyframe(found, now)
         # A stamp from another clock says nothing about the age.
@@ -148,22 +154,31 @@ class StreamIntake:
         """Take the last picture for one of long ago, and what comes for another stream."""
         self._stream.interrupt()
         self._sending = False
-        self._last_usable_s = self._keyframe_s = None
+        self._last_usable_s = self._keyframe_s = self._held_s = None
 
     def _send(self, unit: AccessUnit, capture_s: float, now: float) -> None:
         if self.wanted_fps <= 0.0:
-            self._sending = False
+            self._sending, self._held_s = False, None
             self._last_usable_s = now
             return
         if not (self._sending or unit.keyframe):
-            self.counters[Held.NO_KEYFRAME.value] += 1
+            self._hold(Held.NO_KEYFRAME, now)
             return
+        self._held_s = None
         self._sending = True
         self.is_grey = False
         self._size_px = (unit.width, unit.height)
         self._writer.write(unit, capture_s, now)
         self._last_usable_s = now
         self.counters['sent'] += 1
+
+    def _hold(self, why: Held, now: float) -> None:
+        self.counters[why.value] += 1
+        if self._held_s is None:
+            self._held_s = now
+        if self.wanted_fps > 0.0 and now - self._held_s > LATE_KEYFRAME_S and not self._told_late:
+            self._told_late = True
+            self._warn(f'no keyframe for {now - self._held_s:.1f} s: {HINT}')
 
     def _note_keyframe(self, unit: AccessUnit, now: float) -> None:
         if not unit.keyframe:

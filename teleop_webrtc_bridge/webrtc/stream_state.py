@@ -26,6 +26,8 @@ __all__ = ['KeyframeWait', 'StreamBitrate', 'Thinning']
 
 LATE_S: Final = 1.2
 """A keyframe that was asked for that long ago is late; one a second is not."""
+PAUSE_S: Final = 1.0
+"""After such a time without any picture, it was not a keyframe that was waited for."""
 WINDOW_S: Final = 2.0
 SHORTEST_WINDOW_S: Final = 0.5
 
@@ -33,8 +35,9 @@ CONGESTED: Final = 0.7
 """Part of the stream that the link must carry; with less, most pictures would get lost."""
 CONGESTED_S: Final = 2.0
 RELIEVED: Final = 0.95
-FIRST_TRIAL_S: Final = 10.0
-LONGEST_TRIAL_S: Final = 60.0
+SOON_S: Final = 10.0
+FIRST_TRIAL_S: Final = 5.0
+LONGEST_TRIAL_S: Final = 30.0
 """For so long at most keyframes go alone before all pictures are tried again."""
 
 
@@ -48,6 +51,7 @@ class KeyframeWait:
         """From the last keyframe but one to the last."""
         self._keyframe_s: float | None = None
         self._asked_s: float | None = None
+        self._picture_s = float('-inf')
         self._is_late = False
 
     def ask(self, now: float) -> None:
@@ -62,6 +66,9 @@ class KeyframeWait:
         :returns: How long somebody has waited for a keyframe, once it is late; told once.
         """
         waited_s = None
+        if self._asked_s is not None and now - self._picture_s > PAUSE_S:
+            self._asked_s = now
+        self._picture_s = now
         if self._asked_s is not None and now - self._asked_s > LATE_S and not self._is_late:
             self._is_late = True
             self.late += 1
@@ -138,7 +145,7 @@ class Thinning:
         if self._since_s is None:
             self._since_s = now
         if now - self._since_s >= CONGESTED_S:
-            soon = now - self._ended_s < FIRST_TRIAL_S
+            soon = now - self._ended_s < SOON_S
             self._trial_s = min(2 * self._trial_s, LONGEST_TRIAL_S) if soon else FIRST_TRIAL_S
             self.is_on, self._since_s = True, now
         return self.is_on

@@ -263,6 +263,25 @@ def test_keyframes_that_are_rare_are_remarked(camera: Camera, gop: int, is_slow:
     assert camera.intake.keyframe_interval_s == pytest.approx(gop * PERIOD_S)
 
 
+@pytest.mark.parametrize(('first', 'is_late'), [(30, False), (10, True)])
+def test_a_first_keyframe_that_is_late_is_told_once(
+    camera: Camera, first: int, is_late: bool
+) -> None:
+    units = encoded(130, gop=60)
+    camera.show_all(units[first:60])
+    assert [told.startswith('no keyframe for 1.2 s') for told in camera.told] == [True] * is_late
+    camera.show_all(units[60:])
+    camera.intake.forget()
+    camera.show_all(units[10:60])
+    assert len(camera.told) == 1, 'nor is it told again'
+
+
+def test_nobody_is_told_of_keyframes_while_nobody_watches(camera: Camera) -> None:
+    camera.intake.wanted_fps = 0.0
+    camera.show_all(encoded(130, gop=60)[1:60])
+    assert camera.told == []
+
+
 # --- transports ----------------------------------------------------------------------------------
 
 

@@ -22,7 +22,9 @@ from typing import Any
 import av
 import numpy as np
 
-__all__ = ['encoded', 'nal_units', 'pictures', 'scene']
+__all__ = ['encoded', 'nal_units', 'pictures', 'published', 'scene']
+
+PUBLISHED = 60
 
 
 def scene(number: int, width: int, height: int) -> np.ndarray[Any, Any]:
@@ -72,6 +74,13 @@ def encoded(
         packets += context.encode(picture)
     packets += context.encode(None)
     return tuple(map(bytes, packets))
+
+
+def published(width: int, height: int, gop: int, profile: str = 'High') -> tuple[bytes, ...]:
+    """Return what h264_publisher.py publishes, again and again."""
+    options = (('tune', 'zerolatency'), ('crf', '30'))
+    size = {'width': width, 'height': height}
+    return encoded(PUBLISHED, gop=gop, profile=profile, options=options, **size)
 
 
 def nal_units(data: bytes) -> list[bytes]:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-A camera that encodes by itself: ``python3 h264_publisher.py WIDTH HEIGHT GOP [LOST...]``.
+A camera that encodes: ``python3 h264_publisher.py PROFILE WIDTH HEIGHT GOP [LOST...]``.
 
 Publishes the scene of h264_camera.py on ``image/h264`` at 30 Hz until it is ended, again and again
 its first pictures, without those whose numbers are given.
@@ -25,28 +25,31 @@ import signal
 import sys
 import threading
 
-from h264_camera import encoded
+from h264_camera import published
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 
-PICTURES = 120
 RATE_HZ = 30.0
+READY = 'ready'
 
 
 def main() -> None:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
-    width, height, gop, *lost = map(int, sys.argv[1:])
+    profile, *numbers = sys.argv[1:]
+    width, height, gop, *lost = map(int, numbers)
+    units = published(width, height, gop, profile)
     messages = [
         CompressedImage(format='h264', data=unit)
-        for number, unit in enumerate(encoded(PICTURES, width=width, height=height, gop=gop))
+        for number, unit in enumerate(units)
         if number not in lost
     ]
     with rclpy.init():
         node = rclpy.create_node('camera')
-        profile = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-        publisher = node.create_publisher(CompressedImage, 'image/h264', profile)
+        qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+        publisher = node.create_publisher(CompressedImage, 'image/h264', qos)
+        print(READY, flush=True)
         for message in itertools.cycle(messages):
             if ended.wait(1.0 / RATE_HZ):
                 return
