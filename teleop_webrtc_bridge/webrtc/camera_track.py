@@ -105,7 +105,7 @@ class CameraTrack(MediaStreamTrack):
             counters=self.counters,
         )
         coded = [feed for feed in self._cameras.all if feed.configuration.kind is CameraKind.H264]
-        if codec.lower() == 'video/h264':
+        if codec.lower() == 'video/h264' and video.stamp_ahead_s is None:
             self._streams = {
                 feed.name: StreamSource(
                     feed,
@@ -119,8 +119,9 @@ class CameraTrack(MediaStreamTrack):
             }
         elif coded:
             _logger.warning(
-                'event=decoding codec=%s hint="the media backend did not take H.264: what the '
-                'camera encoded is decoded and encoded again"',
+                'event=decoding codec=%s hint="what the camera encoded is decoded and encoded '
+                'again: H.264 would be passed on, if the media backend takes it, video_codec is '
+                'h264 and video_stamp_strip is not set"',
                 codec,
             )
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+import dataclasses
 import logging
 import os
 import time
@@ -47,7 +48,7 @@ GREY = 128
 class Rig:
     """Two cameras that encode, one that does not, and the track that sends what is shown."""
 
-    def __init__(self, codec: str = 'video/H264') -> None:
+    def __init__(self, codec: str = 'video/H264', video: VideoConfiguration = VIDEO) -> None:
         self.wake = os.eventfd(0, os.EFD_NONBLOCK)
         self.memories = [create_ring(), create_ring(), create_slot()]
         self.writers = [PacketWriter(memory, self.wake) for memory in self.memories[:2]]
@@ -60,7 +61,7 @@ class Rig:
         self.cameras = Cameras(configurations, memories=self.memories, wake=self.wake)
         self.rate = RateController(highest_bps=VIDEO.bitrate_bps, fps=VIDEO.fps)
         self.track = CameraTrack(self.cameras, self.rate)
-        self.track.use(codec, VIDEO)
+        self.track.use(codec, video)
         self.stream = Stream()
         self._capture_s = time.monotonic() - 5.0
 
@@ -262,19 +263,34 @@ async def test_a_camera_that_is_shown_again_begins_with_a_keyframe(rig: Rig) -> 
 async def test_a_keyframe_that_is_late_is_told_once_with_its_cadence(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    messages = encoded(100, gop=33)
-    for number, message in enumerate(messages[:60]):
+    messages = encoded(220, gop=100)
+    for number, message in enumerate(messages):
         rig.put(message)
         await rig.take()
-        if number == 34:
+        if number == 101:
             rig.track.request_keyframe()
-            await asyncio.sleep(1.3)  # what the stream takes for it
+        if 101 <= number < 199 and not caplog.records:
+            await asyncio.sleep(0.05)
     told = [record for record in caplog.records if 'keyframe_late' in record.message]
     assert len(told) == 1
     assert told[0].levelno == logging.WARNING
     assert 'camera=front' in told[0].message
+    assert 'keyframes="every ' in told[0].message
     assert 'GOP' in told[0].message
     assert rig.track.counters['keyframes_late'] == 1
+
+
+async def test_a_strip_below_the_picture_takes_a_picture_that_is_decoded() -> None:
+    rig = Rig(video=dataclasses.replace(VIDEO, stamp_ahead_s=0.0))
+    try:
+        for message in encoded(1, width=320, height=180) * 2:
+            rig.put(message)
+            packet = await rig.take()
+        assert bytes(packet) not in encoded(1, width=320, height=180)
+        assert rig.track.counters['encoded'] == 2
+        assert rig.track.counters['passed_on'] == 0
+    finally:
+        rig.close()
 
 
 async def test_another_codec_gets_what_is_decoded_and_encoded_again(
