@@ -164,6 +164,16 @@ def test_a_camera_that_is_subscribed_anew_begins_with_a_keyframe(camera: Camera)
     assert camera.intake.is_fresh(camera.now)
 
 
+def test_what_nobody_watched_is_missing_to_who_comes_back(camera: Camera) -> None:
+    units = encoded(25)
+    assert None not in camera.show_all(units[:3])
+    camera.intake.wanted_fps = 0.0
+    assert camera.show_all(units[3:5]) == [None] * 2
+    camera.intake.wanted_fps = 30.0
+    found = camera.show_all(units[5:])
+    assert [unit is not None for unit in found] == [False] * 5 + [True] * 15
+
+
 def test_after_grey_a_keyframe_comes_first(camera: Camera) -> None:
     units = encoded(25)
     assert None not in camera.show_all(units[:5])

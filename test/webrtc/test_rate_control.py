@@ -364,3 +364,29 @@ def test_a_pause_is_not_made_up_for_and_a_step_back_stops_nothing() -> None:
     assert [pace.is_due(200.0 + number / 100, 10.0) for number in range(1, 20)].count(True) <= 3
     assert pace.is_due(50.0, 10.0)
     assert not pace.is_due(50.01, 10.0)
+
+
+# --- a stream that somebody else encodes ---------------------------------------------------------
+
+
+def test_a_stream_of_any_size_is_carried_until_congestion_tells_otherwise() -> None:
+    rate = RateController(highest_bps=1_000_000, fps=30.0)
+    for half in range(20):
+        rate.sent(500_000, 100.1 + half / 2)
+        assert rate.carries(8e6, 100.1 + half / 2) >= 8e6
+    rate.on_remb(1, 3e6, 110.0)
+    assert rate.carries(8e6, 110.1) == pytest.approx(3e6, rel=0.05)
+    # It comes back, as for what is encoded here, and no further than the stream needs.
+    now = 111.0
+    while now < 400.0:
+        rate.sent(500_000, now)
+        carried_bps = rate.carries(8e6, now)
+        now += 0.5
+    assert 8e6 <= carried_bps <= 1.3 * 8e6
+
+
+def test_what_is_encoded_after_it_keeps_to_what_is_configured() -> None:
+    rate = RateController(highest_bps=1_000_000, fps=30.0)
+    assert rate.carries(8e6, 100.0) >= 8e6
+    assert rate.target(640 * 360, 100.1).bitrate_bps == 1_000_000
+    assert rate.carries(8e6, 100.2) >= 8e6

@@ -255,6 +255,7 @@ async def test_a_camera_that_is_shown_again_begins_with_a_keyframe(rig: Rig) -> 
     assert await rig.is_silent()
     unit = rig.put(messages[10])
     assert bytes(await rig.take()) == unit.data
+    assert rig.track.counters['thinned'] == rig.track.counters['skipped'] == 0
 
 
 # --- what cannot be helped is told ---------------------------------------------------------------
