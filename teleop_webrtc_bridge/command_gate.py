@@ -56,6 +56,8 @@ SLOW_ROUND_TRIP_S: Final = 1.0
 """A longer way there and back costs speed …"""
 LONGEST_ROUND_TRIP_S: Final = 1.5
 """… and one that is longer than this, all of it."""
+UNKNOWN_ROUND_TRIP_S: Final = 2.0
+"""One that is not known is taken for a long one, for this time after control began."""
 
 
 class CommandGate:
@@ -88,6 +90,8 @@ class CommandGate:
         self._received_s: float | None = None
         """When a command last arrived, whatever became of it: a held key is no silence."""
         self._last_verdict = Verdict.ACCEPTED
+        self._began_s: float | None = None
+        """When the present operator's control began."""
         self._heard_s: float | None = None
         """When a command was last recent, whether it was obeyed or not."""
         self._heard_neutral = True
@@ -213,7 +217,7 @@ class CommandGate:
 
     def _apply(self, now: float) -> None:
         """Put what is wanted in force, as far as the limits allow it now."""
-        blind = self._blind or self._lease.round_trip_s(now) > SLOW_ROUND_TRIP_S
+        blind = self._blind or self._is_slow(now)
         allowed = self._limits.clamp(
             self._wanted, self._limits.blind_speed_factor if blind else 1.0
         )
@@ -227,6 +231,12 @@ class CommandGate:
             self._velocity = velocity
             self._unpublished = True
             self._burst_until_s = None
+
+    def _is_slow(self, now: float) -> bool:
+        """Return whether commands may take long: a session may begin behind a full buffer."""
+        if self._lease.in_use or self._began_s is None:
+            return self._lease.round_trip_s(now) > SLOW_ROUND_TRIP_S
+        return now - self._began_s < UNKNOWN_ROUND_TRIP_S
 
     # --- stops -----------------------------------------------------------------------------------
 
@@ -292,6 +302,7 @@ class CommandGate:
         """Forget the previous operator: a new session or operator begins, or there is none."""
         self._freshness = Freshness()
         self._lease = Lease(self._lease.next_token)
+        self._began_s = now
         self._received_s = None
         self._heard_s = None
         self._accepted.clear()

@@ -291,6 +291,42 @@ def test_a_session_that_begins_slow_costs_speed_and_then_all_of_it(
         assert drive.gate.verdicts[Verdict.ROUND_TRIP] > 400
 
 
+def test_until_his_round_trip_is_known_an_operator_is_slow(drive: Drive) -> None:
+    drive.gate.begin_control(drive.now)
+    token = drive.gate.issue_lease(drive.now)
+    drive.begin()
+    assert drive.published[-1][1].linear_x == 0.3
+    drive.gate.echo_lease(drive.now, token)
+    drive.stream(FORWARD, 0.1)
+    assert drive.published[-1][1].linear_x == FORWARD.linear_x
+
+
+def test_who_never_echoes_is_slow_for_two_seconds(drive: Drive) -> None:
+    begun_s = drive.now
+    drive.gate.begin_control(begun_s)
+    drive.stream(ZERO, 0.2)
+    drive.stream(FORWARD, 4.0)
+    moves = [(at_s - begun_s, v.linear_x) for at_s, v in drive.published if not v.is_zero()]
+    assert {speed for at_s, speed in moves if at_s < 1.99} == {0.3}
+    assert {speed for at_s, speed in moves if at_s > 2.01} == {0.5}
+
+
+@pytest.mark.parametrize('up_s', [0.6, 1.4, 1.9])
+def test_a_session_that_begins_behind_a_full_buffer_is_slow_at_once(
+    drive: Drive, up_s: float
+) -> None:
+    """What he sends takes long from the first command on; what he hears does not."""
+    drive.gate.begin_control(drive.now)
+    road = Road(drive)
+    road.up_s, road.down_s = up_s, 0.02
+    road.wanted = ZERO
+    road.run(up_s + 0.2)
+    road.wanted = FORWARD
+    road.run(3.0)
+    speeds = road.speeds_since(0.0) - {0.0}
+    assert speeds == ({0.5} if up_s < 0.9 else {0.3} if up_s < 1.4 else speeds & {0.3})
+
+
 @pytest.mark.parametrize(
     ('trip_s', 'verdict', 'speed'),
     [
