@@ -96,8 +96,8 @@ class CommandGate:
         """When a command was last recent, whether it was obeyed or not."""
         self._heard_neutral = True
         """Whether that one was neutral: silence after it means that the operator let go."""
-        self._accepted: deque[tuple[float, int]] = deque(maxlen=PERIOD_WINDOW)
-        """When commands were obeyed, and their numbers, the newest last."""
+        self._accepted: deque[tuple[float, DriveCommand]] = deque(maxlen=PERIOD_WINDOW)
+        """What was obeyed, and when it arrived, the newest last."""
         self._set_s: float | None = None
         """When the velocity in force was put there."""
         self._unpublished = False
@@ -135,10 +135,11 @@ class CommandGate:
         configured_s = self._limits.command_timeout_s
         if len(self._accepted) < PERIOD_WINDOW:
             return configured_s
-        # By what was sent, as far as its numbers tell: loss does not make a sender slow.
+        # By what was sent, not by what arrived: loss and jitter do not make a sender slow. These
+        # stamps agree with our clock, or they would not have been recent.
         periods = sorted(
-            (later_s - earlier_s) / max(later - earlier, 1)
-            for (earlier_s, earlier), (later_s, later) in itertools.pairwise(self._accepted)
+            (later.stamp_s - earlier.stamp_s) / max(later.seq - earlier.seq, 1)
+            for (_, earlier), (_, later) in itertools.pairwise(self._accepted)
         )
         wanted_s = TIMEOUT_PERIODS * periods[len(periods) // 2]
         # Twice what the owner chose at most, so that a short time-out stays a short one.
@@ -185,7 +186,7 @@ class CommandGate:
         if not self._armed:
             return Verdict.NOT_NEUTRAL
         self._freshness.advance(command.stamp_s)
-        self._accepted.append((now, command.seq))
+        self._accepted.append((now, command))
         self._wanted = command.velocity
         self._apply(now)
         self.limited += self.limiting
