@@ -58,6 +58,7 @@ class Road:
         self._jitter_s = jitter_s
         self._random = random.Random(1)
         self._newest: int | None = None
+        self._seq = 0
         self._number = itertools.count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._at(0.0, self._send_token)
@@ -91,10 +92,12 @@ class Road:
     def _send_command(self) -> None:
         self._at(PERIOD_S, self._send_command)
         velocity, sent_s = self.wanted, self.drive.now
-        self._carry(self.up_s, lambda: self._arrive(velocity, sent_s))
+        self._seq += 1
+        seq = self._seq
+        self._carry(self.up_s, lambda: self._arrive(velocity, sent_s, seq))
 
-    def _arrive(self, velocity: Velocity, sent_s: float) -> None:
-        verdict = self.drive.send(velocity, delay_s=self.drive.now - sent_s)
+    def _arrive(self, velocity: Velocity, sent_s: float, seq: int) -> None:
+        verdict = self.drive.send(velocity, delay_s=self.drive.now - sent_s, seq=seq)
         self.verdicts.append((self.drive.now, verdict))
 
     def run(self, seconds: float) -> None:
@@ -241,6 +244,19 @@ def test_no_false_stop_in_half_an_hour_at_20_percent_loss() -> None:
     assert set(verdicts) == {Verdict.ACCEPTED, Verdict.OUT_OF_ORDER}
     assert verdicts[Verdict.ACCEPTED] > 0.4 * verdicts.total()
     assert 0.04 <= drive.gate.round_trip_s(drive.now) <= 0.3
+
+
+@pytest.mark.parametrize(('delay_s', 'loss'), [(0.1, 0.0), (0.1, 0.05), (0.3, 0.0)])
+def test_commands_that_overtake_each_other_stop_nobody(delay_s: float, loss: float) -> None:
+    """Each way takes up to 0.1 s more or less; the time-out stays the configured one."""
+    drive = Drive()
+    road = Road(drive, loss=loss, jitter_s=0.1)
+    road.up_s = road.down_s = delay_s
+    road.begin()
+    road.run(300.0)
+    assert road.stops_s == []
+    assert drive.gate.command_timeout_s() == TIMEOUT_S
+    assert drive.gate.verdicts[Verdict.OUT_OF_ORDER] > 1000
 
 
 @pytest.mark.parametrize('bloat_s', [1.6, 2.0, 4.0, 8.0])
