@@ -56,6 +56,8 @@ SLOW_ROUND_TRIP_S: Final = 1.0
 """A longer way there and back costs speed …"""
 LONGEST_ROUND_TRIP_S: Final = 1.5
 """… and one that is longer than this, all of it."""
+UNKNOWN_ROUND_TRIP_S: Final = 2.0
+"""One that is not known is taken for a long one, for this time after control began."""
 
 
 class CommandGate:
@@ -88,12 +90,14 @@ class CommandGate:
         self._received_s: float | None = None
         """When a command last arrived, whatever became of it: a held key is no silence."""
         self._last_verdict = Verdict.ACCEPTED
+        self._began_s: float | None = None
+        """When the present operator's control began."""
         self._heard_s: float | None = None
         """When a command was last recent, whether it was obeyed or not."""
         self._heard_neutral = True
         """Whether that one was neutral: silence after it means that the operator let go."""
-        self._accepted: deque[tuple[float, int]] = deque(maxlen=PERIOD_WINDOW)
-        """When commands were obeyed, and their numbers, the newest last."""
+        self._accepted: deque[tuple[float, DriveCommand]] = deque(maxlen=PERIOD_WINDOW)
+        """What was obeyed, and when it arrived, the newest last."""
         self._set_s: float | None = None
         """When the velocity in force was put there."""
         self._unpublished = False
@@ -131,10 +135,11 @@ class CommandGate:
         configured_s = self._limits.command_timeout_s
         if len(self._accepted) < PERIOD_WINDOW:
             return configured_s
-        # By what was sent, as far as its numbers tell: loss does not make a sender slow.
+        # By what was sent, not by what arrived: loss and jitter do not make a sender slow. These
+        # stamps agree with our clock, or they would not have been recent.
         periods = sorted(
-            (later_s - earlier_s) / max(later - earlier, 1)
-            for (earlier_s, earlier), (later_s, later) in itertools.pairwise(self._accepted)
+            (later.stamp_s - earlier.stamp_s) / max(later.seq - earlier.seq, 1)
+            for (_, earlier), (_, later) in itertools.pairwise(self._accepted)
         )
         wanted_s = TIMEOUT_PERIODS * periods[len(periods) // 2]
         # Twice what the owner chose at most, so that a short time-out stays a short one.
@@ -181,7 +186,7 @@ class CommandGate:
         if not self._armed:
             return Verdict.NOT_NEUTRAL
         self._freshness.advance(command.stamp_s)
-        self._accepted.append((now, command.seq))
+        self._accepted.append((now, command))
         self._wanted = command.velocity
         self._apply(now)
         self.limited += self.limiting
@@ -213,7 +218,7 @@ class CommandGate:
 
     def _apply(self, now: float) -> None:
         """Put what is wanted in force, as far as the limits allow it now."""
-        blind = self._blind or self._lease.round_trip_s(now) > SLOW_ROUND_TRIP_S
+        blind = self._blind or self._is_slow(now)
         allowed = self._limits.clamp(
             self._wanted, self._limits.blind_speed_factor if blind else 1.0
         )
@@ -227,6 +232,12 @@ class CommandGate:
             self._velocity = velocity
             self._unpublished = True
             self._burst_until_s = None
+
+    def _is_slow(self, now: float) -> bool:
+        """Return whether commands may take long: a session may begin behind a full buffer."""
+        if self._lease.in_use or self._began_s is None:
+            return self._lease.round_trip_s(now) > SLOW_ROUND_TRIP_S
+        return now - self._began_s < UNKNOWN_ROUND_TRIP_S
 
     # --- stops -----------------------------------------------------------------------------------
 
@@ -292,6 +303,7 @@ class CommandGate:
         """Forget the previous operator: a new session or operator begins, or there is none."""
         self._freshness = Freshness()
         self._lease = Lease(self._lease.next_token)
+        self._began_s = now
         self._received_s = None
         self._heard_s = None
         self._accepted.clear()

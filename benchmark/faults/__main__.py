@@ -66,9 +66,20 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument('--phases', type=int, default=20, help='trials of each fault (20)')
     parser.add_argument('--seed', type=int, default=1, help='of the random phases (1)')
     parser.add_argument('--minutes', type=float, default=120.0, help='begin no fault after (120)')
+    parser.add_argument(
+        '--part', default='1/1', metavar='I/N', help='every N-th fault, from the I-th (1/1)'
+    )
     parser.add_argument('--list', action='store_true', help='show the faults and end')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write all trials there')
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    try:
+        part, parts = map(int, options.part.split('/'))
+    except ValueError:
+        part, parts = 0, 0
+    if not 1 <= part <= parts:
+        parser.error(f'--part {options.part}: two numbers like 1/3, the first one not the larger')
+    options.faults = slice(part - 1, None, parts)
+    return options
 
 
 def try_out(fault: Fault, phases: list[float], done: list[Trial]) -> None:
@@ -90,8 +101,8 @@ def try_out(fault: Fault, phases: list[float], done: list[Trial]) -> None:
             return
 
 
-def _print_list() -> None:
-    for fault in FAULTS:
+def _print_list(faults: Sequence[Fault]) -> None:
+    for fault in faults:
         print(f'{fault.name:50} {fault.expected.value:18} {fault.bound_ms:5.0f} ms  {fault.why}')
 
 
@@ -103,10 +114,10 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = parse(arguments)
     if options.list:
-        _print_list()
+        _print_list(FAULTS[options.faults])
         return 0
     try:
-        faults = named(options.fault)
+        faults = named(options.fault)[options.faults]
     except LookupError as error:
         print(f'benchmark.faults: {error}', file=sys.stderr)
         return 2

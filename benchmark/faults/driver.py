@@ -48,9 +48,9 @@ TICK_S: Final = 0.02
 ECHO_TICKS: Final = 2
 FRAME_TICKS: Final = 5
 CONNECT_S: Final = 6.0
-RETRY_S: Final = 0.3
-SILENCE_S: Final = 2.5
-"""So long without a word of the robot, and the link is given up."""
+RETRY_S: Final = 0.1
+SILENCE_S: Final = 5.0
+"""So long without a word of the robot, and the link is given up: as the page does."""
 PICTURE_S: Final = 0.5
 """A picture that stands still for so long, and a keyframe is asked for."""
 DEAF_S: Final = 0.5
@@ -181,7 +181,8 @@ class Driver:
 
     def _tick(self, person: PythonOperator) -> None:
         self._listen(person)
-        if self._ticks % ECHO_TICKS == 0 and self._token_heard != self._echoed:
+        held_back = person.holds_back
+        if self._ticks % ECHO_TICKS == 0 and self._token_heard != self._echoed and not held_back:
             self._echoed = self._token_heard
             lease = {'type': 'lease', 'token': self._token_heard}
             self._send(CMD_UNRELIABLE, json.dumps(lease).encode())
@@ -193,7 +194,9 @@ class Driver:
             say('frames', count=person.frames)
         if self._ticks % FRAME_TICKS == 0 and person.buffered > FULL_BYTES:
             say('full', buffered=person.buffered, sctp=person.sctp_state)
-        self._act()
+        # Like the page, he sends nothing behind what waits; an attacker does.
+        if not held_back or self._wants in ('garbage', 'flood'):
+            self._act()
 
     def _act(self) -> None:
         match self._wants:

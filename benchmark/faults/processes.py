@@ -37,7 +37,7 @@ END_S: Final = 6.0
 #: linux/prctl.h
 _PR_SET_PDEATHSIG: Final = 1
 POLL_S: Final = 0.01
-BUSY_WAIT_S: Final = 30.0
+BUSY_WAIT_S: Final = 90.0
 """Until a healthy stack does what it should, also on a busy machine."""
 
 _T = TypeVar('_T')

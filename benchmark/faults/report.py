@@ -40,7 +40,7 @@ _HEAD = (
     'moved after it',
     'latch kept',
     'heard again [s] p50, max',
-    'video [s] p50',
+    'video [s] p50, max',
     'operator told',
 )
 
@@ -80,7 +80,7 @@ def _row(fault: Fault, trials: Sequence[Trial]) -> list[str]:
         str(sum(trial.moved_after_bound for trial in trials)),
         f'{sum(kept)} of {len(kept)}' if kept else '–',
         _spread((trial.reconnect_s for trial in trials), 1.0, 1),
-        _spread((trial.video_s for trial in trials), 1.0, 1).partition(',')[0],
+        _spread((trial.video_s for trial in trials), 1.0, 1),
         told,
     ]
 

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, ExitStack
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from typing import Any, Final
 import psutil
 
 from benchmark.faults import wall_clock
+from benchmark.faults.causes import what_happened
 from benchmark.faults.instruments import Canary
 from benchmark.faults.network import Conditions, Host, Network, network
 from benchmark.faults.oracle import Command
@@ -260,6 +262,7 @@ class Rig:
 
         :raises TooSlow: It does not.
         """
+        first_s = time.monotonic()
         for _ in range(ATTEMPTS):
             begun_s = time.monotonic()
             self.tell('drive')
@@ -272,7 +275,19 @@ class Rig:
                 self.make_drivable()
                 continue
             return
-        raise TooSlow(f'no motion on cmd_vel in {ATTEMPTS} attempts')
+        raise TooSlow(f'no motion on cmd_vel in {ATTEMPTS} attempts: {self._why_not(first_s)}')
+
+    def _why_not(self, since_s: float) -> str:
+        """Return what is known of why the robot does not follow."""
+        told = self.operator.of_kind('telemetry', since_s)
+        refusing = Counter(str(event['state'].get('refusing')) for event in told)
+        waits_s = self.canary.longest_s(since_s, time.monotonic())
+        return (
+            f'{len(told)} times told, refusing {dict(refusing)}; '
+            f'{len(self.commands(since_s))} on cmd_vel; '
+            f'the machine let threads wait for up to {waits_s:.2f} s; '
+            f'{what_happened(list(self.operator.events), since_s)}'
+        )
 
     def _moves(self, since_s: float) -> bool:
         return sum(not c.is_zero for c in self.commands(since_s)) >= STEADY_COMMANDS

@@ -35,6 +35,8 @@ MAX_HELD_MESSAGES: Final = 64
 MAX_HELD_BYTES: Final = 128 * 1024
 MAX_BUFFERED_BYTES: Final = 64 * 1024
 """``bufferedAmount`` grows without bound on a dead link; what does not fit below this is lost."""
+MAX_UNRELIABLE_BYTES: Final = 1024
+"""The same where being late is worse than being lost: a quarter of a second of commands."""
 
 _logger = logging.getLogger(__name__)
 
@@ -81,7 +83,8 @@ class ChannelEnd:
             self._send(message)
 
     def _send(self, message: bytes | str) -> None:
-        if self.channel.bufferedAmount > MAX_BUFFERED_BYTES:
+        limit = MAX_BUFFERED_BYTES if self._reliable else MAX_UNRELIABLE_BYTES
+        if self.channel.bufferedAmount > limit:
             self.counters['lost'] += 1
             return
         self.channel.send(message)

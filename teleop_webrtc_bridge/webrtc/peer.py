@@ -73,6 +73,8 @@ MAX_BUFFERED_BYTES: Final = 64 * 1024
 MAX_BUFFERED_ROUTINE_BYTES: Final = 32 * 1024
 """Telemetry, maps and leases must leave room for acknowledgements and pongs: all wait in one row.
 The largest message fits when nothing else waits."""
+MAX_UNRELIABLE_BYTES: Final = 1024
+"""Of a channel whose messages are worth nothing when they are late: tokens of the lease."""
 
 _logger = logging.getLogger(__name__)
 
@@ -331,7 +333,8 @@ class RobotPeer:
             return
         buffered = sum(other.bufferedAmount for _, other in self._channels.values())
         limit = MAX_BUFFERED_BYTES if urgent else MAX_BUFFERED_ROUTINE_BYTES
-        if buffered + len(payload) > limit:
+        late = channel.maxRetransmits is not None and channel.bufferedAmount > MAX_UNRELIABLE_BYTES
+        if late or buffered + len(payload) > limit:
             self.counters['answers_lost' if urgent else 'telemetry_lost'] += 1
             return
         channel.send(payload)

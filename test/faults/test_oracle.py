@@ -76,6 +76,15 @@ def test_an_old_command_that_was_obeyed_is_seen() -> None:
     assert age_violations([replace(MOVE, sent_s=9.0)], 0.5) == []
 
 
+def test_a_busy_machine_is_no_old_command_and_a_full_buffer_is() -> None:
+    def aged(*ages_s: float) -> list[Command]:
+        return [replace(MOVE, sent_s=MOVE.arrival_s - age_s) for age_s in ages_s]
+
+    assert age_violations(aged(0.15, 0.64), 0.0) == []
+    assert len(age_violations(aged(0.02, 0.64), 0.0)) == 1
+    assert len(age_violations(aged(1.3, 1.4, 1.25), 0.0)) == 3
+
+
 @pytest.mark.parametrize(
     'axes', [(math.nan, 0, 0, 0, 0, 0), (1.01, 0, 0, 0, 0, 0), (0.5, 0.1, 0, 0, 0, 0)]
 )

@@ -58,6 +58,7 @@ class Road:
         self._jitter_s = jitter_s
         self._random = random.Random(1)
         self._newest: int | None = None
+        self._seq = 0
         self._number = itertools.count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._at(0.0, self._send_token)
@@ -91,10 +92,12 @@ class Road:
     def _send_command(self) -> None:
         self._at(PERIOD_S, self._send_command)
         velocity, sent_s = self.wanted, self.drive.now
-        self._carry(self.up_s, lambda: self._arrive(velocity, sent_s))
+        self._seq += 1
+        seq = self._seq
+        self._carry(self.up_s, lambda: self._arrive(velocity, sent_s, seq))
 
-    def _arrive(self, velocity: Velocity, sent_s: float) -> None:
-        verdict = self.drive.send(velocity, delay_s=self.drive.now - sent_s)
+    def _arrive(self, velocity: Velocity, sent_s: float, seq: int) -> None:
+        verdict = self.drive.send(velocity, delay_s=self.drive.now - sent_s, seq=seq)
         self.verdicts.append((self.drive.now, verdict))
 
     def run(self, seconds: float) -> None:
@@ -243,6 +246,19 @@ def test_no_false_stop_in_half_an_hour_at_20_percent_loss() -> None:
     assert 0.04 <= drive.gate.round_trip_s(drive.now) <= 0.3
 
 
+@pytest.mark.parametrize(('delay_s', 'loss'), [(0.1, 0.0), (0.1, 0.05), (0.3, 0.0)])
+def test_commands_that_overtake_each_other_stop_nobody(delay_s: float, loss: float) -> None:
+    """Each way takes up to 0.1 s more or less; the time-out stays the configured one."""
+    drive = Drive()
+    road = Road(drive, loss=loss, jitter_s=0.1)
+    road.up_s = road.down_s = delay_s
+    road.begin()
+    road.run(300.0)
+    assert road.stops_s == []
+    assert drive.gate.command_timeout_s() == TIMEOUT_S
+    assert drive.gate.verdicts[Verdict.OUT_OF_ORDER] > 1000
+
+
 @pytest.mark.parametrize('bloat_s', [1.6, 2.0, 4.0, 8.0])
 def test_a_full_buffer_that_looks_like_a_clock_step_is_no_way_to_drive(
     road: Road, bloat_s: float
@@ -289,6 +305,42 @@ def test_a_session_that_begins_slow_costs_speed_and_then_all_of_it(
         assert drive.gate.verdicts[Verdict.NO_LEASE] > 400
     elif not speeds:
         assert drive.gate.verdicts[Verdict.ROUND_TRIP] > 400
+
+
+def test_until_his_round_trip_is_known_an_operator_is_slow(drive: Drive) -> None:
+    drive.gate.begin_control(drive.now)
+    token = drive.gate.issue_lease(drive.now)
+    drive.begin()
+    assert drive.published[-1][1].linear_x == 0.3
+    drive.gate.echo_lease(drive.now, token)
+    drive.stream(FORWARD, 0.1)
+    assert drive.published[-1][1].linear_x == FORWARD.linear_x
+
+
+def test_who_never_echoes_is_slow_for_two_seconds(drive: Drive) -> None:
+    begun_s = drive.now
+    drive.gate.begin_control(begun_s)
+    drive.stream(ZERO, 0.2)
+    drive.stream(FORWARD, 4.0)
+    moves = [(at_s - begun_s, v.linear_x) for at_s, v in drive.published if not v.is_zero()]
+    assert {speed for at_s, speed in moves if at_s < 1.99} == {0.3}
+    assert {speed for at_s, speed in moves if at_s > 2.01} == {0.5}
+
+
+@pytest.mark.parametrize('up_s', [0.6, 1.4, 1.9])
+def test_a_session_that_begins_behind_a_full_buffer_is_slow_at_once(
+    drive: Drive, up_s: float
+) -> None:
+    """What he sends takes long from the first command on; what he hears does not."""
+    drive.gate.begin_control(drive.now)
+    road = Road(drive)
+    road.up_s, road.down_s = up_s, 0.02
+    road.wanted = ZERO
+    road.run(up_s + 0.2)
+    road.wanted = FORWARD
+    road.run(3.0)
+    speeds = road.speeds_since(0.0) - {0.0}
+    assert speeds == ({0.5} if up_s < 0.9 else {0.3} if up_s < 1.4 else speeds & {0.3})
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 
 from gate_drive import (
     Drive,
@@ -206,6 +207,18 @@ def test_loss_does_not_make_a_quick_sender_slow_who_numbers_his_commands(
             drive.send(ZERO, seq=(first + number + 2**31) % 2**32 - 2**31)
         drive.now += PERIOD_S
     assert drive.gate.command_timeout_s() == TIMEOUT_S
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_jitter_does_not_make_a_quick_sender_slow(drive: Drive, seed: int) -> None:
+    source, period_s = random.Random(seed), PERIOD_S
+    sent = [(number * period_s, source.uniform(0.0, 0.2), number) for number in range(100)]
+    begun_s = drive.now
+    # In the order of their arrival: they overtake each other.
+    for sent_s, delay_s, number in sorted(sent, key=lambda one: one[0] + one[1]):
+        drive.now = begun_s + sent_s + delay_s
+        drive.send(ZERO, delay_s=delay_s, seq=number)
+        assert drive.gate.command_timeout_s() == TIMEOUT_S
 
 
 def test_a_slow_sender_who_numbers_his_commands_is_given_six_of_his_periods(

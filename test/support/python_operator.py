@@ -115,6 +115,11 @@ class PythonOperator:
         return sum(channel.bufferedAmount for channel in self._channels.values())
 
     @property
+    def holds_back(self) -> bool:
+        """Whether commands wait to be sent: a page sends no more of them then."""
+        return self._channels['cmd_unreliable'].bufferedAmount > 0
+
+    @property
     def sctp_state(self) -> str:
         """What holds messages back, for people."""
         sctp: Any = self._pc.sctp

@@ -1,0 +1,88 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What waits to be sent is bounded: by its worth where it may be lost, by memory where not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from aiortc import RTCDataChannel
+import pytest
+
+from teleop_webrtc_bridge.broker.channel_relay import (
+    ChannelEnd,
+    MAX_BUFFERED_BYTES,
+    MAX_UNRELIABLE_BYTES,
+)
+
+COMMAND = bytes(85)
+
+
+class StuckChannel:
+    """A channel of a link that takes nothing, until :meth:`drain`."""
+
+    readyState = 'open'
+
+    def __init__(self, max_retransmits: int | None) -> None:
+        self.maxRetransmits = max_retransmits
+        self.bufferedAmount = 0
+        self.sent: list[bytes | str] = []
+
+    def on(self, event: str, callback: Callable[[], Any]) -> None:
+        pass
+
+    def send(self, message: bytes | str) -> None:
+        self.sent.append(message)
+        self.bufferedAmount += len(message)
+
+    def drain(self) -> None:
+        self.bufferedAmount = 0
+
+
+def end_of(channel: StuckChannel) -> ChannelEnd:
+    end = ChannelEnd(cast(RTCDataChannel, channel))
+    end.set_ready()
+    return end
+
+
+def test_commands_do_not_wait_until_they_are_too_old() -> None:
+    channel = StuckChannel(max_retransmits=0)
+    end = end_of(channel)
+    for _ in range(100):
+        end.deliver(COMMAND)
+    assert channel.bufferedAmount <= MAX_UNRELIABLE_BYTES + len(COMMAND)
+    assert end.counters['lost'] == 100 - len(channel.sent)
+    # Twelve of them wait: a quarter of a second at 50 Hz.
+    assert len(channel.sent) == 13
+    channel.drain()
+    end.deliver(b'new')
+    assert channel.sent[-1] == b'new'
+
+
+def test_what_must_arrive_waits_for_longer() -> None:
+    channel = StuckChannel(max_retransmits=None)
+    end = end_of(channel)
+    for _ in range(2000):
+        end.deliver(COMMAND)
+    assert channel.bufferedAmount > MAX_BUFFERED_BYTES
+    assert channel.bufferedAmount <= MAX_BUFFERED_BYTES + len(COMMAND)
+
+
+@pytest.mark.parametrize('size', [2000, 16_000])
+def test_one_large_message_passes_when_nothing_waits(size: int) -> None:
+    channel = StuckChannel(max_retransmits=0)
+    end_of(channel).deliver(bytes(size))
+    assert channel.sent == [bytes(size)]
