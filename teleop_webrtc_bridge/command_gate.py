@@ -56,7 +56,7 @@ SLOW_ROUND_TRIP_S: Final = 1.0
 """A longer way there and back costs speed …"""
 LONGEST_ROUND_TRIP_S: Final = 1.5
 """… and one that is longer than this, all of it."""
-UNKNOWN_ROUND_TRIP_S: Final = 2.0
+UNKNOWN_ROUND_TRIP_S: Final = 1.0
 """One that is not known is taken for a long one, for this time after control began."""
 
 

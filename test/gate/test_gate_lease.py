@@ -317,14 +317,14 @@ def test_until_his_round_trip_is_known_an_operator_is_slow(drive: Drive) -> None
     assert drive.published[-1][1].linear_x == FORWARD.linear_x
 
 
-def test_who_never_echoes_is_slow_for_two_seconds(drive: Drive) -> None:
+def test_who_never_echoes_is_slow_for_a_second(drive: Drive) -> None:
     begun_s = drive.now
     drive.gate.begin_control(begun_s)
     drive.stream(ZERO, 0.2)
     drive.stream(FORWARD, 4.0)
     moves = [(at_s - begun_s, v.linear_x) for at_s, v in drive.published if not v.is_zero()]
-    assert {speed for at_s, speed in moves if at_s < 1.99} == {0.3}
-    assert {speed for at_s, speed in moves if at_s > 2.01} == {0.5}
+    assert {speed for at_s, speed in moves if at_s < 0.99} == {0.3}
+    assert {speed for at_s, speed in moves if at_s > 1.01} == {0.5}
 
 
 @pytest.mark.parametrize('up_s', [0.6, 1.4, 1.9])
