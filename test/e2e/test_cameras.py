@@ -38,7 +38,8 @@ OPTIONS = (
 SMALL = tuple(
     word for option in ('width:=640', 'height:=360', 'overlay:=false') for word in ('-p', option)
 )
-SINGLE, BOTH = (640, 360), (1280, 360)
+SINGLE, BOTH = 640 / 360, 1280 / 360
+"""Width to height; on a busy machine the rate control makes pictures smaller."""
 SEEN = 8.0
 """Grey values, on average: another picture, not another encoding of the same one."""
 
@@ -55,9 +56,9 @@ def node() -> Iterator[Any]:
         yield node
 
 
-def size(operator: OperatorPage) -> tuple[int, int]:
+def has_shape(operator: OperatorPage, shape: float) -> bool:
     metrics = operator.metrics()
-    return metrics['width'], metrics['height']
+    return abs(metrics['width'] / max(1, metrics['height']) / shape - 1.0) < 0.05
 
 
 def selected(operator: OperatorPage) -> list[str]:
@@ -78,7 +79,7 @@ def test_the_operator_sees_the_camera_that_he_selects_on_the_same_connection(
 ) -> None:
     page = operator.page
     front = shown(operator, lambda: operator.metrics()['framesPresented'] > 5)
-    assert size(operator) == SINGLE
+    assert has_shape(operator, SINGLE)
     wait_for(lambda: selected(operator) == ['front'], what='telemetry')
     wait_for(lambda: node.count_subscribers(FRONT) == 1, what='subscription')
     assert node.count_subscribers(REAR) == 0
@@ -91,7 +92,7 @@ def test_the_operator_sees_the_camera_that_he_selects_on_the_same_connection(
     assert node.count_subscribers(REAR) == 1
 
     page.click('#cameras .several')
-    shown(operator, lambda: size(operator) == BOTH)
+    shown(operator, lambda: has_shape(operator, BOTH))
     for name in ('front', 'rear'):
         expect(page.locator(f'#cameras [data-camera="{name}"]')).to_have_attribute(
             'aria-pressed', 'true'
@@ -102,7 +103,7 @@ def test_the_operator_sees_the_camera_that_he_selects_on_the_same_connection(
     wait_for(lambda: node.count_subscribers(FRONT) == 1, what='subscription')
 
     page.keyboard.press('Digit1')
-    again = shown(operator, lambda: size(operator) == SINGLE)
+    again = shown(operator, lambda: has_shape(operator, SINGLE))
     assert difference(front, again) < SEEN
     wait_for(lambda: node.count_subscribers(REAR) == 0, what='end of the subscription')
     # The track that began is the one that is played: nothing was negotiated anew.
