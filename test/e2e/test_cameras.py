@@ -56,6 +56,11 @@ def node() -> Iterator[Any]:
         yield node
 
 
+def until(condition: Callable[[], Any], *, what: str) -> None:
+    """Wait for longer than a machine is ever busy."""
+    wait_for(condition, what=what, timeout_s=60.0)
+
+
 def has_shape(operator: OperatorPage, shape: float) -> bool:
     metrics = operator.metrics()
     return abs(metrics['width'] / max(1, metrics['height']) / shape - 1.0) < 0.05
@@ -68,9 +73,9 @@ def selected(operator: OperatorPage) -> list[str]:
 
 def shown(operator: OperatorPage, what: Callable[[], bool]) -> list[int]:
     """Wait for a picture of which something is true, a little longer for it to be sharp."""
-    wait_for(what, what='another picture')
+    until(what, what='another picture')
     seen = operator.metrics()['framesPresented']
-    wait_for(lambda: operator.metrics()['framesPresented'] > seen + 15, what='frames')
+    until(lambda: operator.metrics()['framesPresented'] > seen + 15, what='frames')
     return operator.picture()
 
 
@@ -80,15 +85,15 @@ def test_the_operator_sees_the_camera_that_he_selects_on_the_same_connection(
     page = operator.page
     front = shown(operator, lambda: operator.metrics()['framesPresented'] > 5)
     assert has_shape(operator, SINGLE)
-    wait_for(lambda: selected(operator) == ['front'], what='telemetry')
-    wait_for(lambda: node.count_subscribers(FRONT) == 1, what='subscription')
+    until(lambda: selected(operator) == ['front'], what='telemetry')
+    until(lambda: node.count_subscribers(FRONT) == 1, what='subscription')
     assert node.count_subscribers(REAR) == 0
     page.evaluate("document.querySelector('#video').srcObject.getVideoTracks()[0].kept = true")
 
     page.click('#cameras [data-camera="rear"]')
     rear = shown(operator, lambda: difference(front, operator.picture()) > SEEN)
     assert selected(operator) == ['rear']
-    wait_for(lambda: node.count_subscribers(FRONT) == 0, what='end of the subscription')
+    until(lambda: node.count_subscribers(FRONT) == 0, what='end of the subscription')
     assert node.count_subscribers(REAR) == 1
 
     page.click('#cameras .several')
@@ -100,12 +105,12 @@ def test_the_operator_sees_the_camera_that_he_selects_on_the_same_connection(
     left, right = halves(operator)
     assert difference(front, left) < SEEN < difference(rear, left)
     assert difference(rear, right) < SEEN < difference(front, right)
-    wait_for(lambda: node.count_subscribers(FRONT) == 1, what='subscription')
+    until(lambda: node.count_subscribers(FRONT) == 1, what='subscription')
 
     page.keyboard.press('Digit1')
     again = shown(operator, lambda: has_shape(operator, SINGLE))
     assert difference(front, again) < SEEN
-    wait_for(lambda: node.count_subscribers(REAR) == 0, what='end of the subscription')
+    until(lambda: node.count_subscribers(REAR) == 0, what='end of the subscription')
     # The track that began is the one that is played: nothing was negotiated anew.
     assert page.evaluate("document.querySelector('#video').srcObject.getVideoTracks()[0].kept")
     assert page.evaluate('document.body.dataset.state') == 'drivable'
@@ -134,19 +139,17 @@ def halves(operator: OperatorPage) -> tuple[list[int], list[int]]:
 def test_who_watches_sees_what_the_operator_selects_and_has_no_switch(
     operator: OperatorPage, stack: Stack
 ) -> None:
-    wait_for(lambda: selected(operator) == ['front'], what='telemetry')
+    until(lambda: selected(operator) == ['front'], what='telemetry')
     operator.page.keyboard.press('Digit2')
-    wait_for(lambda: selected(operator) == ['rear'], what='the rear camera')
+    until(lambda: selected(operator) == ['rear'], what='the rear camera')
     viewer = OperatorPage(operator.page.context.browser.new_page())
     viewer.page.goto(stack.broker.page)
     viewer.page.click(f'#robots button[data-robot-id="{stack.robot_id}"]', timeout=20_000)
     viewer.page.click('#watch')
     viewer.wait_for_state('watching')
-    wait_for(lambda: viewer.metrics()['framesPresented'] > 5, what='frames for the viewer')
-    wait_for(
-        lambda: difference(operator.picture(), viewer.picture()) < SEEN, what='the same picture'
-    )
-    wait_for(lambda: viewer.metrics()['cameras'] == ['front', 'rear'], what='telemetry')
+    until(lambda: viewer.metrics()['framesPresented'] > 5, what='frames for the viewer')
+    until(lambda: difference(operator.picture(), viewer.picture()) < SEEN, what='the same picture')
+    until(lambda: viewer.metrics()['cameras'] == ['front', 'rear'], what='telemetry')
     expect(viewer.page.locator('#cameras')).to_be_hidden()
     viewer.page.keyboard.press('Digit1')
     operator.page.wait_for_timeout(500)
