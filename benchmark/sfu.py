@@ -24,8 +24,9 @@ it, in the same run: decode and encode again, with aiortc's MediaRelay and encod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, AsyncExitStack
+from functools import partial
 import json
 import math
 from pathlib import Path
@@ -211,12 +212,11 @@ async def _robots(fleet: Fleet, count: int) -> AsyncIterator[None]:
         yield
 
 
-async def _join(
-    stack: AsyncExitStack, fleet: Fleet, number: int, robot: int, role: str
-) -> PythonOperator:
+async def _join(stack: AsyncExitStack, fleet: Fleet, number: int, robot: int) -> PythonOperator:
     token = fleet.tokens[number]
     person = await stack.enter_async_context(operator(fleet.url, token, decodes=False))
-    await person.connect(await person.wait_for_robot(f'robot-{robot}'), role=role)
+    # Who only watches gets the same packets, and waits for no channel of these simple robots.
+    await person.connect(await person.wait_for_robot(f'robot-{robot}'), role='viewer')
     staying = asyncio.create_task(person.stay())
     stack.callback(staying.cancel)
     return person
@@ -230,10 +230,7 @@ async def forwarded(robots: int, viewers: int, seconds: float) -> Figures:
             await fleet.start_broker()
             async with _robots(fleet, robots), AsyncExitStack() as stack:
                 people = [
-                    await _join(
-                        *(stack, fleet, robot * viewers + number, robot),
-                        'operator' if number == 0 else 'viewer',
-                    )
+                    await _join(stack, fleet, robot * viewers + number, robot)
                     for robot in range(robots)
                     for number in range(viewers)
                 ]
@@ -247,16 +244,16 @@ async def _all(
     viewers: Sequence[int], robots: Sequence[int], reencoded: Sequence[int], seconds: float
 ) -> dict[str, Figures]:
     """Run every case once."""
-    cases = [
-        *((f'{count} viewers', forwarded(1, count, seconds)) for count in viewers),
-        *((f'{count} robots', forwarded(count, 1, seconds)) for count in robots),
-        *((f're-encoded, {count}', transcoded(count, seconds)) for count in reencoded),
+    cases: list[tuple[str, Callable[[], Awaitable[Figures]]]] = [
+        *((f'{count} viewers', partial(forwarded, 1, count, seconds)) for count in viewers),
+        *((f'{count} robots', partial(forwarded, count, 1, seconds)) for count in robots),
+        *((f're-encoded, {count}', partial(transcoded, count, seconds)) for count in reencoded),
     ]
     print('sfu: direct …', file=sys.stderr, flush=True)
     found = {'direct': await direct(seconds)}
     for name, case in cases:
         print(f'sfu: {name} …', file=sys.stderr, flush=True)
-        figures = await case
+        figures = await case()
         added_ms = figures['latency_p50_ms'] - found['direct']['latency_p50_ms']
         found[name] = {'added_p50_ms': added_ms} | figures
     return found

@@ -62,12 +62,20 @@ class Relayed(MediaStreamTrack):
 
 
 def note_captures(receiver: Any) -> dict[int, bytes]:
-    """Return the capture times of what arrives, by RTP time stamp; it grows."""
+    """
+    Return the capture times of what arrives, by time stamp; it grows.
+
+    Decoded frames count from the first one's.
+    """
     captures: dict[int, bytes] = {}
+    first: list[int] = []
     handle = receiver._handle_rtp_packet
 
     async def noting(packet: Any, arrival_time_ms: int) -> None:
-        captures[packet.timestamp] = packet.extensions.frame.capture_time
+        if not first:
+            first.append(packet.timestamp)
+        stamp = (packet.timestamp - first[0]) & 0xFFFFFFFF
+        captures[stamp] = packet.extensions.frame.capture_time
         await handle(packet, arrival_time_ms=arrival_time_ms)
 
     receiver._handle_rtp_packet = noting
