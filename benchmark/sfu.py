@@ -164,6 +164,9 @@ async def _observe(arrivals: Sequence[Arrivals], pid: int | None, seconds: float
 
     begin_s, begin_cpu_s = time.monotonic(), used_s()
     await asyncio.sleep(seconds)
+    async with asyncio.timeout(START_S):
+        while not any(frames[-1][0] >= begin_s for frames in arrivals):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
     return figures_of(
         arrivals,
         used_s() - begin_cpu_s,

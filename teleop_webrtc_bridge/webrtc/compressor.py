@@ -53,7 +53,7 @@ _HARDWARE: Final = ('h264_nvenc', 'h264_qsv', 'h264_v4l2m2m')
 _IN_PLACE: Final = frozenset({'libx264', 'h264_nvenc'})
 """Encoders that follow ``bit_rate`` without a new stream."""
 
-#: A sixth of medium's processor time for 1 dB of PSNR at most (docs/performance.md).
+#: A quarter of medium's processor time, for 1 dB of PSNR at most (docs/performance.md).
 _OPTIONS: Final[dict[str, dict[str, str]]] = {
     # No keyframe just because the scene changes: intra blocks do as well, and are small.
     # Superfast, with what gives most for its time (docs/performance.md): blocks of 8×8 pixels for
