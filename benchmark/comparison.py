@@ -46,8 +46,15 @@ def table(columns: Mapping[str, Figures]) -> str:
 def _text(value: float) -> str:
     if math.isnan(value):
         return '-'
-    decimals = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2
-    return f'{value:.{decimals}f}'
+    if value == int(value) or abs(value) >= 100:
+        return f'{value:.0f}'
+    return (
+        f'{value:.1f}'
+        if abs(value) >= 10
+        else f'{value:.2f}'
+        if abs(value) >= 1
+        else f'{value:.3f}'
+    )
 
 
 def gaps(times_s: list[float], begin_s: float, end_s: float) -> list[float]:

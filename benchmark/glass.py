@@ -19,9 +19,11 @@ Glass to glass, through the broker to the page in Chromium, on good and bad netw
 ``loopback`` need root, for network namespaces. ``delay`` puts 40±10 ms and 1 % loss, each way,
 between robot and broker; ``narrow`` lets 1 Mbit/s through, then 300 kbit/s, then all again.
 
-Four moments of each frame: the camera's stamp; *received*, when its last packet is in the browser;
-*composed*, when the decoded frame goes to the compositor; *shown*, when the compositor expects to
-show it. There is no display here: the last is a prediction of what one of 60 Hz would do.
+Moments of each frame: the camera's stamp; *received*, when its last packet is in the browser;
+*composed*, when the decoded frame goes to the compositor; *drawn*, when the next screen of 60 Hz
+is drawn and swapped, from the browser's trace. ``expectedDisplayTime``, which is all that a page
+has, is *predicted* here: without a display it is the compositor's tick, which may even be before
+the frame was received.
 """
 
 from __future__ import annotations
@@ -170,11 +172,20 @@ def figures_of(result: Mapping[str, Any], begin_s: float, end_s: float) -> Figur
     samples = [s for s in result['samples'] if begin_s <= s['at_s'] < end_s]
     first, last = samples[0], samples[-1]
     minutes = (last['at_s'] - first['at_s']) / 60
-    took = {
-        moment: sorted(1e3 * (f[f'{moment}_s'] - f['captured_s']) for f in stamped)
-        for moment in ('received', 'presented', 'shown')
+    names = {
+        'received': 'received',
+        'presented': 'composed',
+        'drawn': 'drawn',
+        'shown': 'predicted',
     }
-    names = {'received': 'received', 'presented': 'composed', 'shown': 'shown'}
+    took = {
+        moment: [
+            1e3 * (f[f'{moment}_s'] - f['captured_s'])
+            for f in stamped
+            if f[f'{moment}_s'] is not None
+        ]
+        for moment in names
+    }
     held_s = last['jitterBufferDelay'] - first['jitterBufferDelay']
     held = last['jitterBufferEmittedCount'] - first['jitterBufferEmittedCount']
     return {

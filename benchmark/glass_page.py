@@ -30,12 +30,15 @@ import time
 from typing import Any, Final
 
 from browser import chromium
+from playwright.sync_api import Browser
 
 import benchmark  # noqa: F401 - finds test/support
 from benchmark.faults.driver import say
-from benchmark.page_probe import frame_times, MeasuredPage
+from benchmark.page_probe import frame_times, MeasuredPage, note_drawings
 
 SAMPLE_S: Final = 0.5
+SWAP: Final = 'Display::DrawAndSwap'
+TRACE_END_S: Final = 20.0
 KEPT: Final = (
     'bytesReceived',
     'framesReceived',
@@ -53,7 +56,46 @@ KEPT: Final = (
 """Of the connection's counters."""
 
 
-def look_on(page: MeasuredPage) -> dict[str, Any]:
+class Drawings:
+    """
+    When the compositor has drawn and swapped, from its own trace.
+
+    :param browser: Traced as a whole from now on.
+    """
+
+    def __init__(self, browser: Browser) -> None:
+        self._events: list[dict[str, Any]] = []
+        self._ended = False
+        self._session = browser.new_browser_cdp_session()
+        self._session.on('Tracing.dataCollected', self._on_data)
+        self._session.on('Tracing.tracingComplete', self._on_end)
+        self._session.send(
+            'Tracing.start',
+            {
+                'transferMode': 'ReportEvents',
+                'traceConfig': {'includedCategories': ['viz', 'benchmark']},
+            },
+        )
+
+    def _on_data(self, data: dict[str, Any]) -> None:
+        self._events += [event for event in data['value'] if event['name'] == SWAP]
+
+    def _on_end(self, told: object) -> None:
+        self._ended = True
+
+    def end(self, page: MeasuredPage) -> list[tuple[float, float]]:
+        """Return when each began and ended, in seconds of ``time.monotonic``."""
+        self._session.send('Tracing.end')
+        give_up_s = time.monotonic() + TRACE_END_S
+        while not self._ended and time.monotonic() < give_up_s:
+            page.page.wait_for_timeout(50)
+        return sorted(
+            (1e-6 * event['ts'], 1e-6 * (event['ts'] + event.get('dur', 0)))
+            for event in self._events
+        )
+
+
+def look_on(page: MeasuredPage, drawings: Drawings) -> dict[str, Any]:
     """Sample until standard input ends."""
     frames: list[dict[str, float | None]] = []
     samples = []
@@ -67,6 +109,7 @@ def look_on(page: MeasuredPage) -> dict[str, Any]:
         frames += frame_times(page.frames(), page)
     frames += frame_times(page.frames(), page)
     metrics = page.metrics()
+    note_drawings(frames, drawings.end(page))
     return {
         'frames': frames,
         'samples': samples,
@@ -86,7 +129,7 @@ def main() -> None:
         page.watch()
         page.page.keyboard.down('KeyW')
         say('connected')
-        say('result', **look_on(page))
+        say('result', **look_on(page, Drawings(browser)))
 
 
 if __name__ == '__main__':

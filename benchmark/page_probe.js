@@ -49,6 +49,7 @@
     );
     const newest = (report) => report.lastPacketReceivedTimestamp ?? 0;
     const inbound = reports.sort((a, b) => newest(b) - newest(a))[0];
+    if (!inbound) return {};
     // What is no number tells nothing that could be subtracted.
     const numbers = Object.entries(inbound).filter(([, value]) => typeof value === 'number');
     return Object.fromEntries(numbers);

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import bisect
 from pathlib import Path
 import time
 from typing import Any, Final
@@ -26,7 +27,7 @@ from playwright.sync_api import Browser
 from benchmark.commands import PERIOD_S
 from benchmark.figures import Figures, MeasurementError, percentile
 
-__all__ = ['MeasuredPage', 'frame_times', 'video_path']
+__all__ = ['MeasuredPage', 'frame_times', 'note_drawings', 'video_path']
 
 SCRIPT: Final = Path(__file__).with_name('page_probe.js')
 NTP_EPOCH_MS: Final = 2_208_988_800_000
@@ -139,6 +140,20 @@ def frame_times(frames: list[dict[str, Any]], page: MeasuredPage) -> list[dict[s
             }
         )
     return times
+
+
+def note_drawings(
+    frames: list[dict[str, float | None]], drawings: list[tuple[float, float]]
+) -> None:
+    """
+    Add to each frame when the screen that shows it was ready: the first one begun after it came.
+
+    :param drawings: When each screen was begun and ready, in order.
+    """
+    begun_s = [begin_s for begin_s, _ in drawings]
+    for frame in frames:
+        place = bisect.bisect_left(begun_s, frame['presented_s'] or 0.0)
+        frame['drawn_s'] = drawings[place][1] if place < len(drawings) else None
 
 
 def video_path(frames: list[dict[str, Any]], page: MeasuredPage) -> Figures:

@@ -25,7 +25,7 @@ __all__ = ['Line', 'Panel', 'svg']
 
 WIDTH: Final = 760
 PANEL_HEIGHT: Final = 200
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 28, 34
+LEFT, RIGHT, TOP, BOTTOM = 64, 16, 28, 24
 TICKS: Final = 5
 
 
@@ -66,7 +66,7 @@ def svg(panels: Sequence[Panel], *, x_title: str) -> str:
 
 
 def _panel(panel: Panel, above: float, last: float) -> list[str]:
-    top, bottom = above + TOP, above + PANEL_HEIGHT - 6
+    top, bottom = above + TOP, above + PANEL_HEIGHT - 24
     parts = [_text(LEFT, above + 16, panel.title, 'start')]
 
     def place(x: float, y: float) -> tuple[float, float]:

@@ -249,6 +249,8 @@ def _received(before: dict[str, float], after: dict[str, float]) -> Figures:
     def grown(name: str) -> float:
         return after.get(name, 0.0) - before.get(name, 0.0)
 
+    if not before or not after:
+        raise MeasurementError('the page receives no video: the link was lost')
     seconds = 1e-3 * grown('timestamp')
     held_s = grown('jitterBufferDelay') / max(1.0, grown('jitterBufferEmittedCount'))
     return {

@@ -53,18 +53,19 @@ _HARDWARE: Final = ('h264_nvenc', 'h264_qsv', 'h264_v4l2m2m')
 _IN_PLACE: Final = frozenset({'libx264', 'h264_nvenc'})
 """Encoders that follow ``bit_rate`` without a new stream."""
 
-#: A sixth of medium's processor time for 1 dB of PSNR at most (docs/performance.md).
+#: A quarter of medium's processor time, for 1 dB of PSNR at most (docs/performance.md).
 _OPTIONS: Final[dict[str, dict[str, str]]] = {
     # No keyframe just because the scene changes: intra blocks do as well, and are small.
-    # Superfast's pictures, but with blocks of 8×8 pixels for what moves: 0.7 dB for a twentieth of
-    # the time, more than any other tool gives. Paid by what gives less: blocks of 4×4 within
-    # them, and more bits for flat places.
+    # Superfast, with what gives most for its time (docs/performance.md): blocks of 8×8 pixels for
+    # what moves, and fine detail that is rounded off less. Left out, because it gives less than
+    # it takes: blocks of 4×4 within them, and more bits for flat places.
     'libx264': {
         'preset': 'superfast',
         'tune': 'zerolatency',
         'sc_threshold': '0',
         'partitions': 'p8x8',
         'aq-mode': 'none',
+        'x264-params': 'deadzone-inter=8:deadzone-intra=4',
     },
     'h264_nvenc': {
         'preset': 'p2',

@@ -22,6 +22,7 @@ import pytest
 from benchmark.faults.network import Conditions
 from benchmark.figures import MeasurementError
 from benchmark.glass import figures_of, panels, Phase
+from benchmark.page_probe import note_drawings
 from benchmark.plot import Line, Panel, svg
 
 COUNTERS = [
@@ -46,6 +47,7 @@ def seen(begin_s: float, seconds: int) -> dict[str, Any]:
                 'received_s': captured_s + 0.015,
                 'decoding_ms': 2.0,
                 'presented_s': captured_s + 0.02,
+                'drawn_s': captured_s + 0.03,
                 'shown_s': captured_s + 0.04,
             }
         )
@@ -62,7 +64,8 @@ def test_figures_of_a_phase() -> None:
     figures = figures_of(seen(100.0, 20), 100.0, 120.0)
     assert figures['stamp_to_received_p50_ms'] == pytest.approx(15.0)
     assert figures['stamp_to_composed_p95_ms'] == pytest.approx(20.0)
-    assert figures['stamp_to_shown_p50_ms'] == pytest.approx(40.0)
+    assert figures['stamp_to_drawn_p50_ms'] == pytest.approx(30.0)
+    assert figures['stamp_to_predicted_p50_ms'] == pytest.approx(40.0)
     assert figures['video_kbit_s'] == pytest.approx(1000.0)
     assert figures['freezes_a_minute'] == pytest.approx(60 / 19.5)
     assert figures['longest_gap_ms'] == pytest.approx(1000 / 30, abs=20.0)
@@ -70,6 +73,16 @@ def test_figures_of_a_phase() -> None:
 
 def test_a_gap_at_the_end_counts() -> None:
     assert figures_of(seen(100.0, 20), 100.0, 125.0)['longest_gap_ms'] > 5000.0
+
+
+def test_a_frame_is_drawn_with_the_next_screen() -> None:
+    frames: list[dict[str, float | None]] = [
+        {'presented_s': 1.0},
+        {'presented_s': 1.01},
+        {'presented_s': 5.0},
+    ]
+    note_drawings(frames, [(0.99, 1.002), (1.006, 1.008), (1.022, 1.025)])
+    assert [frame['drawn_s'] for frame in frames] == [1.008, 1.025, None]
 
 
 def test_no_picture_is_no_figure() -> None:

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 import json
 import time
@@ -25,6 +25,7 @@ from typing import Any
 
 import aiohttp
 from aiortc import (
+    MediaStreamTrack,
     RTCBundlePolicy,
     RTCConfiguration,
     RTCDataChannel,
@@ -45,13 +46,27 @@ _IDS = {
 
 
 class OldRobot:
-    """Dials once; heartbeats once a second; opens what the answers name, state_back first."""
+    """
+    Dials once; heartbeats once a second; opens what the answers name, state_back first.
 
-    def __init__(self, url: str, key: str, robot_id: str) -> None:
+    :param prepare: Called with the connection when its track has been added.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        robot_id: str,
+        *,
+        track: MediaStreamTrack | None = None,
+        prepare: Callable[[RTCPeerConnection], None] = lambda pc: None,
+    ) -> None:
         self.commands: list[DriveCommand] = []
         self.opened: list[str] = []
         self.last_status = 0
         self._robot_id = robot_id
+        self._track = track or VideoStreamTrack()
+        self._prepare = prepare
         self._http = aiohttp.ClientSession(
             base_url=f'{url}/api/v1/', headers={'X-Robot-API-Key': key}
         )
@@ -61,7 +76,8 @@ class OldRobot:
         self._channels: dict[str, tuple[int, RTCDataChannel]] = {}
 
     async def dial(self) -> None:
-        self._pc.addTrack(VideoStreamTrack())
+        self._pc.addTrack(self._track)
+        self._prepare(self._pc)
         self._pc.addTransceiver('audio', direction='recvonly')
         self._pc.createDataChannel('_sctp_init', negotiated=True, id=0)
         await self._pc.setLocalDescription(await self._pc.createOffer())
