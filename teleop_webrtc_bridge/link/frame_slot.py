@@ -32,6 +32,8 @@ import os
 import struct
 from typing import Final
 
+from teleop_webrtc_bridge.link.memory import create_memory
+
 __all__ = [
     'MAX_FRAME_BYTES',
     'MAX_PICTURE_PX',
@@ -85,9 +87,7 @@ class Frame:
 
 def create_slot() -> int:
     """Return the descriptor of a new slot; the caller closes it."""
-    descriptor = os.memfd_create('teleop_frames')
-    os.ftruncate(descriptor, _SLOT_BYTES)
-    return descriptor
+    return create_memory('teleop_frames', _SLOT_BYTES)
 
 
 class FrameWriter:

@@ -24,13 +24,13 @@ notices when it was overrun. Places in the ring count on for ever, so that older
 from __future__ import annotations
 
 from dataclasses import dataclass
-import fcntl
 import mmap
 import os
 import struct
 from typing import Final
 
 from teleop_webrtc_bridge.h264 import AccessUnit, MAX_UNIT_BYTES
+from teleop_webrtc_bridge.link.memory import create_memory
 
 __all__ = ['MAX_BEHIND_S', 'PacketReader', 'PacketWriter', 'Unit', 'create_ring']
 
@@ -68,12 +68,7 @@ class Unit:
 
 def create_ring() -> int:
     """Return the descriptor of a new ring; the caller closes it."""
-    descriptor = os.memfd_create('teleop_packets', os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(descriptor, _RING_BYTES)
-    # Whoever made it smaller would crash the half that stops the robot.
-    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-    return descriptor
+    return create_memory('teleop_packets', _RING_BYTES)
 
 
 class PacketWriter:
