@@ -346,12 +346,16 @@ def main() -> None:
             print(f'{mutant.line}: {mutant.name}')
         return
     os.chdir(ROOT)
+    # The tests' quick size, whatever the environment asks for.
+    for name in ('CI', 'HYPOTHESIS_PROFILE'):
+        os.environ.pop(name, None)
     # What fails need not be made small, and must not be remembered for the next mutant.
     hypothesis.settings.register_profile(
         'mutation',
         phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
         database=None,
         derandomize=True,
+        deadline=None,
     )
     hypothesis.settings.load_profile('mutation')
     judge = Judge(chosen, os.fdopen(os.dup(1), 'w'))

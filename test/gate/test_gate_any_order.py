@@ -32,6 +32,7 @@ from gate_drive import (
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, RuleBasedStateMachine
+import pytest
 
 from teleop_webrtc_bridge.command_gate import GateLimits, Verdict
 from teleop_webrtc_bridge.messages import DriveCommand, Velocity
@@ -364,4 +365,4 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 AnyOrder.TestCase.settings = settings(RELAXED, max_examples=EXAMPLES, stateful_step_count=40)
-TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder = pytest.mark.timeout(1800)(AnyOrder.TestCase)
