@@ -29,6 +29,7 @@ import ast
 from collections.abc import Callable, Iterator
 import copy
 from dataclasses import dataclass
+import itertools
 import os
 from pathlib import Path
 import resource
@@ -138,6 +139,8 @@ def _idle(tree: ast.Module) -> Iterator[ast.AST]:
         elif isinstance(node, ast.ClassDef):
             for decorator in node.decorator_list:
                 yield from ast.walk(decorator)
+            # The names of an enumeration: without one, nothing that uses it runs.
+            yield from (it for it in node.body if isinstance(it, ast.Assign))
 
 
 def _changes(node: ast.AST) -> Iterator[Callable[[], ast.AST]]:
@@ -338,9 +341,11 @@ def _swap(old: object, new: object) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument('--only', default='', help='the mutants whose name contains this')
+    parser.add_argument('--every', type=int, default=1, help='only each so manyth of them (1)')
     parser.add_argument('--list', action='store_true', help='name them, and run nothing')
     options = parser.parse_args()
-    chosen = (it for module in MODULES for it in mutants(module) if options.only in it.name)
+    matching = (it for module in MODULES for it in mutants(module) if options.only in it.name)
+    chosen = itertools.islice(matching, 0, None, options.every)
     if options.list:
         for mutant in chosen:
             print(f'{mutant.line}: {mutant.name}')

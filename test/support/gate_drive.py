@@ -35,6 +35,7 @@ EXAMPLES = 10_000 if THOROUGH or os.environ.get('CI', '').lower() in ('1', 'true
 TIMEOUT_S = 0.25
 MAX_AXES = (1.0, 0.5, 0.0, 0.0, 0.0, 1.5)
 PERIOD_S = 0.02
+TEN_YEARS_S = 10 * 365.25 * 86400
 LATENCY_S = 0.03
 ACCELERATION = 2.5
 STEP = ACCELERATION * PERIOD_S
