@@ -45,7 +45,20 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGE: Final = 'teleop_webrtc_bridge'
 MODULES: Final = ('velocity_limits', 'freshness', 'command_gate')
 TESTS: Final = ('test/test_velocity_limits.py', 'test/test_freshness.py', 'test/gate')
-EQUIVALENT: Final[frozenset[str]] = frozenset()
+EQUIVALENT: Final = frozenset(
+    {
+        # Where the product is zero, one of its factors is, and so is the result.
+        'velocity_limits: magnitude = abs(present) if present * wanted > 0.0 else 0.0 → '
+        'magnitude = abs(present) if present * wanted >= 0.0 else 0.0',
+        # NaN, of no time and no limit, is the step then; min() takes its first argument.
+        'velocity_limits: return _velocity((limit_rise(now, then, acceleration * step_s if '
+        'acceleration < math.inf else math.inf) for now, then, acceleration in zip('
+        'present.axes(), wanted.axes(), self.max_acceleration, strict=True))) → '
+        'return _velocity((limit_rise(now, then, acceleration * step_s) for now, then, '
+        'acceleration in zip(present.axes(), wanted.axes(), self.max_acceleration, strict=True)))',
+    }
+)
+"""What cannot be told from what was meant, and why."""
 CPU_S: Final = 90
 """Several times what all of these tests take: a mutant that needs more hangs, which is noticed."""
 MEMORY_BYTES: Final = 4 * 2**30

@@ -48,7 +48,7 @@ SLOW = (
 )
 
 
-def test_files() -> list[str]:
+def core_tests() -> list[str]:
     """Return the tests of each module, which have its name; those of the gate have a folder."""
     files = [f'test/test_{name}.py' for name in CORE if name != 'command_gate']
     missing = [name for name in files if not (ROOT / name).exists()]
@@ -61,7 +61,7 @@ def test_every_branch_of_the_core_is_taken_by_its_own_tests(tmp_path: Path) -> N
     if importlib.util.find_spec('pytest_cov') is None:
         pytest.skip('pytest-cov is not installed, see requirements-dev.txt')
     report = tmp_path / 'coverage.json'
-    command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *test_files()]
+    command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *core_tests()]
     command += [f'--deselect=test/gate/{name}' for name in SLOW]
     command += ['--cov=teleop_webrtc_bridge', '--cov-branch', f'--cov-report=json:{report}']
     found = subprocess.run(

@@ -26,6 +26,7 @@ from gate_drive import (
     MAX_AXES,
     PERIOD_S,
     RELAXED,
+    STEPS,
     TEN_YEARS_S,
     VELOCITIES,
     ZERO,
@@ -365,5 +366,5 @@ class AnyOrder(RuleBasedStateMachine):
             self.check()
 
 
-AnyOrder.TestCase.settings = settings(RELAXED, max_examples=EXAMPLES, stateful_step_count=40)
+AnyOrder.TestCase.settings = settings(RELAXED, max_examples=EXAMPLES, stateful_step_count=STEPS)
 TestAnyOrder = pytest.mark.timeout(1800)(AnyOrder.TestCase)
