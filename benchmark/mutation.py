@@ -56,6 +56,9 @@ EQUIVALENT: Final = frozenset(
         'present.axes(), wanted.axes(), self.max_acceleration, strict=True))) → '
         'return _velocity((limit_rise(now, then, acceleration * step_s) for now, then, '
         'acceleration in zip(present.axes(), wanted.axes(), self.max_acceleration, strict=True)))',
+        # Neither is looked at before it was set again.
+        'command_gate: self._next_zero_s = 0.0 → pass',
+        'command_gate: self._heard_neutral = True → self._heard_neutral = False',
     }
 )
 """What cannot be told from what was meant, and why."""
