@@ -48,7 +48,7 @@ from python_operator import operator
 from ros_probe import ros_node
 
 import benchmark  # noqa: F401 - finds test/support
-from benchmark.motion import Driver, Motion, prepare_environment
+from benchmark.motion import Driver, LinkLost, Motion, prepare_environment
 from benchmark.processes import webrtc_half
 from teleop_webrtc_bridge.messages import Velocity
 
@@ -217,9 +217,9 @@ async def ride(folder: Path, minutes: float, rate_hz: float) -> dict[str, Any]:
                 watch.sample(driver.commands, float(motion.session.get('tasks', 'nan')))
                 await asyncio.wait([driving], timeout=SAMPLE_S)
             watch.sample(driver.commands, float(motion.session.get('tasks', 'nan')))
-            await driving
             beating.cancel()
             return {
+                'link_lost': isinstance(driving.exception(), LinkLost),
                 'commands_sent': driver.commands,
                 'judged': _judged(motion),
                 'frames': person.frames - frames,

@@ -28,7 +28,16 @@ import pytest
 # Now, because its plug-in would import it after the last test: CPython 3.11 cannot parse source
 # any more in a process in which threads have failed to (python/cpython#106905).
 with contextlib.suppress(ImportError):
-    import hypothesis  # noqa: F401
+    import hypothesis
+
+    # A busy machine makes slow examples, not wrong ones.
+    hypothesis.settings.register_profile(
+        'patient',
+        hypothesis.settings(),
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    hypothesis.settings.load_profile('patient')
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Tests that need what not every machine has; on CI's they must run.

@@ -142,6 +142,21 @@ def test_more_than_a_second_too_late_is_stale_and_too_early_out_of_order(stamps:
     assert stamps.send(delay_s=-1.1) is Verdict.OUT_OF_ORDER
 
 
+@pytest.mark.parametrize(
+    ('step_s', 'verdicts'),
+    [
+        (0.95, [Verdict.ACCEPTED] * 5),
+        (1.05, [Verdict.OUT_OF_ORDER] * 4 + [Verdict.CLOCK_STEP]),
+    ],
+)
+def test_a_clock_that_jumps_by_more_than_a_second_has_stepped(
+    stamps: Stamps, step_s: float, verdicts: list[Verdict]
+) -> None:
+    stamps.stream(10)
+    stamps.skew_s += step_s
+    assert stamps.stream(5) == verdicts
+
+
 def test_five_witnesses_prove_a_clock_step(stamps: Stamps) -> None:
     stamps.stream(10)
     stamps.skew_s += 3600.0

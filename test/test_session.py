@@ -86,6 +86,16 @@ def test_it_dials_at_once_in_the_beginning(told: Told) -> None:
     assert told.session.control_epoch == 0
 
 
+def test_it_does_not_dial_while_the_broker_still_has_a_session(told: Told) -> None:
+    told.session.begin_dial()
+    told.session.created('s1')
+    told.session.ended(NOW_S, PeerConnectionLost('gone'))
+    with pytest.raises(RuntimeError, match='still has a session'):
+        told.session.begin_dial()
+    assert told.session.farewell() == 's1'
+    told.session.begin_dial()
+
+
 def test_the_back_off_doubles_to_fifteen_seconds(told: Told) -> None:
     waits = [told.fail(BrokerUnreachable('no')) for _ in range(9)]
     assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0, 15.0]

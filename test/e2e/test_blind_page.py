@@ -55,10 +55,7 @@ def test_a_frozen_picture_stops_the_robot_until_neutral(
     wait_for(lambda: operator.metrics()['lock'] == 'neutral', what='the picture')
     commands_sent(operator, 25)
     assert all(command.is_zero for command in probe.commands[stopped:])
-    operator.page.keyboard.up('KeyW')
-    wait_for(lambda: not operator.metrics()['lock'], what='no lock on the page')
-    operator.page.keyboard.down('KeyW')
-    wait_for(probe.moving, what='motion after neutral')
+    wait_for(lambda: operator.let_go_and_press(probe.moving), what='motion after neutral')
     operator.page.keyboard.up('KeyW')
     wait_for(probe.standing, what='zero on cmd_vel')
 

@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 import time
 from typing import Any
 
@@ -152,7 +151,7 @@ def test_the_page_says_why_the_robot_does_not_obey(
         call(enable, SetBool.Request(data=True))
         # Enabled again, with the key still held: neutral first, and the page knows it.
         expect(message).to_have_text('Let go of all controls to drive.', timeout=20_000)
-        wait_for(lambda: let_go_and_press(operator, probe), what='motion after neutral')
+        wait_for(lambda: operator.let_go_and_press(probe.moving), what='motion after neutral')
         call(stop, Trigger.Request())
         expect(message).to_have_text('Let go of all controls to drive.', timeout=20_000)
         assert probe.standing()
@@ -168,16 +167,6 @@ def call(client: Any, request: Any) -> None:
     future = client.call_async(request)
     wait_for(future.done, what=client.srv_name)
     assert future.result().success
-
-
-def let_go_and_press(operator: OperatorPage, probe: RosProbe) -> bool:
-    """Return whether it moves then; on a busy machine it may not have heard the letting go."""
-    operator.page.keyboard.up('KeyW')
-    wait_for(lambda: not operator.metrics()['lock'], what='no lock on the page')
-    operator.page.keyboard.down('KeyW')
-    with suppress(AssertionError):
-        return wait_for(probe.moving, timeout_s=3.0)
-    return False
 
 
 def test_killing_the_webrtc_process_stops_the_robot_until_neutral(
@@ -196,7 +185,7 @@ def test_killing_the_webrtc_process_stops_the_robot_until_neutral(
     before = operator.metrics()['commandsSent']
     wait_for(lambda: operator.metrics()['commandsSent'] > before + 25, what='commands')
     assert all(command.is_zero for command in probe.commands[stopped:])
-    wait_for(lambda: let_go_and_press(operator, probe), what='motion after neutral')
+    wait_for(lambda: operator.let_go_and_press(probe.moving), what='motion after neutral')
     operator.page.keyboard.up('KeyW')
     wait_for(probe.standing, what='zero on cmd_vel')
 

@@ -55,6 +55,7 @@ from teleop_webrtc_bridge.codec import (
     parse_json_object,
 )
 from teleop_webrtc_bridge.command_gate import CommandGate, GateLimits
+from teleop_webrtc_bridge.compressed_header import read_header
 from teleop_webrtc_bridge.exceptions import PictureUndecodable, ProtocolError
 from teleop_webrtc_bridge.h264 import AccessUnit, Stream
 from teleop_webrtc_bridge.link.frame_slot import MAX_FRAME_BYTES
@@ -435,6 +436,16 @@ def check_image_header(data: bytes) -> None:
     assert width * (pixel.bytes_per_pixel if pixel else 1) <= step
 
 
+def check_compressed(data: bytes) -> None:
+    try:
+        header = read_header(memoryview(data))
+    except PictureUndecodable:
+        return
+    assert header.encoding in ('jpeg', 'png')
+    assert 0 <= header.width < 2**32
+    assert 0 <= header.height < 2**32
+
+
 def check_link(data: bytes) -> None:
     try:
         packet = decode(data)
@@ -524,6 +535,14 @@ SDP_WORDS: Final = (
     *(b'127.0.0.1', b'::1', b'::ffff:127.0.0.1', b'64:ff9b::7f00:1', b'fe80::1%1', b'%0'),
     *(b'169.254.169.254', b'fd00:ec2::254', b'100.100.100.200', b'0.0.0.0', b'224.0.0.1'),
     *(b'192.0.2.7', b'2001:db8::7', b'a=candidate:1 1 udp 1 192.0.2.7 9 typ host\r\n', b'.local'),
+)
+PNG: Final = b'\x89PNG\r\n\x1a\n' + struct.pack('>I4sII', 13, b'IHDR', 640, 480) + bytes(9)
+JPEG: Final = (
+    b'\xff\xd8\xff\xe0'
+    + struct.pack('>H', 16)
+    + bytes(14)
+    + struct.pack('>BBHBHH', 0xFF, 0xC0, 17, 8, 480, 640)
+    + bytes(10)
 )
 STREAM_IDS: Final = (
     b'"cmd_channel_subscriber_id"',
@@ -634,6 +653,12 @@ DECODERS: Final = {
             for name, pixel in PIXEL_FORMATS.items()
         ),
         words=tuple(name.encode() for name in PIXEL_FORMATS),
+    ),
+    'compressed': Decoder(
+        check=check_compressed,
+        max_bytes=2048,
+        seeds=(PNG, JPEG),
+        words=(*(b'\xff\xd8', b'\xff\xc0', b'\xff\xe0\0\x10', b'\xff\xff', b'IHDR'), PNG[:8]),
     ),
     'link': Decoder(
         check=check_link,

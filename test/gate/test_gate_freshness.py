@@ -25,6 +25,7 @@ from gate_drive import (
     LIMITS,
     PERIOD_S,
     RELAXED,
+    TEN_YEARS_S,
     ZERO,
 )
 from hypothesis import given, settings
@@ -85,7 +86,7 @@ def test_bufferbloat_stops_the_robot_and_it_stays_stopped_while_the_key_is_held(
 
 
 @given(
-    skew_s=st.floats(-1e8, 1e8),
+    skew_s=st.floats(-TEN_YEARS_S, TEN_YEARS_S),
     drift=st.floats(-500e-6, 500e-6),
     latency_s=st.floats(0.001, 0.3),
     jitter_s=st.floats(0.0, 0.1),
@@ -124,7 +125,7 @@ def test_a_drift_of_500_ppm_changes_nothing_within_half_an_hour() -> None:
 
 
 def big_steps() -> st.SearchStrategy[float]:
-    return st.one_of(st.floats(1.2, 1e8), st.floats(-1e8, -1.2))
+    return st.one_of(st.floats(1.2, TEN_YEARS_S), st.floats(-TEN_YEARS_S, -1.2))
 
 
 @given(step_s=big_steps(), timeout_s=st.floats(0.05, 1.0))

@@ -16,13 +16,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 import os
 import signal
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
+from programs import wait_for
 import psutil
 
 ARGUMENTS = (
@@ -63,6 +64,15 @@ class OperatorPage:
         self.page.wait_for_function(
             'state => document.body.dataset.state === state', arg=state, timeout=20_000
         )
+
+    def let_go_and_press(self, moving: Callable[[], object]) -> bool:
+        """Return whether it moves then; on a busy machine it may not have heard the letting go."""
+        self.page.keyboard.up('KeyW')
+        wait_for(lambda: not self.metrics()['lock'], what='no lock on the page')
+        self.page.keyboard.down('KeyW')
+        with suppress(AssertionError):
+            return bool(wait_for(moving, timeout_s=3.0))
+        return False
 
     def metrics(self) -> dict[str, Any]:
         """Return what the page knows about itself."""

@@ -28,11 +28,16 @@ from teleop_webrtc_bridge.messages import DriveCommand, Velocity
 #: A busy machine makes slow examples, not wrong ones.
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 #: ``HYPOTHESIS_PROFILE=thorough pytest test/gate`` looks for what is rarer.
-EXAMPLES = 10_000 if os.environ.get('HYPOTHESIS_PROFILE') == 'thorough' else 200
+THOROUGH = os.environ.get('HYPOTHESIS_PROFILE') == 'thorough'
+CI = os.environ.get('CI', '').lower() in ('1', 'true')
+#: Of the state machine; in CI they take two minutes or so of a core.
+EXAMPLES = 10_000 if THOROUGH or CI else 200
+STEPS = 25 if CI and not THOROUGH else 40
 
 TIMEOUT_S = 0.25
 MAX_AXES = (1.0, 0.5, 0.0, 0.0, 0.0, 1.5)
 PERIOD_S = 0.02
+TEN_YEARS_S = 10 * 365.25 * 86400
 LATENCY_S = 0.03
 ACCELERATION = 2.5
 STEP = ACCELERATION * PERIOD_S

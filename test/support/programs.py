@@ -65,7 +65,7 @@ class Program:
     def output(self) -> str:
         return self.log.read_text(errors='replace')
 
-    def wait_for_line(self, text: str, *, timeout_s: float = 20.0) -> str:
+    def wait_for_line(self, text: str, *, timeout_s: float = 60.0) -> str:
         """Return the first line with the text in it."""
 
         def found() -> str | None:
