@@ -159,6 +159,19 @@ class Stage:
         return self._page.wait_for_event('result', timeout_s=30.0)
 
 
+def begins_anew(one: Mapping[str, float], later: Mapping[str, float]) -> bool:
+    """Return whether the page made a new connection between two samples."""
+    return later['bytesReceived'] < one['bytesReceived']
+
+
+def grown(samples: Sequence[Mapping[str, float]], name: str) -> float:
+    """Return by how much a counter grew; a new connection's counters begin at zero."""
+    return sum(
+        later[name] - (0.0 if begins_anew(one, later) else one[name])
+        for one, later in itertools.pairwise(samples)
+    )
+
+
 def figures_of(result: Mapping[str, Any], begin_s: float, end_s: float) -> Figures:
     """
     Return the figures of a phase.
@@ -186,8 +199,8 @@ def figures_of(result: Mapping[str, Any], begin_s: float, end_s: float) -> Figur
         ]
         for moment in names
     }
-    held_s = last['jitterBufferDelay'] - first['jitterBufferDelay']
-    held = last['jitterBufferEmittedCount'] - first['jitterBufferEmittedCount']
+    held_s = grown(samples, 'jitterBufferDelay')
+    held = grown(samples, 'jitterBufferEmittedCount')
     return {
         **{
             f'stamp_to_{names[moment]}_p{percent}_ms': percentile(values, percent)
@@ -199,15 +212,12 @@ def figures_of(result: Mapping[str, Any], begin_s: float, end_s: float) -> Figur
         'frames_a_second': len(frames) / (end_s - begin_s),
         'frames_with_a_stamp_percent': 100.0 * len(stamped) / len(frames),
         'longest_gap_ms': 1e3 * max(gaps([f['presented_s'] for f in frames], begin_s, end_s)),
-        'freezes_a_minute': (last['freezeCount'] - first['freezeCount']) / minutes,
-        'frozen_ms_a_minute': 1e3
-        * (last['totalFreezesDuration'] - first['totalFreezesDuration'])
-        / minutes,
-        'video_kbit_s': 8e-3
-        * (last['bytesReceived'] - first['bytesReceived'])
-        / (last['at_s'] - first['at_s']),
-        'packets_lost': last['packetsLost'] - first['packetsLost'],
-        'keyframes': last['keyFramesDecoded'] - first['keyFramesDecoded'],
+        'freezes_a_minute': grown(samples, 'freezeCount') / minutes,
+        'frozen_ms_a_minute': 1e3 * grown(samples, 'totalFreezesDuration') / minutes,
+        'video_kbit_s': 8e-3 * grown(samples, 'bytesReceived') / (60 * minutes),
+        'packets_lost': grown(samples, 'packetsLost'),
+        'keyframes': grown(samples, 'keyFramesDecoded'),
+        'new_connections': sum(begins_anew(*pair) for pair in itertools.pairwise(samples)),
     }
 
 
@@ -218,7 +228,7 @@ def panels(result: Mapping[str, Any], past: Sequence[Past]) -> list[Panel]:
     bitrate = [
         (
             later['at_s'] - begin_s,
-            8e-3 * (later['bytesReceived'] - one['bytesReceived']) / (later['at_s'] - one['at_s']),
+            8e-3 * grown([one, later], 'bytesReceived') / (later['at_s'] - one['at_s']),
         )
         for one, later in itertools.pairwise(samples)
     ]

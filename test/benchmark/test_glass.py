@@ -71,6 +71,17 @@ def test_figures_of_a_phase() -> None:
     assert figures['longest_gap_ms'] == pytest.approx(1000 / 30, abs=20.0)
 
 
+def test_counters_that_begin_anew_are_a_new_connection_and_never_less_than_nothing() -> None:
+    result = seen(100.0, 20)
+    for number, sample in enumerate(result['samples'][20:]):
+        sample |= {'bytesReceived': 62_500.0 * number, 'freezeCount': float(number >= 5)}
+    figures = figures_of(result, 100.0, 120.0)
+    assert figures['new_connections'] == 1
+    assert figures['freezes_a_minute'] == pytest.approx(2 * 60 / 19.5)
+    assert figures['video_kbit_s'] == pytest.approx(1000.0 * 38 / 39)
+    assert figures_of(seen(100.0, 20), 100.0, 120.0)['new_connections'] == 0
+
+
 def test_a_gap_at_the_end_counts() -> None:
     assert figures_of(seen(100.0, 20), 100.0, 125.0)['longest_gap_ms'] > 5000.0
 
