@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-import time
 from typing import Any
 
 from aiortc import RTCRtpReceiver, RTCRtpSender
@@ -56,8 +55,8 @@ class LossReport:
     source: int
     fraction_lost: float
     """0 to 1."""
-    round_trip_s: float | None
-    """``None`` if it cannot be told."""
+    is_next_hop: bool
+    """Whether it is of the peer itself, which echoes our sender reports (RFC 3550 §6.4.1)."""
 
 
 Feedback = Estimate | LossReport
@@ -86,7 +85,7 @@ def _feedback(sender: Any, packet: Any) -> list[Feedback]:
             LossReport(
                 source=packet.ssrc,
                 fraction_lost=report.fraction_lost / 256,
-                round_trip_s=_round_trip_s(sender, report),
+                is_next_hop=report.lsr != 0,
             )
             for report in packet.reports
             if report.ssrc == sender._ssrc
@@ -99,14 +98,6 @@ def _feedback(sender: Any, packet: Any) -> list[Feedback]:
         if sender._ssrc in ssrcs:
             return [Estimate(source=packet.ssrc, bitrate_bps=bitrate_bps)]
     return []
-
-
-def _round_trip_s(sender: Any, report: RtcpReceiverInfo) -> float | None:
-    """Return the round trip of our last sender report (RFC 3550 §6.4.1)."""
-    if not report.dlsr or sender._RTCRtpSender__lsr != report.lsr:
-        return None
-    trip_s = time.time() - sender._RTCRtpSender__lsr_time - report.dlsr / 65536
-    return float(trip_s) if trip_s >= 0.0 else None
 
 
 async def pass_on_feedback(receiver: RTCRtpReceiver, ssrc: int, feedback: Feedback) -> None:
@@ -123,7 +114,7 @@ async def pass_on_feedback(receiver: RTCRtpReceiver, ssrc: int, feedback: Feedba
             fmt=RTCP_PSFB_APP, ssrc=feedback.source, media_ssrc=0, fci=fci
         )
     else:
-        # No time of a sender report: it would be read as the round trip of this link.
+        # Without the time of a sender report: the peer's own have it.
         report = RtcpReceiverInfo(
             ssrc=ssrc,
             fraction_lost=round(256 * feedback.fraction_lost) & 0xFF,

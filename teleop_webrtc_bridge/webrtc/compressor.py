@@ -37,6 +37,8 @@ KEYFRAME_INTERVAL: Final = 3000
 """Frames; viewers ask for keyframes when they need one, and each is as large as several frames."""
 #: A frame may take this part of a second of the bitrate: none waits long behind its predecessor.
 BUFFER_S: Final = Fraction(1, 8)
+FIRST_PART: Final = 0.9
+"""Of that, for the first frame: what x264 takes by itself."""
 HEADROOM: Final = 4
 """An encoder that changes its bitrate in place is opened for that many times the first one."""
 LOWEST_PART: Final = Fraction(1, 8)
@@ -100,8 +102,9 @@ class Context(Protocol):
     def encode(self, frame: av.VideoFrame) -> list[Any]: ...
 
 
-#: name, width and height in pixels, bits per second at most, frames per second → the encoder
-OpenEncoder = Callable[[str, int, int, int, float], Context]
+#: name, width and height in pixels, bits per second to begin with and at most, frames per second
+#: → the encoder
+OpenEncoder = Callable[[str, int, int, int, int, float], Context]
 
 
 def encoder_names(codec: str, wanted: str) -> tuple[str, ...]:
@@ -119,7 +122,7 @@ def encoder_names(codec: str, wanted: str) -> tuple[str, ...]:
 
 
 def open_encoder(
-    name: str, width: int, height: int, highest_bps: int, fps: float
+    name: str, width: int, height: int, bitrate_bps: int, highest_bps: int, fps: float
 ) -> av.VideoCodecContext:
     """
     Set an encoder up; FFmpeg opens it with the first picture.
@@ -136,6 +139,8 @@ def open_encoder(
     context.max_b_frames = 0
     context.thread_count = 1
     rate = {'maxrate': str(highest_bps), 'bufsize': str(int(highest_bps * BUFFER_S))}
+    # The first frame, a keyframe, may be as large as a buffer for the first bitrate.
+    rate |= {'rc_init_occupancy': str(int(FIRST_PART * bitrate_bps * BUFFER_S))}
     if name == 'libvpx':
         rate |= {'minrate': rate['maxrate']}
     else:
@@ -172,7 +177,7 @@ class Compressor:
         in_place = name in _IN_PLACE
         self._opened_bps = min(HEADROOM * bitrate_bps, highest_bps) if in_place else bitrate_bps
         # x264 takes a lower bitrate later, but not a higher one than it was opened for.
-        self._context = open_encoder(name, *size, self._opened_bps, fps)
+        self._context = open_encoder(name, *size, bitrate_bps, self._opened_bps, fps)
         self._bitrate_bps = bitrate_bps
         self._held = 0
         self._began = False

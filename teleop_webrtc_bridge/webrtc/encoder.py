@@ -168,6 +168,10 @@ class VideoEncoder:
         packet.pts, packet.time_base = pts, Fraction(1, CLOCK_RATE)
         return EncodedFrame(packet=packet, capture_s=capture_s)
 
+    def left_out(self) -> None:
+        """Note that a picture was not encoded: the time to the next one tells nothing."""
+        self._last_capture_s = float('-inf')
+
     def reset(self) -> None:
         """Begin with a new encoder, and so with a keyframe."""
         self._compressor = None

@@ -66,6 +66,8 @@ GATHER_S: Final = 10.0
 CONNECT_S: Final = 15.0
 CLOSE_S: Final = 2.0
 MAX_ICE_URLS: Final = 8
+QUEUE_PROBE_PERIOD_S: Final = 0.1
+"""While so much is sent that it may fill a link."""
 LONGEST_TRIP_S: Final = 60.0
 """An answer to an older probe, or to none of ours, is not one."""
 MAX_BUFFERED_BYTES: Final = 64 * 1024
@@ -217,21 +219,28 @@ class RobotPeer:
         self._liveness = LinkLiveness(time.monotonic())
         while not self.ended.done():
             now = time.monotonic()
-            match self._liveness.turn(now):
-                case Verdict.LOST:
-                    raise PeerConnectionLost(
-                        f'no answer on the peer connection for {LOST_AFTER_S:g} s'
-                    )
-                case Verdict.PROBE:
-                    await self._probe.send(now)
-            await asyncio.wait([self.ended], timeout=self._liveness.delay_s)
+            verdict = self._liveness.turn(now)
+            if verdict is Verdict.LOST:
+                raise PeerConnectionLost(
+                    f'no answer on the peer connection for {LOST_AFTER_S:g} s'
+                )
+            delay_s = self._liveness.delay_s
+            if self._rate.is_busy(now):
+                delay_s = min(delay_s, QUEUE_PROBE_PERIOD_S)
+                verdict = Verdict.PROBE
+            if verdict is Verdict.PROBE:
+                self._rate.on_probe(now)
+                await self._probe.send(now)
+            await asyncio.wait([self.ended], timeout=delay_s)
         raise PeerConnectionLost(self.ended.result())
 
     def _on_answer(self, probe_s: float) -> None:
-        trip_s = time.monotonic() - probe_s
+        now = time.monotonic()
+        trip_s = now - probe_s
         if 0.0 <= trip_s < LONGEST_TRIP_S:
             self.round_trip_ms = round(1e3 * trip_s, 1)
             self._liveness.answered()
+            self._rate.on_answer(probe_s, now)
 
     async def close(self) -> None:
         """Close the connection; bounded."""
@@ -252,7 +261,10 @@ class RobotPeer:
                 self._rate.on_remb(feedback.source, feedback.bitrate_bps, now)
             case LossReport():
                 self._rate.on_report(
-                    feedback.source, feedback.fraction_lost, feedback.round_trip_s, now
+                    feedback.source,
+                    feedback.fraction_lost,
+                    now,
+                    is_next_hop=feedback.is_next_hop,
                 )
 
     def _on_state(self) -> None:

@@ -51,7 +51,7 @@ class PictureSource:
     :param max_width_px: Of the whole picture.
     :param rate: Says how many bits, frames and pixels to send.
     :param counters: Gets ``encoded``, ``encoder_failures``, ``undecodable``, ``torn``,
-        ``skipped`` (too late).
+        ``skipped`` (too late), ``held_back`` (it would wait in a queue).
     """
 
     def __init__(
@@ -104,9 +104,14 @@ class PictureSource:
             self._pace = Pace()
         self._count_skipped(sequences)
         self._sequences = sequences
-        target = self._rate.target(self._encoder.full_pixels, time.monotonic())
+        now = time.monotonic()
+        target = self._rate.target(self._encoder.full_pixels, now)
         self.target = target
         if not self._pace.is_due(capture_of(parts), target.fps):
+            return None
+        if self._rate.holds_back(now):
+            self._counters['held_back'] += 1
+            self._encoder.left_out()
             return None
         return await self._encode(parts, target)
 

@@ -15,17 +15,18 @@
 """
 How many bits, frames and pixels the link carries just now; pure.
 
-What tells of congestion, all of it from RTCP:
+What tells of congestion:
 
 - *REMB falls.* Its height alone says little: a receiver's estimate follows what it receives, so a
   scene in which nothing moves makes it low. Only a fall below what is being sent counts.
 - *Loss*, beyond what a radio link loses without being full.
-- *The round trip grows*: packets wait in a queue.
+- *Packets wait in a queue* on the way to the media backend (:mod:`.link_queue`).
 
 Each of several receivers is judged by its own reports (docs/performance.md). On congestion the
 bitrate goes down within one report; it comes back by a few per cent a second, slower still around
 the rate that was too much before. When the bits do not suffice for every frame, frames are left
-out; when they do not suffice for half of them either, the picture gets smaller.
+out; when they do not suffice for half of them either, the picture gets smaller. While a queue is
+long, no frame is sent at all: it would be late, and make all others later.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from teleop_webrtc_bridge.webrtc.link_queue import LinkQueue
 
 __all__ = ['LOWEST_BPS', 'Pace', 'RateController', 'Target']
 
@@ -47,9 +50,10 @@ REMB_MARGIN: Final = 0.85
 """Receivers report this part of what got through, so that the queue drains."""
 LOSS_HOLD: Final = 0.02
 LOSS_CUT: Final = 0.10
-QUEUE_DELAY_S: Final = 0.2
-"""A round trip that much above the shortest: some queue is full."""
-QUEUE_CUT: Final = 0.85
+QUEUE_DELAY_S: Final = 0.1
+"""Packets that wait for so long have a queue before them."""
+QUEUE_CUT: Final = 0.9
+"""Of what the link carries."""
 IDLE_CUT: Final = 0.7
 """For congestion while far less is sent than may be: that says little of what the link carries."""
 IDLE_PART: Final = 0.5
@@ -61,10 +65,21 @@ RISE: Final = 0.08
 RISE_NEAR: Final = 0.02
 """The same around the rate at which the link was full."""
 NEAR: Final = (0.9, 1.1)
+BUSY_BPS: Final = LOWEST_BPS / 2
 SENT_WINDOW_S: Final = 1.0
 FORGET_S: Final = 10.0
 """A receiver that says nothing for so long is gone."""
-ROUND_TRIP_WINDOW_S: Final = 30.0
+DRAINING: Final = 0.7
+"""Part of the bitrate while packets wait in a queue: what is there has to be sent as well."""
+HOLD_BACK_S: Final = 0.2
+"""While an answer is overdue by that much, few frames are sent."""
+HELD_BACK_FPS: Final = 4.0
+HOLD_BACK_MOST_S: Final = 3.0
+"""In a row; the queue may be that of others, and does not drain for our sake."""
+LONGEST_GAP_S: Final = 0.2
+"""Between two frames; more counts as so much."""
+HOLD_BACK_AGAIN: Final = 0.1
+"""Part of the time that it may be in the long run."""
 
 BITS_PER_PIXEL: Final = 0.025
 """Of one frame: with less, x264 leaves nothing but blocks of what moves."""
@@ -119,9 +134,12 @@ class RateController:
         self._risen_s: float | None = None
         self._receivers: dict[int, _Receiver] = {}
         self._sent: deque[tuple[float, int]] = deque()
-        self._round_trips: deque[tuple[float, float]] = deque()
-        self._queue_s = 0.0
-        """How long packets wait somewhere on the way."""
+        self._queue = LinkQueue()
+        self._next_hop: int | None = None
+        """The receiver at the other end of that."""
+        self._may_hold_s = HOLD_BACK_MOST_S
+        self._asked_s = float('-inf')
+        """When it was asked last whether to hold a frame back."""
         self._step = 0
         self._stepped_s = float('-inf')
 
@@ -130,7 +148,27 @@ class RateController:
     def sent(self, size: int, now: float) -> None:
         """Note that a frame was sent; its size in bytes."""
         self._sent.append((now, size))
+        self._queue.sent(size)
         self._forget_sent(now)
+
+    def is_busy(self, now: float) -> bool:
+        """Return whether so much is sent that it may fill a link."""
+        return self._sent_bps(now) > BUSY_BPS
+
+    def on_probe(self, now: float) -> None:
+        """Note that the peer is probed."""
+        self._queue.probed(now)
+
+    def on_answer(self, probe_s: float, now: float) -> None:
+        """
+        Take the answer to a probe.
+
+        :param probe_s: The ``now`` of that probe.
+        """
+        self._queue.answered(probe_s, now)
+        full_bps = self._queue.full_bps(QUEUE_DELAY_S)
+        if full_bps is not None and probe_s > self._congested_s:
+            self._lower(QUEUE_CUT * full_bps, now, full_bps=full_bps)
 
     def on_remb(self, source: int, bitrate_bps: float, now: float) -> None:
         """
@@ -138,6 +176,8 @@ class RateController:
 
         :param source: Tells receivers apart.
         """
+        if source == self._next_hop and self._queue.is_measured:
+            return  # the same queue, but seen later, and less where frames are held back
         receiver = self._receiver(source, now)
         before_bps = receiver.remb_bps
         sent_bps = self._sent_bps(now)
@@ -152,32 +192,21 @@ class RateController:
             self._cut(bitrate_bps, sent_bps, now, full_bps=bitrate_bps / REMB_MARGIN)
 
     def on_report(
-        self, source: int, fraction_lost: float, round_trip_s: float | None, now: float
+        self, source: int, fraction_lost: float, now: float, *, is_next_hop: bool = False
     ) -> None:
         """
         Take a receiver report.
 
         :param source: Tells receivers apart.
         :param fraction_lost: Of the packets since its report before, 0 to 1.
-        :param round_trip_s: ``None`` if it tells none.
+        :param is_next_hop: Whether it is of the peer that is probed.
         """
+        if is_next_hop:
+            self._next_hop = source
         self._receiver(source, now).loss = fraction_lost
-        if round_trip_s is not None:
-            self._note_round_trip(round_trip_s, now)
-        part = 1.0
-        if fraction_lost > LOSS_CUT:
-            part = 1.0 - fraction_lost / 2
-        if round_trip_s is not None and self._queue_s > QUEUE_DELAY_S:
-            part = min(part, QUEUE_CUT)
-        if part < 1.0 and now - self._congested_s >= SETTLE_S:
-            sent_bps = self._sent_bps(now)
-            self._cut(part * self._bitrate_bps, sent_bps, now, full_bps=self._bitrate_bps)
-
-    def _note_round_trip(self, round_trip_s: float, now: float) -> None:
-        self._round_trips.append((now, round_trip_s))
-        while self._round_trips[0][0] < now - ROUND_TRIP_WINDOW_S:
-            self._round_trips.popleft()
-        self._queue_s = round_trip_s - min(trip_s for _, trip_s in self._round_trips)
+        if fraction_lost > LOSS_CUT and now - self._congested_s >= SETTLE_S:
+            sent_bps, full_bps = self._sent_bps(now), self._bitrate_bps
+            self._cut((1.0 - fraction_lost / 2) * full_bps, sent_bps, now, full_bps=full_bps)
 
     def _receiver(self, source: int, now: float) -> _Receiver:
         self._receivers = {
@@ -197,6 +226,9 @@ class RateController:
         if sent_bps < IDLE_PART * self._bitrate_bps:
             bitrate_bps = max(bitrate_bps, IDLE_CUT * self._bitrate_bps)
             full_bps = self._bitrate_bps
+        self._lower(bitrate_bps, now, full_bps=full_bps)
+
+    def _lower(self, bitrate_bps: float, now: float, *, full_bps: float) -> None:
         if bitrate_bps < self._bitrate_bps:
             self._bitrate_bps = max(bitrate_bps, float(LOWEST_BPS))
         self._full_bps = full_bps
@@ -209,7 +241,7 @@ class RateController:
             receiver.loss > LOSS_HOLD and now - receiver.heard_s < FORGET_S
             for receiver in self._receivers.values()
         )
-        queues = bool(self._round_trips) and self._queue_s > QUEUE_DELAY_S / 2
+        queues = self._queue.delay_s > QUEUE_DELAY_S
         if lossy or queues or now - self._congested_s < HOLD_S:
             return
         rate = RISE
@@ -232,6 +264,16 @@ class RateController:
             self._sent.popleft()
 
     # --- frames and pixels --------------------------------------------------------------------
+
+    def holds_back(self, now: float) -> bool:
+        """Return whether not to send a frame that is there now."""
+        since_s = min(now - self._asked_s, LONGEST_GAP_S)
+        self._asked_s = now
+        self._may_hold_s = min(self._may_hold_s + HOLD_BACK_AGAIN * since_s, HOLD_BACK_MOST_S)
+        if self._queue.overdue_s(now) < HOLD_BACK_S or self._may_hold_s <= 0.0:
+            return False
+        self._may_hold_s -= since_s
+        return bool(self._sent) and now - self._sent[-1][0] < 1.0 / HELD_BACK_FPS
 
     def carries(self, stream_bps: float, now: float) -> float:
         """
@@ -264,7 +306,10 @@ class RateController:
                 # One at a time: each tells whether the link carries it.
                 self._step, self._stepped_s = self._step - 1, now
         fps, scale = self._steps[self._step]
-        return Target(bitrate_bps=round(self._bitrate_bps), fps=fps, scale=scale)
+        bitrate_bps = self._bitrate_bps
+        if self._queue.delay_s > QUEUE_DELAY_S:
+            bitrate_bps = max(DRAINING * bitrate_bps, LOWEST_BPS)
+        return Target(bitrate_bps=round(bitrate_bps), fps=fps, scale=scale)
 
 
 class Pace:

@@ -26,6 +26,7 @@ from teleop_webrtc_bridge.webrtc.rate_control import RateController, Target
 
 PACKET_BYTES = 1200
 SSRC = 7
+PROBE_PERIOD_S = 0.1
 HD = 1280 * 720
 
 
@@ -44,11 +45,13 @@ class Bottleneck:
     """
     A stream over a link of limited rate with a queue, and a receiver that reports.
 
-    The receiver is aiortc's own estimator; it reports loss and round trip once a second.
+    The receiver is aiortc's own estimator; it reports loss once a second.
 
     :param capacity: Bits per second at a time.
     :param queue_s: What the queue holds, at the link's rate.
     :param activity: Part of the bitrate that the scene needs, at a time.
+    :param with_remb: Whether the receiver reports estimates.
+    :param with_probes: Whether it is the link on which the peer is probed.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Bottleneck:
         delay_s: float = 0.02,
         activity: Callable[[float], float] = lambda at_s: 1.0,
         with_remb: bool = True,
+        with_probes: bool = False,
         random_loss: float = 0.0,
     ) -> None:
         self._controller = controller
@@ -68,12 +72,16 @@ class Bottleneck:
         self._delay_s = delay_s
         self._activity = activity
         self._with_remb = with_remb
+        self._with_probes = with_probes
         self._random_loss = random_loss
         self._random = random.Random(3)
         self._estimator = RemoteBitrateEstimator()
         self._free_s = 0.0
         """When the link has sent what it holds."""
         self._rembs: list[tuple[float, float]] = []
+        self._probe_s = 0.0
+        self._answers: list[tuple[float, float]] = []
+        """When they come, and their probes."""
         self._packets = self._lost = 0
 
     def run(self, seconds: float) -> list[Sample]:
@@ -81,14 +89,17 @@ class Bottleneck:
         at_s, report_s = 0.0, 1.0
         while at_s < seconds:
             self._report_rembs(at_s)
+            self._probe(at_s)
             if at_s >= report_s:
                 report_s += 1.0
                 lost = self._lost / max(1, self._packets)
-                trip_s = 2 * self._delay_s + max(0.0, self._free_s - at_s)
-                self._controller.on_report(SSRC, lost, trip_s, at_s)
+                self._controller.on_report(SSRC, lost, at_s, is_next_hop=self._with_probes)
                 self._packets = self._lost = 0
             target = self._controller.target(HD, at_s)
             bits = target.bitrate_bps / target.fps * self._random.uniform(0.7, 1.3)
+            if self._controller.holds_back(at_s):
+                at_s += 1.0 / target.fps
+                continue
             samples.append(self._send(int(bits * self._activity(at_s) / 8), at_s, target))
             at_s += 1.0 / target.fps
         return samples
@@ -97,6 +108,17 @@ class Bottleneck:
         while self._rembs and self._rembs[0][0] <= at_s:
             _, bitrate_bps = self._rembs.pop(0)
             self._controller.on_remb(SSRC, bitrate_bps, at_s)
+
+    def _probe(self, now: float) -> None:
+        while self._with_probes and self._probe_s <= now:
+            self._controller.on_probe(self._probe_s)
+            if self._free_s - self._probe_s <= self._queue_s:
+                passes_s = max(self._free_s, self._probe_s)
+                self._answers.append((passes_s + 2 * self._delay_s, self._probe_s))
+            self._probe_s += PROBE_PERIOD_S
+        while self._answers and self._answers[0][0] <= now:
+            answer_s, probe_s = self._answers.pop(0)
+            self._controller.on_answer(probe_s, answer_s)
 
     def _send(self, size: int, at_s: float, target: Target) -> Sample:
         self._controller.sent(size, at_s)

@@ -153,6 +153,16 @@ def test_no_frame_is_large_not_even_a_keyframe_after_stillness(bitrate_bps: int)
         assert 8 * len(unit) <= 0.55 * bitrate_bps, number
 
 
+@pytest.mark.parametrize('bitrate_bps', [200_000, 300_000, 1_000_000, 2_000_000])
+def test_the_first_frame_takes_an_eighth_of_a_second_at_the_first_bitrate(
+    bitrate_bps: int,
+) -> None:
+    """It comes whenever the size changes, and that is when the link is too narrow."""
+    unit = compressor('libx264', bitrate_bps).compress(Scene().picture(), keyframe=False)
+    assert is_keyframe(unit)
+    assert 8 * len(unit) <= bitrate_bps / 8
+
+
 def turning_robot(count: int) -> list[av.VideoFrame]:
     """Return what the simulated robot sees while it turns."""
     view = CameraView(courtyard(), width=WIDTH, height=HEIGHT)
@@ -226,7 +236,7 @@ class Broken:
     """
 
     def __init__(self, good: int, then: Callable[[list[Any]], list[Any]]) -> None:
-        self._real = open_encoder('libx264', WIDTH, HEIGHT, HIGHEST_BPS, FPS)
+        self._real = open_encoder('libx264', WIDTH, HEIGHT, HIGHEST_BPS, HIGHEST_BPS, FPS)
         self._good = good
         self._then = then
         self.bit_rate: int | None = HIGHEST_BPS
@@ -285,9 +295,9 @@ def test_an_encoder_that_fails_at_any_frame_is_left_for_the_next_one(
 ) -> None:
     broken: dict[str, Broken] = {}
 
-    def opened(name: str, width: int, height: int, highest_bps: int, fps: float) -> Any:
+    def opened(name: str, *arguments: Any) -> Any:
         if name == 'libx264':
-            return open_encoder(name, width, height, highest_bps, fps)
+            return open_encoder(name, *arguments)
         broken[name] = Broken(good, then)
         return broken[name]
 

@@ -15,8 +15,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import dataclasses
 import itertools
 import os
+from typing import Any
 
 import av
 import numpy as np
@@ -31,6 +33,7 @@ from teleop_webrtc_bridge.link.frame_slot import (
     FrameWriter,
 )
 from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS
+from teleop_webrtc_bridge.webrtc.compressor import open_encoder
 from teleop_webrtc_bridge.webrtc.encoder import EncodedFrame, VideoEncoder
 from teleop_webrtc_bridge.webrtc.rate_control import Target
 
@@ -278,3 +281,26 @@ def test_nothing_bad_can_be_taken_for_a_good_frame(camera: Camera) -> None:
     with pytest.raises(KeyError):
         encoder.encode(unknown, FULL, keyframe=False)
     assert encoder.encode(good, FULL, keyframe=False) is not None
+
+
+def test_a_picture_that_was_left_out_makes_the_next_one_no_larger(camera: Camera) -> None:
+    """A camera that has become slower has more bits for each picture."""
+    told: dict[str, list[int]] = {'slower': [], 'left out': []}
+    software = dataclasses.replace(SETTINGS, encoder='libx264')
+    half = Target(bitrate_bps=1_000_000, fps=30.0, scale=1.0)
+    for case, bitrates in told.items():
+        contexts: list[Any] = []
+
+        def opened(*arguments: Any, contexts: list[Any] = contexts) -> Any:
+            contexts.append(open_encoder(*arguments))
+            return contexts[-1]
+
+        encoder = VideoEncoder('video/H264', software, open_encoder=opened)
+        encoder.encode(camera.shoot(), half, keyframe=False)
+        for _ in range(20):
+            if case == 'left out':
+                encoder.left_out()
+            encoder.encode(camera.shoot(interval_s=0.1), half, keyframe=False)
+            bitrates.append(contexts[-1].bit_rate)
+    assert max(told['slower']) > 1_500_000
+    assert set(told['left out'][1:]) == {1_000_000}

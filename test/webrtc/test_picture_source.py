@@ -20,6 +20,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 import os
+import time
 
 import pytest
 
@@ -46,11 +47,12 @@ class Rig:
         self.cameras = cameras
         self._writers = writers
         self.encoder = VideoEncoder('video/H264', SLOW)
+        self.rate = RateController(highest_bps=SLOW.bitrate_bps, fps=SLOW.fps)
         self.source = PictureSource(
             cameras,
             self.encoder,
             max_width_px=SLOW.max_width_px,
-            rate=RateController(highest_bps=SLOW.bitrate_bps, fps=SLOW.fps),
+            rate=self.rate,
             counters=self.counters,
         )
 
@@ -164,3 +166,18 @@ async def test_a_camera_is_no_wider_than_it_may_be(rig: Rig) -> None:
     rig.cameras.show(['arm'])
     await rig.unit()
     assert rig.encoder.size == (WIDTH // 2, HEIGHT // 2)
+
+
+async def test_a_frame_that_would_wait_in_a_queue_is_left_out(rig: Rig) -> None:
+    now = time.monotonic()
+    rig.rate.on_probe(now - 5.0)
+    rig.rate.on_answer(now - 5.0, now - 4.95)
+    rig.rate.on_probe(now - 1.0)
+    rig.rate.sent(100, now)
+    rig.write('front', 100.0)
+    await rig.nothing()
+    assert rig.counters['held_back'] == 1
+    rig.rate.on_answer(now - 1.0, now)
+    rig.write('front', 101.0)
+    assert (await rig.unit()).capture_s == 101.0
+    assert rig.counters['held_back'] == 1
