@@ -38,13 +38,15 @@ TARGET = 'video_target_bps'
 
 
 @asynccontextmanager
-async def moving_robot(broker: CountedBroker, folder: Path) -> AsyncIterator[WebrtcHalf]:
+async def moving_robot(
+    broker: CountedBroker, folder: Path, url: str = ''
+) -> AsyncIterator[WebrtcHalf]:
     """Start a robot that sees what takes all bits."""
     video = VideoConfiguration(
         codec='h264', bitrate_bps=HIGHEST_BPS, fps=FPS, max_width_px=640, encoder='libx264'
     )
     key = broker.key_file.read_text()
-    robot = configuration(broker.url, key, 'go2-a', video=video)
+    robot = configuration(url or broker.url, key, 'go2-a', video=video)
     async with webrtc_half(robot, folder) as half:
         scene = asyncio.create_task(MovingScene(half, fps=FPS).run())
         try:
@@ -78,6 +80,29 @@ async def test_the_bitrate_follows_the_operators_link_down_and_up(
                 await asyncio.sleep(0.02)
         assert half.counter(TARGET) < 1.5 * NARROW_BPS
         del detour.narrow[Direction.TO_ROBOT]
+        lifted_bps = half.counter(TARGET)
+        await half.until(lambda: half.counter(TARGET) > 1.1 * lifted_bps, 'it comes back')
+
+
+async def test_a_robot_whose_own_link_becomes_narrow_keeps_its_queue_short(
+    broker: CountedBroker, tmp_path: Path
+) -> None:
+    """The modem would hold three seconds, and the link be given up after 2.5."""
+    async with (
+        detour_to(broker.url) as detour,
+        moving_robot(broker, tmp_path, detour.url) as half,
+        operator(broker.url, broker.token) as person,
+    ):
+        await person.connect(await person.wait_for_robot('go2-a'))
+        await frames_sent(half, 20)
+        detour.narrow[Direction.TO_BROKER] = Narrow(rate_bps=NARROW_BPS, queue_s=3.0)
+        await half.until(lambda: half.counter(TARGET) < NARROW_BPS, 'it goes down')
+        assert half.counter('held_back') > 0
+        await frames_sent(half, 100)
+        assert half.counter(TARGET) < 1.5 * NARROW_BPS
+        assert detour.lost[Direction.TO_BROKER] == 0
+        assert detour.created == 1
+        del detour.narrow[Direction.TO_BROKER]
         lifted_bps = half.counter(TARGET)
         await half.until(lambda: half.counter(TARGET) > 1.1 * lifted_bps, 'it comes back')
 
