@@ -54,7 +54,7 @@ from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.aiortc_support.resend_budget import ResendBudget
 
 PATIENCE_S = 20.0
-SENDER = {'_handle_rtcp_packet', '_ssrc', '_RTCRtpSender__lsr', '_RTCRtpSender__lsr_time'}
+SENDER = {'_handle_rtcp_packet', '_ssrc'}
 RECEIVER = {'_send_rtcp'}
 
 

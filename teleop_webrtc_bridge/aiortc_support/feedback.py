@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+import time
 from typing import Any
 
 from aiortc import RTCRtpReceiver, RTCRtpSender
@@ -36,7 +37,15 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
-__all__ = ['Estimate', 'Feedback', 'LossReport', 'pass_on_feedback', 'take_feedback']
+from teleop_webrtc_bridge.aiortc_support.loss_windows import LossWindows
+
+__all__ = [
+    'Estimate',
+    'Feedback',
+    'LossReport',
+    'pass_on_feedback',
+    'take_feedback',
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,25 +79,24 @@ def take_feedback(sender: RTCRtpSender, callback: Callable[[Feedback], None]) ->
     """
     private: Any = sender
     handle = private._handle_rtcp_packet
+    losses = LossWindows()
 
     async def listen(packet: Any) -> None:
-        for feedback in _feedback(private, packet):
+        for feedback in _feedback(private, packet, losses):
             callback(feedback)
         await handle(packet)
 
     private._handle_rtcp_packet = listen
 
 
-def _feedback(sender: Any, packet: Any) -> list[Feedback]:
+def _feedback(sender: Any, packet: Any, losses: LossWindows) -> list[Feedback]:
     if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+        now = time.monotonic()
         return [
-            LossReport(
-                source=packet.ssrc,
-                fraction_lost=report.fraction_lost / 256,
-                is_next_hop=report.lsr != 0,
-            )
+            LossReport(source=packet.ssrc, fraction_lost=lost, is_next_hop=report.lsr != 0)
             for report in packet.reports
             if report.ssrc == sender._ssrc
+            and (lost := losses.fraction_lost(packet.ssrc, report, now)) is not None
         ]
     if isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_APP:
         try:
