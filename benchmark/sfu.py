@@ -49,8 +49,8 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
     configure_aiortc,
     NTP_EPOCH_S,
     prepare_receiving,
-    VideoIngress,
 )
+from teleop_webrtc_bridge.aiortc_support.video_forwarding import VideoIngress
 
 __all__ = ['figures_of']
 

@@ -28,6 +28,7 @@ from importlib import metadata
 import inspect
 from pathlib import Path
 import struct
+from types import ModuleType
 from typing import Any, Final
 
 import aioice.ice
@@ -47,7 +48,7 @@ from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket
 import pytest
 import pytest_asyncio
 
-from teleop_webrtc_bridge.aiortc_support import internals
+from teleop_webrtc_bridge.aiortc_support import internals, video_forwarding
 from teleop_webrtc_bridge.aiortc_support.internals import (
     configure_aiortc,
     FrameExtensions,
@@ -58,9 +59,8 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
     tag_frames,
     take_keyframe_requests,
     TESTED_AIORTC,
-    VideoEgress,
-    VideoIngress,
 )
+from teleop_webrtc_bridge.aiortc_support.video_forwarding import VideoEgress, VideoIngress
 
 PATIENCE_S: Final = 30.0
 APART: Final = 150
@@ -202,8 +202,10 @@ def test_host_addresses_come_from_a_function_that_ice_looks_up_when_it_gathers()
     assert 'get_host_addresses(' in inspect.getsource(aioice.ice.Connection)
 
 
-def test_every_private_name_that_the_module_uses_is_listed_here() -> None:
-    tree = ast.parse(Path(internals.__file__).read_text('utf-8'))
+@pytest.mark.parametrize('module', [internals, video_forwarding])
+def test_every_private_name_that_a_module_uses_is_listed_here(module: ModuleType) -> None:
+    assert module.__file__ is not None
+    tree = ast.parse(Path(module.__file__).read_text('utf-8'))
     used = {
         node.attr
         for node in ast.walk(tree)

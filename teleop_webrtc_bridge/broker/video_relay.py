@@ -27,7 +27,7 @@ from aiortc import RTCRtpReceiver, RTCRtpTransceiver
 from aiortc.rtp import RtpPacket
 
 from teleop_webrtc_bridge.aiortc_support.feedback import Feedback, take_feedback
-from teleop_webrtc_bridge.aiortc_support.internals import VideoEgress, VideoIngress
+from teleop_webrtc_bridge.aiortc_support.video_forwarding import VideoEgress, VideoIngress
 
 __all__ = ['VideoRelay']
 

@@ -39,8 +39,8 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
     configure_aiortc,
     NTP_EPOCH_S,
     prepare_receiving,
-    VideoIngress,
 )
+from teleop_webrtc_bridge.aiortc_support.video_forwarding import VideoIngress
 from teleop_webrtc_bridge.codec import encode_drive_command
 from teleop_webrtc_bridge.messages import CHANNELS, DriveCommand, Velocity
 
