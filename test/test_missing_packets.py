@@ -65,3 +65,28 @@ def test_a_link_that_is_full_is_not_filled_with_what_it_lost() -> None:
     packets = missing(0, 129)
     assert len(packets.to_ask_for(0.2)) == 20
     assert packets.to_ask_for(0.3) == []
+
+
+def test_what_can_only_be_on_its_way_is_not_asked_for() -> None:
+    packets = missing(0)
+    asked = []
+    for turn in range(20):
+        now = float(turn)
+        packets.received(2 * turn + 2, now)
+        for tenth in range(1, 4):
+            asked += packets.to_ask_for(now + 0.11 * tenth)
+        packets.received(2 * turn + 1, now + 0.4)
+    assert asked == [1, 1, 1], 'nothing was known yet'
+    # One that only was overtaken tells nothing of the sender; better asked for too often.
+    packets.received(42, 20.0)
+    packets.received(41, 20.01)
+    packets.received(44, 21.0)
+    assert packets.to_ask_for(21.11) == [43]
+
+
+def test_far_away_it_is_asked_for_twice_a_second() -> None:
+    packets = missing(0, 2)
+    packets.received(1, 1.9)
+    packets.received(4, 2.0)
+    assert packets.to_ask_for(2.49) == []
+    assert packets.to_ask_for(2.5) == [3]

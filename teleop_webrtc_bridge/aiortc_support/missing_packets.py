@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from aiortc.utils import uint16_add, uint16_gt
@@ -24,6 +25,11 @@ from teleop_webrtc_bridge.aiortc_support.resend_budget import AGAIN_AFTER_S, Res
 
 __all__ = ['MissingPackets']
 
+TRIPS: Final = 16
+"""Of so many packets that came after they were missing, the quickest tells the round trip."""
+TRIP_MARGIN: Final = 1.2
+LONGEST_PAUSE_S: Final = 0.5
+"""Between two questions for a packet: how far away the sender may be."""
 GIVE_UP_S: Final = 2.0
 """Who watches has asked for a keyframe by then."""
 LONGEST_GAP: Final = 128
@@ -36,7 +42,7 @@ class MissingPackets:
 
     aiortc asks when it notices a loss, and again when it notices the next one. A question or its
     answer that gets lost too, on a stream of a few packets a second, leaves a hole in the picture
-    for as long.
+    for as long. A packet that can only be on its way is not asked for again.
 
     Every ``now`` is in seconds.
     """
@@ -45,6 +51,7 @@ class MissingPackets:
         self._newest: int | None = None
         self._lost: dict[int, tuple[float, float]] = {}
         """When each was noticed, and asked for last."""
+        self._trips_s: deque[float] = deque(maxlen=TRIPS)
         self._budget = ResendBudget()
 
     def __bool__(self) -> bool:
@@ -56,7 +63,9 @@ class MissingPackets:
         newest = self._newest
         if newest is None or not uint16_gt(sequence_number, newest):
             self._newest = sequence_number if newest is None else newest
-            self._lost.pop(sequence_number, None)
+            noticed_s, _ = self._lost.pop(sequence_number, (None, None))
+            if noticed_s is not None:
+                self._trips_s.append(now - noticed_s)
             return
         self._newest = sequence_number
         gap = uint16_add(sequence_number, -newest) - 1
@@ -73,9 +82,11 @@ class MissingPackets:
             for number, (noticed_s, asked_s) in self._lost.items()
             if now - noticed_s < GIVE_UP_S
         }
+        pause_s = TRIP_MARGIN * min(self._trips_s, default=0.0)
+        pause_s = min(max(pause_s, AGAIN_AFTER_S), LONGEST_PAUSE_S)
         due = []
         for number, (noticed_s, asked_s) in self._lost.items():
-            if now - asked_s >= AGAIN_AFTER_S and self._budget.take(number, now):
+            if now - asked_s >= pause_s and self._budget.take(number, now):
                 self._lost[number] = (noticed_s, now)
                 due.append(number)
         return due
