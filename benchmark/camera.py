@@ -38,6 +38,7 @@ import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.time import Time
+from ros import ros
 from sensor_msgs.msg import CompressedImage, Image
 
 from benchmark.encode import robot_pixels
@@ -115,7 +116,7 @@ def main() -> None:
     stamps_s = []
     with (
         large_shared_memory(os.environ, segment_bytes=SEGMENT_BYTES),
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO),
+        ros(SignalHandlerOptions.NO),
     ):
         node = rclpy.create_node('camera')
         qos = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)

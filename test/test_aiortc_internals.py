@@ -68,6 +68,7 @@ APART: Final = 150
 
 #: Name → its parameters; ``None`` where it is no method.
 METHODS: dict[type, dict[str, list[str]]] = {
+    RTCPeerConnection: {'_RTCPeerConnection__connect': []},
     RTCRtpSender: {
         '_handle_rtcp_packet': ['packet'],
         '_next_encoded_frame': ['codec'],
@@ -131,6 +132,7 @@ def test_a_private_method_has_the_signature_that_we_replace_or_call(
 @pytest.mark.parametrize(
     'method',
     [
+        (RTCPeerConnection, '_RTCPeerConnection__connect'),
         (RTCRtpSender, '_handle_rtcp_packet'),
         (RTCRtpSender, '_next_encoded_frame'),
         (RTCRtpSender, '_retransmit'),
@@ -219,6 +221,22 @@ def test_every_private_name_that_a_module_uses_is_listed_here(module: ModuleType
 
 
 # --- what it does ----------------------------------------------------------------------------
+
+
+async def test_a_connection_that_ends_while_it_is_made_leaves_no_traceback() -> None:
+    configure_aiortc(loopback=True)
+    left_behind: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: left_behind.append(what))
+    near, far = RTCPeerConnection(), RTCPeerConnection()
+    near.addTransceiver('video')
+    near.addTransceiver('audio')
+    await near.setLocalDescription(await near.createOffer())
+    await far.setRemoteDescription(near.localDescription)
+    await far.setLocalDescription(await far.createAnswer())
+    # What comes of a peer that leaves during the handshake.
+    await far.getTransceivers()[0].receiver.transport.transport.stop()
+    await asyncio.gather(near.close(), far.close())
+    assert left_behind == []
 
 
 def test_configuring_twice_changes_nothing() -> None:

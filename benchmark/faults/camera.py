@@ -30,6 +30,7 @@ from typing import Final
 import numpy as np
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from ros import ros
 from sensor_msgs.msg import Image
 
 from teleop_webrtc_bridge.demo.shared_memory import large_shared_memory
@@ -50,7 +51,7 @@ def main() -> None:
     width, height, rate_hz = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     divisors = [1, 2]
     signal.signal(signal.SIGUSR1, lambda number, frame: divisors.reverse())
-    with large_shared_memory(os.environ), rclpy.init():
+    with large_shared_memory(os.environ), ros():
         node = rclpy.create_node('camera')
         qos = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
         publisher = node.create_publisher(Image, 'image', qos)

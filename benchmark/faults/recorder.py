@@ -35,6 +35,7 @@ import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
+from ros import ros
 from rosgraph_msgs.msg import Clock as ClockMessage
 from std_msgs.msg import String
 
@@ -104,7 +105,7 @@ class SimulatedClock:
 
 def main() -> None:
     become_instrument()
-    with rclpy.init():
+    with ros():
         node = rclpy.create_node('recorder')
         latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         node.create_subscription(TwistStamped, 'cmd_vel', on_command, QUEUE)

@@ -23,14 +23,22 @@ The names: ``HEADER_EXTENSIONS``, ``HeaderExtensionsMap``, the SCTP time-outs,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+import contextlib
 from dataclasses import dataclass
 import struct
 from typing import Any, Final
 
 import aioice.ice
-from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, rtcsctptransport
+from aiortc import (
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCRtpSender,
+    RTCRtpTransceiver,
+    rtcsctptransport,
+)
 from aiortc.codecs import get_capabilities, HEADER_EXTENSIONS
+from aiortc.exceptions import InvalidStateError
 from aiortc.rtcrtpparameters import (
     RTCRtpCodecCapability,
     RTCRtpCodecParameters,
@@ -87,6 +95,7 @@ def configure_aiortc(*, loopback: bool) -> None:
     - give lost unreliable messages up as fast as they are lost,
     - ask for consent (RFC 7675) more often: aioice gives a connection up after six questions
       without an answer, which at 20 % loss each way happens once in an hour on each side,
+    - end a connection that is still being made without a traceback,
     - with ``loopback``, gather 127.0.0.1 as well: robot and broker on one machine then connect
       without any network.
     """
@@ -100,8 +109,19 @@ def configure_aiortc(*, loopback: bool) -> None:
     skip_what_has_arrived()
     aioice.ice.CONSENT_INTERVAL = CONSENT_INTERVAL_S  # type: ignore[assignment]
     aioice.ice.CONSENT_FAILURES = CONSENT_FAILURES
+    RTCPeerConnection._RTCPeerConnection__connect = _connect_or_leave  # type: ignore[attr-defined]
     if loopback and aioice.ice.get_host_addresses is not _addresses_with_loopback:
         aioice.ice.get_host_addresses = _addresses_with_loopback
+
+
+_connect: Callable[[RTCPeerConnection], Awaitable[None]]
+_connect = RTCPeerConnection._RTCPeerConnection__connect  # type: ignore[attr-defined]
+
+
+async def _connect_or_leave(pc: RTCPeerConnection) -> None:
+    # aiortc has nobody to tell; the connection's state tells its owner.
+    with contextlib.suppress(ConnectionError, InvalidStateError):
+        await _connect(pc)
 
 
 _host_addresses = aioice.ice.get_host_addresses

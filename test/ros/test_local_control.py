@@ -392,7 +392,7 @@ async def operated(
 
 
 async def drive_until(
-    person: PythonOperator, condition: Any, velocity: Velocity, *, timeout_s: float = 15.0
+    person: PythonOperator, condition: Any, velocity: Velocity, *, timeout_s: float = 60.0
 ) -> None:
     """Hold a key until something is so."""
     async with asyncio.timeout(timeout_s):

@@ -28,6 +28,7 @@ import threading
 from h264_camera import published
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from ros import ros
 from sensor_msgs.msg import CompressedImage
 
 RATE_HZ = 30.0
@@ -45,7 +46,7 @@ def main() -> None:
         for number, unit in enumerate(units)
         if number not in lost
     ]
-    with rclpy.init():
+    with ros():
         node = rclpy.create_node('camera')
         qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         publisher = node.create_publisher(CompressedImage, 'image/h264', qos)

@@ -29,6 +29,7 @@ import threading
 import numpy as np
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from ros import ros
 from sensor_msgs.msg import Image
 
 from teleop_webrtc_bridge.demo.shared_memory import large_shared_memory
@@ -40,7 +41,7 @@ def main() -> None:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
     reliability = ReliabilityPolicy[sys.argv[1].upper()]
-    with large_shared_memory(os.environ), rclpy.init():
+    with large_shared_memory(os.environ), ros():
         node = rclpy.create_node('camera')
         publisher = node.create_publisher(
             Image, 'image', QoSProfile(depth=2, reliability=reliability)
