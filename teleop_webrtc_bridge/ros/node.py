@@ -56,10 +56,10 @@ from teleop_webrtc_bridge.session import SessionState
 __all__ = ['TeleopBridge']
 
 NODE_NAME: Final = 'teleop_bridge'
-DIAGNOSTICS_PERIOD_S: Final = 1.0
-GRAPH_PERIOD_S: Final = 0.5
-STALL_PERIOD_S: Final = 0.1
-KEEP_ALIVE_PERIOD_S: Final = 1.0
+TURN_S: Final = 0.1
+"""A stalled camera is found within that, and a lock on ``~/estop`` may have a time-out."""
+GRAPH_TURNS: Final = 5
+SLOW_TURNS: Final = 10
 ACKNOWLEDGED_S: Final = 0.2
 """How long the last zero may take to be acknowledged by its subscribers."""
 
@@ -115,11 +115,12 @@ class TeleopBridge(Node):
             self._estop_file = EstopFile(path)
         self._saved_estop = self._estop_file is not None and self._estop_file.is_latched()
         self._logged: tuple[object, bool] | None = None
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._create_topics()
         self._create_bridge(api_key, cameras)
-        self._local = LocalControl(self, self._drive, self._steady, self._reconnect)
-        self._create_timers()
+        self._local = LocalControl(self, self._drive, self._reconnect)
+        self._turns = 0
+        # On the steady clock: the node's clock stands still with use_sim_time and no /clock.
+        self.create_timer(TURN_S, self._take_turn, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.add_post_set_parameters_callback(self._apply_parameters)
 
     # --- construction -------------------------------------------------------------------------
@@ -175,13 +176,6 @@ class TeleopBridge(Node):
             clock_ahead_s=clock_ahead_s,
             persisted=self._estop_file is not None,
         )
-
-    def _create_timers(self) -> None:
-        # On the steady clock: the node's clock stands still with use_sim_time and no /clock.
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=self._steady)
-        self.create_timer(GRAPH_PERIOD_S, self._watch_graph, clock=self._steady)
-        self.create_timer(STALL_PERIOD_S, self._watch_cameras, clock=self._steady)
-        self.create_timer(KEEP_ALIVE_PERIOD_S, self._keep_track_alive, clock=self._steady)
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -243,6 +237,18 @@ class TeleopBridge(Node):
     def _show(self, cameras: tuple[str, ...]) -> None:
         self.get_logger().info(f'event=cameras_shown names={",".join(cameras)}')
         self._drive.show(cameras)
+
+    def _take_turn(self) -> None:
+        """Do all that recurs, from one timer: a callback costs rclpy more than any of this."""
+        self._turns += 1
+        self._local.publish()
+        self._watch_cameras()
+        if self._turns % GRAPH_TURNS == 0:
+            self._watch_graph()
+        if self._turns % SLOW_TURNS == 2:
+            self._publish_diagnostics()
+        elif self._turns % SLOW_TURNS == 7:
+            self._keep_track_alive()
 
     def _on_image(self) -> None:
         if self._blind or self._cameras.is_changing:
