@@ -62,8 +62,13 @@ class LocalControl:
         node.create_service(Trigger, '~/stop', self._stop)
         node.create_service(Trigger, '~/reconnect', self._on_reconnect)
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody subscribes ``~/estop``."""
+        return bool(self._estop.get_subscription_count() > 0)
+
     def publish(self) -> None:
-        """Publish whether the latch holds: to be called ten times a second, for locks."""
+        """Publish whether the latch holds: ten times a second while it is heard, for locks."""
         self._told = self._drive.snapshot.estopped
         self._estop.publish(Bool(data=self._told))
 

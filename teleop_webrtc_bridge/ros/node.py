@@ -27,8 +27,6 @@ import uuid
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist, TwistStamped
 import rclpy
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -50,16 +48,16 @@ from teleop_webrtc_bridge.ros.estop_file import estop_path, EstopFile
 from teleop_webrtc_bridge.ros.local_control import LATCHED_QOS, LocalControl
 from teleop_webrtc_bridge.ros.parameters import declare, read_api_key, Settings
 from teleop_webrtc_bridge.ros.self_diagnosis import SelfDiagnosis
+from teleop_webrtc_bridge.ros.turns import Every, Turns
 from teleop_webrtc_bridge.ros.webrtc_process import WebrtcProcess
 from teleop_webrtc_bridge.session import SessionState
 
 __all__ = ['TeleopBridge']
 
 NODE_NAME: Final = 'teleop_bridge'
-TURN_S: Final = 0.1
-"""A stalled camera is found within that, and a lock on ``~/estop`` may have a time-out."""
-GRAPH_TURNS: Final = 5
-SLOW_TURNS: Final = 10
+DIAGNOSTICS_PERIOD_S: Final = 1.0
+GRAPH_PERIOD_S: Final = 0.5
+KEEP_ALIVE_PERIOD_S: Final = 1.0
 ACKNOWLEDGED_S: Final = 0.2
 """How long the last zero may take to be acknowledged by its subscribers."""
 
@@ -118,9 +116,10 @@ class TeleopBridge(Node):
         self._create_topics()
         self._create_bridge(api_key, cameras)
         self._local = LocalControl(self, self._drive, self._reconnect)
-        self._turns = 0
-        # On the steady clock: the node's clock stands still with use_sim_time and no /clock.
-        self.create_timer(TURN_S, self._take_turn, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._graph = Every(GRAPH_PERIOD_S)
+        self._report = Every(DIAGNOSTICS_PERIOD_S)
+        self._keep_alive = Every(KEEP_ALIVE_PERIOD_S)
+        self._turns = Turns(self, self._take_turn)
         self.add_post_set_parameters_callback(self._apply_parameters)
 
     # --- construction -------------------------------------------------------------------------
@@ -239,15 +238,14 @@ class TeleopBridge(Node):
         self._drive.show(cameras)
 
     def _take_turn(self) -> None:
-        """Do all that recurs, from one timer: a callback costs rclpy more than any of this."""
-        self._turns += 1
+        now = time.monotonic()
         self._local.publish()
-        self._watch_cameras()
-        if self._turns % GRAPH_TURNS == 0:
+        if self._graph.is_due(now):
             self._watch_graph()
-        if self._turns % SLOW_TURNS == 2:
+        self._watch_cameras()
+        if self._report.is_due(now):
             self._publish_diagnostics()
-        elif self._turns % SLOW_TURNS == 7:
+        if self._keep_alive.is_due(now):
             self._keep_track_alive()
 
     def _on_image(self) -> None:
@@ -294,6 +292,7 @@ class TeleopBridge(Node):
         if blind is not self._blind:
             self._blind = blind
             self._drive.request(lambda gate, now: gate.set_blind(now, blind))
+        self._turns.pace(is_idle=self._cameras.are_closed and not self._local.is_heard)
 
     def _keep_track_alive(self) -> None:
         """Send something while nobody watches: media backends give up tracks that are silent."""
