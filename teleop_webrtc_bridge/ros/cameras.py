@@ -69,6 +69,11 @@ class Cameras:
         """Whether cameras are selected that are not shown yet."""
         return self._selected != self._shown
 
+    @property
+    def are_closed(self) -> bool:
+        """Whether none is subscribed, so that whether the operator is blind does not change."""
+        return not any(camera.is_open for camera in self.all)
+
     def is_selected(self, camera: Camera) -> bool:
         return camera in self._selected
 

@@ -20,7 +20,6 @@ from collections.abc import Callable
 import threading
 from typing import Any, Final
 
-from rclpy.clock import Clock
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
@@ -31,8 +30,6 @@ from teleop_webrtc_bridge.ros.drive import DriveThread
 
 __all__ = ['LATCHED_QOS', 'LocalControl']
 
-ESTOP_PERIOD_S: Final = 0.1
-"""Ten times a second, so that a twist_mux lock on ``~/estop`` may have a time-out."""
 APPLIED_S: Final = 0.5
 """How long the drive thread may take before a caller is told that it did not answer."""
 
@@ -51,13 +48,10 @@ class LocalControl:
 
     :param node: The node.
     :param drive: Applies what is asked.
-    :param steady: The clock of the timer.
     :param reconnect: Begins a new session with the broker.
     """
 
-    def __init__(
-        self, node: Node, drive: DriveThread, steady: Clock, reconnect: Callable[[], None]
-    ) -> None:
+    def __init__(self, node: Node, drive: DriveThread, reconnect: Callable[[], None]) -> None:
         self._drive = drive
         self._reconnect = reconnect
         self._told: bool | None = None
@@ -67,10 +61,14 @@ class LocalControl:
         node.create_service(SetBool, '~/enable', self._enable)
         node.create_service(Trigger, '~/stop', self._stop)
         node.create_service(Trigger, '~/reconnect', self._on_reconnect)
-        node.create_timer(ESTOP_PERIOD_S, self.publish, clock=steady)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody subscribes ``~/estop``."""
+        return bool(self._estop.get_subscription_count() > 0)
 
     def publish(self) -> None:
-        """Publish whether the latch holds."""
+        """Publish whether the latch holds: ten times a second while it is heard, for locks."""
         self._told = self._drive.snapshot.estopped
         self._estop.publish(Bool(data=self._told))
 

@@ -27,8 +27,6 @@ import uuid
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist, TwistStamped
 import rclpy
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -50,6 +48,7 @@ from teleop_webrtc_bridge.ros.estop_file import estop_path, EstopFile
 from teleop_webrtc_bridge.ros.local_control import LATCHED_QOS, LocalControl
 from teleop_webrtc_bridge.ros.parameters import declare, read_api_key, Settings
 from teleop_webrtc_bridge.ros.self_diagnosis import SelfDiagnosis
+from teleop_webrtc_bridge.ros.turns import Every, Turns
 from teleop_webrtc_bridge.ros.webrtc_process import WebrtcProcess
 from teleop_webrtc_bridge.session import SessionState
 
@@ -58,7 +57,6 @@ __all__ = ['TeleopBridge']
 NODE_NAME: Final = 'teleop_bridge'
 DIAGNOSTICS_PERIOD_S: Final = 1.0
 GRAPH_PERIOD_S: Final = 0.5
-STALL_PERIOD_S: Final = 0.1
 KEEP_ALIVE_PERIOD_S: Final = 1.0
 ACKNOWLEDGED_S: Final = 0.2
 """How long the last zero may take to be acknowledged by its subscribers."""
@@ -115,11 +113,13 @@ class TeleopBridge(Node):
             self._estop_file = EstopFile(path)
         self._saved_estop = self._estop_file is not None and self._estop_file.is_latched()
         self._logged: tuple[object, bool] | None = None
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._create_topics()
         self._create_bridge(api_key, cameras)
-        self._local = LocalControl(self, self._drive, self._steady, self._reconnect)
-        self._create_timers()
+        self._local = LocalControl(self, self._drive, self._reconnect)
+        self._graph = Every(GRAPH_PERIOD_S)
+        self._report = Every(DIAGNOSTICS_PERIOD_S)
+        self._keep_alive = Every(KEEP_ALIVE_PERIOD_S)
+        self._turns = Turns(self, self._take_turn)
         self.add_post_set_parameters_callback(self._apply_parameters)
 
     # --- construction -------------------------------------------------------------------------
@@ -175,13 +175,6 @@ class TeleopBridge(Node):
             clock_ahead_s=clock_ahead_s,
             persisted=self._estop_file is not None,
         )
-
-    def _create_timers(self) -> None:
-        # On the steady clock: the node's clock stands still with use_sim_time and no /clock.
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=self._steady)
-        self.create_timer(GRAPH_PERIOD_S, self._watch_graph, clock=self._steady)
-        self.create_timer(STALL_PERIOD_S, self._watch_cameras, clock=self._steady)
-        self.create_timer(KEEP_ALIVE_PERIOD_S, self._keep_track_alive, clock=self._steady)
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -244,6 +237,17 @@ class TeleopBridge(Node):
         self.get_logger().info(f'event=cameras_shown names={",".join(cameras)}')
         self._drive.show(cameras)
 
+    def _take_turn(self) -> None:
+        now = time.monotonic()
+        self._local.publish()
+        if self._graph.is_due(now):
+            self._watch_graph()
+        self._watch_cameras()
+        if self._report.is_due(now):
+            self._publish_diagnostics()
+        if self._keep_alive.is_due(now):
+            self._keep_track_alive()
+
     def _on_image(self) -> None:
         if self._blind or self._cameras.is_changing:
             self._watch_cameras()
@@ -288,6 +292,7 @@ class TeleopBridge(Node):
         if blind is not self._blind:
             self._blind = blind
             self._drive.request(lambda gate, now: gate.set_blind(now, blind))
+        self._turns.pace(is_idle=self._cameras.are_closed and not self._local.is_heard)
 
     def _keep_track_alive(self) -> None:
         """Send something while nobody watches: media backends give up tracks that are silent."""
