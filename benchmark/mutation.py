@@ -56,9 +56,21 @@ EQUIVALENT: Final = frozenset(
         'present.axes(), wanted.axes(), self.max_acceleration, strict=True))) → '
         'return _velocity((limit_rise(now, then, acceleration * step_s) for now, then, '
         'acceleration in zip(present.axes(), wanted.axes(), self.max_acceleration, strict=True)))',
+        # The same: everything but NaN is at most infinite, and no limit is NaN.
+        'velocity_limits: return _velocity((limit_rise(now, then, acceleration * step_s if '
+        'acceleration < math.inf else math.inf) for now, then, acceleration in zip('
+        'present.axes(), wanted.axes(), self.max_acceleration, strict=True))) → '
+        'return _velocity((limit_rise(now, then, acceleration * step_s if acceleration <= '
+        'math.inf else math.inf) for now, then, acceleration in zip(present.axes(), '
+        'wanted.axes(), self.max_acceleration, strict=True)))',
+        # What jumped is further off than all that are remembered, which differ by less.
+        'freshness: return Verdict.STALE if jumped and delay > self._delays[0][1] else '
+        'Verdict.OUT_OF_ORDER → return Verdict.STALE if jumped and delay > '
+        'self._delays[-1][1] else Verdict.OUT_OF_ORDER',
         # Neither is looked at before it was set again.
         'command_gate: self._next_zero_s = 0.0 → pass',
         'command_gate: self._heard_neutral = True → self._heard_neutral = False',
+        'command_gate: self._heard_neutral = True → pass',
     }
 )
 """What cannot be told from what was meant, and why."""
@@ -148,10 +160,13 @@ def _statements(
 
 
 def _idle(tree: ast.Module) -> Iterator[ast.AST]:
-    """Give what decides about nothing: the names of the module, and how its classes are made."""
+    """Give what decides about nothing: names of the module, how classes are made, final returns."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__all__':
             yield node
+        elif isinstance(node, ast.FunctionDef) and ast.unparse(node.body[-1]) == 'return None':
+            # As a last statement it does what is done without it.
+            yield node.body[-1]
         elif isinstance(node, ast.ClassDef):
             for decorator in node.decorator_list:
                 yield from ast.walk(decorator)
