@@ -160,7 +160,7 @@ def _statements(
 
 
 def _idle(tree: ast.Module) -> Iterator[ast.AST]:
-    """Give what decides about nothing: names of the module, how classes are made, final returns."""
+    """Give what decides nothing: names of the module, how classes are made, final returns."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__all__':
             yield node
