@@ -20,7 +20,7 @@ Two robots (the real node with its real WebRTC half) dial a real broker through 
 overtake: each way, between robot and broker. The operators' own link is loopback. One operator
 echoes the robot's tokens as our page does, the other does not, as old peers. Both hold full speed
 at 50 Hz. Every zero on ``cmd_vel`` that follows on a motion is a false stop. Exit status 1 if
-there is one.
+there is one. Other networks: ``--loss``, ``--delays``.
 """
 
 from __future__ import annotations
@@ -170,15 +170,22 @@ class Ride:
         }
 
 
-async def measure(folder: Path, minutes: float) -> list[dict[str, Any]]:
-    """Drive both robots and return the figures of each."""
+async def measure(
+    folder: Path, minutes: float, *, loss: float, delays_s: tuple[float, float]
+) -> list[dict[str, Any]]:
+    """
+    Drive both robots and return the figures of each.
+
+    :param loss: The part of the packets that is lost, each way.
+    :param delays_s: What a packet takes, each way: at least, at most.
+    """
     with programs(folder) as running, ros_node('false_stops') as node:
         broker = running.start_broker()
         rides = [Ride(name, echoes=it, broker=broker, node=node) for name, it in KINDS.items()]
         async with AsyncExitStack() as stack:
             detours = [await stack.enter_async_context(detour_to(broker.url)) for _ in rides]
             for ride, detour in zip(rides, detours, strict=True):
-                detour.loss, detour.delays_s = LOSS, DELAYS_S
+                detour.loss, detour.delays_s = loss, delays_s
                 running.start_bridge(
                     detour.url, broker.key_file, ride.name, '-r', f'__ns:=/{ride.name}'
                 )
@@ -211,11 +218,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument('--minutes', type=float, default=30.0, help='of driving (30)')
     parser.add_argument('--json', type=Path, help='write the figures here')
+    parser.add_argument('--loss', type=float, default=LOSS, help='part of all packets (0.2)')
+    parser.add_argument(
+        '--delays',
+        type=float,
+        nargs=2,
+        default=DELAYS_S,
+        metavar=('LEAST', 'MOST'),
+        help='of a packet each way, in seconds (0.02 0.08)',
+    )
     options = parser.parse_args()
     prepare_environment()
     folder = Path(tempfile.mkdtemp(prefix='false_stops_'))
     print(f'logs: {folder}', flush=True)
-    results = asyncio.run(measure(folder, options.minutes))
+    results = asyncio.run(
+        measure(folder, options.minutes, loss=options.loss, delays_s=tuple(options.delays))
+    )
     names = [name for name, value in results[0].items() if isinstance(value, int | float)]
     print(f'| | {" | ".join(it["operator"] for it in results)} |')
     print(f'|---|{"---|" * len(results)}')

@@ -56,9 +56,45 @@ EQUIVALENT: Final = frozenset(
         'present.axes(), wanted.axes(), self.max_acceleration, strict=True))) → '
         'return _velocity((limit_rise(now, then, acceleration * step_s) for now, then, '
         'acceleration in zip(present.axes(), wanted.axes(), self.max_acceleration, strict=True)))',
-        # Neither is looked at before it was set again.
+        # The same: everything but NaN is at most infinite, and no limit is NaN.
+        'velocity_limits: return _velocity((limit_rise(now, then, acceleration * step_s if '
+        'acceleration < math.inf else math.inf) for now, then, acceleration in zip('
+        'present.axes(), wanted.axes(), self.max_acceleration, strict=True))) → '
+        'return _velocity((limit_rise(now, then, acceleration * step_s if acceleration <= '
+        'math.inf else math.inf) for now, then, acceleration in zip(present.axes(), '
+        'wanted.axes(), self.max_acceleration, strict=True)))',
+        # What jumped is further off than all that are remembered, which differ by less.
+        'freshness: return Verdict.STALE if jumped and delay > self._delays[0][1] else '
+        'Verdict.OUT_OF_ORDER → return Verdict.STALE if jumped and delay > '
+        'self._delays[-1][1] else Verdict.OUT_OF_ORDER',
+        'freshness: return Verdict.STALE if jumped and delay > self._delays[0][1] else '
+        'Verdict.OUT_OF_ORDER → return Verdict.STALE if jumped and delay >= '
+        'self._delays[0][1] else Verdict.OUT_OF_ORDER',
+        # The next command is neither late nor jumped, whatever it is, and clears them.
+        'freshness: self._witnesses.clear() → pass',
+        # Of two that took as long, the later one alone says the same.
+        'freshness: while self._delays and self._delays[-1][1] >= delay: → '
+        'while self._delays and self._delays[-1][1] > delay:',
+        # None is looked at before it was set again.
         'command_gate: self._next_zero_s = 0.0 → pass',
+        'command_gate: self._next_zero_s = 0.0 → self._next_zero_s = 0.001',
         'command_gate: self._heard_neutral = True → self._heard_neutral = False',
+        'command_gate: self._heard_neutral = True → pass',
+        'command_gate: self._wanted = ZERO → pass',
+        'command_gate: self._last_verdict = Verdict.ACCEPTED → pass',
+        # Whoever is not armed stays so by either of the two ways.
+        'command_gate: self._heard_s = None → pass',
+        # A stop puts it off anew before it is looked at; in motion it is always None.
+        'command_gate: self._burst_until_s = None → pass',
+        'command_gate: if self.moving or self._burst_until_s is None: → '
+        'if self._burst_until_s is None:',
+        # In output(): _stop() has set it to no later a time.
+        'command_gate: self._next_zero_s = now → pass',
+        # Both are compared with much longer times.
+        'command_gate: silence_s = 0.0 if self._received_s is None else now - self._received_s → '
+        'silence_s = 0.001 if self._received_s is None else now - self._received_s',
+        'command_gate: gap_s = 0.0 if self._heard_s is None else now - self._heard_s → '
+        'gap_s = 0.001 if self._heard_s is None else now - self._heard_s',
     }
 )
 """What cannot be told from what was meant, and why."""
@@ -148,10 +184,13 @@ def _statements(
 
 
 def _idle(tree: ast.Module) -> Iterator[ast.AST]:
-    """Give what decides about nothing: the names of the module, and how its classes are made."""
+    """Give what decides nothing: names of the module, how classes are made, final returns."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__all__':
             yield node
+        elif isinstance(node, ast.FunctionDef) and ast.unparse(node.body[-1]) == 'return None':
+            # As a last statement it does what is done without it.
+            yield node.body[-1]
         elif isinstance(node, ast.ClassDef):
             for decorator in node.decorator_list:
                 yield from ast.walk(decorator)

@@ -72,6 +72,23 @@ def test_the_same_stamp_or_an_older_one_is_out_of_order(stamps: Stamps) -> None:
     assert stamps.send(delay_s=0.029) is Verdict.ACCEPTED
 
 
+def test_what_was_slower_than_a_later_one_is_forgotten_with_it(stamps: Stamps) -> None:
+    for delay_s in (0.03, 0.33, 0.13):
+        assert stamps.send(delay_s=delay_s) is Verdict.ACCEPTED
+        stamps.now += 1.0
+    # The first is older than ten seconds: the quickest is the third, not the second.
+    stamps.now = 1010.5
+    assert stamps.send(delay_s=0.73) is Verdict.STALE
+
+
+def test_a_jump_is_measured_from_the_quickest_command(stamps: Stamps) -> None:
+    assert stamps.send(delay_s=0.03) is Verdict.ACCEPTED
+    stamps.now += 1.0
+    assert stamps.send(delay_s=0.93) is Verdict.STALE
+    stamps.now += 1.0
+    assert stamps.send(delay_s=-0.3) is Verdict.ACCEPTED
+
+
 def test_only_commands_that_were_obeyed_move_the_watermark(stamps: Stamps) -> None:
     assert stamps.freshness.judge(1000.0, 5.0, standing=True) is Verdict.ACCEPTED
     # Not advanced: another check refused it.

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 import logging
 import time
@@ -78,6 +78,8 @@ The largest message fits when nothing else waits."""
 MAX_UNRELIABLE_BYTES: Final = 1024
 """Of a channel whose messages are worth nothing when they are late: tokens of the lease."""
 
+MAX_EARLY_ANSWERS: Final = 64
+
 _logger = logging.getLogger(__name__)
 
 #: label, message, arrival in seconds of ``time.monotonic``
@@ -113,6 +115,9 @@ class RobotPeer:
         self._connected = asyncio.Event()
         self._drains: set[asyncio.Task[None]] = set()
         self._channels: dict[str, tuple[int, RTCDataChannel]] = {}
+        self._early: deque[tuple[RTCDataChannel, bytes | str]] = deque(maxlen=MAX_EARLY_ANSWERS)
+        """Answers to what overtook the last packet of the association's set-up: it is heard before
+        anything can be sent."""
         self._pc = RTCPeerConnection(
             RTCConfiguration(
                 iceServers=_usable(ice_servers),
@@ -320,6 +325,7 @@ class RobotPeer:
         except InvalidStateError:
             return  # the connection has just ended, which watch() tells
         self._channels[spec.label] = (stream_id, channel)
+        channel.on('open', lambda: self._send_early(channel))
         if spec.to_robot:
             channel.on('message', lambda message: self._receive(spec.label, message))
 
@@ -342,6 +348,8 @@ class RobotPeer:
         """
         _, channel = self._channels.get(label, (0, None))
         if channel is None or channel.readyState != 'open':
+            if channel is not None and channel.readyState == 'connecting' and urgent:
+                self._early.append((channel, payload))
             return
         buffered = sum(other.bufferedAmount for _, other in self._channels.values())
         limit = MAX_BUFFERED_BYTES if urgent else MAX_BUFFERED_ROUTINE_BYTES
@@ -350,6 +358,14 @@ class RobotPeer:
             self.counters['answers_lost' if urgent else 'telemetry_lost'] += 1
             return
         channel.send(payload)
+
+    def _send_early(self, opened: RTCDataChannel) -> None:
+        waiting, self._early = self._early, deque(maxlen=MAX_EARLY_ANSWERS)
+        for channel, payload in waiting:
+            if channel is opened:
+                channel.send(payload)
+            else:
+                self._early.append((channel, payload))
 
 
 def _usable(servers: Sequence[IceServer]) -> list[RTCIceServer]:

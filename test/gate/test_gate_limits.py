@@ -179,6 +179,14 @@ def test_a_pause_saves_up_a_tenth_of_a_second_of_acceleration_at_most(slow_start
     assert slow_start.published[-1][1].linear_x == pytest.approx(0.1 * ACCELERATION)
 
 
+def test_speed_that_rises_again_after_a_stop_counts_from_the_stop(slow_start: Drive) -> None:
+    slow_start.stream(FORWARD, 0.5)
+    slow_start.wait(TIMEOUT_S - PERIOD_S + 0.01)
+    assert not slow_start.gate.moving
+    assert slow_start.send(FORWARD) is Verdict.ACCEPTED
+    assert slow_start.published[-1][1].linear_x == pytest.approx(0.01 * ACCELERATION)
+
+
 def test_commands_that_arrive_at_once_raise_the_speed_once(slow_start: Drive) -> None:
     for delay_s in (0.045, 0.04, 0.035, 0.03):
         assert slow_start.send(FORWARD, delay_s=delay_s) is Verdict.ACCEPTED

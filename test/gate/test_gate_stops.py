@@ -247,7 +247,7 @@ def test_commands_that_are_refused_are_no_silence(drive: Drive) -> None:
 
 def test_a_gap_of_more_than_a_second_in_motion_needs_neutral(drive: Drive) -> None:
     drive.begin()
-    drive.wait(1.1)
+    drive.wait(1.05)
     resumed_s = drive.now
     assert set(drive.stream(FORWARD, 2.0)) == {Verdict.NOT_NEUTRAL}
     assert not any(not v.is_zero() for v in drive.since(resumed_s))

@@ -161,3 +161,19 @@ async def test_after_a_lost_connection_a_held_key_moves_nothing_and_a_latch_hold
                 await road.moves(person)
         await asyncio.to_thread(started.end)
         started.running.clear()
+
+
+async def test_an_operator_who_connects_hears_from_the_broker_that_the_session_is_over(
+    broker: CountedBroker, started: Programs
+) -> None:
+    bridge = started.start_bridge(broker.url, broker.key_file, ROBOT_ID)
+    async with (
+        detour_to(broker.url) as detour,
+        operator(detour.url, broker.token, with_video=False) as person,
+    ):
+        detour.cut |= set(Direction)
+        connecting = asyncio.create_task(person.connect(await person.wait_for_robot(ROBOT_ID)))
+        await until(lambda: detour.seen[Direction.TO_BROKER], 'he tries to connect')
+        await asyncio.to_thread(bridge.end)
+        with pytest.raises(ConnectionError, match='the session has ended'):
+            await connecting

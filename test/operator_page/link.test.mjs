@@ -98,6 +98,20 @@ for (const kind of ['conflict', 'gone', 'refused']) {
   });
 }
 
+test('a session that ends while connecting leaves a robot that may dial anew', async () => {
+  opens = [failing('ended')];
+  link.connect({ ...TARGET });
+  await settle();
+  assert.equal(link.state, 'reconnecting');
+  rows = [];
+  await wake();
+  assert.equal(link.state, 'reconnecting', 'not listed yet');
+  rows = [{ session_id: 's2', robot_id: 'go2' }];
+  opens = [async () => {}];
+  await wake();
+  assert.deepEqual(sessions.map(({ id }) => id), ['s1', 's2']);
+});
+
 test('what may pass is tried again, with back-off', async () => {
   opens = [failing('unreachable')];
   link.connect({ ...TARGET });

@@ -17,8 +17,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 import json
 import math
 import time
@@ -45,6 +45,8 @@ from teleop_webrtc_bridge.codec import encode_drive_command
 from teleop_webrtc_bridge.messages import CHANNELS, DriveCommand, Velocity
 
 HEARTBEAT_PERIOD_S = 5.0
+FIRST_HEARTBEAT_PERIOD_S = 1.0
+"""While he connects."""
 _ID_FIELDS = {
     'cmd_unreliable': 'cmd_channel_id',
     'state_reliable': 'state_channel_id',
@@ -180,15 +182,34 @@ class PythonOperator:
         body = {'role': role, 'sdp_offer': self._pc.localDescription.sdp}
         status, answer = await self.call('POST', f'sessions/{session_id}/join', body)
         assert status == 200, answer
-        await self._pc.setRemoteDescription(
-            RTCSessionDescription(sdp=answer['sdp_answer'], type='answer')
-        )
-        await self._wait_until(lambda: self._pc.connectionState == 'connected')
         if role == 'viewer':
             self._me = {'cf_session_id': answer['cf_session_id']}
+        await self._unless_it_ends(self._come_up(answer['sdp_answer']))
+
+    async def _come_up(self, sdp_answer: str) -> None:
+        await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp_answer, type='answer'))
+        await self._wait_until(lambda: self._pc.connectionState == 'connected')
         await self.bridge()
-        if role != 'viewer':
+        if not self._me:
             await self.ping()
+
+    async def _unless_it_ends(self, steps: Coroutine[Any, Any, None]) -> None:
+        """Give up when the session is over meanwhile: its end may not be heard on the link."""
+        working = asyncio.create_task(steps)
+        try:
+            while not (await asyncio.wait([working], timeout=FIRST_HEARTBEAT_PERIOD_S))[0]:
+                await self._check_session()
+            await working
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    async def _check_session(self) -> None:
+        with suppress(aiohttp.ClientError, ValueError):
+            path = f'sessions/{self._session}/op-heartbeat'
+            status, _ = await self.call('POST', path, self._me or None)
+            if status == 404:
+                raise ConnectionError('the session has ended')
 
     async def bridge(self) -> None:
         """Open the channels with the ids that the broker assigns, and take the video."""

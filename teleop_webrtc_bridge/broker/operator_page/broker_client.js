@@ -33,8 +33,8 @@ const ICE_SERVERS_MAX_AGE_MS = 5 * 60_000;
 /** A call that failed; `kind` decides what to do, `message` is what to tell. */
 export class BrokerError extends Error {
   /**
-   * @param {'unauthorized' | 'refused' | 'conflict' | 'taken' | 'gone' | 'busy' | 'server'
-   *   | 'unreachable'} kind
+   * @param {'unauthorized' | 'refused' | 'conflict' | 'taken' | 'gone' | 'ended' | 'busy'
+   *   | 'server' | 'unreachable'} kind
    * @param {string} message
    * @param {{status?: number | null, retryAfterS?: number}} [details]
    */

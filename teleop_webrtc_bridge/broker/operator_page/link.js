@@ -19,6 +19,8 @@ const BACKOFF_MAX_S = 5;
 const FINAL_KINDS = new Set(['conflict', 'gone', 'refused']);
 /** Another operator has the robot: he must not lose it to a page that redials. */
 const TAKEN = 'taken';
+/** The session that was joined is over. Its robot was there, and has dialled anew or will. */
+const ENDED = 'ended';
 
 /**
  * @typedef {'idle' | 'connecting' | 'drivable' | 'reconnecting' | 'error'} LinkState
@@ -148,13 +150,13 @@ export class Link {
 
   async #keep(target, signal) {
     let failures = 0;
-    let everDrivable = false;
+    let wasThere = false;
     let redial = false;
     while (!signal.aborted) {
       let reachedMs = Infinity;
       const reached = () => {
         failures = 0;
-        everDrivable = true;
+        wasThere = true;
         reachedMs = this.#now();
       };
       // Ends by failing only: a working link is waited for until it is lost.
@@ -162,8 +164,9 @@ export class Link {
       if (signal.aborted) return;
       redial = true;
       failures += 1;
+      wasThere ||= error.kind === ENDED;
       if (error.kind === 'unauthorized') return this.#end('unauthorized', error);
-      if (error.kind === TAKEN || (!everDrivable && FINAL_KINDS.has(error.kind))) {
+      if (error.kind === TAKEN || (!wasThere && FINAL_KINDS.has(error.kind))) {
         return this.#end('error', error);
       }
       this.#closeSession(null);

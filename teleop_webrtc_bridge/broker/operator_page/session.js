@@ -17,6 +17,12 @@ import {
 } from './peer.js';
 
 const HEARTBEAT_MS = 5_000;
+/**
+ * The first ones: what a session's end does to a connection that is not up yet, the browser notices
+ * after 15 s. As many as the longest set-up takes.
+ */
+const FIRST_HEARTBEAT_MS = 1_000;
+const FIRST_HEARTBEATS = 20;
 const VIDEO_RETRY_MS = 500;
 const VIDEO_RETRIES = 6;
 const BRIDGE_RETRY_MS = 300;
@@ -48,6 +54,7 @@ export class Session {
   /** Which of a person's viewers this one is; undefined for an operator. */
   #viewerId;
   #heartbeat = null;
+  #bridged = false;
 
   /**
    * @param {object} options
@@ -88,12 +95,13 @@ export class Session {
       throw error;
     });
     if (role === 'viewer') this.#viewerId = joined.cf_session_id;
+    this.#keepBeating(FIRST_HEARTBEATS);
     const sdp = joined.sdp_answer;
     await pc.setRemoteDescription({ type: 'answer', sdp });
     await connected(pc, signal);
     pc.addEventListener('connectionstatechange', () => this.#onConnectionState());
-    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
     const status = await this.#bridge(signal, true);
+    this.#bridged = true;
     if (status !== 'ok') void this.#retryVideo(status);
   }
 
@@ -104,7 +112,7 @@ export class Session {
   close(reason) {
     if (this.#life.signal.aborted) return;
     this.#life.abort(closed());
-    clearInterval(this.#heartbeat);
+    clearTimeout(this.#heartbeat);
     // Before the connection goes: the page may have milliseconds left.
     if (this.#joined && reason !== null) {
       void this.#broker.leave(this.#id, reason, this.#viewerId);
@@ -179,14 +187,29 @@ export class Session {
     }
   }
 
+  /** One heartbeat at a time: a browser has few connections to the broker. */
+  #keepBeating(quickOnes) {
+    if (this.#life.signal.aborted) return;
+    const beat = async () => {
+      await this.#beat();
+      this.#keepBeating(quickOnes - 1);
+    };
+    this.#heartbeat = setTimeout(beat, quickOnes > 0 ? FIRST_HEARTBEAT_MS : HEARTBEAT_MS);
+  }
+
   async #beat() {
     try {
       const options = { viewerId: this.#viewerId, signal: this.#life.signal };
       await this.#broker.heartbeat(this.#id, options);
     } catch (error) {
+      if (error.kind === 'gone') {
+        return this.#lose(new BrokerError('ended', 'The robot’s session has ended.'));
+      }
       // Out of reach is not lost: media flows without the broker's HTTP, and the link's own
-      // silence ends it. But a broker that says no has given the robot away.
-      if (['gone', 'refused', 'conflict', 'unauthorized'].includes(error.kind)) this.#lose(error);
+      // silence ends it. But a broker that says no has given the robot away. Until the bridge is
+      // there, brokers may differ about who is the operator; the bridge itself will tell.
+      const saysNo = ['refused', 'conflict', 'unauthorized'].includes(error.kind);
+      if (saysNo && this.#bridged) this.#lose(error);
     }
   }
 

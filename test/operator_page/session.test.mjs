@@ -1,0 +1,286 @@
+// Copyright 2026 The teleop_webrtc_bridge contributors
+// SPDX-License-Identifier: Apache-2.0
+
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+
+import { load } from './support.mjs';
+
+const { Session } = await load('session.js');
+const { BrokerError } = await load('broker_client.js');
+const { Link } = await load('link.js');
+
+const BRIDGE = {
+  cmd_channel_id: 2,
+  state_channel_id: 3,
+  state_back_channel_id: 4,
+  map_channel_id: 5,
+  video_offer: null,
+  video_status: 'ok',
+};
+
+class FakeDataChannel extends EventTarget {
+  readyState = 'open';
+
+  close() {
+    this.readyState = 'closed';
+  }
+}
+
+/** A connection that comes up when a test says so. */
+class FakePeer extends EventTarget {
+  connectionState = 'new';
+  iceGatheringState = 'complete';
+  localDescription = null;
+
+  addTransceiver() {}
+
+  getTransceivers() {
+    return [];
+  }
+
+  getConfiguration() {
+    return { iceServers: [] };
+  }
+
+  createDataChannel() {
+    return new FakeDataChannel();
+  }
+
+  async createOffer() {
+    return { type: 'offer', sdp: 'offer' };
+  }
+
+  async setLocalDescription(description) {
+    this.localDescription = description;
+  }
+
+  async setRemoteDescription() {}
+
+  become(state) {
+    this.connectionState = state;
+    this.dispatchEvent(new Event('connectionstatechange'));
+  }
+
+  close() {
+    this.connectionState = 'closed';
+  }
+}
+
+/** Answers the calls of a session; `heartbeatFails` is how it answers heartbeats. */
+class FakeBroker {
+  heartbeats = [];
+  joins = [];
+  left = [];
+  heartbeatFails = null;
+  /** Set: heartbeats are not answered before it resolves. */
+  holdsHeartbeats = null;
+
+  async iceServers() {
+    return [];
+  }
+
+  async join(sessionId) {
+    this.joins.push(sessionId);
+    return { sdp_answer: 'answer', cf_session_id: 'me' };
+  }
+
+  async bridge() {
+    return BRIDGE;
+  }
+
+  async heartbeat(sessionId, { viewerId }) {
+    this.heartbeats.push([sessionId, viewerId]);
+    await this.holdsHeartbeats;
+    if (this.heartbeatFails) throw new BrokerError(this.heartbeatFails, 'The broker says no.');
+  }
+
+  async leave(sessionId, reason) {
+    this.left.push([sessionId, reason]);
+  }
+}
+
+let broker;
+let peers;
+let lost;
+let session;
+let attempt;
+
+/** Let everything that waits for nothing but promises happen. */
+async function settle() {
+  for (let i = 0; i < 5; i += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+async function pass(t, seconds) {
+  for (let i = 0; i < seconds; i += 1) {
+    t.mock.timers.tick(1_000);
+    await settle();
+  }
+}
+
+function createSession(sessionId, onLost, role = 'operator') {
+  const events = {
+    onChannels: () => {},
+    onTrack: () => {},
+    onVideoPromised: () => {},
+    onNoVideo: () => {},
+    onMessage: () => {},
+    onLost,
+    canInterrupt: () => true,
+  };
+  return new Session({ broker, sessionId, events, role });
+}
+
+/** Join; the connection is not up yet. */
+async function joined(t, role) {
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  session = createSession('s1', (error) => lost.push(error), role);
+  const opened = session.open(attempt.signal);
+  opened.catch(() => {});
+  await settle();
+  assert.deepEqual(broker.joins, ['s1']);
+  return { opened };
+}
+
+beforeEach(() => {
+  broker = new FakeBroker();
+  peers = [];
+  lost = [];
+  session = null;
+  attempt = new AbortController();
+  globalThis.RTCPeerConnection = class extends FakePeer {
+    constructor() {
+      super();
+      peers.push(this);
+    }
+  };
+});
+
+afterEach(() => {
+  session?.close(null);
+  delete globalThis.RTCPeerConnection;
+});
+
+test('a session that ends before the connection is up is noticed by the next heartbeat', async (t) => {
+  await joined(t);
+  await pass(t, 2);
+  assert.deepEqual(lost, []);
+  broker.heartbeatFails = 'gone';
+  await pass(t, 1);
+  assert.deepEqual(lost.map(({ kind }) => kind), ['ended']);
+});
+
+for (const kind of ['refused', 'conflict', 'unauthorized', 'server', 'busy', 'unreachable']) {
+  test(`a broker that answers heartbeats with ${kind} before the bridge is no end`, async (t) => {
+    broker.heartbeatFails = kind;
+    const { opened } = await joined(t);
+    await pass(t, 5);
+    assert.equal(broker.heartbeats.length, 5);
+    assert.deepEqual(lost, []);
+    peers[0].become('connected');
+    await opened;
+    broker.heartbeatFails = null;
+    await pass(t, 10);
+    assert.deepEqual(lost, []);
+  });
+}
+
+for (const kind of ['refused', 'conflict', 'unauthorized']) {
+  test(`${kind} after the bridge has given the robot away`, async (t) => {
+    const { opened } = await joined(t);
+    peers[0].become('connected');
+    await opened;
+    broker.heartbeatFails = kind;
+    await pass(t, 1);
+    assert.equal(lost[0]?.kind, kind);
+  });
+}
+
+test('a broker that is out of reach is no end', async (t) => {
+  const { opened } = await joined(t);
+  peers[0].become('connected');
+  await opened;
+  broker.heartbeatFails = 'unreachable';
+  await pass(t, 40);
+  assert.deepEqual(lost, []);
+});
+
+test('once a second while the longest set-up takes, then every 5 s', async (t) => {
+  const { opened } = await joined(t);
+  peers[0].become('connected');
+  await opened;
+  await pass(t, 20);
+  assert.equal(broker.heartbeats.length, 20);
+  await pass(t, 20);
+  assert.equal(broker.heartbeats.length, 24);
+});
+
+test('one heartbeat at a time', async (t) => {
+  let answer;
+  broker.holdsHeartbeats = new Promise((resolve) => (answer = resolve));
+  await joined(t);
+  await pass(t, 5);
+  assert.equal(broker.heartbeats.length, 1);
+  answer();
+  await settle();
+  await pass(t, 1);
+  assert.equal(broker.heartbeats.length, 2);
+});
+
+test('a viewer says which one it is', async (t) => {
+  await joined(t, 'viewer');
+  await pass(t, 1);
+  assert.deepEqual(broker.heartbeats, [['s1', 'me']]);
+});
+
+test('a session that was closed sends no more', async (t) => {
+  await joined(t);
+  await pass(t, 1);
+  session.close('operator');
+  await pass(t, 30);
+  assert.equal(broker.heartbeats.length, 1);
+  assert.deepEqual(broker.left, [['s1', 'operator']]);
+});
+
+test('nor does one that is closed while a heartbeat is under way', async (t) => {
+  let answer;
+  broker.holdsHeartbeats = new Promise((resolve) => (answer = resolve));
+  await joined(t);
+  await pass(t, 1);
+  session.close(null);
+  broker.heartbeatFails = 'gone';
+  answer();
+  await pass(t, 30);
+  assert.equal(broker.heartbeats.length, 1);
+  assert.deepEqual(lost, []);
+});
+
+test('the page joins the robot’s next session when the first ends while connecting', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  const states = [];
+  let rows = [];
+  const link = new Link({
+    listSessions: async () => rows,
+    createSession: (id) => createSession(id, (error) => link.onLost(error)),
+    onState: (state, message) => states.push([state, message]),
+    onUnauthorized: () => {},
+    sleep: async () => {},
+  });
+  t.after(() => link.disconnect('test over'));
+  link.connect({ sessionId: 's1', robotId: 'go2', robotName: 'Go2' });
+  await settle();
+  rows = [{ session_id: 's2', robot_id: 'go2' }];
+  broker.heartbeatFails = 'gone';
+  await pass(t, 1);
+  broker.heartbeatFails = null;
+  assert.deepEqual(states.at(-1), [
+    'reconnecting',
+    'The robot’s session has ended. Reconnecting …',
+  ]);
+  assert.deepEqual(broker.joins, ['s1', 's2']);
+  peers[1].become('connected');
+  await settle();
+  link.onDrivable();
+  await settle();
+  assert.equal(link.state, 'drivable');
+});
