@@ -36,7 +36,7 @@ class LoneExecutor(SingleThreadedExecutor):
 
     rclpy's triggers its own guard condition twice for each callback, for threads that wait
     meanwhile. Here none does, so that all it causes is another turn for nothing, with a wait set
-    made of every entity anew: a third of what a callback costs.
+    made of every entity anew: a fifth of what a callback costs.
     """
 
     def _make_handler(self, *arguments: Any) -> Any:
