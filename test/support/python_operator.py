@@ -47,6 +47,10 @@ from teleop_webrtc_bridge.messages import CHANNELS, DriveCommand, Velocity
 HEARTBEAT_PERIOD_S = 5.0
 FIRST_HEARTBEAT_PERIOD_S = 1.0
 """While he connects."""
+START_S = 60.0
+"""For a robot to be there: a busy machine takes 20 s to start one."""
+PATIENCE_S = 30.0
+"""For whatever else must come."""
 _ID_FIELDS = {
     'cmd_unreliable': 'cmd_channel_id',
     'state_reliable': 'state_channel_id',
@@ -158,7 +162,7 @@ class PythonOperator:
 
     async def wait_for_robot(self, robot_id: str) -> str:
         """Return the session of a robot as soon as the broker lists it."""
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(START_S):
             while True:
                 for robot in await self.robots():
                     if robot['robot_id'] == robot_id:
@@ -302,7 +306,7 @@ class PythonOperator:
     async def wait_for_message(self, matches: Any) -> dict[str, Any]:
         """Return the first JSON message from the robot that matches."""
         seen = 0
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 for _, message in self.received[seen:]:
                     seen += 1
@@ -313,7 +317,7 @@ class PythonOperator:
                 await asyncio.sleep(0.005)
 
     async def _wait_until(self, condition: Any) -> None:
-        async with asyncio.timeout(15.0):
+        async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 self._check_not_over()
                 await asyncio.sleep(0.005)
