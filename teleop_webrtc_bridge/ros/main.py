@@ -138,10 +138,9 @@ def _init(arguments: list[str]) -> None:
 
 def _run(node: TeleopBridge, ending: _Ending) -> int:
     import rclpy
+    from rclpy.executors import SingleThreadedExecutor
 
-    from teleop_webrtc_bridge.ros.executor import LoneExecutor
-
-    executor = LoneExecutor()
+    executor = SingleThreadedExecutor()
     executor.add_node(node)
     ending.watch(node.wake)
     node.start()

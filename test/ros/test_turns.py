@@ -24,8 +24,8 @@ import time
 import pytest
 import rclpy
 from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
 
-from teleop_webrtc_bridge.ros.executor import LoneExecutor
 from teleop_webrtc_bridge.ros.turns import Every, IDLE_TURN_S, TURN_S, Turns
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -61,7 +61,7 @@ class Rig:
         self._context = Context()
         rclpy.init(context=self._context)
         self._node = rclpy.create_node('turns', context=self._context)
-        self._executor = LoneExecutor(context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._taken: list[float] = []
         self.turns = Turns(self._node, lambda: self._taken.append(time.monotonic()))
