@@ -118,10 +118,10 @@ _connect: Callable[[RTCPeerConnection], Awaitable[None]]
 _connect = RTCPeerConnection._RTCPeerConnection__connect  # type: ignore[attr-defined]
 
 
-async def _connect_or_leave(pc: RTCPeerConnection) -> None:
+async def _connect_or_leave(self: RTCPeerConnection) -> None:
     # aiortc has nobody to tell; the connection's state tells its owner.
     with contextlib.suppress(ConnectionError, InvalidStateError):
-        await _connect(pc)
+        await _connect(self)
 
 
 _host_addresses = aioice.ice.get_host_addresses
