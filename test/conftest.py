@@ -42,7 +42,6 @@ with contextlib.suppress(ImportError):
 ROOT = Path(__file__).resolve().parent.parent
 #: Tests that need what not every machine has; on CI's they must run.
 REQUIRED_BY_CI = ('browser', 'namespace')
-TRANSPORTS = 'FASTDDS_BUILTIN_TRANSPORTS'
 BROWSERS = ('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-browser')
 
 
@@ -54,9 +53,6 @@ def pytest_configure() -> None:
     # Apart from other robots, also from those on this machine and other test runs.
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
-    # Tests kill programs, and whoever wrote to the shared memory of one that was killed may go on
-    # writing there (eProsima/Fast-DDS pull request 4737), unheard by the next one on its port.
-    os.environ.setdefault(TRANSPORTS, 'UDPv4')
     os.environ.setdefault('ROS_LOG_DIR', str(ROOT / 'build' / 'ros_log'))
     # The programs that the tests start are those of this tree.
     inherited = os.environ.get('PYTHONPATH')
@@ -90,14 +86,6 @@ def _fail(report: pytest.TestReport | pytest.CollectReport, what: str) -> None:
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
     report.outcome = 'failed'
     report.longrepr = f'{what}, so it must run where CI=true: {reason}'
-
-
-@pytest.fixture(scope='module')
-def shared_memory() -> Iterator[None]:
-    """Let DDS use shared memory, its default: whole pictures overrun the buffers of UDP."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(TRANSPORTS)
-        yield
 
 
 @pytest.fixture(scope='session')

@@ -25,11 +25,6 @@ from ros_probe import ros_node, RosProbe
 from stack import running_stack, Stack
 
 
-@pytest.fixture(scope='module', autouse=True)
-def all_use(shared_memory: None) -> None:
-    """Run what users run."""
-
-
 @pytest.fixture(scope='module')
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with running_stack(tmp_path_factory.mktemp('stack')) as running:

@@ -265,7 +265,9 @@ def restarted(
     """
     Kill the bridge, start it again, and return a client of the new one.
 
-    In a ROS domain of its own: the topics of what was killed are there for a while.
+    In a ROS domain of its own: the topics of what was killed are there for a while, and whoever
+    wrote to its shared memory may go on writing there (eProsima/Fast-DDS pull request 4737),
+    unheard by the successor that was given a port of the same number.
     """
     kill(started.running[-1])
     domain_id = 1 + int(started.environment['ROS_DOMAIN_ID']) % 100
