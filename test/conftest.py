@@ -88,6 +88,17 @@ def _fail(report: pytest.TestReport | pytest.CollectReport, what: str) -> None:
     report.longrepr = f'{what}, so it must run where CI=true: {reason}'
 
 
+@pytest.fixture(scope='module', autouse=True)
+def ros_domain() -> None:
+    """
+    Give each module a ROS domain of its own.
+
+    Tests kill programs, and whoever wrote to the shared memory of one that was killed may go on
+    writing there (eProsima/Fast-DDS pull request 4737), unheard by the next one on its port.
+    """
+    os.environ['ROS_DOMAIN_ID'] = str(1 + int(os.environ['ROS_DOMAIN_ID']) % 100)
+
+
 @pytest.fixture(scope='session')
 def chromium_path() -> str:
     """Return the browser that scripts/test has found, or one from the PATH."""
