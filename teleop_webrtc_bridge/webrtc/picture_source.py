@@ -99,8 +99,10 @@ class PictureSource:
         if not parts or sequences == self._sequences:
             await self._cameras.news.wait()
             return None
-        if sequences.keys() != self._sequences.keys() or _has_new_filler(parts, self._sequences):
-            # Others are shown, or have stalled. There may be no later frame that shows it.
+        # Others are shown, or have stalled. There may be no later frame that shows it.
+        is_news = sequences.keys() != self._sequences.keys()
+        is_news = is_news or _has_new_filler(parts, self._sequences)
+        if is_news:
             self._pace = Pace()
         self._count_skipped(sequences)
         self._sequences = sequences
@@ -109,7 +111,7 @@ class PictureSource:
         self.target = target
         if not self._pace.is_due(capture_of(parts), target.fps):
             return None
-        if self._rate.holds_back(now):
+        if self._rate.holds_back(now) and not is_news:
             self._counters['held_back'] += 1
             self._encoder.left_out()
             return None

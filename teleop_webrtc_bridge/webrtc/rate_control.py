@@ -26,7 +26,7 @@ Each of several receivers is judged by its own reports (docs/performance.md). On
 bitrate goes down within one report; it comes back by a few per cent a second, slower still around
 the rate that was too much before. When the bits do not suffice for every frame, frames are left
 out; when they do not suffice for half of them either, the picture gets smaller. While a queue is
-long, no frame is sent at all: it would be late, and make all others later.
+long, few frames are sent: they would be late, and make all others later.
 """
 
 from __future__ import annotations

@@ -168,16 +168,36 @@ async def test_a_camera_is_no_wider_than_it_may_be(rig: Rig) -> None:
     assert rig.encoder.size == (WIDTH // 2, HEIGHT // 2)
 
 
-async def test_a_frame_that_would_wait_in_a_queue_is_left_out(rig: Rig) -> None:
+def fill_the_link(rig: Rig) -> float:
+    """Let an answer be overdue; return when its probe was sent."""
     now = time.monotonic()
     rig.rate.on_probe(now - 5.0)
     rig.rate.on_answer(now - 5.0, now - 4.95)
     rig.rate.on_probe(now - 1.0)
     rig.rate.sent(100, now)
+    return now - 1.0
+
+
+async def test_a_frame_that_would_wait_in_a_queue_is_left_out(rig: Rig) -> None:
     rig.write('front', 100.0)
+    await rig.unit()
+    probe_s = fill_the_link(rig)
+    rig.write('front', 101.0)
     await rig.nothing()
     assert rig.counters['held_back'] == 1
-    rig.rate.on_answer(now - 1.0, now)
+    rig.rate.on_answer(probe_s, probe_s + 1.0)
+    rig.write('front', 102.0)
+    assert (await rig.unit()).capture_s == 102.0
+    assert rig.counters['held_back'] == 1
+
+
+async def test_a_camera_that_stalls_is_seen_whatever_waits_in_a_queue(rig: Rig) -> None:
+    rig.write('front', 100.0)
+    await rig.unit()
+    fill_the_link(rig)
     rig.write('front', 101.0)
-    assert (await rig.unit()).capture_s == 101.0
+    await rig.nothing()
+    # Only one comes: held back, it would leave the last picture there, as if it were of now.
+    rig.write('front', 102.0, is_filler=True)
+    await rig.unit()
     assert rig.counters['held_back'] == 1
