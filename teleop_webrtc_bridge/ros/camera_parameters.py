@@ -31,13 +31,8 @@ from rclpy.validate_topic_name import validate_topic_name
 
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.ros.camera import CameraSettings
-from teleop_webrtc_bridge.ros.parameters import (
-    declare_row,
-    Parameter,
-    PARAMETERS,
-    refuse_unknown,
-    Settings,
-)
+from teleop_webrtc_bridge.ros.parameter_row import declare_row, Parameter
+from teleop_webrtc_bridge.ros.parameters import PARAMETERS, refuse_unknown, Settings
 
 __all__ = ['MAX_CAMERAS', 'declare_cameras', 'refuse_unknown_names']
 

@@ -39,6 +39,7 @@ from teleop_webrtc_bridge.configuration import check_aiortc
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.link.packets import Configure
 from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.ros.api_key import read_api_key
 from teleop_webrtc_bridge.ros.camera import Camera, CameraSettings
 from teleop_webrtc_bridge.ros.camera_parameters import declare_cameras, refuse_unknown_names
 from teleop_webrtc_bridge.ros.cameras import Cameras
@@ -46,7 +47,7 @@ from teleop_webrtc_bridge.ros.diagnostics import diagnose, INSECURE
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot, DriveThread
 from teleop_webrtc_bridge.ros.estop_file import estop_path, EstopFile
 from teleop_webrtc_bridge.ros.local_control import LATCHED_QOS, LocalControl
-from teleop_webrtc_bridge.ros.parameters import declare, read_api_key, Settings
+from teleop_webrtc_bridge.ros.parameters import declare, Settings
 from teleop_webrtc_bridge.ros.self_diagnosis import SelfDiagnosis
 from teleop_webrtc_bridge.ros.turns import Every, Turns
 from teleop_webrtc_bridge.ros.webrtc_process import WebrtcProcess

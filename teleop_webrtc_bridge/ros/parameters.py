@@ -20,22 +20,12 @@ The node's parameters: one table, from which they are declared, checked and docu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 import difflib
 import math
-import os
-from pathlib import Path
-import re
 from typing import Any, Final
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import (
-    InvalidParameterTypeException,
-    InvalidParameterValueException,
-    ParameterException,
-)
 from rclpy.node import Node
 
 from teleop_webrtc_bridge.configuration import (
@@ -48,89 +38,17 @@ from teleop_webrtc_bridge.configuration import (
     VideoConfiguration,
 )
 from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.ros.api_key import API_KEY_VARIABLE
+from teleop_webrtc_bridge.ros.parameter_row import declare_row, Parameter
 from teleop_webrtc_bridge.ros.transports import check_transport, TRANSPORTS
 from teleop_webrtc_bridge.velocity_limits import GateLimits
 
-__all__ = [
-    'API_KEY_VARIABLE',
-    'PARAMETERS',
-    'Parameter',
-    'Settings',
-    'declare',
-    'declare_row',
-    'read_api_key',
-    'refuse_unknown',
-]
+__all__ = ['PARAMETERS', 'Settings', 'declare', 'refuse_unknown']
 
-API_KEY_VARIABLE: Final = 'TELEOP_API_KEY'
 #: Declared by rclpy itself on every node.
 _RCLPY_NAMES: Final = frozenset({'use_sim_time', 'start_type_description_service'})
 _RCLPY_PREFIX: Final = 'qos_overrides.'
-_KINDS: Final = {
-    str: 'text (quote what looks like a number)',
-    bool: 'true or false',
-    int: 'a whole number',
-    float: 'a number with a decimal point',
-    list: 'a list of texts',
-}
 _AXES: Final = ('linear_x', 'linear_y', 'linear_z', 'angular_x', 'angular_y', 'angular_z')
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """One row of the table."""
-
-    name: str
-    default: str | bool | int | float | list[str]
-    description: str
-    unit: str = ''
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    check: Callable[[str], str] | None = None
-    dynamic: bool = False
-    """May be set while the node runs; otherwise read-only."""
-
-    def allowed(self) -> str:
-        """Return in words what the parameter accepts."""
-        if self.choices:
-            return ', '.join(self.choices)
-        text = _KINDS[type(self.default)]
-        if self.minimum is not None:
-            text += f' from {self.minimum} to {self.maximum}'
-        return f'{text} {self.unit}'.rstrip()
-
-    def descriptor(self) -> ParameterDescriptor:
-        description = self.description + (f' [{self.unit}]' if self.unit else '')
-        descriptor = ParameterDescriptor(
-            description=description,
-            read_only=not self.dynamic,
-            additional_constraints=f'one of: {self.allowed()}' if self.choices else '',
-        )
-        if self.minimum is not None and self.maximum is not None:
-            if type(self.default) is float:
-                descriptor.floating_point_range = [
-                    FloatingPointRange(from_value=self.minimum, to_value=self.maximum)
-                ]
-            else:
-                descriptor.integer_range = [
-                    IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum))
-                ]
-        return descriptor
-
-    def checked(self, value: Any) -> Any:
-        """
-        Return the value, checked beyond what the descriptor enforces.
-
-        :raises ConfigurationError: It is not one of the choices, or the check refuses it.
-        """
-        if self.choices and value not in self.choices:
-            raise ConfigurationError(self.name, value, self.allowed())
-        try:
-            return self.check(value) if self.check else value
-        except ConfigurationError as error:
-            # Of one of several cameras, its name is a longer one.
-            raise ConfigurationError(self.name, error.value, error.allowed) from error
 
 
 def _limit(axis: str, default: float) -> Parameter:
@@ -398,31 +316,6 @@ def declare(node: Node) -> Settings:
     return Settings(**values)
 
 
-def declare_row(node: Node, row: Parameter, group: str = '') -> Any:
-    """
-    Declare one parameter on the node and return its value.
-
-    :param group: What its name begins with, before a dot.
-    :raises ConfigurationError: The value has the wrong type or is out of bounds.
-    """
-    name = f'{group}.{row.name}' if group else row.name
-    row = dataclasses.replace(row, name=name)
-    try:
-        value: Any = node.declare_parameter(name, row.default, row.descriptor()).value
-    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-        raise ConfigurationError(name, _given(error), row.allowed()) from error
-    except ParameterException as error:
-        raise ConfigurationError(name, str(error), row.allowed()) from error
-    return row.checked(value)
-
-
-def _given(error: ParameterException) -> str:
-    """Return the refused value as rclpy tells it; the exceptions keep it in their text only."""
-    text = str(error)
-    found = re.search(r"to '(.*)' of type|value \((.*)\) for parameter", text)
-    return next((group for group in found.groups() if group is not None), text) if found else text
-
-
 def refuse_unknown(overrides: Iterable[str], others: Iterable[str] = ()) -> None:
     """
     Refuse parameter names that this node does not have: a mistyped limit must not be ignored.
@@ -437,32 +330,3 @@ def refuse_unknown(overrides: Iterable[str], others: Iterable[str] = ()) -> None
             close = difflib.get_close_matches(name, known, n=1)
             allowed = f'did you mean {close[0]}?' if close else ', '.join(sorted(known))
             raise ConfigurationError('parameter', name, allowed)
-
-
-def read_api_key(api_key_file: str) -> str:
-    """
-    Return the API key from the file or, without one, from the environment.
-
-    :raises ConfigurationError: There is no key, or the file cannot be read; never shows the key.
-    """
-    if not api_key_file:
-        key = os.environ.get(API_KEY_VARIABLE, '').strip()
-        if not key:
-            raise ConfigurationError(
-                API_KEY_VARIABLE, '', 'the API key in this variable, or in a file: api_key_file'
-            )
-        return _usable(key, API_KEY_VARIABLE)
-    try:
-        key = Path(api_key_file).expanduser().read_text(encoding='ascii').strip()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else 'it is not text'
-        raise ConfigurationError(
-            'api_key_file', api_key_file, f'a readable file with the API key ({reason})'
-        ) from error
-    return _usable(key, 'api_key_file')
-
-
-def _usable(key: str, name: str) -> str:
-    if not 16 <= len(key) <= 256 or not key.isascii() or not key.isprintable() or ' ' in key:
-        raise ConfigurationError(name, '(not shown)', 'one API key of 16 to 256 characters')
-    return key

@@ -29,8 +29,8 @@ from typing import Final
 
 import teleop_webrtc_bridge
 from teleop_webrtc_bridge.link.packets import Configure, encode
+from teleop_webrtc_bridge.ros.api_key import API_KEY_VARIABLE
 from teleop_webrtc_bridge.ros.child_watch import ChildWatch, LARGEST_BYTES, memory_bytes, TURN_S
-from teleop_webrtc_bridge.ros.parameters import API_KEY_VARIABLE
 
 __all__ = ['WebrtcProcess', 'back_off_s']
 

@@ -44,8 +44,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_probe import Acquaintance
 from std_msgs.msg import String
 
+from teleop_webrtc_bridge.ros.api_key import API_KEY_VARIABLE
 from teleop_webrtc_bridge.ros.node import TeleopBridge
-from teleop_webrtc_bridge.ros.parameters import API_KEY_VARIABLE
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")

@@ -35,17 +35,11 @@ import yaml
 
 from teleop_webrtc_bridge.configuration import CameraConfiguration
 from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.ros.api_key import API_KEY_VARIABLE, read_api_key
 from teleop_webrtc_bridge.ros.camera import CameraSettings
 from teleop_webrtc_bridge.ros.camera_parameters import declare_cameras, refuse_unknown_names
-from teleop_webrtc_bridge.ros.parameters import (
-    API_KEY_VARIABLE,
-    declare,
-    Parameter,
-    PARAMETERS,
-    read_api_key,
-    refuse_unknown,
-    Settings,
-)
+from teleop_webrtc_bridge.ros.parameter_row import Parameter
+from teleop_webrtc_bridge.ros.parameters import declare, PARAMETERS, refuse_unknown, Settings
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
