@@ -310,7 +310,8 @@ class CommandGate:
         self._disarm(now)
 
     def stop(self, now: float) -> None:
-        """Stop now; motion needs neutral first."""
+        """Stop now, and say so even where the robot stands already; motion needs neutral first."""
+        self._burst_until_s = None
         self._disarm(now)
 
     def _expire(self, now: float) -> None:

@@ -96,6 +96,19 @@ def test_a_repeated_estop_shows_a_zero_again_at_once(drive: Drive) -> None:
     assert drive.since(again_s) == [ZERO]
 
 
+# --- the robot's own stop -----------------------------------------------------------------------
+
+
+def test_a_stop_is_a_burst_of_zeros_each_time_that_it_is_asked_for(drive: Drive) -> None:
+    drive.begin()
+    for _ in range(3):
+        drive.gate.stop(drive.now)
+        asked_s = drive.now
+        drive.wait(5.0)
+        assert set(drive.since(asked_s)) == {ZERO}
+        assert len(drive.since(asked_s)) == pytest.approx(20, abs=2)
+
+
 # --- which latch ---------------------------------------------------------------------------------
 
 
