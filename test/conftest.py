@@ -42,6 +42,9 @@ with contextlib.suppress(ImportError):
 ROOT = Path(__file__).resolve().parent.parent
 #: Tests that need what not every machine has; on CI's they must run.
 REQUIRED_BY_CI = ('browser', 'namespace')
+#: What each program wrote last, and no more, is shown of a test that failed.
+LOG_LINES = 40
+PROGRAM_LOGS = pytest.StashKey[Path]()
 BROWSERS = ('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-browser')
 
 
@@ -66,7 +69,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         markers = [name for name in REQUIRED_BY_CI if item.get_closest_marker(name)]
         if markers:
             _fail(report, f'marked {", ".join(markers)}')
+    folder = item.config.stash.get(PROGRAM_LOGS, None)
+    if report.failed and folder is not None:
+        report.sections += _program_logs(folder, report.start)
     return report
+
+
+def _program_logs(folder: Path, since_s: float) -> list[tuple[str, str]]:
+    """Return what programs wrote during a test that failed: where CI runs, nothing else stays."""
+    logs = [log for log in folder.rglob('*.log') if log.stat().st_mtime >= since_s]
+    ends = (log.read_text(errors='replace').splitlines()[-LOG_LINES:] for log in sorted(logs))
+    names = (str(log.relative_to(folder)) for log in sorted(logs))
+    return [(name, '\n'.join(end)) for name, end in zip(names, ends, strict=True)]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -86,6 +100,12 @@ def _fail(report: pytest.TestReport | pytest.CollectReport, what: str) -> None:
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
     report.outcome = 'failed'
     report.longrepr = f'{what}, so it must run where CI=true: {reason}'
+
+
+@pytest.fixture(scope='session', autouse=True)
+def program_logs(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Say where programs write: below it, in files that end with ``.log``."""
+    pytestconfig.stash[PROGRAM_LOGS] = tmp_path_factory.getbasetemp()
 
 
 @pytest.fixture(scope='module', autouse=True)
