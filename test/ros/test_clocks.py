@@ -49,6 +49,7 @@ class SimulatedTime:
         """Simulated seconds a second."""
         self.now_s = 100.0
         self._publish = publish
+        self._moving_on = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -57,11 +58,16 @@ class SimulatedTime:
 
     def _run(self) -> None:
         while not self._ended.wait(CLOCK_PERIOD_S):
-            self.now_s += CLOCK_PERIOD_S * self.rate
+            with self._moving_on:
+                self.now_s += CLOCK_PERIOD_S * self.rate
             message = Clock()
             message.clock.sec = int(self.now_s)
             message.clock.nanosec = int(1e9 * (self.now_s % 1.0))
             self._publish(message)
+
+    def jump(self, to_s: float) -> None:
+        with self._moving_on:
+            self.now_s = to_s
 
     def end(self) -> None:
         self._ended.set()
@@ -114,7 +120,7 @@ async def test_whatever_the_simulated_time_does_the_robot_drives_and_stops(
             clock.rate = 1.0
             await robot.set_off()
             begin = len(probe.commands)
-            clock.now_s = 50.0
+            clock.jump(50.0)
             await robot.hold(FORWARD, lambda: has_stamp(50.0, 60.0))
             assert not any(command.is_zero for command in probe.commands[begin:])
             zero = await robot.falls_silent()
