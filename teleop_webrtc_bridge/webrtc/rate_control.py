@@ -23,8 +23,8 @@ What tells of congestion:
 - *Packets wait in a queue* on the way to the media backend (:mod:`.link_queue`).
 
 Each of several receivers is judged by its own reports (docs/performance.md). On congestion the
-bitrate goes down within one report; it comes back by a few per cent a second, slower still around
-the rate that was too much before. When the bits do not suffice for every frame, frames are left
+bitrate goes down within one report; it comes back by some per cent a second, slower around the
+rate that was too much before. When the bits do not suffice for every frame, frames are left
 out; when they do not suffice for half of them either, the picture gets smaller. While a queue is
 long, few frames are sent: they would be late, and make all others later.
 """
@@ -64,7 +64,11 @@ RISE: Final = 0.08
 """Part of the bitrate a second."""
 RISE_NEAR: Final = 0.02
 """The same around the rate at which the link was full."""
+RISE_WATCHED: Final = 0.25
+"""The same far above that rate, if a queue would be noticed within its first tenths of a second;
+with more, what waits before it is noticed is half a second."""
 NEAR: Final = (0.9, 1.1)
+FAR: Final = 1.6
 BUSY_BPS: Final = LOWEST_BPS / 2
 SENT_WINDOW_S: Final = 1.0
 FORGET_S: Final = 10.0
@@ -130,6 +134,8 @@ class RateController:
         self._bitrate_bps = float(self._highest_bps)
         self._full_bps: float | None = None
         """Where the link was found to be full."""
+        self._rise_far_above = RISE
+        """Part of the bitrate a second, when it is far above that."""
         self._congested_s = float('-inf')
         self._risen_s: float | None = None
         self._receivers: dict[int, _Receiver] = {}
@@ -169,6 +175,7 @@ class RateController:
         full_bps = self._queue.full_bps(QUEUE_DELAY_S)
         if full_bps is not None and probe_s > self._congested_s:
             self._lower(QUEUE_CUT * full_bps, now, full_bps=full_bps)
+            self._rise_far_above = RISE_WATCHED
 
     def on_remb(self, source: int, bitrate_bps: float, now: float) -> None:
         """
@@ -227,6 +234,8 @@ class RateController:
             bitrate_bps = max(bitrate_bps, IDLE_CUT * self._bitrate_bps)
             full_bps = self._bitrate_bps
         self._lower(bitrate_bps, now, full_bps=full_bps)
+        # A receiver behind the media backend reports late.
+        self._rise_far_above = RISE
 
     def _lower(self, bitrate_bps: float, now: float, *, full_bps: float) -> None:
         if bitrate_bps < self._bitrate_bps:
@@ -245,11 +254,12 @@ class RateController:
         if lossy or queues or now - self._congested_s < HOLD_S:
             return
         rate = RISE
-        if self._full_bps is not None:
-            if self._bitrate_bps > NEAR[1] * self._full_bps:
-                self._full_bps = None  # the link has become better
-            elif self._bitrate_bps > NEAR[0] * self._full_bps:
-                rate = RISE_NEAR
+        if self._full_bps is not None and self._bitrate_bps > FAR * self._full_bps:
+            self._full_bps = None  # the link has become better
+        if self._full_bps is None:
+            rate = self._rise_far_above
+        elif NEAR[0] < self._bitrate_bps / self._full_bps < NEAR[1]:
+            rate = RISE_NEAR
         if self._sent_bps(now) < IDLE_PART * self._bitrate_bps:
             rate = RISE_NEAR  # untried
         risen_bps = self._bitrate_bps * (1.0 + rate * elapsed_s)

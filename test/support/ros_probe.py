@@ -113,13 +113,14 @@ class Acquaintance:
     """
     Tells whether a bridge already sends what it publishes on ``cmd_vel`` to its subscribers.
 
-    Of the two sides of a topic either may be the first to know of the other, and only the
-    publisher's knowledge counts: what it sends before is lost. It is told on ``/diagnostics``.
+    Of the two sides of a topic either may be the first to know of the other. What the publisher
+    sends before it knows is lost; its knowledge is told on ``/diagnostics``.
 
     :param node: The node that subscribes.
     """
 
     def __init__(self, node: Any) -> None:
+        self._node = node
         self._subscribers: dict[str, int] = {}
         node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
 
@@ -130,8 +131,8 @@ class Acquaintance:
                 self._subscribers[values['topic']] = int(values['subscribers'])
 
     def made(self, topic: str) -> bool:
-        """Whether the publisher of ``topic`` knows a subscriber."""
-        return self._subscribers.get(topic, 0) > 0
+        """Whether the publisher of ``topic`` knows a subscriber, and the node the publisher."""
+        return self._subscribers.get(topic, 0) > 0 and self._node.count_publishers(topic) > 0
 
 
 @contextmanager

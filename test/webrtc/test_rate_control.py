@@ -401,6 +401,20 @@ def test_it_comes_back_when_the_limit_is_lifted() -> None:
     assert sum(sample.lost for sample in between(samples, 20.0, 80.0)) == 0
 
 
+@pytest.mark.parametrize('lifted_bps', [600e3, 1e6, 2e6, 10e6])
+def test_it_comes_back_soon_where_probes_tell_of_the_next_limit(lifted_bps: float) -> None:
+    link = Bottleneck(
+        controller(),
+        lambda at_s: 10e6 if at_s < 10.0 else 300e3 if at_s < 40.0 else lifted_bps,
+        with_probes=True,
+    )
+    later = between(link.run(100.0), 40.0, 100.0)
+    high_bps = 0.88 * min(lifted_bps, HIGHEST_BPS)
+    assert min(one.at_s for one in later if one.target.bitrate_bps > high_bps) < 40.0 + 20.0
+    assert max(one.delay_s for one in later) < 0.5
+    assert sum(one.lost for one in later) == 0
+
+
 @pytest.mark.parametrize('with_probes', [False, True])
 def test_a_wide_link_is_used_in_full(with_probes: bool) -> None:
     link = Bottleneck(controller(), lambda at_s: 50e6, with_probes=with_probes, random_loss=0.01)
