@@ -31,7 +31,7 @@ BEFORE_S: Final = 0.4
 AFTER_S: Final = 1.2
 """Diagnostics come once a second."""
 USUAL: Final = ('frames', 'telemetry', 'wants', 'sent')
-DETAILS: Final = ('why', 'link', 'by_s', 'buffered', 'sctp', 'ok')
+DETAILS: Final = ('why', 'text', 'link', 'by_s', 'buffered', 'sctp', 'ok')
 
 
 def why_it_stood(

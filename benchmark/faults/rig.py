@@ -197,6 +197,13 @@ class Rig:
         """Return the process of the bridge that holds the peer connection."""
         return webrtc_half(self.bridge.pid)
 
+    def age_of_half_s(self) -> float:
+        """Return how long that has lived; 0.0: there is none."""
+        try:
+            return time.time() - self.webrtc_half().create_time()
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            return 0.0
+
     def manage(self, *arguments: str) -> str:
         """Return what the broker's administrator gets to see for a command."""
         done = subprocess.run(

@@ -39,6 +39,7 @@ from benchmark.faults.oracle import (
 )
 from benchmark.faults.processes import alive, TooSlow, wait_for
 from benchmark.faults.rig import Rig
+from teleop_webrtc_bridge.ros.webrtc_process import STEADY_S
 
 __all__ = ['Trial', 'run']
 
@@ -97,11 +98,23 @@ def run(rig: Rig, fault: Fault, phase_s: float) -> Trial:
     :raises TooSlow: The rig did not become drivable, before or afterwards.
     """
     trial = Trial(fault=fault.name, phase_s=phase_s)
+    begun_s = time.monotonic()
+    try:
+        _try(rig, fault, trial)
+    except TooSlow as error:
+        raise TooSlow(f'{error}; {_since(rig, begun_s)}') from error
+    return trial
+
+
+def _try(rig: Rig, fault: Fault, trial: Trial) -> None:
+    if fault.instant:
+        # One that is killed again and again is started again later and later.
+        wait_for(lambda: rig.age_of_half_s() > STEADY_S, 'a WebRTC half that is steady')
     rig.make_drivable()
     begun_s = time.monotonic()
     rig.drive()
     # The point of the trial: what the fault meets is a matter of chance.
-    time.sleep(phase_s)
+    time.sleep(trial.phase_s)
     match fault.expected:
         case Expected.STOPS | Expected.SILENT | Expected.ENDS:
             _stopping(rig, fault, trial, begun_s)
@@ -115,7 +128,6 @@ def run(rig: Rig, fault: Fault, phase_s: float) -> Trial:
         trial.violations += old
         trial.violations.append('before that: ' + _story(rig, commands, begun_s))
     rig.tell('silence')
-    return trial
 
 
 # --- the three kinds -------------------------------------------------------------------------
@@ -286,12 +298,16 @@ def _story(rig: Rig, commands: Sequence[Command], begun_s: float) -> str:
         for command in commands
         if command.age_s is not None and command.age_s > OLD_S
     ]
+    return f'time:age {" ".join(ages)}; {_since(rig, begun_s - STORY_S)}'
+
+
+def _since(rig: Rig, begun_s: float) -> str:
+    """Return what became of robot and operator, in seconds since a time."""
     robot = [
-        f'{state["at_s"] - begun_s:.2f} {state["state"]} {state["reason"]}'.rstrip()
-        for state in rig.recorder.of_kind('state', begun_s - STORY_S)
+        f'{state["at_s"] - begun_s:.2f} s {state["state"]} {state["reason"]}'.rstrip()
+        for state in rig.recorder.of_kind('state', begun_s)
     ]
-    operator = what_happened(list(rig.operator.events), begun_s - STORY_S)
-    return f'time:age {" ".join(ages)}; robot {robot}; operator, {STORY_S:g} s later: {operator}'
+    return f'robot {robot}; operator: {what_happened(list(rig.operator.events), begun_s)}'
 
 
 def _told(rig: Rig, fault_s: float) -> str:
