@@ -77,10 +77,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def _program_logs(folder: Path, since_s: float) -> list[tuple[str, str]]:
     """Return what programs wrote during a test that failed: where CI runs, nothing else stays."""
-    logs = [log for log in folder.rglob('*.log') if log.stat().st_mtime >= since_s]
-    ends = (log.read_text(errors='replace').splitlines()[-LOG_LINES:] for log in sorted(logs))
-    names = (str(log.relative_to(folder)) for log in sorted(logs))
-    return [(name, '\n'.join(end)) for name, end in zip(names, ends, strict=True)]
+    found = []
+    for log in sorted(folder.rglob('*.log')):
+        # A program that is still running may take its files away.
+        with contextlib.suppress(OSError):
+            if log.stat().st_mtime >= since_s:
+                lines = log.read_text(errors='replace').splitlines()
+                found.append((str(log.relative_to(folder)), '\n'.join(lines[-LOG_LINES:])))
+    return found
 
 
 @pytest.hookimpl(wrapper=True)
