@@ -21,7 +21,7 @@ but a value that holds the decoder's invariants, or the exception that the decod
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -375,11 +375,26 @@ H264: Final = tuple(
     )
 )
 
+H264_SEEDS: Final = (*H264, b'\0\0\1\x09\x10' + H264[0])
+H264_WORDS: Final = (
+    *(b'\0\0\1', b'\0\0\0\1', b'\0\0\3', b'\x67', b'\x68', b'\x65', b'\x41', b'\x06\x06'),
+    *(b'\x67\x64\0\x1f', b'\x67\x42\xc0\x1e', b'\x67\x4d\x40\x28', b'\xff', b'\x80'),
+)
+
 
 def check_h264(data: bytes) -> None:
-    """Read a message amid good ones, and make sure that what comes of it can be sent."""
+    """Read one message, and make sure that what comes of it can be sent."""
+    check_h264_messages([data])
+
+
+def check_h264_stream(data: bytes) -> None:
+    """Read a message amid good ones, too."""
+    check_h264_messages([data, *H264[:2], data, data[len(data) // 2 :], H264[2], *H264])
+
+
+def check_h264_messages(messages: Iterable[bytes]) -> None:
     stream = Stream()
-    for message in (data, *H264[:2], data, data[len(data) // 2 :], H264[2], *H264):
+    for message in messages:
         try:
             found = stream.read(message)
         except PictureUndecodable:
@@ -635,14 +650,9 @@ DECODERS: Final = {
             *(b'"rtt_ms"', b'"packet_loss_pct"', b'"sdp_offer"', b'"sdp_answer"'),
         ),
     ),
-    'h264': Decoder(
-        check=check_h264,
-        max_bytes=20_000,
-        seeds=(*H264, b'\0\0\1\x09\x10' + H264[0]),
-        words=(
-            *(b'\0\0\1', b'\0\0\0\1', b'\0\0\3', b'\x67', b'\x68', b'\x65', b'\x41', b'\x06\x06'),
-            *(b'\x67\x64\0\x1f', b'\x67\x42\xc0\x1e', b'\x67\x4d\x40\x28', b'\xff', b'\x80'),
-        ),
+    'h264': Decoder(check=check_h264, max_bytes=20_000, seeds=H264_SEEDS, words=H264_WORDS),
+    'h264_stream': Decoder(
+        check=check_h264_stream, max_bytes=20_000, seeds=H264_SEEDS, words=H264_WORDS
     ),
     'image': Decoder(
         check=check_image_header,
