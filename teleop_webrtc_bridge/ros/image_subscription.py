@@ -21,20 +21,29 @@ subscribed at all.
 A best-effort subscription never gets large images from a reliable publisher on another process's
 default transport, and a reliable one never matches a best-effort publisher. ``BEST_AVAILABLE``
 does not help: created before the publisher it becomes reliable for good.
+
+Images are taken undecoded and decoded here. One that Fast DDS (3.2) could not decode has been seen
+to stay in its history, where rmw_fastrtps tried it again for ever, with the interpreter's lock: no
+thread of the process ran any more, the one that stops the robot included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+import time
+from typing import Any, Final
 
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 
 from teleop_webrtc_bridge.ros.transports import TRANSPORTS
 
 __all__ = ['ImageSubscription']
+
+RENEW_PERIOD_S: Final = 1.0
+"""A publisher of nothing but garbage is to cost little."""
 
 
 class ImageSubscription:
@@ -71,6 +80,7 @@ class ImageSubscription:
         )
         self._subscription: Subscription[Any] | None = None
         self._opened_s = 0.0
+        self._renewed_s = float('-inf')
 
     @property
     def is_open(self) -> bool:
@@ -133,7 +143,29 @@ class ImageSubscription:
             depth=self._transport.depth,
             reliability=self._reliability,
         )
-        return self._node.create_subscription(self._type, self.topic, self._callback, profile)
+        return self._node.create_subscription(
+            self._type, self.topic, self._take, profile, raw=True
+        )
+
+    def _take(self, data: bytes) -> None:
+        try:
+            image = deserialize_message(data, self._type)
+        except RuntimeError as error:
+            # rclpy's RMWError, whose own name is private.
+            self._renew(f'{len(data)} bytes: {error}')
+            return
+        self._callback(image)
+
+    def _renew(self, reason: str) -> None:
+        """Subscribe anew: what cannot be decoded may come again and again."""
+        now = time.monotonic()
+        if self.is_open and now - self._renewed_s >= RENEW_PERIOD_S:
+            self._renewed_s = now
+            self._node.get_logger().warning(
+                f'event=image_undecodable topic={self.topic} reason={reason!r:.200}'
+            )
+            self.close()
+            self._subscription = self._subscribe()
 
 
 def _full_name(node: Node, topic: str, suffix: str) -> str:

@@ -144,6 +144,25 @@ async def test_compressed_images_are_shown_and_broken_ones_counted(tmp_path: Pat
     assert bridged.bridge.output().count('event=picture_undecodable') == 1
 
 
+async def test_bytes_that_are_no_message_are_dropped_and_images_go_on(tmp_path: Path) -> None:
+    # Little-endian CDR, and the begin of a time stamp.
+    garbage = bytes.fromhex('00010000ffff')
+    async with rig(tmp_path) as bridged:
+        SmallCamera(bridged.node, 'image', [picture(), garbage, picture()])
+        said = bridged.diagnostics
+        async with bridged.person() as person:
+            for _ in range(2):
+                enough = bridged.bridge.output().count('event=image_undecodable') + 2
+                await bridged.until(
+                    lambda: bridged.bridge.output().count('event=image_undecodable') >= enough,  # noqa: B023
+                    'what is dropped is said',
+                )
+                seen = person.frames
+                await bridged.until(lambda: person.frames > seen + 5, 'video')  # noqa: B023
+            await bridged.until(lambda: said.message == 'receiving', 'diagnostics')
+    assert 'topic=/image' in bridged.bridge.output()
+
+
 @pytest.fixture
 def context() -> Iterator[Context]:
     context = Context()
