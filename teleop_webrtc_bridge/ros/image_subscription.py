@@ -22,9 +22,9 @@ A best-effort subscription never gets large images from a reliable publisher on 
 default transport, and a reliable one never matches a best-effort publisher. ``BEST_AVAILABLE``
 does not help: created before the publisher it becomes reliable for good.
 
-Images are taken undecoded and decoded here. One that Fast DDS (3.2) could not decode has been seen
-to stay in its history, where rmw_fastrtps tried it again for ever, with the interpreter's lock: no
-thread of the process ran any more, the one that stops the robot included.
+Images are taken undecoded and decoded here. A node was seen in Fast DDS (3.2), failing to decode
+an image again and again, with the interpreter's lock: no thread of the process ran any more, the
+one that stops the robot included.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ import pytest
 from python_operator import operator, PythonOperator
 import rclpy
 from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from ros_probe import ros_node
 from sensor_msgs.msg import CompressedImage, Image
@@ -168,6 +169,32 @@ def context() -> Iterator[Context]:
     rclpy.init(context=context)
     yield context
     context.try_shutdown()
+
+
+def test_after_bytes_that_are_no_message_the_topic_is_subscribed_anew(context: Context) -> None:
+    """What cannot be decoded may come again and again from the same subscription."""
+    node = Node('both_sides', context=context)
+    images: list[Image] = []
+    camera = node.create_publisher(Image, 'image', 10)
+    subscription = ImageSubscription(
+        node, transport='raw', reliability='reliable', callback=images.append
+    )
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    subscription.open(0.0)
+
+    def published(message: Image | bytes, is_done: Callable[[], bool]) -> bool:
+        camera.publish(message)
+        executor.spin_once(timeout_sec=0.05)
+        return is_done()
+
+    (first,) = node.subscriptions
+    wait_for(lambda: published(b'\0\1\0\0\xff\xff', lambda: first not in node.subscriptions))
+    assert subscription.is_open
+    wait_for(lambda: published(picture(), lambda: bool(images)))
+    assert images[0] == picture()
+    executor.shutdown()
+    node.destroy_node()
 
 
 @pytest.mark.parametrize(
