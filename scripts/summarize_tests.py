@@ -15,6 +15,7 @@
 """
 Print one line with the totals of all parts of scripts/test; exit status 0 if nothing failed.
 
+A test that failed and passed when it was run once more, as CI does, counts as passed and is named.
 Each argument is ``NAME=REPORT``, a report as JUnit XML or TAP. A part that has no readable report,
 or one without a test, counts as one failed test; so does an argument without a report.
 """
@@ -36,16 +37,23 @@ class Totals:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    repeated: tuple[str, ...] = ()
+    """The names of those among the passed that passed only when they were run once more."""
 
     def __add__(self, other: Totals) -> Totals:
         return Totals(
             passed=self.passed + other.passed,
             failed=self.failed + other.failed,
             skipped=self.skipped + other.skipped,
+            repeated=self.repeated + other.repeated,
         )
 
     def __str__(self) -> str:
-        return f'{self.passed} passed, {self.failed} failed, {self.skipped} skipped'
+        text = f'{self.passed} passed, {self.failed} failed, {self.skipped} skipped'
+        if self.repeated:
+            names = ', '.join(self.repeated)
+            text += f'; {len(self.repeated)} passed only when run once more: {names}'
+        return text
 
 
 def read_junit(text: str) -> Totals:
@@ -54,13 +62,23 @@ def read_junit(text: str) -> Totals:
 
     :raises ValueError: It is none.
     """
+    runs: dict[str, list[ElementTree.Element]] = {}
     try:
-        cases = list(ElementTree.fromstring(text).iter('testcase'))
+        for case in ElementTree.fromstring(text).iter('testcase'):
+            name = f'{case.get("classname")}.{case.get("name")}'
+            runs.setdefault(name, []).append(case)
     except ElementTree.ParseError as error:
         raise ValueError(f'not XML: {error}') from error
-    bad = sum(any(case.find(tag) is not None for tag in ('failure', 'error')) for case in cases)
-    skipped = sum(case.find('skipped') is not None for case in cases)
-    return Totals(passed=len(cases) - bad - skipped, failed=bad, skipped=skipped)
+    totals = Totals()
+    for name, cases in runs.items():
+        if any(case.find(tag) is not None for tag in ('failure', 'error') for case in cases):
+            totals += Totals(failed=1)
+        elif cases[-1].find('skipped') is not None:
+            totals += Totals(skipped=1)
+        else:
+            # pytest-rerunfailures reports the run that failed like one that passed.
+            totals += Totals(passed=1, repeated=(name,) if len(cases) > 1 else ())
+    return totals
 
 
 def read_tap(text: str) -> Totals:

@@ -45,6 +45,9 @@ REQUIRED_BY_CI = ('browser', 'namespace')
 #: What each program wrote last, and no more, is shown of a test that failed.
 LOG_LINES = 40
 PROGRAM_LOGS = pytest.StashKey[Path]()
+#: Their tests start real programs, and the machine of CI stands still now and then: what fails
+#: there is run once more, which the last line of all says. On any other machine it has failed.
+OF_REAL_PROGRAMS = ('broker', 'demo', 'e2e', 'faults', 'integration', 'launch', 'ros', 'webrtc')
 BROWSERS = ('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-browser')
 
 
@@ -60,6 +63,15 @@ def pytest_configure() -> None:
     # The programs that the tests start are those of this tree.
     inherited = os.environ.get('PYTHONPATH')
     os.environ['PYTHONPATH'] = os.pathsep.join([str(ROOT), *([inherited] if inherited else [])])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # The plug-in comes with colcon.
+    if not (_is_ci() and config.pluginmanager.hasplugin('rerunfailures')):
+        return
+    for item in items:
+        if item.path.relative_to(ROOT / 'test').parts[0] in OF_REAL_PROGRAMS:
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -85,6 +97,16 @@ def _program_logs(folder: Path, since_s: float) -> list[tuple[str, str]]:
                 lines = log.read_text(errors='replace').splitlines()
                 found.append((str(log.relative_to(folder)), '\n'.join(lines[-LOG_LINES:])))
     return found
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show why a test was run once more, like a failure."""
+    for report in terminalreporter.getreports('rerun'):
+        terminalreporter.section(f'run once more: {report.nodeid}')
+        terminalreporter.line(report.longreprtext)
+        for title, text in report.sections:
+            terminalreporter.section(title, sep='-')
+            terminalreporter.line(text)
 
 
 @pytest.hookimpl(wrapper=True)

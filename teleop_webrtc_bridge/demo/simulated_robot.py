@@ -28,6 +28,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from teleop_webrtc_bridge.hang_guard import exit_within, FREED_S
+
 if TYPE_CHECKING:
     from teleop_webrtc_bridge.demo.robot_node import SimulatedRobot
 
@@ -95,6 +97,7 @@ def _run(robot: SimulatedRobot, signals: set[signal.Signals]) -> int:
     status = 0 if spinning.is_alive() else 1
     executor.shutdown()
     spinning.join(timeout=0.5)
+    exit_within(FREED_S, status)
     robot.destroy_node()
     return status
 

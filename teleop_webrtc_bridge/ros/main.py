@@ -25,6 +25,7 @@ import threading
 from typing import Final, TYPE_CHECKING
 
 from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.hang_guard import exit_within, FREED_S, give_up_when_spinning
 from teleop_webrtc_bridge.ros.output import output_that_never_blocks
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ['main']
 
+FAILED: Final = 1
 MISCONFIGURED: Final = 2
 LARGEST_HEAP_BUFFER: Final = 32 * 1024 * 1024
 """The most that glibc takes; a 4K image in RGBA is larger and stays as it was."""
@@ -82,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv if argv is None else argv)
     ending = _Ending()
     _keep_freed_memory()
+    give_up_when_spinning()
     with output_that_never_blocks():
         return _main(arguments, ending)
 
@@ -144,18 +147,21 @@ def _run(node: TeleopBridge, ending: _Ending) -> int:
     executor.add_node(node)
     ending.watch(node.wake)
     node.start()
+    status = FAILED
     try:
         while not ending.requested.is_set() and node.failure is None:
             executor.spin_once()
+        if node.failure is None:
+            status = 0
+        else:
+            print(f'teleop_bridge: the drive thread failed: {node.failure!r}', file=sys.stderr)
     finally:
-        failure = node.failure
         executor.shutdown()
-        node.end()
+        node.leave()
+        exit_within(FREED_S, status)
+        node.free()
         rclpy.try_shutdown()
-    if failure is not None:
-        print(f'teleop_bridge: the drive thread failed: {failure!r}', file=sys.stderr)
-        return 1
-    return 0
+    return status
 
 
 if __name__ == '__main__':

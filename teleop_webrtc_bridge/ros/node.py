@@ -88,13 +88,19 @@ class TeleopBridge(Node):
         parameter_overrides: list[Parameter[Any]] | None = None,
     ) -> None:
         check_aiortc()
-        names = _override_names(context, namespace, parameter_overrides)
-        super().__init__(
-            NODE_NAME,
-            context=context,
-            namespace=namespace,
-            parameter_overrides=parameter_overrides,
-        )
+        probe = _override_probe(context, namespace, parameter_overrides)
+        try:
+            super().__init__(
+                NODE_NAME,
+                context=context,
+                namespace=namespace,
+                parameter_overrides=parameter_overrides,
+            )
+            names = list(probe.get_parameters_by_prefix(''))
+        finally:
+            # Not before this node is there: the last node of a context takes the DDS participant
+            # along, in which Fast DDS may hang, and the next one waits for a new one.
+            probe.destroy_node()
         try:
             self._settings = declare(self)
             cameras = declare_cameras(self, self._settings)
@@ -186,13 +192,16 @@ class TeleopBridge(Node):
         self._drive.start()
         self._webrtc.start()
 
-    def end(self) -> None:
-        """Stop the robot, say goodbye to the broker, publish the last zero, free everything."""
+    def leave(self) -> None:
+        """Stop the robot, say goodbye to the broker, publish the last zero."""
         self._drive.say_goodbye()
         self._webrtc.end()
         self._drive.end()
         self._save_estop(self._drive.snapshot.estopped)
         self._cmd_vel.wait_for_all_acked(rclpy.duration.Duration(seconds=ACKNOWLEDGED_S))
+
+    def free(self) -> None:
+        """Give everything back, after :meth:`leave`."""
         self._cameras.free()
         os.close(self._wake)
         self.destroy_node()
@@ -370,14 +379,14 @@ class TeleopBridge(Node):
         self._drive.request(lambda gate, now: gate.set_limits(now, limits))
 
 
-def _override_names(
+def _override_probe(
     context: Context | None,
     namespace: str | None,
     parameter_overrides: list[Parameter[Any]] | None,
-) -> list[str]:
-    """Return the names of all parameters that were given, known or not."""
+) -> Node:
+    """Return a node that has all parameters which were given, known or not."""
     try:
-        probe = Node(
+        return Node(
             NODE_NAME,
             context=context,
             namespace=namespace,
@@ -392,7 +401,3 @@ def _override_names(
         raise ConfigurationError(
             'parameter', '[]', "a value: leave the parameter out, or, of texts, ['']"
         ) from None
-    try:
-        return list(probe.get_parameters_by_prefix(''))
-    finally:
-        probe.destroy_node()

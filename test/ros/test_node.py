@@ -243,7 +243,8 @@ def test_two_nodes_in_one_process_are_two_robots(
             assert broker.key.encode() not in secrets
     finally:
         for bridge in bridges:
-            bridge.end()
+            bridge.leave()
+            bridge.free()
         context.try_shutdown()
     assert not any(psutil.pid_exists(pid) for pid in processes if pid is not None)
     assert {'left', 'right'}.isdisjoint(broker.sessions())

@@ -35,6 +35,8 @@ from teleop_webrtc_bridge.messages import Velocity
 from teleop_webrtc_bridge.session import SessionState
 
 OWNER = 'owner'
+DRIVEN_S = 120.0
+"""For all commands of one operator."""
 TAG_M_S = 0.001
 """Robot number n is driven with (n + 1) times this and with no other speed."""
 
@@ -164,18 +166,28 @@ class Fleet:
         return sum(len(robot.commands) for robot in self.robots)
 
     async def _drive(self, number: int, commands: int, period_s: float) -> None:
+        """Drive one robot; whoever loses the link on a busy machine joins anew, as a page does."""
+        sent = 0
+        async with asyncio.timeout(DRIVEN_S):
+            while sent < commands:
+                sent += await self._drive_on(number, commands - sent, period_s)
+
+    async def _drive_on(self, number: int, commands: int, period_s: float) -> int:
+        """Return how many commands were sent while the link was up."""
         async with operator(self.url, self.tokens[number], with_video=False) as person:
             session_id = await person.wait_for_robot(f'robot-{number}')
             await person.connect(session_id)
             beating = asyncio.create_task(_beat(person, session_id))
             try:
-                await _send(person, number, commands, period_s)
+                sent = await _send(person, number, commands, period_s)
             finally:
                 beating.cancel()
-            # Reliable, and behind the commands: when it is answered they have arrived or are lost.
-            robot = self.robots[number]
-            await robot.until(lambda: robot.commands, f'a command at robot {number}')
-            await person.ping()
+            if sent == commands:
+                # Reliable, and behind the commands: once answered, they have arrived or are lost.
+                robot = self.robots[number]
+                await robot.until(lambda: robot.commands, f'a command at robot {number}')
+                await person.ping()
+            return sent
 
     def strangers(self) -> list[tuple[int, float]]:
         """Return each command that reached a robot that it was not meant for."""
@@ -198,13 +210,17 @@ async def _beat(person: PythonOperator, session_id: str) -> None:
         await asyncio.sleep(5.0)
 
 
-async def _send(person: PythonOperator, number: int, commands: int, period_s: float) -> None:
+async def _send(person: PythonOperator, number: int, commands: int, period_s: float) -> int:
+    """Return how many were sent before the link was lost."""
     loop = asyncio.get_running_loop()
     due = loop.time()
-    for _ in range(commands):
+    for sent in range(commands):
+        if not person.can_drive:
+            return sent
         person.drive(Velocity(linear_x=(number + 1) * TAG_M_S))
         due += period_s
         await asyncio.sleep(max(0.0, due - loop.time()))
+    return commands
 
 
 @asynccontextmanager

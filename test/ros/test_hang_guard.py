@@ -1,0 +1,106 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A process that hangs in C with the interpreter's lock ends all the same."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+
+from driven_robot import driven_robot
+from programs import Program, ROOT, wait_for
+import psutil
+import pytest
+
+# The parser behind the message packages' wheels imports them; ROS from apt does not.
+pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+
+HANGING_BRIDGE = str(Path(__file__).resolve().parents[1] / 'support' / 'hanging_bridge.py')
+PATIENCE_S = 60.0
+END_S = 5.0
+SLACK_S = 1.0
+
+SLEEP_WITH_THE_LOCK = 'import ctypes; ctypes.PyDLL(None).sleep(600)'
+SPIN_WITH_THE_LOCK = "import re; re.match('(a+)+$', 100 * 'a' + 'b')"
+WORK = 'import time\nwhile time.process_time() < 2.0: pass'
+
+
+def run(guard: str, then: str) -> subprocess.CompletedProcess[str]:
+    code = f'from teleop_webrtc_bridge import hang_guard\nhang_guard.{guard}\n{then}'
+    return subprocess.run(
+        [sys.executable, '-c', code], cwd=ROOT, timeout=PATIENCE_S, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize('status', [0, 1])
+def test_a_process_exits_in_time_whatever_it_hangs_in(status: int) -> None:
+    assert run(f'exit_within(0.2, {status})', SLEEP_WITH_THE_LOCK).returncode == status
+
+
+def test_a_process_that_ends_in_time_has_its_own_status() -> None:
+    assert run('exit_within(60.0, 0)', 'raise SystemExit(3)').returncode == 3
+
+
+def test_a_process_that_spins_in_c_dies_and_says_where() -> None:
+    ended = run('give_up_when_spinning(0.3)', SPIN_WITH_THE_LOCK)
+    assert ended.returncode == -signal.SIGPROF
+    assert 'Current thread' in ended.stderr
+    assert 'in match' in ended.stderr
+
+
+def test_a_process_that_works_hard_lives() -> None:
+    ended = run('give_up_when_spinning(0.5)', WORK)
+    assert (ended.returncode, ended.stderr) == (0, '')
+
+
+def _end(bridge: Program) -> float:
+    """Return how long the end took."""
+    asked_s = time.monotonic()
+    assert bridge.end(signal.SIGTERM) == 0
+    return time.monotonic() - asked_s
+
+
+async def test_a_bridge_whose_node_cannot_be_destroyed_stops_leaves_and_exits_with_0(
+    tmp_path: Path,
+) -> None:
+    async with driven_robot(
+        tmp_path, launcher=(sys.executable, HANGING_BRIDGE, 'at_the_end')
+    ) as robot:
+        await robot.set_off()
+        assert await asyncio.to_thread(_end, robot.bridge) < END_S + SLACK_S
+        assert robot.probe.standing()
+        assert await robot.person.robots() == []
+
+
+async def test_a_bridge_that_hangs_while_it_drives_takes_its_webrtc_half_along(
+    tmp_path: Path,
+) -> None:
+    hang = tmp_path / 'hang'
+    launcher = (sys.executable, HANGING_BRIDGE, str(hang))
+    async with driven_robot(tmp_path, launcher=launcher) as robot:
+        await robot.set_off()
+        (half,) = psutil.Process(robot.bridge.pid).children()
+        hang.touch()
+        status = await asyncio.to_thread(robot.bridge.process.wait, PATIENCE_S)
+        assert status == -signal.SIGPROF
+        assert 'in hang' in robot.bridge.output()
+        await asyncio.to_thread(wait_for, lambda: not half.is_running())
+        async with asyncio.timeout(PATIENCE_S):
+            while robot.person.can_drive:  # noqa: ASYNC110 - real processes have no event for it
+                await asyncio.sleep(0.05)

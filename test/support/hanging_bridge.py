@@ -1,0 +1,76 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The real ``teleop_bridge`` with a fault in it: it hangs in C with the interpreter's lock.
+
+Its arguments are when, ``at_the_end`` or the path of a file, as soon as there is one; then the
+command line of the program that it replaces.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+import re
+import sys
+import threading
+import time
+
+from rclpy.node import Node
+
+from teleop_webrtc_bridge.ros import main
+
+SPINNING_S = 1.5
+"""Of CPU time: as in the product, only less of it."""
+ARGUMENTS_BEGIN = 4
+"""After this program, when, the interpreter, and ``-m``: from the module on."""
+PROBES = 1
+"""Nodes that are destroyed at the start."""
+
+
+def hang() -> None:
+    """Backtrack for ages, in C."""
+    re.match('(a+)+$', 100 * 'a' + 'b')
+
+
+def hang_as_soon_as_there_is(path: Path) -> None:
+    def wait() -> None:
+        while not path.exists():
+            time.sleep(0.05)
+        hang()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def hang_at_the_end() -> None:
+    destroy = Node.destroy_node
+    destroyed: list[Node] = []
+
+    def destroy_or_hang(node: Node) -> None:
+        destroyed.append(node)
+        if len(destroyed) > PROBES:
+            hang()
+        destroy(node)
+
+    Node.destroy_node = destroy_or_hang  # type: ignore[method-assign]
+
+
+if __name__ == '__main__':
+    main.give_up_when_spinning = functools.partial(main.give_up_when_spinning, SPINNING_S)
+    if sys.argv[1] == 'at_the_end':
+        hang_at_the_end()
+    else:
+        hang_as_soon_as_there_is(Path(sys.argv[1]))
+    sys.exit(main.main(sys.argv[ARGUMENTS_BEGIN:]))
