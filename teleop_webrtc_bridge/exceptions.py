@@ -22,7 +22,7 @@ Every exception of this package.
     ├── ProtocolError         a peer sent bytes that break docs/protocol.md
     ├── PeerConnectionLost    the WebRTC connection failed, closed or never came about
     ├── EncoderUnusable       a video encoder is there, but of no use
-    ├── PictureUndecodable    a compressed image of the camera is broken
+    ├── PictureUndecodable    an image of the camera is broken
     └── BrokerError           a call to the broker failed
         ├── BrokerUnreachable     no answer: DNS, connection, TLS, timeout
         ├── BrokerRefused         401, 403: the API key is not accepted
@@ -88,7 +88,7 @@ class EncoderUnusable(TeleopError):
 
 
 class PictureUndecodable(TeleopError):
-    """A compressed image cannot be decoded; drop and count it, the next one may be good."""
+    """An image cannot be decoded; drop and count it, the next one may be good."""
 
 
 class BrokerError(TeleopError):

@@ -35,6 +35,7 @@ CORE = (
     'messages',
     'pixel_formats',
     'sdp',
+    'serialized_image',
     'session',
     'telemetry',
     'velocity_limits',

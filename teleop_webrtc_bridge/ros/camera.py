@@ -24,7 +24,6 @@ import time
 from typing import Any, Final
 
 from rclpy.node import Node
-from rclpy.time import Time
 
 from teleop_webrtc_bridge.configuration import CameraConfiguration, CameraKind
 from teleop_webrtc_bridge.link.frame_slot import create_slot, FrameWriter
@@ -191,8 +190,7 @@ class Camera:
         self._writer.close()
         os.close(self.memory)
 
-    def _accept(self, image: Any) -> None:
-        clock = self._node.get_clock()
-        age = clock.now() - Time.from_msg(image.header.stamp, clock_type=clock.clock_type)
-        self._intake.accept(image, time.monotonic(), age.nanoseconds * 1e-9)
+    def _accept(self, image: Any, stamp_ns: int) -> None:
+        age_ns = self._node.get_clock().now().nanoseconds - stamp_ns
+        self._intake.accept(image, time.monotonic(), age_ns * 1e-9)
         self._on_image()

@@ -27,6 +27,7 @@ import functools
 import importlib
 from typing import Any, Final
 
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from teleop_webrtc_bridge.compressed_header import CompressedHeader, read_header
@@ -38,6 +39,7 @@ from teleop_webrtc_bridge.link.frame_slot import (
     MAX_PICTURE_PX,
 )
 from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS
+from teleop_webrtc_bridge.serialized_image import SerializedImage
 
 __all__ = ['ImageIntake', 'ImageUnusable', 'check_compressed', 'check_image', 'find_cv_bridge']
 
@@ -58,7 +60,7 @@ class ImageUnusable(TeleopError):
     """An image cannot be shown; the text says why and what would be."""
 
 
-def check_image(image: Image) -> None:
+def check_image(image: SerializedImage | Image) -> None:
     """
     Make sure that an image's bytes are what its header says.
 
@@ -108,7 +110,7 @@ def _check_size(width: int, height: int, smallest: tuple[int, int]) -> None:
         )
 
 
-def _data_bytes(image: Image) -> int:
+def _data_bytes(image: SerializedImage | Image) -> int:
     """Return how many bytes the header speaks of."""
     pixel = PIXEL_FORMATS.get(image.encoding)
     rows = int(image.step) * int(image.height)
@@ -160,7 +162,7 @@ class ImageIntake:
         """Return what is not as it should be with the images; empty: nothing."""
         return ''
 
-    def accept(self, image: Image | CompressedImage, now: float, age_s: float) -> None:
+    def accept(self, image: SerializedImage | CompressedImage, now: float, age_s: float) -> None:
         """
         Take an image from the topic.
 
@@ -215,7 +217,7 @@ class ImageIntake:
         """Take what is in the slot for a picture of long ago."""
         self._last_usable_s = None
 
-    def _take_raw(self, image: Image, capture_s: float) -> None:
+    def _take_raw(self, image: SerializedImage, capture_s: float) -> None:
         check_image(image)
         usable = image if image.encoding in PIXEL_FORMATS else _through_cv_bridge(image)
         header = FrameHeader(
@@ -256,7 +258,7 @@ class ImageIntake:
             self._warn(f'image dropped: {text}')
 
 
-def _kind(image: Image | CompressedImage) -> str:
+def _kind(image: SerializedImage | CompressedImage) -> str:
     """Return what images have in common that are dropped for the same reason, as a rule."""
     if isinstance(image, CompressedImage):
         return f'compressed {image.format}'
@@ -273,7 +275,7 @@ def find_cv_bridge() -> tuple[Any, type[Exception]] | None:
     return module.CvBridge(), module.CvBridgeError
 
 
-def _through_cv_bridge(image: Image) -> Any:
+def _through_cv_bridge(image: SerializedImage) -> Any:
     """
     Convert an encoding that the video converter does not know to ``bgr8``.
 
@@ -288,7 +290,8 @@ def _through_cv_bridge(image: Image) -> Any:
         )
     bridge, bridge_error = found
     try:
-        converted = bridge.cv2_to_imgmsg(bridge.imgmsg_to_cv2(image, 'bgr8'), 'bgr8')
+        message = deserialize_message(image.serialized, Image)
+        converted = bridge.cv2_to_imgmsg(bridge.imgmsg_to_cv2(message, 'bgr8'), 'bgr8')
     except (bridge_error, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ImageUnusable(
             f'encoding {image.encoding!r}: cv_bridge cannot convert it to bgr8 ({error}); '

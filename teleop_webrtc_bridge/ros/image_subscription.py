@@ -22,9 +22,9 @@ A best-effort subscription never gets large images from a reliable publisher on 
 default transport, and a reliable one never matches a best-effort publisher. ``BEST_AVAILABLE``
 does not help: created before the publisher it becomes reliable for good.
 
-Images are taken undecoded and decoded here. A node was seen in Fast DDS (3.2), failing to decode
-an image again and again, with the interpreter's lock: no thread of the process ran any more, the
-one that stops the robot included.
+Images are taken undecoded. A node was seen in Fast DDS (3.2), failing to decode an image again and
+again, with the interpreter's lock: no thread of the process ran any more, the one that stops the
+robot included.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
+from sensor_msgs.msg import Image
 
+from teleop_webrtc_bridge.exceptions import PictureUndecodable
 from teleop_webrtc_bridge.ros.transports import TRANSPORTS
+from teleop_webrtc_bridge.serialized_image import read_image
 
 __all__ = ['ImageSubscription']
 
@@ -54,7 +57,8 @@ class ImageSubscription:
     :param topic: Before remapping, without what the transport adds.
     :param transport: One of :data:`.transports.TRANSPORTS`.
     :param reliability: ``auto``, ``reliable`` or ``best_effort``.
-    :param callback: Gets each image.
+    :param callback: Gets each image, a :class:`SerializedImage` or a message of the transport, and
+        its stamp, in nanoseconds.
     """
 
     def __init__(
@@ -64,7 +68,7 @@ class ImageSubscription:
         topic: str = 'image',
         transport: str,
         reliability: str,
-        callback: Callable[[Any], None],
+        callback: Callable[[Any, int], None],
     ) -> None:
         self._node = node
         self._transport = TRANSPORTS[transport]
@@ -149,12 +153,17 @@ class ImageSubscription:
 
     def _take(self, data: bytes) -> None:
         try:
-            image = deserialize_message(data, self._type)
-        except RuntimeError as error:
-            # rclpy's RMWError, whose own name is private.
+            if self._type is Image:
+                image = read_image(data)
+                stamp_ns = image.stamp_ns
+            else:
+                image = deserialize_message(data, self._type)
+                stamp_ns = image.header.stamp.sec * 10**9 + image.header.stamp.nanosec
+        except (PictureUndecodable, RuntimeError) as error:
+            # rclpy's RMWError is a RuntimeError; its own name is private.
             self._renew(f'{len(data)} bytes: {error}')
             return
-        self._callback(image)
+        self._callback(image, stamp_ns)
 
     def _renew(self, reason: str) -> None:
         """Subscribe anew: what cannot be decoded may come again and again."""

@@ -92,6 +92,7 @@ from teleop_webrtc_bridge.sdp import (
     spread_candidates,
     strip_forbidden_candidates,
 )
+from teleop_webrtc_bridge.serialized_image import read_image
 from teleop_webrtc_bridge.session import SessionState
 
 __all__ = ['DECODERS', 'Decoder']
@@ -432,6 +433,15 @@ class Image:
     """As long as the data, and nothing else."""
 
 
+#: Two pixels, written by a little-endian and by a big-endian computer.
+IMAGE_MESSAGES: Final = tuple(
+    identifier
+    + struct.pack(f'{order}iII4sIII6s', 5, 6, 4, b'cam\0', 1, 2, 6, b'mono8\0')
+    + struct.pack(f'{order}BxII2s', 0, 2, 2, b'ab')
+    for identifier, order in ((b'\0\1\0\0', '<'), (b'\0\0\0\0', '>'))
+)
+
+
 def check_image_header(data: bytes) -> None:
     if len(data) < IMAGE_HEAD.size:
         return
@@ -449,6 +459,17 @@ def check_image_header(data: bytes) -> None:
     assert step * height <= min(len(image.data), MAX_FRAME_BYTES)
     pixel = PIXEL_FORMATS.get(encoding)
     assert width * (pixel.bytes_per_pixel if pixel else 1) <= step
+
+
+def check_serialized_image(data: bytes) -> None:
+    try:
+        image = read_image(data)
+    except PictureUndecodable:
+        return
+    assert all(0 <= number < 2**32 for number in (image.width, image.height, image.step))
+    assert 0 <= image.is_bigendian < 256
+    assert image.data.obj is data
+    assert bytes(image.data) in data
 
 
 def check_compressed(data: bytes) -> None:
@@ -663,6 +684,12 @@ DECODERS: Final = {
             for name, pixel in PIXEL_FORMATS.items()
         ),
         words=tuple(name.encode() for name in PIXEL_FORMATS),
+    ),
+    'serialized_image': Decoder(
+        check=check_serialized_image,
+        max_bytes=256,
+        seeds=IMAGE_MESSAGES,
+        words=(*(name.encode() for name in PIXEL_FORMATS), b'\0\1\0\0', b'\0\0\0\0'),
     ),
     'compressed': Decoder(
         check=check_compressed,

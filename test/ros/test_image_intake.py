@@ -25,6 +25,7 @@ import sys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from teleop_webrtc_bridge.exceptions import PictureUndecodable
@@ -32,12 +33,18 @@ from teleop_webrtc_bridge.link.frame_slot import create_slot, Frame, FrameReader
 from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS
 from teleop_webrtc_bridge.ros import image_intake
 from teleop_webrtc_bridge.ros.image_intake import ImageIntake
+from teleop_webrtc_bridge.serialized_image import read_image, SerializedImage
 from teleop_webrtc_bridge.webrtc.conversion import FrameConverter
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 
 NOW_S = 5000.0
+
+
+def received(message: Image | CompressedImage) -> SerializedImage | CompressedImage:
+    """Return it as a subscription delivers it."""
+    return read_image(serialize_message(message)) if isinstance(message, Image) else message
 
 
 class Camera:
@@ -55,7 +62,7 @@ class Camera:
         """Take an image, a second after the last one; return the frame that came of it."""
         self.now += 1.0
         before = self.reader.newest()
-        self.intake.accept(message, self.now, age_s)
+        self.intake.accept(received(message), self.now, age_s)
         after = self.reader.newest()
         if before is not None and after is not None and after.sequence == before.sequence:
             return None
@@ -435,7 +442,7 @@ def test_what_cv_bridge_cannot_convert_either_is_dropped(camera: Camera, encodin
 def stream(camera: Camera, *, fps: float, seconds: float, jitter_s: float) -> int:
     """Return how many frames of a camera went through."""
     source = random.Random(1)
-    message = picture()
+    message = received(picture())
     before = camera.intake.counters['sent']
     start_s = camera.now
     for number in range(round(fps * seconds)):
