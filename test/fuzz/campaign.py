@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import mmap
 import os
 from pathlib import Path
@@ -59,16 +60,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument('--decoder', choices=sorted(DECODERS), required=True)
     parser.add_argument('--executions', type=int, default=1_000_000)
+    parser.add_argument('--max-bytes', type=int, help='shorter inputs than arrive: more of them')
     parser.add_argument('--artifacts', type=Path, default=Path('build/fuzz'))
     arguments = parser.parse_args()
     arguments.artifacts.mkdir(parents=True, exist_ok=True)
     # Shared with the child, which may end in any way.
     counter = mmap.mmap(-1, 8)
+    decoder = DECODERS[arguments.decoder]
+    if arguments.max_bytes is not None:
+        decoder = dataclasses.replace(decoder, max_bytes=arguments.max_bytes)
     start_s = time.monotonic()
     child = os.fork()
     if child == 0:
         run = _run_guided if atheris else _run_random
-        run(arguments.decoder, arguments.executions, arguments.artifacts, counter)
+        run(arguments.decoder, decoder, arguments.executions, arguments.artifacts, counter)
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     print(
@@ -79,9 +84,10 @@ def main() -> None:
     sys.exit(1 if status else 0)
 
 
-def _run_guided(name: str, executions: int, artifacts: Path, counter: mmap.mmap) -> None:
+def _run_guided(
+    name: str, decoder: Decoder, executions: int, artifacts: Path, counter: mmap.mmap
+) -> None:
     assert isinstance(atheris, ModuleType)
-    decoder = DECODERS[name]
     corpus = artifacts / f'corpus_{name}'
     corpus.mkdir(exist_ok=True)
     for number, seed in enumerate(decoder.seeds):
@@ -109,8 +115,9 @@ def _run_guided(name: str, executions: int, artifacts: Path, counter: mmap.mmap)
     atheris.Fuzz()
 
 
-def _run_random(name: str, executions: int, artifacts: Path, counter: mmap.mmap) -> None:
-    decoder = DECODERS[name]
+def _run_random(
+    name: str, decoder: Decoder, executions: int, artifacts: Path, counter: mmap.mmap
+) -> None:
     source = random.Random(SEED)
     executed = memoryview(counter).cast('Q')
     for _ in range(executions):
