@@ -37,8 +37,7 @@ FREED_S: Final = 1.0
 but the other nodes, which else miss it for the 20 s of a DDS lease."""
 
 SPINNING_S: Final = 10.0
-"""Of this process' CPU time, so that a process that was stopped or suspended is none that hangs.
-In its worst second a bridge takes a tenth of that."""
+"""Of this process' CPU time: a process that was stopped or suspended is none that hangs."""
 SIGNS_OF_LIFE: Final = 10.0
 """In that time."""
 
