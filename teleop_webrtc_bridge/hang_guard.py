@@ -39,7 +39,7 @@ but the other nodes, which else miss it for the 20 s of a DDS lease."""
 SPINNING_S: Final = 10.0
 """Of this process' CPU time: a process that was stopped or suspended is none that hangs."""
 SIGNS_OF_LIFE: Final = 10.0
-"""In that time."""
+"""The timer is set anew so many times in as many seconds of real time: each second."""
 
 #: signal.h and time.h
 _SIGEV_THREAD: Final = 2

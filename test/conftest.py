@@ -45,8 +45,8 @@ REQUIRED_BY_CI = ('browser', 'namespace')
 #: What each program wrote last, and no more, is shown of a test that failed.
 LOG_LINES = 40
 PROGRAM_LOGS = pytest.StashKey[Path]()
-#: Their tests start real programs, and the machine of CI stands still now and then: what fails
-#: there is run once more, which the last line of all says. On any other machine it has failed.
+#: Their tests start real programs, and a machine that CI shares may stand still for a while: what
+#: fails there is run once more, which the last line of all says. Elsewhere it has failed.
 OF_REAL_PROGRAMS = ('broker', 'demo', 'e2e', 'faults', 'integration', 'launch', 'ros', 'webrtc')
 BROWSERS = ('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-browser')
 

@@ -250,6 +250,33 @@ def test_two_nodes_in_one_process_are_two_robots(
     assert {'left', 'right'}.isdisjoint(broker.sessions())
 
 
+def test_no_dds_participant_is_destroyed_at_the_start(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fast DDS may hang in that; the last node of a context takes its participant along."""
+    monkeypatch.setenv(API_KEY_VARIABLE, broker.key)
+    destroy = Node.destroy_node
+    there: list[int] = []
+
+    def destroy_and_count(node: Node) -> None:
+        names = node.get_node_names_and_namespaces()
+        there.append(names.count((node.get_name(), node.get_namespace())))
+        destroy(node)
+
+    context = Context()
+    rclpy.init(context=context)
+    monkeypatch.setattr(Node, 'destroy_node', destroy_and_count)
+    bridge = TeleopBridge(
+        context=context,
+        namespace='once',
+        parameter_overrides=[Parameter('broker_url', value=broker.url)],
+    )
+    monkeypatch.undo()
+    bridge.destroy_node()
+    context.try_shutdown()
+    assert there == [2]
+
+
 # --- a broker that is not there --------------------------------------------------------------
 
 
