@@ -13,7 +13,7 @@
 # limitations under the License.
 
 """
-Reads ``sensor_msgs/Image`` where it lies, in the bytes that DDS delivers.
+Reads ``sensor_msgs``' images where they lie, in the bytes that DDS delivers.
 
 rclpy would copy the pixels twice more, into a message in C and from there into one in Python, and
 hold the interpreter's lock meanwhile, for which the thread that drives would have to wait.
@@ -30,7 +30,7 @@ from typing import Any, Final
 
 from teleop_webrtc_bridge.exceptions import PictureUndecodable
 
-__all__ = ['SerializedImage', 'read_image']
+__all__ = ['SerializedCompressedImage', 'SerializedImage', 'read_compressed_image', 'read_image']
 
 #: By the identifier of the encapsulation: CDR_BE and CDR_LE, which is what all of ROS 2 uses.
 _BYTE_ORDERS: Final = {b'\0\0': '>', b'\0\1': '<'}
@@ -48,64 +48,113 @@ class SerializedImage:
     is_bigendian: int
     step: int
     data: memoryview
-    serialized: bytes
+    place: int
+    """Where that begins in :attr:`serialized`."""
+    serialized: memoryview
     """The whole message."""
 
 
-def read_image(serialized: bytes) -> SerializedImage:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SerializedCompressedImage:
+    """A ``sensor_msgs/CompressedImage``, see there; its data are where they were."""
+
+    stamp_ns: int
+    format: str
+    data: memoryview
+    place: int
+    """Where that begins in the message."""
+
+
+def read_image(serialized: bytes | memoryview) -> SerializedImage:
     """
     Return the fields of an image; whether they make sense together is not looked at.
 
-    :param serialized: What a subscription with ``raw=True`` delivers.
+    :param serialized: The message as DDS delivers it, in bytes.
     :raises PictureUndecodable: It is none.
     """
-    identifier = serialized[:2]
-    order = _BYTE_ORDERS.get(identifier)
-    if order is None:
-        raise PictureUndecodable(f'encapsulation {identifier.hex()!r}; 0000 or 0001 is allowed')
-    fields = _Fields(memoryview(serialized)[_ENCAPSULATION_BYTES:], order)
-    seconds, nanoseconds = fields.numbers('header.stamp', 'iI')
-    fields.array('header.frame_id')
+    serialized = memoryview(serialized)
+    fields = _Fields(serialized)
+    stamp_ns = fields.header()
     height, width = fields.numbers('height and width', 'II')
-    encoding = fields.array('encoding')
+    encoding = fields.text('encoding')
     (is_bigendian,) = fields.numbers('is_bigendian', 'B')
     (step,) = fields.numbers('step', 'I')
+    data = fields.array('data')
     return SerializedImage(
-        stamp_ns=seconds * 10**9 + nanoseconds,
+        stamp_ns=stamp_ns,
         height=height,
         width=width,
-        encoding=bytes(encoding).removesuffix(b'\0').decode(errors='replace'),
+        encoding=encoding,
         is_bigendian=is_bigendian,
         step=step,
-        data=fields.array('data'),
+        data=data,
+        place=fields.position - len(data),
         serialized=serialized,
     )
 
 
-class _Fields:
-    """The fields of a message, one after the other."""
+def read_compressed_image(serialized: bytes | memoryview) -> SerializedCompressedImage:
+    """
+    Return the fields of a compressed image, as :func:`read_image`.
 
-    def __init__(self, body: memoryview, order: str) -> None:
-        self._body = body
+    :raises PictureUndecodable: It is none.
+    """
+    fields = _Fields(memoryview(serialized))
+    stamp_ns = fields.header()
+    name = fields.text('format')
+    data = fields.array('data')
+    place = fields.position - len(data)
+    return SerializedCompressedImage(stamp_ns=stamp_ns, format=name, data=data, place=place)
+
+
+class _Fields:
+    """
+    The fields of a message, one after the other.
+
+    :raises PictureUndecodable: It is in no encapsulation that ROS 2 uses.
+    """
+
+    def __init__(self, serialized: memoryview) -> None:
+        identifier = bytes(serialized[:2])
+        order = _BYTE_ORDERS.get(identifier)
+        if order is None:
+            raise PictureUndecodable(
+                f'encapsulation {identifier.hex()!r}; 0000 or 0001 is allowed'
+            )
+        self._serialized = serialized
         self._order = order
-        self._position = 0
+        self.position = _ENCAPSULATION_BYTES
+        """Behind the last field."""
+
+    def header(self) -> int:
+        """Return the stamp of a ``std_msgs/Header``, in nanoseconds."""
+        seconds, nanoseconds = self.numbers('header.stamp', 'iI')
+        self.array('header.frame_id')
+        return int(seconds * 10**9 + nanoseconds)
 
     def numbers(self, name: str, kinds: str) -> tuple[Any, ...]:
-        """Return numbers of the same size; ``kinds`` as for :mod:`struct`."""
+        """Return numbers of the same size, of 4 bytes or 1; ``kinds`` as for :mod:`struct`."""
         size = struct.calcsize(f'={kinds}')
         each = size // len(kinds)
-        begin = -(-self._position // each) * each
+        # The encapsulation's header has the size of the largest number: it does not change this.
+        begin = -(-self.position // each) * each
         self._end_with(name, begin + size)
-        return struct.unpack_from(self._order + kinds, self._body, begin)
+        return struct.unpack_from(self._order + kinds, self._serialized, begin)
+
+    def text(self, name: str) -> str:
+        """Return a string."""
+        return bytes(self.array(name)).removesuffix(b'\0').decode(errors='replace')
 
     def array(self, name: str) -> memoryview:
         """Return the bytes of a sequence, or of a string with its NUL."""
         (length,) = self.numbers(name, 'I')
-        begin = self._position
+        begin = self.position
         self._end_with(name, begin + length)
-        return self._body[begin : self._position]
+        return self._serialized[begin : self.position]
 
     def _end_with(self, name: str, end: int) -> None:
-        if end > len(self._body):
-            raise PictureUndecodable(f'{len(self._body)} bytes, {end} are needed up to {name}')
-        self._position = end
+        if end > len(self._serialized):
+            raise PictureUndecodable(
+                f'{len(self._serialized)} bytes, {end} are needed up to {name}'
+            )
+        self.position = end

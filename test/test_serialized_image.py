@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import pytest
 
 from teleop_webrtc_bridge.exceptions import PictureUndecodable
-from teleop_webrtc_bridge.serialized_image import read_image
+from teleop_webrtc_bridge.serialized_image import read_compressed_image, read_image
 
 rclpy = pytest.importorskip('rclpy.serialization')
 messages = pytest.importorskip('sensor_msgs.msg')
@@ -62,7 +62,29 @@ def test_what_rclpy_writes_is_read(
     image = read_image(serialized)
     assert {name: getattr(image, name) for name in fields} == fields
     assert image.stamp_ns == seconds * 10**9 + nanoseconds
-    assert image.serialized is serialized
+    assert image.serialized.obj is serialized
+    assert image.serialized[image.place :][: len(image.data)] == image.data
+
+
+@given(
+    name=TEXT,
+    data=st.binary(max_size=50),
+    frame_id=TEXT,
+    seconds=st.integers(-(2**31), 2**31 - 1),
+    nanoseconds=UINT32,
+)
+def test_what_rclpy_writes_of_a_compressed_image_is_read(
+    name: str, data: bytes, frame_id: str, seconds: int, nanoseconds: int
+) -> None:
+    message = messages.CompressedImage(format=name, data=data)
+    message.header.frame_id = frame_id
+    message.header.stamp.sec, message.header.stamp.nanosec = seconds, nanoseconds
+    serialized = rclpy.serialize_message(message)
+    image = read_compressed_image(serialized)
+    assert (image.format, image.data) == (name, data)
+    assert image.stamp_ns == seconds * 10**9 + nanoseconds
+    assert image.data.obj is serialized
+    assert serialized[image.place :][: len(data)] == data
 
 
 def big_endian() -> bytes:
@@ -109,6 +131,6 @@ def test_other_encapsulations_are_refused(data: bytes) -> None:
 
 
 def test_a_length_beyond_the_end_is_refused() -> None:
-    """A sequence of 4 GiB in a message of 30 bytes."""
-    with pytest.raises(PictureUndecodable, match='4294967307 are needed up to header.frame_id'):
+    """A sequence of 4 GiB in a message of 36 bytes."""
+    with pytest.raises(PictureUndecodable, match='4294967311 are needed up to header.frame_id'):
         read_image(b'\0\1\0\0' + bytes(8) + b'\xff' * 4 + bytes(20))

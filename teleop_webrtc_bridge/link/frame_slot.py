@@ -19,8 +19,9 @@ A queue of frames would grow whenever the WebRTC half stalls; a slot keeps the n
 the rest. The memory is a memfd that the child inherits: it has no name, so nothing is left behind
 after ``kill -9``, and pages that no frame ever touched take no memory.
 
-Three buffers in turn, one writer, one reader: the writer needs two more frames before it comes
-back to the buffer that is being read, and the reader notices if it did (``Frame.is_intact``).
+Four buffers in turn, one writer, one reader: the writer, which may have begun with the next frame
+already, needs two more frames before it comes back to the buffer that is being read, and the
+reader notices if it did (``Frame.is_intact``).
 """
 
 from __future__ import annotations
@@ -47,12 +48,15 @@ __all__ = [
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 MAX_PICTURE_PX: Final = MAX_FRAME_BYTES // 3
 """Of a compressed picture; as many as fit uncompressed, as ``bgr8``."""
-_BUFFERS: Final = 3
+_BUFFERS: Final = 4
 _INDEX: Final = struct.Struct('<Q')
-#: sequence, capture time, width, height, step, bytes, byte order, filler, encoding
-_HEADER: Final = struct.Struct('<QdIIII??32s')
+#: sequence, capture time, width, height, step, place, bytes, byte order, filler, encoding
+_HEADER: Final = struct.Struct('<QdIIIII??32s')
 _HEADER_BYTES: Final = 4096
-_STRIDE: Final = _HEADER_BYTES + MAX_FRAME_BYTES
+_AROUND_BYTES: Final = 4096
+"""Room for what a message has around its pixels."""
+_BODY_BYTES: Final = MAX_FRAME_BYTES + _AROUND_BYTES
+_STRIDE: Final = _HEADER_BYTES + _BODY_BYTES
 _SLOT_BYTES: Final = _HEADER_BYTES + _BUFFERS * _STRIDE
 
 
@@ -100,31 +104,62 @@ class FrameWriter:
 
     def __init__(self, slot: int, wake: int) -> None:
         self._memory = mmap.mmap(slot, _SLOT_BYTES)
+        self._view = memoryview(self._memory)
         self._wake = wake
         (self._sequence,) = _INDEX.unpack_from(self._memory)
+
+    def spare(self) -> memoryview:
+        """
+        Return the memory of the next frame; what is in it is none from now on.
+
+        Whoever puts a frame there calls :meth:`publish` then, and nothing is copied.
+        """
+        start = self._start(self._sequence + 1)
+        _INDEX.pack_into(self._memory, start, 0)  # nobody may take the old frame from now on
+        body = start + _HEADER_BYTES
+        return self._view[body : body + _BODY_BYTES]
+
+    def is_spare(self, data: memoryview) -> bool:
+        """Return whether this is, or was, of :meth:`spare`."""
+        return data.obj is self._memory
+
+    def publish(self, header: FrameHeader, place: int, size: int) -> None:
+        """
+        Make what is in the spare memory the newest frame.
+
+        :param place: Where its bytes begin in there.
+        :param size: Of all rows of all planes, or of the compressed picture.
+        :raises ValueError: It is larger than :data:`MAX_FRAME_BYTES`.
+        """
+        if size > MAX_FRAME_BYTES or place + size > _BODY_BYTES:
+            raise ValueError(f'frame of {size} bytes; at most {MAX_FRAME_BYTES}')
+        sequence = self._sequence + 1
+        numbers = (header.width, header.height, header.step, place, size)
+        meaning = (header.is_bigendian, header.is_filler, header.encoding.encode())
+        fields = (sequence, header.capture_s, *numbers, *meaning)
+        _HEADER.pack_into(self._memory, self._start(sequence), *fields)
+        _INDEX.pack_into(self._memory, 0, sequence)
+        self._sequence = sequence
+        os.eventfd_write(self._wake, 1)
 
     def write(self, header: FrameHeader, data: memoryview) -> None:
         """
         Make this the newest frame: one copy.
 
-        :param data: All rows of all planes, or the compressed picture.
+        :param data: As for :meth:`publish`.
         :raises ValueError: It is larger than :data:`MAX_FRAME_BYTES`.
         """
         if len(data) > MAX_FRAME_BYTES:
             raise ValueError(f'frame of {len(data)} bytes; at most {MAX_FRAME_BYTES}')
-        sequence = self._sequence + 1
-        start = _HEADER_BYTES + (sequence % _BUFFERS) * _STRIDE
-        _INDEX.pack_into(self._memory, start, 0)  # nobody may take the old frame from now on
-        body = start + _HEADER_BYTES
-        self._memory[body : body + len(data)] = data
-        size = (header.width, header.height, header.step, len(data))
-        meaning = (header.is_bigendian, header.is_filler, header.encoding.encode())
-        _HEADER.pack_into(self._memory, start, sequence, header.capture_s, *size, *meaning)
-        _INDEX.pack_into(self._memory, 0, sequence)
-        self._sequence = sequence
-        os.eventfd_write(self._wake, 1)
+        self.spare()[: len(data)] = data
+        self.publish(header, 0, len(data))
+
+    @staticmethod
+    def _start(sequence: int) -> int:
+        return _HEADER_BYTES + (sequence % _BUFFERS) * _STRIDE
 
     def close(self) -> None:
+        self._view.release()
         self._memory.close()
 
 
@@ -146,8 +181,8 @@ class FrameReader:
             return bool(_INDEX.unpack_from(self._memory, start)[0] == sequence)
 
         fields = _HEADER.unpack_from(self._memory, start)
-        _, capture_s, width, height, step, size, is_bigendian, is_filler, encoding = fields
-        if not is_intact() or size > MAX_FRAME_BYTES:
+        _, capture_s, width, height, step, place, size, is_bigendian, is_filler, encoding = fields
+        if not is_intact() or size > MAX_FRAME_BYTES or place + size > _BODY_BYTES:
             return None
         header = FrameHeader(
             capture_s=capture_s,
@@ -158,6 +193,6 @@ class FrameReader:
             is_bigendian=is_bigendian,
             is_filler=is_filler,
         )
-        body = start + _HEADER_BYTES
-        data = self._view[body : body + size]
+        first = start + _HEADER_BYTES + place
+        data = self._view[first : first + size]
         return Frame(sequence=sequence, header=header, data=data, is_intact=is_intact)

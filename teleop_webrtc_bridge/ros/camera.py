@@ -30,6 +30,8 @@ from teleop_webrtc_bridge.link.frame_slot import create_slot, FrameWriter
 from teleop_webrtc_bridge.link.packet_ring import create_ring, PacketWriter
 from teleop_webrtc_bridge.ros.image_intake import ImageIntake, STALLED_S
 from teleop_webrtc_bridge.ros.image_subscription import ImageSubscription
+from teleop_webrtc_bridge.ros.image_thread import ImageThread
+from teleop_webrtc_bridge.ros.rcl import find_rcl
 from teleop_webrtc_bridge.ros.stream_intake import StreamIntake
 from teleop_webrtc_bridge.ros.transports import TRANSPORTS
 
@@ -61,13 +63,14 @@ class CameraSettings:
 
 class Camera:
     """
-    Owned by the thread that runs the node's callbacks.
+    Owned by the thread that runs the node's callbacks; another one takes the images.
 
     :param node: Subscribes the topic.
     :param settings: The camera.
+    :param thread: Takes the images.
     :param wake: Descriptor of the eventfd that is raised for each picture.
-    :param on_image: Called after each image, shown or not.
-    :param warn: Tells the robot's owner.
+    :param on_image: Called by that thread after each image, shown or not.
+    :param warn: Tells the robot's owner; called by either.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Camera:
         node: Node,
         settings: CameraSettings,
         *,
+        thread: ImageThread,
         wake: int,
         on_image: Callable[[], None],
         warn: Callable[[str], None],
@@ -84,6 +88,7 @@ class Camera:
         self.memory = create_ring() if is_coded else create_slot()
         """Descriptor of the memory that the WebRTC half reads."""
         self._node = node
+        self._thread = thread
         self._on_image = on_image
         self._writer: FrameWriter | PacketWriter
         self._intake: ImageIntake | StreamIntake
@@ -100,7 +105,10 @@ class Camera:
             topic=settings.topic,
             transport=settings.transport,
             reliability=settings.reliability,
+            thread=thread,
+            memory=self._intake.memory,
             callback=self._accept,
+            rcl=find_rcl(),
         )
 
     @property
@@ -143,7 +151,7 @@ class Camera:
         if self._images.is_open:
             self._images.close()
             self._intake.wanted_fps = 0.0
-            self._intake.forget()
+            self._thread.request(self._intake.forget)
 
     def want(self, fps: float) -> None:
         """Take that many images a second, but no more than are configured."""
@@ -167,7 +175,7 @@ class Camera:
 
     def keep_alive(self, now: float) -> None:
         """Show grey, once more."""
-        self._intake.keep_alive(now)
+        self._thread.request(lambda: self._intake.keep_alive(now))
 
     def blank(self, now: float, *, anew: bool = False) -> None:
         """
@@ -178,7 +186,7 @@ class Camera:
         if anew or not self._intake.is_grey:
             self._blank_s = now
         if now - self._blank_s < BLANK_S:
-            self._intake.keep_alive(now)
+            self.keep_alive(now)
 
     def watch_graph(self) -> None:
         """Follow the publishers of the topic."""
@@ -186,7 +194,7 @@ class Camera:
         self._intake.expected |= self._images.publisher_count() > 0
 
     def free(self) -> None:
-        """Give the memory back; the node takes its subscription with it."""
+        """Give the memory back, after :meth:`close`, when the thread has ended."""
         self._writer.close()
         os.close(self.memory)
 

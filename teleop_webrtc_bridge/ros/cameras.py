@@ -27,6 +27,7 @@ from typing import Final
 
 from teleop_webrtc_bridge.ros.camera import Camera
 from teleop_webrtc_bridge.ros.image_intake import STALLED_S
+from teleop_webrtc_bridge.ros.image_thread import ImageThread
 
 __all__ = ['Cameras']
 
@@ -39,7 +40,9 @@ class Cameras:
     Owned by the thread that runs the node's callbacks; every ``now`` as in ``time.monotonic``.
 
     :param cameras: At least one, each with a name of its own; the first is shown.
-    :param on_show: Told the names of the cameras that the picture is to consist of.
+    :param thread: Takes their images.
+    :param on_show: Told the names of the cameras that the picture is to consist of, by the thread
+        that takes images: what they are to show at first is there then.
     :param warn: Tells the robot's owner.
     """
 
@@ -47,6 +50,7 @@ class Cameras:
         self,
         cameras: Sequence[Camera],
         *,
+        thread: ImageThread,
         on_show: Callable[[tuple[str, ...]], None],
         warn: Callable[[str], None],
     ) -> None:
@@ -54,6 +58,7 @@ class Cameras:
         self._shown = self.all[:1]
         self._selected = self._shown
         self._selected_s = float('-inf')
+        self._thread = thread
         self._on_show = on_show
         self._warn = warn
         self._fps = 0.0
@@ -110,7 +115,13 @@ class Cameras:
         for camera in self.all:
             camera.watch_graph()
 
+    def close(self) -> None:
+        """End all subscriptions."""
+        for camera in self.all:
+            camera.close()
+
     def free(self) -> None:
+        """Give the memory back, when all are closed and the thread that takes images has ended."""
         for camera in self.all:
             camera.free()
 
@@ -136,7 +147,8 @@ class Cameras:
             # Else its last picture would be seen, of whenever that was.
             camera.blank(now, anew=True)
         self._shown = self._selected
-        self._on_show(tuple(camera.settings.name for camera in self._shown))
+        names = tuple(camera.settings.name for camera in self._shown)
+        self._thread.request(lambda: self._on_show(names))
         self._subscribe(now)
 
     def _blank_stalled(self, now: float) -> None:

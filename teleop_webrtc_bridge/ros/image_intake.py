@@ -13,7 +13,7 @@
 # limitations under the License.
 
 """
-From ``sensor_msgs`` to the frame slot: checked, at the wanted rate, one copy.
+From ``sensor_msgs`` to the frame slot: checked, at the wanted rate; a raw image lies there already.
 
 Compressed images go through as they are: whoever encodes decodes them. Encodings that the
 converter does not know go through cv_bridge, if it is installed.
@@ -28,7 +28,7 @@ import importlib
 from typing import Any, Final
 
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 
 from teleop_webrtc_bridge.compressed_header import CompressedHeader, read_header
 from teleop_webrtc_bridge.exceptions import PictureUndecodable, TeleopError
@@ -39,7 +39,7 @@ from teleop_webrtc_bridge.link.frame_slot import (
     MAX_PICTURE_PX,
 )
 from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS
-from teleop_webrtc_bridge.serialized_image import SerializedImage
+from teleop_webrtc_bridge.serialized_image import SerializedCompressedImage, SerializedImage
 
 __all__ = ['ImageIntake', 'ImageUnusable', 'check_compressed', 'check_image', 'find_cv_bridge']
 
@@ -81,7 +81,7 @@ def check_image(image: SerializedImage | Image) -> None:
         )
 
 
-def check_compressed(image: CompressedImage) -> CompressedHeader:
+def check_compressed(image: SerializedCompressedImage) -> CompressedHeader:
     """
     Return what a compressed image is, by its own header.
 
@@ -90,7 +90,7 @@ def check_compressed(image: CompressedImage) -> CompressedHeader:
     if len(image.data) > MAX_FRAME_BYTES:
         raise ImageUnusable(f'{len(image.data)} bytes; at most {MAX_FRAME_BYTES} are allowed')
     try:
-        header = read_header(memoryview(image.data))
+        header = read_header(image.data)
     except PictureUndecodable as error:
         raise ImageUnusable(f'compressed image of format {image.format!r}: {error}') from error
     _check_size(header.width, header.height, (1, 1))
@@ -121,7 +121,8 @@ class ImageIntake:
     """
     Puts the images that are wanted into the frame slot.
 
-    Owned by the thread that runs the node's callbacks; ``wanted_fps`` may be set from any thread.
+    Owned by the thread that takes images; what is said in the present tense (``is_``, ``counters``,
+    :meth:`remark`) may be asked, and ``wanted_fps`` and ``expected`` be set, from any.
 
     :param writer: The frame slot.
     :param warn: Tells the robot's owner; called once for each kind of fault.
@@ -156,13 +157,18 @@ class ImageIntake:
 
     def is_fresh(self, now: float) -> bool:
         """Return whether there is a picture of now."""
-        return self._last_usable_s is not None and now - self._last_usable_s <= STALLED_S
+        last_usable_s = self._last_usable_s
+        return last_usable_s is not None and now - last_usable_s <= STALLED_S
+
+    def memory(self) -> memoryview:
+        """Return where the next message is to be put: a raw image stays there, in the slot."""
+        return self._writer.spare()
 
     def remark(self, now: float) -> str:
         """Return what is not as it should be with the images; empty: nothing."""
         return ''
 
-    def accept(self, image: SerializedImage | CompressedImage, now: float, age_s: float) -> None:
+    def accept(self, image: SerializedImage | SerializedCompressedImage, now: float, age_s: float) -> None:
         """
         Take an image from the topic.
 
@@ -178,7 +184,7 @@ class ImageIntake:
         # A stamp from another clock says nothing about the age.
         capture_s = now - age_s if 0.0 <= age_s <= MAX_AGE_S else now
         try:
-            if isinstance(image, CompressedImage):
+            if isinstance(image, SerializedCompressedImage):
                 self._take_compressed(image, capture_s)
             else:
                 self._take_raw(image, capture_s)
@@ -228,10 +234,10 @@ class ImageIntake:
             encoding=usable.encoding,
             is_bigendian=bool(usable.is_bigendian),
         )
-        self._writer.write(header, memoryview(usable.data)[: _data_bytes(usable)])
+        self._put(header, usable, _data_bytes(usable))
         self._size_px = (usable.width, usable.height)
 
-    def _take_compressed(self, image: CompressedImage, capture_s: float) -> None:
+    def _take_compressed(self, image: SerializedCompressedImage, capture_s: float) -> None:
         found = check_compressed(image)
         header = FrameHeader(
             capture_s=capture_s,
@@ -240,8 +246,16 @@ class ImageIntake:
             step=0,
             encoding=found.encoding,
         )
-        self._writer.write(header, memoryview(image.data))
+        self._put(header, image, len(image.data))
         self._size_px = (found.width, found.height)
+
+    def _put(self, header: FrameHeader, image: Any, size: int) -> None:
+        """Make this the newest frame; without a copy if it was taken into the slot."""
+        data = memoryview(image.data)[:size]
+        if self._writer.is_spare(data):
+            self._writer.publish(header, image.place, size)
+        else:
+            self._writer.write(header, data)
 
     def _is_due(self, now: float) -> bool:
         if self.wanted_fps <= 0.0:
@@ -258,9 +272,9 @@ class ImageIntake:
             self._warn(f'image dropped: {text}')
 
 
-def _kind(image: SerializedImage | CompressedImage) -> str:
+def _kind(image: SerializedImage | SerializedCompressedImage) -> str:
     """Return what images have in common that are dropped for the same reason, as a rule."""
-    if isinstance(image, CompressedImage):
+    if isinstance(image, SerializedCompressedImage):
         return f'compressed {image.format}'
     return f'{image.encoding} {image.width}x{image.height}'
 
@@ -290,7 +304,7 @@ def _through_cv_bridge(image: SerializedImage) -> Any:
         )
     bridge, bridge_error = found
     try:
-        message = deserialize_message(image.serialized, Image)
+        message = deserialize_message(bytes(image.serialized), Image)
         converted = bridge.cv2_to_imgmsg(bridge.imgmsg_to_cv2(message, 'bgr8'), 'bgr8')
     except (bridge_error, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ImageUnusable(

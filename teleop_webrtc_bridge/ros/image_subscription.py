@@ -15,38 +15,59 @@
 """
 A subscription to images while somebody watches; its reliability follows the publishers.
 
-Each image is copied several times before it reaches a callback: what nobody watches is not
-subscribed at all.
+Each image is copied several times before it arrives here: what nobody watches is not subscribed
+at all.
 
 A best-effort subscription never gets large images from a reliable publisher on another process's
 default transport, and a reliable one never matches a best-effort publisher. ``BEST_AVAILABLE``
 does not help: created before the publisher it becomes reliable for good.
 
-Images are taken undecoded. A node was seen in Fast DDS (3.2), failing to decode an image again and
+Images are taken undecoded, by a thread of their own and past rclpy (:mod:`.rcl`), or by rclpy
+where that cannot be. A node was seen in Fast DDS (3.2), failing to decode an image again and
 again, with the interpreter's lock: no thread of the process ran any more, the one that stops the
 robot included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+import functools
 import time
 from typing import Any, Final
 
+from rclpy.callback_groups import CallbackGroup
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import Image
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+from sensor_msgs.msg import CompressedImage, Image
 
 from teleop_webrtc_bridge.exceptions import PictureUndecodable
+from teleop_webrtc_bridge.ros.image_thread import ImageThread
+from teleop_webrtc_bridge.ros.rcl import Rcl
 from teleop_webrtc_bridge.ros.transports import TRANSPORTS
-from teleop_webrtc_bridge.serialized_image import read_image
+from teleop_webrtc_bridge.serialized_image import read_compressed_image, read_image
 
 __all__ = ['ImageSubscription']
 
-RENEW_PERIOD_S: Final = 1.0
+TOLD_PERIOD_S: Final = 1.0
 """A publisher of nothing but garbage is to cost little."""
+
+
+class _Apart(CallbackGroup):
+    """What is in it is left alone by the executor, which else would wake up for each image."""
+
+    def can_execute(self, entity: Any) -> bool:
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        pass
 
 
 class ImageSubscription:
@@ -57,8 +78,12 @@ class ImageSubscription:
     :param topic: Before remapping, without what the transport adds.
     :param transport: One of :data:`.transports.TRANSPORTS`.
     :param reliability: ``auto``, ``reliable`` or ``best_effort``.
-    :param callback: Gets each image, a :class:`SerializedImage` or a message of the transport, and
-        its stamp, in nanoseconds.
+    :param thread: Takes the images, and calls what follows.
+    :param memory: Returns where the next message is to be put.
+    :param callback: Gets each image, a :class:`SerializedImage`,
+        :class:`SerializedCompressedImage` or ``FFMPEGPacket``, and its stamp, in nanoseconds. The
+        image is gone with the next call of ``memory``.
+    :param rcl: Takes messages past rclpy; ``None``: rclpy takes them.
     """
 
     def __init__(
@@ -68,7 +93,10 @@ class ImageSubscription:
         topic: str = 'image',
         transport: str,
         reliability: str,
+        thread: ImageThread,
+        memory: Callable[[], memoryview],
         callback: Callable[[Any, int], None],
+        rcl: Rcl | None = None,
     ) -> None:
         self._node = node
         self._transport = TRANSPORTS[transport]
@@ -76,6 +104,8 @@ class ImageSubscription:
         self.topic = _full_name(node, topic, self._transport.suffix)
         """The topic's full name, after remapping."""
         self._follows = reliability == 'auto'
+        self._thread = thread
+        self._memory = memory
         self._callback = callback
         self._reliability = (
             ReliabilityPolicy.BEST_EFFORT
@@ -84,7 +114,11 @@ class ImageSubscription:
         )
         self._subscription: Subscription[Any] | None = None
         self._opened_s = 0.0
-        self._renewed_s = float('-inf')
+        self._told_s = float('-inf')
+        self._rcl = rcl
+        self._unheard: set[str] = set()
+        self._take: Callable[[], bool] | None = None
+        """What the thread calls while the topic is subscribed."""
 
     @property
     def is_open(self) -> bool:
@@ -115,15 +149,25 @@ class ImageSubscription:
 
     def close(self) -> None:
         """End the subscription, if there is one."""
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-            self._subscription = None
+        if self._subscription is None:
+            return
+        if self._take is not None:
+            self._thread.remove(self._take)
+            self._take = None
+        # Who takes from it this moment ends that first.
+        self._node.destroy_subscription(self._subscription)
+        self._subscription = None
 
     def follow_publishers(self) -> None:
-        """Subscribe anew if the publishers ask for another reliability than the present one."""
-        if not self._follows:
-            return
+        """
+        Subscribe anew if the publishers ask for another reliability than the present one.
+
+        If that was fixed, tell of those who cannot be heard with it.
+        """
         publishers = self._node.get_publishers_info_by_topic(self.topic)
+        if not self._follows:
+            self._tell_unheard(publishers)
+            return
         if not publishers:
             return
         all_reliable = all(
@@ -141,40 +185,94 @@ class ImageSubscription:
             f'event=image_reliability topic={self.topic} reliability={self.reliability}'
         )
 
+    def _tell_unheard(self, publishers: Sequence[TopicEndpointInfo]) -> None:
+        """Say once of each who is less reliable than is asked for; rclpy does not here."""
+        if self._reliability is not ReliabilityPolicy.RELIABLE:
+            return
+        for publisher in publishers:
+            name = f'{publisher.node_namespace.rstrip("/")}/{publisher.node_name}'
+            if publisher.qos_profile.reliability is ReliabilityPolicy.RELIABLE:
+                self._unheard.discard(name)
+            elif name not in self._unheard:
+                self._unheard.add(name)
+                self._node.get_logger().warning(
+                    f'event=image_qos_incompatible topic={self.topic} publisher={name} '
+                    'reliability=best_effort hint="set image_reliability to auto or best_effort"'
+                )
+
     def _subscribe(self) -> Subscription[Any]:
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
             depth=self._transport.depth,
             reliability=self._reliability,
         )
-        return self._node.create_subscription(
-            self._type, self.topic, self._take, profile, raw=True
+        subscription = self._node.create_subscription(
+            self._type,
+            self.topic,
+            self._hand_over,
+            profile,
+            raw=True,
+            callback_group=None if self._rcl is None else _Apart(),
+            # What tells of QoS would wake the executor up for each image.
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
+        if self._rcl is None:
+            return subscription
+        self._take = functools.partial(self._take_one, self._rcl, subscription.handle)
+        self._thread.add(self._take)
+        with subscription.handle:
+            self._rcl.raise_on_message(subscription.handle, self._thread.wake)
+        return subscription
 
-    def _take(self, data: bytes) -> None:
+    def _hand_over(self, data: bytes) -> None:
+        """Let the thread have what rclpy took."""
+        self._thread.request(lambda: self._deliver(memoryview(data)))
+
+    # --- called by the thread that takes images ---------------------------------------------------
+
+    def _take_one(self, rcl: Rcl, handle: Any) -> bool:
+        """Take a message, if there is one, and return whether there was."""
+        memory = self._memory()
         try:
-            if self._type is Image:
-                image = read_image(data)
-                stamp_ns = image.stamp_ns
-            else:
-                image = deserialize_message(data, self._type)
-                stamp_ns = image.header.stamp.sec * 10**9 + image.header.stamp.nanosec
+            with handle:
+                size = rcl.take(handle, memory)
+        except PictureUndecodable as error:
+            self._tell(str(error))
+            return True
+        except InvalidHandle:
+            return False  # closed meanwhile
+        if size is None:
+            return False
+        self._deliver(memory[:size])
+        return True
+
+    def _deliver(self, serialized: memoryview) -> None:
+        try:
+            image = self._read(serialized)
         except (PictureUndecodable, RuntimeError) as error:
             # rclpy's RMWError is a RuntimeError; its own name is private.
-            self._renew(f'{len(data)} bytes: {error}')
+            self._tell(f'{len(serialized)} bytes: {error}')
             return
-        self._callback(image, stamp_ns)
+        self._callback(*image)
 
-    def _renew(self, reason: str) -> None:
-        """Subscribe anew: what cannot be decoded may come again and again."""
+    def _read(self, serialized: memoryview) -> tuple[Any, int]:
+        """Return the image and its stamp."""
+        if self._type is Image:
+            image = read_image(serialized)
+            return image, image.stamp_ns
+        if self._type is CompressedImage:
+            compressed = read_compressed_image(serialized)
+            return compressed, compressed.stamp_ns
+        message = deserialize_message(bytes(serialized), self._type)
+        return message, message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+    def _tell(self, reason: str) -> None:
         now = time.monotonic()
-        if self.is_open and now - self._renewed_s >= RENEW_PERIOD_S:
-            self._renewed_s = now
+        if now - self._told_s >= TOLD_PERIOD_S:
+            self._told_s = now
             self._node.get_logger().warning(
                 f'event=image_undecodable topic={self.topic} reason={reason!r:.200}'
             )
-            self.close()
-            self._subscription = self._subscribe()
 
 
 def _full_name(node: Node, topic: str, suffix: str) -> str:

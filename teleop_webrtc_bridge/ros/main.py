@@ -154,7 +154,7 @@ def _run(node: TeleopBridge, ending: _Ending) -> int:
         if node.failure is None:
             status = 0
         else:
-            print(f'teleop_bridge: the drive thread failed: {node.failure!r}', file=sys.stderr)
+            print(f'teleop_bridge: a thread failed: {node.failure!r}', file=sys.stderr)
     finally:
         executor.shutdown()
         node.leave()

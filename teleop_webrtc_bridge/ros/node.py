@@ -46,6 +46,7 @@ from teleop_webrtc_bridge.ros.cameras import Cameras
 from teleop_webrtc_bridge.ros.diagnostics import diagnose, INSECURE
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot, DriveThread
 from teleop_webrtc_bridge.ros.estop_file import estop_path, EstopFile
+from teleop_webrtc_bridge.ros.image_thread import ImageThread
 from teleop_webrtc_bridge.ros.local_control import LATCHED_QOS, LocalControl
 from teleop_webrtc_bridge.ros.parameters import declare, Settings
 from teleop_webrtc_bridge.ros.self_diagnosis import SelfDiagnosis
@@ -141,11 +142,20 @@ class TeleopBridge(Node):
 
     def _create_bridge(self, api_key: str, cameras: Sequence[CameraSettings]) -> None:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
+        self._images = ImageThread(on_failure=self.wake)
         self._cameras = Cameras(
             [
-                Camera(self, camera, wake=self._wake, on_image=self._on_image, warn=self._warn)
+                Camera(
+                    self,
+                    camera,
+                    thread=self._images,
+                    wake=self._wake,
+                    on_image=self._on_image,
+                    warn=self._warn,
+                )
                 for camera in cameras
             ],
+            thread=self._images,
             on_show=self._show,
             warn=self._warn,
         )
@@ -189,6 +199,7 @@ class TeleopBridge(Node):
         """Begin to drive and to dial."""
         if self._settings.allow_insecure_broker:
             self._warn(f'event=insecure_broker broker_url={self._settings.broker_url} {INSECURE}')
+        self._images.start()
         self._drive.start()
         self._webrtc.start()
 
@@ -202,7 +213,9 @@ class TeleopBridge(Node):
 
     def free(self) -> None:
         """Give everything back, after :meth:`leave`."""
-        self._cameras.free()
+        self._cameras.close()
+        if self._images.end():
+            self._cameras.free()
         os.close(self._wake)
         self.destroy_node()
 
@@ -212,8 +225,8 @@ class TeleopBridge(Node):
 
     @property
     def failure(self) -> BaseException | None:
-        """What broke the drive thread; the process must end."""
-        return self._drive.snapshot.failure
+        """What broke one of the node's threads; the process must end."""
+        return self._drive.snapshot.failure or self._images.failure
 
     @property
     def webrtc_pid(self) -> int | None:
@@ -259,8 +272,9 @@ class TeleopBridge(Node):
             self._keep_track_alive()
 
     def _on_image(self) -> None:
+        """Look at the cameras at once if that may change something; called by their thread."""
         if self._blind or self._cameras.is_changing:
-            self._watch_cameras()
+            self.wake()
 
     def _watched_fps(self) -> float:
         """Return how many frames a second somebody watches."""

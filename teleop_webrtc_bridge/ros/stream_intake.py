@@ -22,15 +22,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+import mmap
 import re
 from typing import Any, Final
 
-from sensor_msgs.msg import CompressedImage
-
 from teleop_webrtc_bridge.exceptions import PictureUndecodable
 from teleop_webrtc_bridge.h264 import AccessUnit, Held, Stream
-from teleop_webrtc_bridge.link.packet_ring import PacketWriter
+from teleop_webrtc_bridge.link.packet_ring import MAX_UNIT_BYTES, PacketWriter
 from teleop_webrtc_bridge.ros.image_intake import MAX_AGE_S, MAX_TOLD, STALLED_S
+from teleop_webrtc_bridge.serialized_image import SerializedCompressedImage
 
 __all__ = ['SLOW_KEYFRAMES_S', 'StreamIntake']
 
@@ -42,6 +42,7 @@ HINT: Final = (
     "who begins to watch, or loses a packet, sees nothing for so long; set the camera's keyframe "
     'interval (GOP) to 1 s'
 )
+MAX_MESSAGE_BYTES: Final = MAX_UNIT_BYTES + 4096
 GREY_SIZE_PX: Final = (640, 360)
 """Of what keeps the track alive, before there was any picture."""
 _H264: Final = re.compile(r'[hx]\.?264|avc', re.IGNORECASE)
@@ -51,7 +52,7 @@ class StreamIntake:
     """
     Puts a camera's H.264 into the ring, from a keyframe on and without gaps.
 
-    Owned by the thread that runs the node's callbacks.
+    Owned by the thread that takes images, and to be asked from others, as :class:`.ImageIntake`.
 
     :param writer: The ring.
     :param warn: Tells the robot's owner; called once for each kind of fault.
@@ -83,6 +84,8 @@ class StreamIntake:
         """Since when pictures wait for a keyframe."""
         self._told_late = False
         self._size_px = GREY_SIZE_PX
+        # Nobody touches more of it than the largest message has.
+        self._memory = memoryview(mmap.mmap(-1, MAX_MESSAGE_BYTES))
 
     def is_stalled(self, now: float) -> bool:
         """
@@ -94,7 +97,12 @@ class StreamIntake:
 
     def is_fresh(self, now: float) -> bool:
         """Return whether there is a picture of now."""
-        return self._last_usable_s is not None and now - self._last_usable_s <= STALLED_S
+        last_usable_s = self._last_usable_s
+        return last_usable_s is not None and now - last_usable_s <= STALLED_S
+
+    def memory(self) -> memoryview:
+        """Return where the next message is to be put."""
+        return self._memory
 
     def remark(self, now: float) -> str:
         """
@@ -113,7 +121,7 @@ class StreamIntake:
         """
         Take a message from the topic.
 
-        :param message: ``sensor_msgs/CompressedImage`` or
+        :param message: :class:`SerializedCompressedImage` or
             ``ffmpeg_image_transport_msgs/FFMPEGPacket``.
         :param now: Its arrival, in seconds of ``time.monotonic``.
         :param age_s: How long ago its header says that it was taken, in seconds.
@@ -200,7 +208,7 @@ def _check_codec(message: Any) -> None:
 
     :raises PictureUndecodable: It does.
     """
-    if isinstance(message, CompressedImage):
+    if isinstance(message, SerializedCompressedImage):
         name, given, needed = 'format', message.format, "'h264'"
     else:
         # The encoder, after which newer versions tell the formats of the picture.

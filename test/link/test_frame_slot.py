@@ -89,33 +89,58 @@ def test_the_newest_frame_wins_and_the_sequence_tells_how_many_were_skipped(slot
     assert again.sequence == 10
 
 
-def test_a_frame_stays_intact_while_two_more_are_written_and_is_torn_by_the_third(
-    slot: Slot,
-) -> None:
+def test_a_frame_stays_intact_while_two_more_are_written_and_a_third_is_begun(slot: Slot) -> None:
     slot.put(1)
     frame = slot.reader.newest()
     assert frame is not None
     for fill in (2, 3):
         slot.put(fill)
+        slot.writer.spare()[:12] = bytes([fill + 1]) * 12
         assert frame.is_intact()
         assert bytes(frame.data) == bytes([1]) * 12
     slot.put(4)
+    assert frame.is_intact()
+    slot.writer.spare()
     assert not frame.is_intact()
+
+
+def test_what_was_put_into_the_spare_memory_is_published_without_a_copy(slot: Slot) -> None:
+    spare = slot.writer.spare()
+    spare[:9] = b'around it'
+    spare[9:21] = bytes(range(12))
+    header = FrameHeader(capture_s=1.0, width=4, height=3, step=4, encoding='mono8')
+    slot.writer.publish(header, 9, 12)
+    frame = slot.reader.newest()
+    assert frame is not None
+    assert bytes(frame.data) == bytes(range(12))
+    assert slot.writer.is_spare(spare)
+    assert not slot.writer.is_spare(memoryview(b'another'))
+    spare[9] = 77
+    assert frame.data[0] == 77, 'the same memory'
+
+
+@pytest.mark.parametrize(('place', 'size'), [(0, MAX_FRAME_BYTES + 1), (9000, MAX_FRAME_BYTES)])
+def test_a_place_outside_the_memory_is_refused(slot: Slot, place: int, size: int) -> None:
+    header = FrameHeader(capture_s=0.0, width=1, height=1, step=1, encoding='mono8')
+    slot.writer.spare()
+    with pytest.raises(ValueError, match='at most'):
+        slot.writer.publish(header, place, size)
+    assert slot.reader.newest() is None
 
 
 def test_a_write_that_breaks_off_leaves_no_half_frame_behind(slot: Slot) -> None:
     slot.put(1)
     frame = slot.reader.newest()
     assert frame is not None
-    slot.put(2)
-    slot.put(3)
+    for fill in (2, 3, 4):
+        slot.put(fill)
     header = FrameHeader(capture_s=0.0, width=4, height=3, step=4, encoding='mono8')
     with pytest.raises((IndexError, ValueError)):
         slot.writer.write(header, memoryview(bytes(24)).cast('H'))
     assert not frame.is_intact(), 'its buffer was being overwritten'
     newest = slot.reader.newest()
     assert newest is not None
-    assert bytes(newest.data) == bytes([3]) * 12
+    assert bytes(newest.data) == bytes([4]) * 12
 
 
 def test_a_smaller_frame_shows_nothing_of_a_larger_one_before(slot: Slot) -> None:

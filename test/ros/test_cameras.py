@@ -32,6 +32,7 @@ from small_camera import SmallCamera
 from teleop_webrtc_bridge.link.frame_slot import Frame, FrameReader
 from teleop_webrtc_bridge.ros.camera import Camera, CameraSettings
 from teleop_webrtc_bridge.ros.cameras import Cameras
+from teleop_webrtc_bridge.ros.image_thread import ImageThread
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -51,6 +52,8 @@ class Rig:
 
     def __init__(self, node: Any, executor: SingleThreadedExecutor, wake: int) -> None:
         self._executor = executor
+        self.thread = ImageThread(on_failure=lambda: None)
+        self.thread.start()
         self.shown: list[tuple[str, ...]] = []
         self.told: list[str] = []
         names = ('front', 'rear')
@@ -60,6 +63,7 @@ class Rig:
         }
         self.cameras = Cameras(
             [self._camera(node, name, wake) for name in names],
+            thread=self.thread,
             on_show=self.shown.append,
             warn=self.told.append,
         )
@@ -79,7 +83,14 @@ class Rig:
             max_width_px=1280,
             is_named=True,
         )
-        return Camera(node, settings, wake=wake, on_image=lambda: None, warn=print)
+        return Camera(
+            node,
+            settings,
+            thread=self.thread,
+            wake=wake,
+            on_image=lambda: None,
+            warn=print,
+        )
 
     def turn(self) -> None:
         self._executor.spin_once(timeout_sec=0.02)
@@ -123,8 +134,11 @@ def rig() -> Iterator[Rig]:
     rig = Rig(node, executor, wake)
     yield rig
     executor.shutdown()
-    node.destroy_node()
+    rig.cameras.close()
+    assert rig.thread.end()
+    assert rig.thread.failure is None
     rig.cameras.free()
+    node.destroy_node()
     os.close(wake)
     context.try_shutdown()
 

@@ -23,10 +23,12 @@ import subprocess
 import sys
 import time
 
-from driven_robot import driven_robot
+from driven_robot import driven_robot, FORWARD
 from programs import Program, ROOT, wait_for
 import psutil
 import pytest
+from sensor_msgs.msg import Image
+from small_camera import SmallCamera, VideoDiagnostics
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -80,7 +82,7 @@ async def test_a_bridge_whose_node_cannot_be_destroyed_stops_leaves_and_exits_wi
     tmp_path: Path,
 ) -> None:
     async with driven_robot(
-        tmp_path, launcher=(sys.executable, HANGING_BRIDGE, 'at_the_end')
+        tmp_path, launcher=(sys.executable, HANGING_BRIDGE, 'spins_at_the_end', '-')
     ) as robot:
         await robot.set_off()
         assert await asyncio.to_thread(_end, robot.bridge) < END_S + SLACK_S
@@ -92,7 +94,7 @@ async def test_a_bridge_that_hangs_while_it_drives_takes_its_webrtc_half_along(
     tmp_path: Path,
 ) -> None:
     hang = tmp_path / 'hang'
-    launcher = (sys.executable, HANGING_BRIDGE, str(hang))
+    launcher = (sys.executable, HANGING_BRIDGE, 'spins', str(hang))
     async with driven_robot(tmp_path, launcher=launcher) as robot:
         await robot.set_off()
         (half,) = psutil.Process(robot.bridge.pid).children()
@@ -104,3 +106,42 @@ async def test_a_bridge_that_hangs_while_it_drives_takes_its_webrtc_half_along(
         async with asyncio.timeout(PATIENCE_S):
             while robot.person.can_drive:  # noqa: ASYNC110 - real processes have no event for it
                 await asyncio.sleep(0.05)
+
+
+def picture() -> Image:
+    return Image(width=32, height=24, step=32, encoding='mono8', data=bytes(32 * 24))
+
+
+async def test_a_bridge_in_which_no_image_comes_back_from_dds_drives_on_slowly_and_ends_in_time(
+    tmp_path: Path,
+) -> None:
+    """The thread that takes images hangs; none of the others waits for it."""
+    hang = tmp_path / 'hang'
+    launcher = (sys.executable, HANGING_BRIDGE, 'take_hangs', str(hang))
+    async with driven_robot(tmp_path, launcher=launcher) as robot:
+        SmallCamera(robot.node, 'image', [picture()])
+        said = VideoDiagnostics(robot.node)
+        await robot.set_off()
+        await robot.hold(FORWARD, lambda: said.message == 'receiving')
+        hang.touch()
+        await robot.hold(FORWARD, lambda: 'event=camera_stalled' in robot.bridge.output())
+        await robot.hold(
+            FORWARD, lambda: 0.0 < robot.probe.commands[-1].linear_x < FORWARD.linear_x
+        )
+        await robot.falls_silent()
+        assert await asyncio.to_thread(_end, robot.bridge) < END_S + SLACK_S
+        assert await robot.person.robots() == []
+
+
+async def test_a_bridge_whose_images_fail_as_nobody_expects_stops_and_says_so(
+    tmp_path: Path,
+) -> None:
+    fail = tmp_path / 'fail'
+    launcher = (sys.executable, HANGING_BRIDGE, 'take_raises', str(fail))
+    async with driven_robot(tmp_path, launcher=launcher) as robot:
+        SmallCamera(robot.node, 'image', [picture()])
+        await robot.set_off()
+        fail.touch()
+        assert await asyncio.to_thread(robot.bridge.process.wait, PATIENCE_S) == 1
+        assert 'a thread failed: LookupError' in robot.bridge.output()
+        await asyncio.to_thread(wait_for, robot.probe.standing)

@@ -33,7 +33,12 @@ from teleop_webrtc_bridge.link.frame_slot import create_slot, Frame, FrameReader
 from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS
 from teleop_webrtc_bridge.ros import image_intake
 from teleop_webrtc_bridge.ros.image_intake import ImageIntake
-from teleop_webrtc_bridge.serialized_image import read_image, SerializedImage
+from teleop_webrtc_bridge.serialized_image import (
+    read_compressed_image,
+    read_image,
+    SerializedCompressedImage,
+    SerializedImage,
+)
 from teleop_webrtc_bridge.webrtc.conversion import FrameConverter
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
@@ -42,15 +47,24 @@ pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"
 NOW_S = 5000.0
 
 
-def received(message: Image | CompressedImage) -> SerializedImage | CompressedImage:
-    """Return it as a subscription delivers it."""
-    return read_image(serialize_message(message)) if isinstance(message, Image) else message
+def received(
+    message: Image | CompressedImage, memory: memoryview | None = None
+) -> SerializedImage | SerializedCompressedImage:
+    """Return it as a subscription delivers it; in memory, if there is some."""
+    serialized = memoryview(serialize_message(message))
+    if memory is not None:
+        memory[: len(serialized)] = serialized
+        serialized = memory[: len(serialized)]
+    if isinstance(message, Image):
+        return read_image(serialized)
+    return read_compressed_image(serialized)
 
 
 class Camera:
     """An intake on a real slot, a clock, and what it said."""
 
-    def __init__(self, slot: int, wake: int) -> None:
+    def __init__(self, slot: int, wake: int, *, in_place: bool = False) -> None:
+        self._in_place = in_place
         self.writer = FrameWriter(slot, wake)
         self.reader = FrameReader(slot)
         self.told: list[str] = []
@@ -62,7 +76,8 @@ class Camera:
         """Take an image, a second after the last one; return the frame that came of it."""
         self.now += 1.0
         before = self.reader.newest()
-        self.intake.accept(received(message), self.now, age_s)
+        memory = self.intake.memory() if self._in_place else None
+        self.intake.accept(received(message, memory), self.now, age_s)
         after = self.reader.newest()
         if before is not None and after is not None and after.sequence == before.sequence:
             return None
@@ -70,9 +85,9 @@ class Camera:
 
 
 @contextmanager
-def opened() -> Iterator[Camera]:
+def opened(*, in_place: bool = False) -> Iterator[Camera]:
     slot, wake = create_slot(), os.eventfd(0, os.EFD_NONBLOCK)
-    camera = Camera(slot, wake)
+    camera = Camera(slot, wake, in_place=in_place)
     try:
         yield camera
     finally:
@@ -81,9 +96,10 @@ def opened() -> Iterator[Camera]:
         os.close(wake)
 
 
-@pytest.fixture
-def camera() -> Iterator[Camera]:
-    with opened() as camera:
+@pytest.fixture(params=['in the slot', 'by rclpy'])
+def camera(request: pytest.FixtureRequest) -> Iterator[Camera]:
+    """Both ways in which messages are taken."""
+    with opened(in_place=request.param == 'in the slot') as camera:
         yield camera
 
 

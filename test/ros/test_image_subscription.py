@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from fractions import Fraction
 from pathlib import Path
+import threading
 from typing import Any
 
 import av
@@ -31,19 +32,23 @@ import pytest
 from python_operator import operator, PythonOperator
 import rclpy
 from rclpy.context import Context
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_probe import ros_node
 from sensor_msgs.msg import CompressedImage, Image
 from small_camera import SmallCamera, VideoDiagnostics
 
 from teleop_webrtc_bridge.ros.image_subscription import ImageSubscription
-from teleop_webrtc_bridge.serialized_image import SerializedImage
+from teleop_webrtc_bridge.ros.image_thread import ImageThread
+from teleop_webrtc_bridge.ros.rcl import find_rcl, Rcl
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 
 WIDTH, HEIGHT = 160, 120
+MEMORY_BYTES = 100_000
 
 
 class Rig:
@@ -182,33 +187,189 @@ def context() -> Iterator[Context]:
     context.try_shutdown()
 
 
-def test_after_bytes_that_are_no_message_the_topic_is_subscribed_anew(context: Context) -> None:
-    """What cannot be decoded may come again and again from the same subscription."""
-    node = Node('both_sides', context=context)
-    images: list[SerializedImage] = []
-    camera = node.create_publisher(Image, 'image', 10)
-    subscription = ImageSubscription(
-        node,
-        transport='raw',
-        reliability='reliable',
-        callback=lambda image, stamp_ns: images.append(image),
+class Subscribed:
+    """A subscription and what it delivered, on a node that publishes as well."""
+
+    def __init__(self, context: Context, rcl: Rcl | None, transport: str = 'raw') -> None:
+        self.node = Node('both_sides', context=context)
+        self.executor = SingleThreadedExecutor(context=context)
+        self.executor.add_node(self.node)
+        self.thread = ImageThread(on_failure=lambda: None)
+        self.thread.start()
+        self.images: list[bytes] = []
+        self._memory = memoryview(bytearray(MEMORY_BYTES))
+        self.subscription = ImageSubscription(
+            self.node,
+            transport=transport,
+            reliability='reliable',
+            thread=self.thread,
+            memory=lambda: self._memory,
+            callback=lambda image, stamp_ns: self.images.append(bytes(image.data)),
+            rcl=rcl,
+        )
+
+    def until(self, condition: Callable[[], Any], what: str) -> None:
+        def turn() -> Any:
+            self.executor.spin_once(timeout_sec=0.02)
+            return condition()
+
+        wait_for(turn, what=what)
+
+    def until_matched(self, publisher: Any) -> None:
+        self.until(lambda: publisher.get_subscription_count() == 1, 'match')
+
+    def end(self) -> None:
+        self.subscription.close()
+        assert self.thread.end()
+        assert self.thread.failure is None
+        self.executor.shutdown()
+        self.node.destroy_node()
+
+
+@pytest.fixture(params=['past rclpy', 'by rclpy'])
+def subscribed(context: Context, request: pytest.FixtureRequest) -> Iterator[Subscribed]:
+    rcl = find_rcl() if request.param == 'past rclpy' else None
+    assert rcl is not None or request.param == 'by rclpy'
+    subscribed = Subscribed(context, rcl)
+    yield subscribed
+    subscribed.end()
+
+
+def grey(fill: int) -> Image:
+    return Image(width=4, height=3, step=4, encoding='mono8', data=bytes([fill]) * 12)
+
+
+def test_images_arrive_once_each_and_in_order(subscribed: Subscribed) -> None:
+    publisher = subscribed.node.create_publisher(Image, 'image', 10)
+    subscribed.subscription.open(0.0)
+    subscribed.until_matched(publisher)
+    for fill in range(1, 50):
+        publisher.publish(grey(fill))
+        subscribed.until(lambda: len(subscribed.images) >= fill, 'image')  # noqa: B023
+    assert subscribed.images == [bytes([fill]) * 12 for fill in range(1, 50)]
+
+
+def test_nothing_arrives_once_it_is_closed_and_again_once_it_is_open(
+    subscribed: Subscribed,
+) -> None:
+    publisher = subscribed.node.create_publisher(Image, 'image', 10)
+    for fill in range(1, 6):
+        subscribed.subscription.open(0.0)
+        subscribed.until_matched(publisher)
+        publisher.publish(grey(fill))
+        subscribed.until(lambda: bytes([fill]) * 12 in subscribed.images, 'image')  # noqa: B023
+        subscribed.subscription.close()
+        subscribed.until(lambda: publisher.get_subscription_count() == 0, 'the end')
+        publisher.publish(grey(100))
+    assert subscribed.images == [bytes([fill]) * 12 for fill in range(1, 6)]
+
+
+def test_after_bytes_that_are_no_message_images_go_on(
+    subscribed: Subscribed, capfd: pytest.CaptureFixture[str]
+) -> None:
+    publisher = subscribed.node.create_publisher(Image, 'image', 10)
+    subscribed.subscription.open(0.0)
+    subscribed.until_matched(publisher)
+    for fill, garbage in ((1, b'\0\1\0\0\xff\xff'), (2, b'\0\1\0\0')):
+        publisher.publish(garbage)
+        publisher.publish(grey(fill))
+        subscribed.until(lambda: len(subscribed.images) == fill, 'image')  # noqa: B023
+    assert capfd.readouterr().err.count('event=image_undecodable topic=/image') == 1
+
+
+def test_a_message_that_is_too_large_is_dropped_and_said_and_images_go_on(
+    context: Context, capfd: pytest.CaptureFixture[str]
+) -> None:
+    subscribed = Subscribed(context, find_rcl())
+    publisher = subscribed.node.create_publisher(Image, 'image', 10)
+    subscribed.subscription.open(0.0)
+    subscribed.until_matched(publisher)
+    publisher.publish(Image(data=bytes(MEMORY_BYTES)))
+    publisher.publish(grey(1))
+    subscribed.until(lambda: len(subscribed.images) == 1, 'image')
+    assert f'bytes; at most {MEMORY_BYTES} are allowed' in capfd.readouterr().err
+    subscribed.end()
+
+
+def test_what_came_while_the_thread_was_busy_is_taken_as_well(context: Context) -> None:
+    subscribed = Subscribed(context, find_rcl())
+    publisher = subscribed.node.create_publisher(Image, 'image', 10)
+    goes_on = threading.Event()
+    subscribed.thread.request(goes_on.wait)
+    subscribed.subscription.open(0.0)
+    subscribed.until_matched(publisher)
+    for fill in range(1, 10):
+        publisher.publish(grey(fill))
+    goes_on.set()
+    # As many as the queue holds: the newest ones.
+    subscribed.until(lambda: bytes([9]) * 12 in subscribed.images, 'the newest image')
+    assert subscribed.images == [bytes([fill]) * 12 for fill in (8, 9)]
+    subscribed.end()
+
+
+def test_the_executor_sleeps_while_images_come(context: Context) -> None:
+    """It takes longer to wake it up than to take an image."""
+    subscribed = Subscribed(context, find_rcl())
+    publisher = subscribed.node.create_publisher(Image, 'image', 10)
+    subscribed.subscription.open(0.0)
+    subscribed.until_matched(publisher)
+    waits = count_waits(subscribed.executor)
+    done = threading.Event()
+
+    def publish() -> None:
+        for fill in range(1, 31):
+            publisher.publish(grey(fill))
+            wait_for(lambda: len(subscribed.images) >= fill, what='image')
+        done.set()
+        subscribed.executor.wake()
+
+    publishing = threading.Thread(target=publish)
+    publishing.start()
+    while not done.is_set():
+        subscribed.executor.spin_once(timeout_sec=5.0)
+    publishing.join()
+    assert len(waits) < 10, 'thirty images came meanwhile'
+    subscribed.end()
+
+
+def count_waits(executor: SingleThreadedExecutor) -> list[None]:
+    """Return a list that grows whenever the executor looks at what its nodes have."""
+    waits: list[None] = []
+    nodes = executor.get_nodes
+
+    def counted() -> list[Node]:
+        waits.append(None)
+        return list(nodes())
+
+    executor.get_nodes = counted  # type: ignore[method-assign]
+    return waits
+
+
+def test_who_asks_for_more_reliability_than_is_published_is_told(
+    subscribed: Subscribed, capfd: pytest.CaptureFixture[str]
+) -> None:
+    best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    subscribed.node.create_publisher(
+        Image,
+        'image',
+        best_effort,
+        event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
     )
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    subscription.open(0.0)
+    subscribed.subscription.open(0.0)
+    said = ''
 
-    def published(message: Image | bytes, is_done: Callable[[], bool]) -> bool:
-        camera.publish(message)
-        executor.spin_once(timeout_sec=0.05)
-        return is_done()
+    def is_told() -> bool:
+        nonlocal said
+        subscribed.subscription.follow_publishers()
+        said += capfd.readouterr().err
+        return 'event=image_qos_incompatible topic=/image' in said
 
-    (first,) = node.subscriptions
-    wait_for(lambda: published(b'\0\1\0\0\xff\xff', lambda: first not in node.subscriptions))
-    assert subscription.is_open
-    wait_for(lambda: published(picture(), lambda: bool(images)))
-    assert images[0].data == picture().data
-    executor.shutdown()
-    node.destroy_node()
+    subscribed.until(is_told, 'warning')
+    for _ in range(3):
+        subscribed.subscription.follow_publishers()
+    said += capfd.readouterr().err
+    assert said.count('event=image_qos_incompatible') == 1
+    assert 'publisher=/both_sides' in said
 
 
 @pytest.mark.parametrize(
@@ -231,7 +392,13 @@ def test_the_topic_is_the_one_that_image_transport_would_take(
     arguments = ['--ros-args', *(part for rule in rules for part in ('-r', rule))]
     node = Node('named', context=context, namespace='go2', cli_args=arguments)
     images = ImageSubscription(
-        node, transport=transport, reliability='auto', callback=lambda image, stamp_ns: None
+        node,
+        transport=transport,
+        reliability='auto',
+        thread=ImageThread(on_failure=lambda: None),
+        memory=lambda: memoryview(b''),
+        callback=lambda image, stamp_ns: None,
+        rcl=find_rcl(),
     )
     assert images.topic == topic
     assert node.count_subscribers(topic) == 0

@@ -24,6 +24,7 @@ from typing import Any
 
 from h264_camera import encoded, nal_units
 import pytest
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
@@ -32,6 +33,7 @@ from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.link.packet_ring import create_ring, PacketReader, PacketWriter, Unit
 from teleop_webrtc_bridge.ros.stream_intake import StreamIntake
 from teleop_webrtc_bridge.ros.transports import check_transport, TRANSPORTS
+from teleop_webrtc_bridge.serialized_image import read_compressed_image
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -68,6 +70,8 @@ class Camera:
     def show(self, message: Any, *, age_s: float = 0.05) -> Unit | None:
         """Take a message, a frame's time after the last one; return the unit that came of it."""
         self.now += PERIOD_S
+        if isinstance(message, CompressedImage):
+            message = read_compressed_image(serialize_message(message))
         self.intake.accept(message, self.now, age_s)
         return self.reader.next(self.now)
 

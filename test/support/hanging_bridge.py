@@ -13,29 +13,34 @@
 # limitations under the License.
 
 """
-The real ``teleop_bridge`` with a fault in it: it hangs in C with the interpreter's lock.
+The real ``teleop_bridge`` with a fault in it.
 
-Its arguments are when, ``at_the_end`` or the path of a file, as soon as there is one; then the
-command line of the program that it replaces.
+Its arguments are which fault, and the path of a file: the fault is there as soon as the file is;
+then the command line of the program that it replaces. ``spins_at_the_end`` and ``spins`` hang in C
+with the interpreter's lock, ``take_hangs`` without it while an image is taken, and ``take_raises``
+something there that nobody expects.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import functools
 from pathlib import Path
 import re
 import sys
 import threading
 import time
+from typing import Any
 
 from rclpy.node import Node
 
 from teleop_webrtc_bridge.ros import main
+from teleop_webrtc_bridge.ros.rcl import Rcl
 
 SPINNING_S = 1.5
 """Of CPU time: as in the product, only less of it."""
-ARGUMENTS_BEGIN = 4
-"""After this program, when, the interpreter, and ``-m``: from the module on."""
+ARGUMENTS_BEGIN = 5
+"""After this program, its arguments, the interpreter, and ``-m``: from the module on."""
 PROBES = 1
 """Nodes that are destroyed at the start."""
 
@@ -67,10 +72,33 @@ def hang_at_the_end() -> None:
     Node.destroy_node = destroy_or_hang  # type: ignore[method-assign]
 
 
+def fail_to_take(path: Path, fail: Callable[[], None]) -> None:
+    take = Rcl.take
+
+    def take_or_fail(self: Rcl, subscription: Any, memory: memoryview) -> int | None:
+        if path.exists():
+            fail()
+        return take(self, subscription, memory)
+
+    Rcl.take = take_or_fail  # type: ignore[method-assign]
+
+
+def sleep() -> None:
+    time.sleep(600.0)
+
+
+def break_down() -> None:
+    raise LookupError('nobody expects this')
+
+
 if __name__ == '__main__':
     main.give_up_when_spinning = functools.partial(main.give_up_when_spinning, SPINNING_S)
-    if sys.argv[1] == 'at_the_end':
-        hang_at_the_end()
-    else:
-        hang_as_soon_as_there_is(Path(sys.argv[1]))
+    fault, begin = sys.argv[1], Path(sys.argv[2])
+    FAULTS: dict[str, Callable[[], None]] = {
+        'spins_at_the_end': hang_at_the_end,
+        'spins': lambda: hang_as_soon_as_there_is(begin),
+        'take_hangs': lambda: fail_to_take(begin, sleep),
+        'take_raises': lambda: fail_to_take(begin, break_down),
+    }
+    FAULTS[fault]()
     sys.exit(main.main(sys.argv[ARGUMENTS_BEGIN:]))
