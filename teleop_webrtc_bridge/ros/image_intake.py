@@ -13,7 +13,7 @@
 # limitations under the License.
 
 """
-From ``sensor_msgs`` to the frame slot: checked, at the wanted rate; a raw image lies there already.
+From ``sensor_msgs`` to the frame slot, where DDS has put it already: checked, at the wanted rate.
 
 Compressed images go through as they are: whoever encodes decodes them. Encodings that the
 converter does not know go through cv_bridge, if it is installed.
@@ -121,8 +121,8 @@ class ImageIntake:
     """
     Puts the images that are wanted into the frame slot.
 
-    Owned by the thread that takes images; what is said in the present tense (``is_``, ``counters``,
-    :meth:`remark`) may be asked, and ``wanted_fps`` and ``expected`` be set, from any.
+    Owned by the thread that takes images. Any other one may ask how it is (``is_``, ``counters``,
+    :meth:`remark`), and set ``wanted_fps`` and ``expected``.
 
     :param writer: The frame slot.
     :param warn: Tells the robot's owner; called once for each kind of fault.
@@ -168,7 +168,9 @@ class ImageIntake:
         """Return what is not as it should be with the images; empty: nothing."""
         return ''
 
-    def accept(self, image: SerializedImage | SerializedCompressedImage, now: float, age_s: float) -> None:
+    def accept(
+        self, image: SerializedImage | SerializedCompressedImage, now: float, age_s: float
+    ) -> None:
         """
         Take an image from the topic.
 

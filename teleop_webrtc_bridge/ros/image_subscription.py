@@ -206,29 +206,49 @@ class ImageSubscription:
             depth=self._transport.depth,
             reliability=self._reliability,
         )
-        subscription = self._node.create_subscription(
+        if self._rcl is not None:
+            try:
+                return self._subscribe_apart(profile, self._rcl)
+            except RuntimeError as error:
+                # Of an RMW implementation that cannot tell of a message.
+                self._rcl = None
+                self._node.get_logger().info(f'event=images_by_rclpy reason={str(error)!r:.200}')
+        return self._create(profile, None)
+
+    def _subscribe_apart(self, profile: QoSProfile, rcl: Rcl) -> Subscription[Any]:
+        """
+        Subscribe without the executor.
+
+        :raises RuntimeError: That cannot be.
+        """
+        subscription = self._create(profile, _Apart())
+        try:
+            with subscription.handle:
+                rcl.raise_on_message(subscription.handle, self._thread.wake)
+        except RuntimeError:
+            self._node.destroy_subscription(subscription)
+            raise
+        self._take = functools.partial(self._take_one, rcl, subscription.handle)
+        self._thread.add(self._take)
+        return subscription
+
+    def _create(self, profile: QoSProfile, group: CallbackGroup | None) -> Subscription[Any]:
+        return self._node.create_subscription(
             self._type,
             self.topic,
             self._hand_over,
             profile,
             raw=True,
-            callback_group=None if self._rcl is None else _Apart(),
+            callback_group=group,
             # What tells of QoS would wake the executor up for each image.
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
-        if self._rcl is None:
-            return subscription
-        self._take = functools.partial(self._take_one, self._rcl, subscription.handle)
-        self._thread.add(self._take)
-        with subscription.handle:
-            self._rcl.raise_on_message(subscription.handle, self._thread.wake)
-        return subscription
 
     def _hand_over(self, data: bytes) -> None:
         """Let the thread have what rclpy took."""
         self._thread.request(lambda: self._deliver(memoryview(data)))
 
-    # --- called by the thread that takes images ---------------------------------------------------
+    # --- called by the thread that takes images --------------------------------------------------
 
     def _take_one(self, rcl: Rcl, handle: Any) -> bool:
         """Take a message, if there is one, and return whether there was."""

@@ -145,9 +145,7 @@ class Rcl:
         """
         code = self._set_callback(subscription.pointer, self._eventfd_write, descriptor)
         if code != _OK:
-            raise RuntimeError(
-                self._failure('rcl_subscription_set_on_new_message_callback', code)
-            )
+            raise RuntimeError(self._failure('rcl_subscription_set_on_new_message_callback', code))
 
     def take(self, subscription: Any, memory: memoryview) -> int | None:
         """

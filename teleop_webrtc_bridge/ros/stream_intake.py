@@ -27,8 +27,8 @@ import re
 from typing import Any, Final
 
 from teleop_webrtc_bridge.exceptions import PictureUndecodable
-from teleop_webrtc_bridge.h264 import AccessUnit, Held, Stream
-from teleop_webrtc_bridge.link.packet_ring import MAX_UNIT_BYTES, PacketWriter
+from teleop_webrtc_bridge.h264 import AccessUnit, Held, MAX_UNIT_BYTES, Stream
+from teleop_webrtc_bridge.link.packet_ring import PacketWriter
 from teleop_webrtc_bridge.ros.image_intake import MAX_AGE_S, MAX_TOLD, STALLED_S
 from teleop_webrtc_bridge.serialized_image import SerializedCompressedImage
 
@@ -43,6 +43,7 @@ HINT: Final = (
     'interval (GOP) to 1 s'
 )
 MAX_MESSAGE_BYTES: Final = MAX_UNIT_BYTES + 4096
+"""With what a message has around its picture."""
 GREY_SIZE_PX: Final = (640, 360)
 """Of what keeps the track alive, before there was any picture."""
 _H264: Final = re.compile(r'[hx]\.?264|avc', re.IGNORECASE)

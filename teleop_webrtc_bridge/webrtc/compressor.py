@@ -22,6 +22,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+import functools
+from pathlib import Path
 from typing import Any, cast, Final, Protocol
 
 import av
@@ -29,7 +31,14 @@ from av.video.frame import PictureType
 
 from teleop_webrtc_bridge.exceptions import EncoderUnusable
 
-__all__ = ['CLOCK_RATE', 'Compressor', 'OpenEncoder', 'encoder_names', 'open_encoder']
+__all__ = [
+    'CLOCK_RATE',
+    'Compressor',
+    'OpenEncoder',
+    'encoder_names',
+    'instructions',
+    'open_encoder',
+]
 
 CLOCK_RATE: Final = 90_000
 """RTP's clock for video (RFC 6184 §8.2.1)."""
@@ -93,6 +102,11 @@ _OPTIONS: Final[dict[str, dict[str, str]]] = {
 }
 
 
+#: Of every processor with AVX-512, as x264 calls them; MMX2 to SSE4.2 include what is between.
+_WITHOUT_AVX512: Final = 'MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI1,BMI2,AVX2'
+_CPUINFO: Final = Path('/proc/cpuinfo')
+
+
 class Context(Protocol):
     """What is used of ``av.VideoCodecContext``."""
 
@@ -146,7 +160,30 @@ def open_encoder(
     else:
         context.profile = 'Baseline' if name == _SOFTWARE else 'Constrained Baseline'
     context.options = _OPTIONS[name] | rate
+    if name == _SOFTWARE and _instructions_here():
+        context.options['x264-params'] += f':asm={_instructions_here()}'
     return context
+
+
+def instructions(cpuinfo: str) -> str:
+    """
+    Return the instructions that x264 is to use, in its own words; empty: all that there are.
+
+    With AVX-512, which it takes where it is there, this preset is slower (docs/performance.md):
+    its blocks are small.
+
+    :param cpuinfo: What Linux says of the processor.
+    """
+    flags = next((line for line in cpuinfo.splitlines() if line.startswith('flags')), '')
+    return _WITHOUT_AVX512 if 'avx512f' in flags.split() else ''
+
+
+@functools.cache
+def _instructions_here() -> str:
+    try:
+        return instructions(_CPUINFO.read_text())
+    except OSError:
+        return ''
 
 
 class Compressor:

@@ -277,6 +277,26 @@ def test_after_bytes_that_are_no_message_images_go_on(
     assert capfd.readouterr().err.count('event=image_undecodable topic=/image') == 1
 
 
+class _Mute(Rcl):
+    """An RMW implementation that cannot tell of messages."""
+
+    def raise_on_message(self, subscription: Any, descriptor: int) -> None:
+        raise RuntimeError('not supported')
+
+
+def test_where_nothing_tells_of_messages_rclpy_takes_them(
+    context: Context, capfd: pytest.CaptureFixture[str]
+) -> None:
+    subscribed = Subscribed(context, _Mute())
+    publisher = subscribed.node.create_publisher(Image, 'image', 10)
+    subscribed.subscription.open(0.0)
+    subscribed.until_matched(publisher)
+    publisher.publish(grey(1))
+    subscribed.until(lambda: subscribed.images == [bytes([1]) * 12], 'image')
+    assert "event=images_by_rclpy reason='not supported'" in capfd.readouterr().err
+    subscribed.end()
+
+
 def test_a_message_that_is_too_large_is_dropped_and_said_and_images_go_on(
     context: Context, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -319,7 +339,7 @@ def test_the_executor_sleeps_while_images_come(context: Context) -> None:
     def publish() -> None:
         for fill in range(1, 31):
             publisher.publish(grey(fill))
-            wait_for(lambda: len(subscribed.images) >= fill, what='image')
+            wait_for(lambda: len(subscribed.images) >= fill, what='image')  # noqa: B023
         done.set()
         subscribed.executor.wake()
 

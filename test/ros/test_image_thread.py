@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What takes images from DDS: in order, as many as arrived, and for no other thread to wait for."""
+"""What takes images from DDS: in order, all that arrived, and no other thread waits for it."""
 
 from __future__ import annotations
 

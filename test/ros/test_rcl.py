@@ -52,7 +52,8 @@ def test_messages_are_taken_one_by_one_and_announced_by_their_number(node: Node)
     publisher = node.create_publisher(String, 'text', 10)
     subscription = node.create_subscription(String, 'text', print, 10)
     memory = memoryview(bytearray(SIZE))
-    with subscription.handle as handle:
+    handle = subscription.handle
+    with handle:
         functions.raise_on_message(handle, announced)
         assert functions.take(handle, memory) is None
         for text in ('one', 'two', 'three'):
@@ -76,7 +77,8 @@ def test_what_came_before_is_announced_as_well(node: Node) -> None:
     subscription = node.create_subscription(String, 'text', print, 10)
     for text in ('one', 'two'):
         publisher.publish(String(data=text))
-    with subscription.handle as handle:
+    handle = subscription.handle
+    with handle:
         Rcl().raise_on_message(handle, announced)
         assert os.eventfd_read(announced) == 2
     node.destroy_subscription(subscription)
@@ -92,7 +94,8 @@ def test_one_that_does_not_fit_is_lost_and_nothing_is_written_beyond_the_memory(
     subscription = node.create_subscription(String, 'text', print, 10)
     around = bytearray(b'.' * 3 * SIZE)
     memory = memoryview(around)[SIZE : 2 * SIZE]
-    with subscription.handle as handle:
+    handle = subscription.handle
+    with handle:
         functions.raise_on_message(handle, announced)
         for text in ('x' * 2 * SIZE, 'fits'):
             publisher.publish(String(data=text))

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 import itertools
 import os
@@ -38,7 +38,12 @@ from teleop_webrtc_bridge.link.frame_slot import (
     FrameReader,
     FrameWriter,
 )
-from teleop_webrtc_bridge.webrtc.compressor import Compressor, encoder_names, open_encoder
+from teleop_webrtc_bridge.webrtc.compressor import (
+    Compressor,
+    encoder_names,
+    instructions,
+    open_encoder,
+)
 from teleop_webrtc_bridge.webrtc.encoder import VideoEncoder
 from teleop_webrtc_bridge.webrtc.rate_control import Target
 
@@ -91,6 +96,50 @@ def compressed_bps(used: Compressor, scene: Scene, *, fps: float = FPS) -> tuple
         for _ in range(round(SECONDS * fps))
     ]
     return 8 * sum(map(len, units)) / SECONDS, sum(map(is_keyframe, units))
+
+
+# --- instructions ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('cpuinfo', 'avoids'),
+    [
+        ('processor\t: 0\nflags\t\t: fpu avx avx2 avx512f avx512bw\n', True),
+        ('processor\t: 0\nflags\t\t: fpu avx avx2\n', False),
+        ('processor\t: 0\nFeatures\t: fp asimd\n', False),
+        ('', False),
+    ],
+)
+def test_avx_512_is_left_out_where_it_is_there(cpuinfo: str, avoids: bool) -> None:
+    found = instructions(cpuinfo)
+    assert ('AVX2' in found.split(',')) is avoids
+    assert 'AVX512' not in found
+
+
+def test_which_instructions_are_used_changes_no_bit() -> None:
+    def streams() -> Iterator[bytes]:
+        for option in ('', ':asm=auto'):
+
+            def opened(*arguments: Any, option: str = option) -> Any:
+                context = open_encoder(*arguments)
+                context.options['x264-params'] += option
+                return context
+
+            used = Compressor(
+                'libx264',
+                size=(WIDTH, HEIGHT),
+                bitrate_bps=HIGHEST_BPS,
+                highest_bps=HIGHEST_BPS,
+                fps=FPS,
+                open_encoder=opened,
+            )
+            scene = Scene()
+            units = [used.compress(scene.picture(), keyframe=False) for _ in range(10)]
+            # The first one has x264's settings in it.
+            yield b''.join(units[1:])
+
+    ours, automatic = streams()
+    assert ours == automatic
 
 
 # --- bitrate ---------------------------------------------------------------------------------
