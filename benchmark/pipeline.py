@@ -18,7 +18,8 @@ From DDS to RTP on the wire: ``python3 -m benchmark.pipeline [--cases …] [--js
 A camera publishes at 30 Hz; the bridge (both processes of the robot) and a broker run as programs;
 an operator receives, without decoding. Each published image is looked for among the frames that
 arrive, by its stamp. ``nobody`` is the same without the operator. ``h264-720p`` is a camera's own
-H.264, passed on.
+H.264, passed on. ``plain-720p`` is what the bridge is compared with: ``raw-720p`` through a
+program as rclpy's and aiortc's examples have it, straight to who receives.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ from benchmark.camera import READY
 from benchmark.figures import Figures, MeasurementError, percentile
 from benchmark.processes import Usage, webrtc_half
 from benchmark.running import bounded, machine, options, prepare_environment, report, run
+from benchmark.viewer import piped_program, read_line, START_S, Viewer, write_line
+from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 
 __all__ = ['CASES', 'Case', 'account']
 
@@ -68,6 +71,8 @@ class Case:
     size: tuple[int, int] = (1280, 720)
     bitrate_bps: int = 2_500_000
     watched: bool = True
+    plain: bool = False
+    """Not through the bridge, but as examples have it."""
 
 
 CASES: Final = {
@@ -76,6 +81,7 @@ CASES: Final = {
     'jpeg-720p': Case(transport='compressed'),
     'h264-720p': Case(transport='h264'),
     'nobody': Case(watched=False),
+    'plain-720p': Case(plain=True),
 }
 
 
@@ -165,12 +171,49 @@ async def _watch(
     return figures, person.frames_at, (begin_s, end_s)
 
 
+async def _watch_plain(
+    seconds: float,
+) -> tuple[Figures, list[tuple[float, float]], tuple[float, float]]:
+    """Return what :func:`_watch` does, of a plain bridge; all of it counts for both halves."""
+    configure_aiortc(loopback=True)
+    viewer = Viewer()
+    async with piped_program('benchmark.plain_bridge') as bridge:
+        try:
+            write_line(bridge, await viewer.answer(await read_line(bridge)))
+            async with asyncio.timeout(START_S):
+                while len(viewer.arrivals) < 30:  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0.05)
+            await asyncio.sleep(WARM_UP_S)
+            process = psutil.Process(bridge.pid)
+            usage, begin_s = Usage({'both_halves': lambda: [process]}), time.time()
+            begun_bytes = viewer.bytes_received
+            await asyncio.sleep(seconds)
+            figures, end_s = usage.figures(), time.time()
+            figures['video_kbit_s'] = 8e-3 * (viewer.bytes_received - begun_bytes) / seconds
+            await asyncio.sleep(LATEST_S)
+        finally:
+            await viewer.pc.close()
+    return figures, viewer.arrivals, (begin_s, end_s)
+
+
+def _measure_plain(case: Case, seconds: float) -> Figures:
+    with tempfile.TemporaryDirectory(prefix='teleop-benchmark-') as folder:
+        with _camera(case, Path(folder)) as log:
+            try:
+                figures, arrived, window = asyncio.run(_watch_plain(seconds))
+            except TimeoutError:
+                raise MeasurementError('no video from the plain bridge') from None
+        return _found(case, figures, arrived, window, json.loads(log.read_text().splitlines()[-1]))
+
+
 def measure(case: Case, seconds: float) -> Figures:
     """
     Run a case once.
 
     :raises MeasurementError: Nothing came.
     """
+    if case.plain:
+        return _measure_plain(case, seconds)
     with ExitStack() as ends:
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix='teleop-benchmark-')))
         programs = Programs(folder)
@@ -188,7 +231,24 @@ def measure(case: Case, seconds: float) -> Figures:
                 raise MeasurementError(f'no video: {bridge.output()[-2000:]}') from None
         stamps_s = json.loads(log.read_text().splitlines()[-1])
     both = figures['cpu_ros_half_percent'] + figures['cpu_webrtc_half_percent']
-    found = {'cpu_both_halves_percent': both} | {
+    return _found(case, {'cpu_both_halves_percent': both} | figures, arrived, window, stamps_s)
+
+
+def _found(
+    case: Case,
+    figures: Figures,
+    arrived: Sequence[tuple[float, float]],
+    window: tuple[float, float],
+    stamps_s: Sequence[float],
+) -> Figures:
+    """
+    Return the figures that are reported.
+
+    :param arrived: As for :func:`account`.
+    :param window: In which images count, in seconds since 1970.
+    :param stamps_s: Of all images, in seconds since 1970.
+    """
+    found = {
         name: value
         for name, value in figures.items()
         if name.startswith(('cpu_', 'pss_', 'video_')) and 'benchmark' not in name

@@ -27,40 +27,36 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, AsyncExitStack
 from functools import partial
-import json
 import math
 from pathlib import Path
 import sys
 import tempfile
 import time
-from typing import Any, Final
+from typing import Final
 
-from aiortc import RTCPeerConnection, RTCSessionDescription
 from fleet import Fleet
 import psutil
 from python_operator import operator, PythonOperator
 
 import benchmark  # noqa: F401 - finds test/support
-from benchmark.encoded_track import configuration, FPS
+from benchmark.encoded_track import FPS
 from benchmark.figures import Figures, percentile
 from benchmark.running import bounded, machine, options, prepare_environment, report, run
 from benchmark.sfu_robots import READY
-from teleop_webrtc_bridge.aiortc_support.internals import (
-    configure_aiortc,
-    NTP_EPOCH_S,
-    prepare_receiving,
+from benchmark.viewer import (
+    Arrivals,
+    piped_program,
+    read_line,
+    START_S,
+    Viewer,
+    write_line,
 )
-from teleop_webrtc_bridge.aiortc_support.video_forwarding import VideoIngress
+from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 
 __all__ = ['figures_of']
 
 WARM_UP_S: Final = 3.0
 OVERHEAD_S: Final = 180.0
-START_S: Final = 60.0
-LINE_BYTES: Final = 2**20
-
-#: When a frame's last packet came (``time.monotonic``), and when it was sent (since 1970)
-Arrivals = list[tuple[float, float]]
 
 
 def figures_of(
@@ -95,62 +91,6 @@ def figures_of(
     }
 
 
-@asynccontextmanager
-async def _program(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a module until its input ends."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, '-m', *arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=LINE_BYTES,
-    )
-    try:
-        yield process
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), 20.0)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-
-async def _read(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None
-    return str(json.loads(await asyncio.wait_for(process.stdout.readline(), START_S)))
-
-
-def _write(process: asyncio.subprocess.Process, text: str) -> None:
-    assert process.stdin is not None
-    process.stdin.write(f'{json.dumps(text)}\n'.encode())
-
-
-class Viewer:
-    """Somebody who receives from one connection without a broker."""
-
-    def __init__(self) -> None:
-        self.arrivals: Arrivals = []
-        self.pc = RTCPeerConnection(configuration())
-        self.pc.on('track', self._on_track)
-
-    def _on_track(self, track: Any) -> None:
-        transceiver = self.pc.getTransceivers()[0]
-        prepare_receiving(transceiver)
-        self._ingress = VideoIngress(transceiver.receiver, self._note)
-
-    async def _note(self, packet: Any) -> None:
-        if packet.marker:
-            taken = packet.extensions.frame.capture_time
-            sent_s = int.from_bytes(taken, 'big') / 2**32 - NTP_EPOCH_S if taken else math.nan
-            self.arrivals.append((time.monotonic(), sent_s))
-
-    async def answer(self, offer: str) -> str:
-        await self.pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type='offer'))
-        await self.pc.setLocalDescription(await self.pc.createAnswer())
-        return str(self.pc.localDescription.sdp)
-
-
 async def _observe(arrivals: Sequence[Arrivals], pid: int | None, seconds: float) -> Figures:
     """Look on for a while, from when everybody receives."""
     async with asyncio.timeout(START_S):
@@ -177,9 +117,9 @@ async def _observe(arrivals: Sequence[Arrivals], pid: int | None, seconds: float
 
 async def direct(seconds: float) -> Figures:
     """Measure robot → viewer, without anything between."""
-    async with _program('benchmark.encoded_track') as robot:
+    async with piped_program('benchmark.encoded_track') as robot:
         viewer = Viewer()
-        _write(robot, await viewer.answer(await _read(robot)))
+        write_line(robot, await viewer.answer(await read_line(robot)))
         figures = await _observe([viewer.arrivals], None, seconds)
         await viewer.pc.close()
     return figures
@@ -188,14 +128,14 @@ async def direct(seconds: float) -> Figures:
 async def transcoded(viewers: int, seconds: float) -> Figures:
     """Measure robot → decode and encode again → viewers."""
     async with (
-        _program('benchmark.encoded_track') as robot,
-        _program('benchmark.transcoder', str(viewers)) as transcoder,
+        piped_program('benchmark.encoded_track') as robot,
+        piped_program('benchmark.transcoder', str(viewers)) as transcoder,
     ):
-        _write(transcoder, await _read(robot))
-        _write(robot, await _read(transcoder))
+        write_line(transcoder, await read_line(robot))
+        write_line(robot, await read_line(transcoder))
         watching = [Viewer() for _ in range(viewers)]
         for viewer in watching:
-            _write(transcoder, await viewer.answer(await _read(transcoder)))
+            write_line(transcoder, await viewer.answer(await read_line(transcoder)))
         arrivals = [viewer.arrivals for viewer in watching]
         figures = await _observe(arrivals, transcoder.pid, seconds)
         for viewer in watching:
@@ -205,7 +145,7 @@ async def transcoded(viewers: int, seconds: float) -> Figures:
 
 @asynccontextmanager
 async def _robots(fleet: Fleet, count: int) -> AsyncIterator[None]:
-    async with _program('benchmark.sfu_robots', fleet.url, str(count)) as robots:
+    async with piped_program('benchmark.sfu_robots', fleet.url, str(count)) as robots:
         assert robots.stdin is not None
         assert robots.stdout is not None
         robots.stdin.write(f'{fleet.key}\n'.encode())

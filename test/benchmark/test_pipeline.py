@@ -16,7 +16,7 @@
 
 import pytest
 
-from benchmark.pipeline import account
+from benchmark.pipeline import account, CASES, measure
 
 AHEAD_S = 1_000_000.0
 
@@ -37,3 +37,13 @@ def test_images_are_found_by_their_stamps() -> None:
 def test_a_frame_stands_for_one_image_only() -> None:
     figures = account([AHEAD_S, AHEAD_S + 1 / 30], [(0.01, AHEAD_S)], AHEAD_S)
     assert figures['frames_lost'] == 1
+
+
+@pytest.mark.parametrize('name', ['raw-720p', 'plain-720p'])
+def test_the_bridge_and_what_it_is_compared_with_are_measured_alike(name: str) -> None:
+    figures = measure(CASES[name], 1.0)
+    assert figures['cpu_both_halves_percent'] > 0.0
+    assert figures['video_kbit_s'] > 100.0
+    assert figures['frames_published'] >= 20
+    assert figures['frames_lost'] < figures['frames_published']
+    assert 0.0 < figures['stamp_to_received_p50_ms'] < 1000.0
