@@ -19,7 +19,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from diagnostic_msgs.msg import DiagnosticArray
-from programs import wait_for
 from rclpy.qos import QoSProfile
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo
@@ -29,7 +28,7 @@ from benchmark.figures import Figures
 
 __all__ = ['FrameProbe']
 
-QUIET_SNAPSHOTS: Final = 4
+SNAPSHOTS_AFTER: Final = 4
 """In one of so many no frame is under way, or one is in all of them, before and after alike."""
 
 
@@ -73,15 +72,9 @@ class FrameProbe:
         """Return how many frames were lost between two times; at most one is wrongly told."""
         published_s = sorted(self.published_s)
         before = [shot for shot in self.snapshots if shot.at_s < begin_s][-2:]
-        after = [shot for shot in self.snapshots if shot.at_s > end_s][:QUIET_SNAPSHOTS]
+        after = [shot for shot in self.snapshots if shot.at_s > end_s][:SNAPSHOTS_AFTER]
         lost = frames.balance(published_s, before) - frames.balance(published_s, after)
         return max(0.0, lost)
-
-    def quiet_balance(self) -> float:
-        """Return received minus published, up to a constant; for times when nobody watches."""
-        count = len(self.snapshots)
-        wait_for(lambda: len(self.snapshots) >= count + QUIET_SNAPSHOTS, what='/diagnostics')
-        return frames.balance(sorted(self.published_s), self.snapshots[count:])
 
 
 def _number(text: str) -> float:

@@ -111,10 +111,13 @@ async def _live(broker: Broker, folder: Path, seconds: float) -> tuple[float, fl
         for visit in range(VISITS):
             async with operator(broker.url, broker.token, decodes=False) as person:
                 await person.connect(await person.wait_for_robot('robot'))
+                staying = asyncio.create_task(person.stay())
+                stack.callback(staying.cancel)
                 begun_s = time.monotonic()
                 await _drive(person, seconds if visit == 0 else VISIT_S)
                 if visit == 0:
                     driven = (begun_s, time.monotonic())
+                staying.cancel()
                 await person.leave()
     return driven
 

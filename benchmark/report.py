@@ -101,7 +101,6 @@ _ROWS: Final[tuple[_Row, ...]] = (
     ('browser_received_hz', 'received by the browser [Hz]', 2),
     ('browser_decoded_hz', 'decoded [Hz]', 2),
     ('presented_hz', 'presented [Hz]', 2),
-    ('lost_dds_session', 'lost in DDS, connecting included', 0),
     ('dropped_dds', 'lost in DDS while driving', 0),
     ('dropped_intake', 'received, but not put into the slot', 0),
     ('dropped_skipped', 'in the slot, but overtaken by a newer one', 0),

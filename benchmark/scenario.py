@@ -74,7 +74,6 @@ def measure(folder: Path, options: Options) -> Figures:
     ):
         broker, robot, bridge = _start(started)
         ros, video = RosProbe(node), FrameProbe(node, ROBOT_ID)
-        balance = video.quiet_balance()
         figures = _connect_often(browser, broker, options.connects)
         page = MeasuredPage(browser)
         page.connect(broker.page, ROBOT_ID)
@@ -91,10 +90,7 @@ def measure(folder: Path, options: Options) -> Figures:
             raise MeasurementError(f'the page reports: {page.errors}')
         page.page.click('#disconnect')
         page.close()
-        figures['lost_dds_session'] = max(0.0, balance - video.quiet_balance())
-        # Frames under way may look lost in the window, but then not in the whole session.
-        lost = min(figures['lost_dds_session'], window.lost_in_dds())
-    figures['dropped_dds'] = lost
+        figures['dropped_dds'] = window.lost_in_dds()
     figures['dropped'] = frames.total_dropped(figures)
     figures['command_to_raw_ratio'] = figures['command_p50_ms'] / figures['raw_channel_p50_ms']
     return figures
