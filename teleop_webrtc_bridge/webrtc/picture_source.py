@@ -21,8 +21,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 import logging
-import os
-import threading
 import time
 from typing import Final
 
@@ -34,12 +32,8 @@ from teleop_webrtc_bridge.webrtc.composer import capture_of, Composer, Part
 from teleop_webrtc_bridge.webrtc.encoder import EncodedFrame, VideoEncoder
 from teleop_webrtc_bridge.webrtc.rate_control import Pace, RateController, Target
 
-__all__ = ['ENCODER_THREAD', 'NICER', 'PictureSource']
+__all__ = ['PictureSource']
 
-ENCODER_THREAD: Final = 'encoder'
-NICER: Final = 5
-"""Beside the thread of a nice value so much higher, commands are as quick as without video; with
-2 they are not (docs/performance.md)."""
 KEYFRAME_PERIOD_S: Final = 0.3
 """A keyframe is as large as several frames: a broker that asks more often gets no more of them."""
 
@@ -81,9 +75,7 @@ class PictureSource:
         self._composer = Composer(max_width_px)
         self._sequences: dict[str, int] = {}
         """What was taken last, of each camera that is shown."""
-        self._thread = ThreadPoolExecutor(
-            1, thread_name_prefix=ENCODER_THREAD, initializer=_give_way
-        )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix='encoder')
 
     def begin(self) -> None:
         self.request_keyframe()
@@ -189,12 +181,6 @@ class PictureSource:
 
     def close(self) -> None:
         self._thread.shutdown(wait=False)
-
-
-def _give_way() -> None:
-    """Let this thread, and those that it starts, wait for who hands commands on."""
-    thread = threading.get_native_id()
-    os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICER)
 
 
 def _has_new_filler(parts: Sequence[Part], taken: Mapping[str, int]) -> bool:

@@ -20,7 +20,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 import os
-import threading
 import time
 
 import pytest
@@ -29,7 +28,7 @@ from teleop_webrtc_bridge.configuration import CameraConfiguration, VideoConfigu
 from teleop_webrtc_bridge.link.frame_slot import create_slot, FrameHeader, FrameWriter
 from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.encoder import EncodedFrame, VideoEncoder
-from teleop_webrtc_bridge.webrtc.picture_source import ENCODER_THREAD, NICER, PictureSource
+from teleop_webrtc_bridge.webrtc.picture_source import PictureSource
 from teleop_webrtc_bridge.webrtc.rate_control import RateController
 
 NAMES = ('front', 'rear', 'arm')
@@ -167,18 +166,6 @@ async def test_a_camera_is_no_wider_than_it_may_be(rig: Rig) -> None:
     rig.cameras.show(['arm'])
     await rig.unit()
     assert rig.encoder.size == (WIDTH // 2, HEIGHT // 2)
-
-
-async def test_the_encoder_gives_way_to_the_loop_that_hands_commands_on(rig: Rig) -> None:
-    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    rig.write('front', 100.0)
-    await rig.unit()
-    encoders = [
-        thread for thread in threading.enumerate() if thread.name.startswith(ENCODER_THREAD)
-    ]
-    nice = {os.getpriority(os.PRIO_PROCESS, thread.native_id or 0) for thread in encoders}
-    assert min(before + NICER, 19) in nice
-    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
 
 
 def fill_the_link(rig: Rig) -> float:
