@@ -26,6 +26,7 @@ from __future__ import annotations
 import asyncio
 from fractions import Fraction
 import json
+import os
 import sys
 import threading
 import time
@@ -116,3 +117,5 @@ async def _serve() -> None:
 
 if __name__ == '__main__':
     asyncio.run(_serve())
+    # The thread that spins is left alone: rclpy aborts where it is waited for.
+    os._exit(0)
