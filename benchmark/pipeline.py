@@ -27,7 +27,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -41,7 +41,7 @@ from typing import Final
 
 from programs import Broker, Program, Programs, wait_for
 import psutil
-from python_operator import operator
+from python_operator import operator, PythonOperator
 
 import benchmark  # noqa: F401 - finds test/support
 from benchmark.camera import READY
@@ -54,6 +54,7 @@ from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 __all__ = ['CASES', 'Case', 'account']
 
 ROBOT_ID: Final = 'pipeline'
+BEGUN_FRAMES: Final = 30
 WARM_UP_S: Final = 4.0
 LATEST_S: Final = 1.0
 """No frame is under way for longer."""
@@ -142,6 +143,31 @@ def _start(programs: Programs, case: Case) -> tuple[Broker, Program]:
     return broker, bridge
 
 
+async def _observe(
+    watching: PythonOperator | Viewer,
+    arrived: Sequence[tuple[float, float]],
+    groups: Mapping[str, Callable[[], list[psutil.Process]]],
+    seconds: float,
+) -> tuple[Figures, tuple[float, float]]:
+    """
+    Return CPU, memory and bitrate, and the window in seconds since 1970.
+
+    :param arrived: Frames, as for :func:`account`; grows.
+    :param groups: As for :class:`Usage`.
+    """
+    async with asyncio.timeout(START_S):
+        while len(arrived) < BEGUN_FRAMES:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(WARM_UP_S)
+    usage, begin_s = Usage(groups), time.time()
+    begun_bytes = watching.bytes_received
+    await asyncio.sleep(seconds)
+    figures, end_s = usage.figures(), time.time()
+    figures['video_kbit_s'] = 8e-3 * (watching.bytes_received - begun_bytes) / seconds
+    await asyncio.sleep(LATEST_S)
+    return figures, (begin_s, end_s)
+
+
 async def _watch(
     broker: Broker, usage_of: dict[str, list[psutil.Process]], case: Case, seconds: float
 ) -> tuple[Figures, list[tuple[float, float]], tuple[float, float]]:
@@ -156,19 +182,10 @@ async def _watch(
         await person.connect(await person.wait_for_robot(ROBOT_ID))
         staying = asyncio.create_task(person.stay())
         try:
-            async with asyncio.timeout(30.0):
-                while person.frames < 30:  # noqa: ASYNC110 - nothing tells of it
-                    await asyncio.sleep(0.05)
-            await asyncio.sleep(WARM_UP_S)
-            usage, begin_s = Usage(groups), time.time()
-            begun_bytes = person.bytes_received
-            await asyncio.sleep(seconds)
-            figures, end_s = usage.figures(), time.time()
-            figures['video_kbit_s'] = 8e-3 * (person.bytes_received - begun_bytes) / seconds
-            await asyncio.sleep(LATEST_S)
+            figures, window = await _observe(person, person.frames_at, groups, seconds)
         finally:
             staying.cancel()
-    return figures, person.frames_at, (begin_s, end_s)
+    return figures, person.frames_at, window
 
 
 async def _watch_plain(
@@ -180,20 +197,12 @@ async def _watch_plain(
     async with piped_program('benchmark.plain_bridge') as bridge:
         try:
             write_line(bridge, await viewer.answer(await read_line(bridge)))
-            async with asyncio.timeout(START_S):
-                while len(viewer.arrivals) < 30:  # noqa: ASYNC110 - nothing tells of it
-                    await asyncio.sleep(0.05)
-            await asyncio.sleep(WARM_UP_S)
             process = psutil.Process(bridge.pid)
-            usage, begin_s = Usage({'both_halves': lambda: [process]}), time.time()
-            begun_bytes = viewer.bytes_received
-            await asyncio.sleep(seconds)
-            figures, end_s = usage.figures(), time.time()
-            figures['video_kbit_s'] = 8e-3 * (viewer.bytes_received - begun_bytes) / seconds
-            await asyncio.sleep(LATEST_S)
+            groups = {'both_halves': lambda: [process]}
+            figures, window = await _observe(viewer, viewer.arrivals, groups, seconds)
         finally:
             await viewer.pc.close()
-    return figures, viewer.arrivals, (begin_s, end_s)
+    return figures, viewer.arrivals, window
 
 
 def _measure_plain(case: Case, seconds: float) -> Figures:

@@ -110,8 +110,8 @@ def _keep_freed_memory() -> None:
     """
     Let glibc keep the buffers of an image for the next one.
 
-    rclpy allocates and frees several of them for each image. Given back to the kernel each time,
-    as by default, their page faults take up to as much time as all the rest.
+    DDS, and rclpy where that takes images, allocate and free them for each image. Given back to
+    the kernel each time, as by default, their page faults take up to as much time as all the rest.
     """
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt is not None:

@@ -102,8 +102,10 @@ _OPTIONS: Final[dict[str, dict[str, str]]] = {
 }
 
 
-#: Of every processor with AVX-512, as x264 calls them; MMX2 to SSE4.2 include what is between.
+#: As x264 calls them; MMX2 to SSE4.2 include what is between, and come with AVX2.
 _WITHOUT_AVX512: Final = 'MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI1,BMI2,AVX2'
+#: What these and AVX-512 need, as Linux calls it; a virtual machine may hide any of it.
+_NEEDED: Final = frozenset({'avx512f', 'avx2', 'bmi1', 'bmi2', 'fma'})
 _CPUINFO: Final = Path('/proc/cpuinfo')
 
 
@@ -175,7 +177,7 @@ def instructions(cpuinfo: str) -> str:
     :param cpuinfo: What Linux says of the processor.
     """
     flags = next((line for line in cpuinfo.splitlines() if line.startswith('flags')), '')
-    return _WITHOUT_AVX512 if 'avx512f' in flags.split() else ''
+    return _WITHOUT_AVX512 if _NEEDED.issubset(flags.split()) else ''
 
 
 @functools.cache

@@ -104,7 +104,8 @@ def compressed_bps(used: Compressor, scene: Scene, *, fps: float = FPS) -> tuple
 @pytest.mark.parametrize(
     ('cpuinfo', 'avoids'),
     [
-        ('processor\t: 0\nflags\t\t: fpu avx avx2 avx512f avx512bw\n', True),
+        ('processor\t: 0\nflags\t\t: fpu avx fma bmi1 bmi2 avx2 avx512f avx512bw\n', True),
+        ('processor\t: 0\nflags\t\t: fpu avx fma bmi2 avx2 avx512f avx512bw\n', False),
         ('processor\t: 0\nflags\t\t: fpu avx avx2\n', False),
         ('processor\t: 0\nFeatures\t: fp asimd\n', False),
         ('', False),
