@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import enum
 import math
 
-__all__ = ['OperatorCaller', 'RobotCaller', 'Role']
+__all__ = ['Identity', 'OperatorCaller', 'RobotCaller', 'Role']
 
 
 class Role(enum.Enum):
@@ -31,6 +31,23 @@ class Role(enum.Enum):
     """Sees and controls the robots of every tenant."""
     VIEWER = 'viewer'
     """Sees the robots of one tenant, and may stop them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """
+    Who a person is, as far as the broker is concerned.
+
+    A name alone says nothing: each tenant has its own names, and a token that only watches is not
+    the one that drives.
+    """
+
+    tenant: str
+    sub: str
+    role: Role
+
+    def __str__(self) -> str:
+        return f'{self.sub} ({self.role.value} of {self.tenant})'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +78,16 @@ class OperatorCaller:
     def tenant(self) -> str:
         """Whose robots are his."""
         return self.sub if self.tenant_name is None else self.tenant_name
+
+    @property
+    def identity(self) -> Identity:
+        """The person; a renewed token of theirs has the same."""
+        return Identity(tenant=self.tenant, sub=self.sub, role=self.role)
+
+    @property
+    def credential(self) -> str:
+        """The token: tells two tokens of one person apart, unless an issuer renews them."""
+        return self.token_id or f'issued {self.identity}'
 
     def sees(self, owner: str) -> bool:
         """Return whether what belongs to a tenant exists for this caller."""
