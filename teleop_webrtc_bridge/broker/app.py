@@ -169,21 +169,32 @@ async def serving(
         auto_decompress=False,
     )
     await runner.setup()
+    carrying = asyncio.create_task(app[PARTS].broker.run_media())
     try:
         listening = await _listen(app, runner, host, port)
-        background = asyncio.create_task(_background(app, runner))
+        background = asyncio.create_task(_background(app, runner, carrying))
         try:
             yield Serving(listening.sockets[0].getsockname()[1], background)
         finally:
-            background.cancel()
-            with suppress(asyncio.CancelledError):
-                await background
+            await _cancel(background)
             listening.close()
     finally:
         await runner.cleanup()
         with suppress(TimeoutError):
             async with asyncio.timeout(MEDIA_STOP_S):
                 await media.close()
+        await _cancel(carrying)
+
+
+async def _cancel(task: asyncio.Future[None]) -> None:
+    """
+    End a task.
+
+    :raises Exception: With which it ended by itself before.
+    """
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def _listen(
@@ -211,8 +222,12 @@ async def _listen(
     return listening
 
 
-async def _background(app: web.Application, runner: web.AppRunner) -> None:
+async def _background(
+    app: web.Application, runner: web.AppRunner, carrying: asyncio.Future[None]
+) -> None:
     assert runner.server is not None
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(app[PARTS].broker.sweep_for_ever())
         tasks.create_task(app[GUARD].watch(runner.server))
+        # Shielded: it goes on while the last sessions are closed.
+        await asyncio.shield(carrying)

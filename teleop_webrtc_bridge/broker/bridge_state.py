@@ -61,6 +61,7 @@ class BridgeState:
         return BridgePlan(
             session_id=session_id,
             epoch=operator.epoch,
+            operator=operator.caller.identity,
             operator_media_id=operator.media_id,
             robot_media_id=session.identity.media_id,
             close=bridge_channels(session),

@@ -87,7 +87,7 @@ class Bridger:
         async with self._effects.bridging(session_id):
             plan = viewers.plan(session_id, viewer)
             await wait_until_connected(self._media, plan.viewer_media_id, plan.robot_media_id)
-            ids = await watch_channels(self._media, plan)
+            ids = await watch_channels(self._media, plan, may_stop=True)
             viewers.commit(plan, ids, self._clock())
             # He opens his ends when he gets the answer; see :meth:`bridge_operator`.
             self._media.subscriber_ready(plan.viewer_media_id)

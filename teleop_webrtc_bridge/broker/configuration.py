@@ -47,6 +47,7 @@ __all__ = [
 LOG_LEVELS: Final = ('debug', 'info', 'warning', 'error')
 MAX_ICE_SERVERS: Final = 8
 MAX_CAP: Final = 100_000
+MAX_MEDIA_PROCESSES: Final = 256
 ICE_SCHEMES: Final = ('stun', 'stuns', 'turn', 'turns')
 PYJWT_MINIMUM: Final = (2, 6)
 """The oldest that it is tested with."""
@@ -83,6 +84,8 @@ class Configuration:
     log_level: str
     ice_servers: tuple[IceServer, ...]
     include_loopback: bool
+    media_processes: int
+    """At most; 0: one for each processor."""
     caps: Caps
     oidc: OidcSettings | None
     login_link: bool
@@ -117,6 +120,7 @@ def read_configuration(arguments: Sequence[str]) -> Configuration:
         log_level=_setting(given, 'log_level', 'info', _log_level),
         ice_servers=_setting(given, 'ice_servers', [], _ice_servers),
         include_loopback=_setting(given, 'include_loopback', is_loopback_host(host), _boolean),
+        media_processes=_setting(given, 'media_processes', 0, _media_processes),
         caps=_setting(given, 'caps', {}, _caps),
         oidc=_setting(given, 'oidc', None, _oidc),
         login_link=options.login_link,
@@ -228,6 +232,13 @@ def _log_level(where: str, value: Any) -> str:
 def _boolean(where: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ConfigurationError(where, value, 'true or false')
+    return value
+
+
+def _media_processes(where: str, value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_MEDIA_PROCESSES:
+        allowed = f'a whole number from 0 to {MAX_MEDIA_PROCESSES} (0: one for each processor)'
+        raise ConfigurationError(where, value, allowed)
     return value
 
 

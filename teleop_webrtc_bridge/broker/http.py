@@ -32,7 +32,12 @@ from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.connections import ConnectionGuard, network_of
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
-from teleop_webrtc_bridge.broker.media import MediaError, MediaSessionGone, UnusableSdp
+from teleop_webrtc_bridge.broker.media import (
+    MediaBug,
+    MediaError,
+    MediaSessionGone,
+    UnusableSdp,
+)
 from teleop_webrtc_bridge.broker.metrics import Metrics
 from teleop_webrtc_bridge.broker.rate_limit import RateLimit
 from teleop_webrtc_bridge.broker.service import Broker
@@ -251,6 +256,9 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return _error_response(400, f'The session description cannot be used: {error}')
     except MediaSessionGone:
         return _error_response(409, 'media session gone')
+    except MediaBug:
+        _log.exception('event=internal_error path=%s', request.rel_url.raw_path)
+        return _error_response(500, 'internal error')
     except MediaError as error:
         _log.warning('event=media_failed path=%s error=%r', request.rel_url.raw_path, error)
         return _error_response(502, 'media backend failed')

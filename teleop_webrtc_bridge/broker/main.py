@@ -37,8 +37,10 @@ from teleop_webrtc_bridge.broker.configuration import (
     read_configuration,
 )
 from teleop_webrtc_bridge.broker.identity import Role
+from teleop_webrtc_bridge.broker.log import start_logging
 from teleop_webrtc_bridge.broker.manage import FIRST_TENANT, manage, SUBJECTS
 from teleop_webrtc_bridge.broker.media import Media
+from teleop_webrtc_bridge.broker.media_processes import MediaProcesses, processor_count
 from teleop_webrtc_bridge.broker.store import Store
 from teleop_webrtc_bridge.configuration import check_aiortc
 from teleop_webrtc_bridge.exceptions import ConfigurationError
@@ -51,23 +53,24 @@ LOGIN_LINK_S: Final = 12 * 3600.0
 _log = logging.getLogger('teleop_webrtc_bridge.broker')
 
 
-def embedded_media(configuration: Configuration) -> Media:
+def media_processes(configuration: Configuration) -> Media:
     """
-    Return the SFU that runs in this process.
+    Return our SFU, in processes of its own.
 
     :raises ConfigurationError: aiortc is missing or too old.
     """
     check_aiortc()
-    # Late: it takes a second, and a bad option should be refused before.
-    from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
-
-    return EmbeddedMedia(include_loopback=configuration.include_loopback)
+    return MediaProcesses(
+        include_loopback=configuration.include_loopback,
+        most=configuration.media_processes or processor_count(),
+        log_level=configuration.log_level,
+    )
 
 
 def main(
     arguments: Sequence[str] | None = None,
     *,
-    make_media: Callable[[Configuration], Media] = embedded_media,
+    make_media: Callable[[Configuration], Media] = media_processes,
 ) -> int:
     """
     Run the broker until SIGINT or SIGTERM, or carry out one command on its database.
@@ -80,7 +83,7 @@ def main(
         if arguments and arguments[0] in SUBJECTS:
             return manage(arguments)
         configuration = read_configuration(arguments)
-        _start_logging(configuration.log_level)
+        start_logging(configuration.log_level)
         with closing(Store.open(configuration.state_dir)) as store:
             asyncio.run(_run(configuration, store, make_media))
     except ConfigurationError as error:
@@ -93,14 +96,6 @@ def main(
         _log.exception('event=broker_failed')
         return 1
     return 0
-
-
-def _start_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), format='%(asctime)s %(levelname)s %(name)s: %(message)s'
-    )
-    # Its "info" is every pair of addresses that it tries.
-    logging.getLogger('aioice').setLevel(logging.DEBUG if level == 'debug' else logging.WARNING)
 
 
 async def _run(

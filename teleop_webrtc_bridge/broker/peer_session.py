@@ -45,6 +45,7 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
 )
 from teleop_webrtc_bridge.aiortc_support.sctp_probe import SctpProbe
 from teleop_webrtc_bridge.broker.media import (
+    MediaSessionGone,
     NoPublishedTrack,
     UnusableSdp,
 )
@@ -78,6 +79,8 @@ class PeerSession:
         self.video: VideoRelay | None = None
         """What this session publishes."""
         self._on_end = on_end
+        self._connected = asyncio.Event()
+        """Also set at the end, for those who wait for it."""
         self._pc = RTCPeerConnection(
             RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         )
@@ -97,6 +100,16 @@ class PeerSession:
     @property
     def is_connected(self) -> bool:
         return bool(self._pc.connectionState == 'connected')
+
+    async def connected(self) -> None:
+        """
+        Wait until the peer connection is connected.
+
+        :raises MediaSessionGone: It ended instead.
+        """
+        await self._connected.wait()
+        if not self.is_connected:
+            raise MediaSessionGone('the connection ended')
 
     def last_heard_s(self) -> float:
         """Return when a packet last arrived, as exactly as this is asked."""
@@ -148,12 +161,15 @@ class PeerSession:
     def _on_state(self) -> None:
         state = self._pc.connectionState
         _logger.debug('event=media_state media_id=%s state=%s', self.media_id, state)
+        if state in ('connected', 'failed', 'closed'):
+            self._connected.set()
         if state in ('failed', 'closed'):
             self._on_end(self.media_id)
 
     async def close(self) -> None:
         """Close the connection; what it watched and received from stops sending to it."""
         self._check_timer.cancel()
+        self._connected.set()
         if self._probing is not None:
             self._probing.cancel()
         self._pc.remove_all_listeners()

@@ -45,7 +45,13 @@ from teleop_webrtc_bridge.broker.identity import OperatorCaller
 from teleop_webrtc_bridge.broker.operator_slots import eviction, OperatorSlots
 from teleop_webrtc_bridge.broker.robot_sessions import RobotSessions
 from teleop_webrtc_bridge.broker.session_table import is_alive, SessionTable
-from teleop_webrtc_bridge.broker.sessions import Effect, MediaLiveness, Reason, SessionState
+from teleop_webrtc_bridge.broker.sessions import (
+    Effect,
+    MediaLiveness,
+    Reason,
+    Session,
+    SessionState,
+)
 from teleop_webrtc_bridge.broker.viewers import Viewers
 
 __all__ = ['Registry']
@@ -73,6 +79,16 @@ class Registry:
         ids = [session.identity.media_id for session in sessions]
         ids += [session.operator.media_id for session in sessions if session.operator]
         return ids + [viewer.media_id for session in sessions for viewer in session.viewers]
+
+    def session_of_media(self, media_id: str) -> Session | None:
+        """Return the session that an operator's or viewer's media session belongs to."""
+        found = self._table.where(
+            lambda session: (
+                (session.operator is not None and session.operator.media_id == media_id)
+                or any(viewer.media_id == media_id for viewer in session.viewers)
+            )
+        )
+        return found[0] if found else None
 
     def figures(self) -> dict[SessionState, int]:
         """Count the live sessions by state."""

@@ -24,6 +24,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, UTC
+import logging
 import secrets
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
@@ -34,7 +35,7 @@ from teleop_webrtc_bridge.broker.bridger import Bridger
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.effects import Effects
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
-from teleop_webrtc_bridge.broker.media import Media, MediaSession
+from teleop_webrtc_bridge.broker.media import Media, MediaSession, StopSeen
 from teleop_webrtc_bridge.broker.registry import Registry
 from teleop_webrtc_bridge.broker.sessions import (
     ControlState,
@@ -56,6 +57,8 @@ MAX_BUILDING_OF_TENANT: Final = 2
 SWEEP_PERIOD_S: Final = 0.5
 SWEEP_LATE_S: Final = 1.5
 """A loop that was stalled for this long has heard nobody: it must not blame the peers."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +122,7 @@ class Broker:
         :raises MediaError: The backend refuses the offer or fails.
         """
         self._registry.robots.check_room(caller.owner, caller.key_id, robot.robot_id)
-        media = await self._new_media(caller.owner, sdp_offer)
+        media = await self._new_media(caller.owner, sdp_offer, beside=None)
         identity = NewSession(
             session_id=secrets.token_hex(16),
             owner=caller.owner,
@@ -212,10 +215,11 @@ class Broker:
         """
         operators = self._registry.operators
         claim = operators.claim(session_id, caller, self._clock())
+        robot = self._registry.operators.get(session_id, caller, self._clock()).identity.media_id
         media: MediaSession | None = None
         joined = False
         try:
-            media = await self._new_media(caller.tenant, sdp_offer)
+            media = await self._new_media(caller.tenant, sdp_offer, beside=robot)
             session, effects = operators.attach(session_id, claim, media.media_id, self._clock())
             joined = True
         finally:
@@ -301,8 +305,8 @@ class Broker:
         :raises RegistryRefusal: No such session, or it has too many viewers.
         :raises MediaError: The backend refuses the offer or fails.
         """
-        self._registry.viewers.check_room(session_id, caller, self._clock())
-        media = await self._new_media(caller.tenant, sdp_offer)
+        robot = self._registry.viewers.check_room(session_id, caller, self._clock()).identity
+        media = await self._new_media(caller.tenant, sdp_offer, beside=robot.media_id)
         session: Session | None = None
         try:
             session = self._registry.viewers.attach(
@@ -381,14 +385,28 @@ class Broker:
             effects += self._registry.robots.revoke_key(key_id)
         await self._effects.carry_out(effects)
 
+    async def run_media(self) -> None:
+        """Let the media backend do its own work; ends only by cancellation."""
+        await self._media.run(self._note_stop)
+
+    def _note_stop(self, stop: StopSeen) -> None:
+        session = self._registry.session_of_media(stop.media_id)
+        _log.warning(
+            'event=%s session=%s robot_id=%r by="%s"',
+            'estop_released' if stop.is_release else 'estop',
+            session.session_id if session else '',
+            session.identity.robot_id if session else '',
+            stop.by,
+        )
+
     def release_polls(self) -> None:
         """Answer all held heartbeats now: the broker is about to stop."""
         self._effects.wake_all()
 
     # --- inside --------------------------------------------------------------------------------
 
-    async def _new_media(self, tenant: str, sdp_offer: str) -> MediaSession:
+    async def _new_media(self, tenant: str, sdp_offer: str, *, beside: str | None) -> MediaSession:
         """Build a peer connection: others wait for a few of theirs, not for all of them."""
         share = self._building_of.setdefault(tenant, asyncio.Semaphore(MAX_BUILDING_OF_TENANT))
         async with share, self._building:
-            return await media_calls.new_session(self._media, sdp_offer)
+            return await media_calls.new_session(self._media, sdp_offer, beside=beside)

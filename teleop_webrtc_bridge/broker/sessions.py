@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 import enum
 
-from teleop_webrtc_bridge.broker.identity import OperatorCaller
+from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller
 from teleop_webrtc_bridge.exceptions import TeleopError
 from teleop_webrtc_bridge.messages import ChannelIds
 
@@ -351,6 +351,7 @@ class BridgePlan:
 
     session_id: str
     epoch: int
+    operator: Identity
     operator_media_id: str
     robot_media_id: str
     close: tuple[CloseChannels, ...]
@@ -361,6 +362,7 @@ class WatchPlan:
     """Which viewer is to receive what a robot sends, and which older channels to close before."""
 
     session_id: str
+    viewer: Identity
     viewer_media_id: str
     robot_media_id: str
     close: CloseChannels

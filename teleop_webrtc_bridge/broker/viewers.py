@@ -133,6 +133,7 @@ class Viewers:
             raise SessionUnknown
         return WatchPlan(
             session_id=session_id,
+            viewer=viewer.caller.identity,
             viewer_media_id=viewer.media_id,
             robot_media_id=session.identity.media_id,
             close=CloseChannels(media_id=viewer.media_id, stream_ids=viewer.streams),

@@ -23,7 +23,7 @@ from typing import Final
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 
-from teleop_webrtc_bridge.ros.child_watch import memory_bytes
+from teleop_webrtc_bridge.child_process import memory_bytes
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot
 from teleop_webrtc_bridge.ros.webrtc_process import WebrtcProcess
 from teleop_webrtc_bridge.session import SessionState

@@ -185,6 +185,7 @@ def configuration(directory: Path, **changes: Any) -> Configuration:
         'log_level': 'info',
         'ice_servers': (),
         'include_loopback': True,
+        'media_processes': 0,
         'caps': Caps(),
         'oidc': None,
         'login_link': False,

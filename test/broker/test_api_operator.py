@@ -290,12 +290,12 @@ async def test_a_bridge_without_media_is_409(rig: Rig, gone: str) -> None:
 async def test_a_bridge_waits_a_moment_for_the_connection(rig: Rig) -> None:
     session, operator = await rig.dial(rig.robot()), rig.operator()
     await rig.join(session, operator)
-    rig.media.sessions['media2'].is_connected = False
+    rig.media.sessions['media2'].connected.clear()
     async with asyncio.TaskGroup() as tasks:
         bridge = tasks.create_task(rig.bridge(session, operator))
         beat = await rig.post(f'/sessions/{session}/op-heartbeat', operator)
         assert beat.status == 200
-        rig.media.sessions['media2'].is_connected = True
+        rig.media.sessions['media2'].connected.set()
         assert (await bridge).status == 200
 
 

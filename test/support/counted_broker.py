@@ -44,8 +44,8 @@ class CountingMedia(EmbeddedMedia):
         self.channels: dict[str, list[str]] = {}
         """Media session → labels of the channels that were opened on it."""
 
-    async def new_session(self, sdp_offer: str) -> MediaSession:
-        session = await super().new_session(sdp_offer)
+    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
+        session = await super().new_session(sdp_offer, beside=beside)
         self.offers[session.media_id] = sdp_offer
         return session
 
