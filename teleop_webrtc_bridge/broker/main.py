@@ -40,7 +40,7 @@ from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.log import start_logging
 from teleop_webrtc_bridge.broker.manage import FIRST_TENANT, manage, SUBJECTS
 from teleop_webrtc_bridge.broker.media import Media
-from teleop_webrtc_bridge.broker.media_processes import MediaProcesses, processor_count
+from teleop_webrtc_bridge.broker.media_processes import MediaProcesses, processor_count, Start
 from teleop_webrtc_bridge.broker.store import Store
 from teleop_webrtc_bridge.configuration import check_aiortc
 from teleop_webrtc_bridge.exceptions import ConfigurationError
@@ -60,11 +60,10 @@ def media_processes(configuration: Configuration) -> Media:
     :raises ConfigurationError: aiortc is missing or too old.
     """
     check_aiortc()
-    return MediaProcesses(
-        include_loopback=configuration.include_loopback,
-        most=configuration.media_processes or processor_count(),
-        log_level=configuration.log_level,
+    start = Start(
+        include_loopback=configuration.include_loopback, log_level=configuration.log_level
     )
+    return MediaProcesses(start, most=configuration.media_processes or processor_count())
 
 
 def main(

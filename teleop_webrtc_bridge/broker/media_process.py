@@ -117,8 +117,7 @@ async def _carry_out(
         write_line(writer, {'call': message['call'], **answer})
 
 
-async def _run(link: socket.socket, *, include_loopback: bool) -> None:
-    media = EmbeddedMedia(include_loopback=include_loopback)
+async def _run(media: EmbeddedMedia, link: socket.socket) -> None:
     # What there is now stays for good. To look through all of it takes the collector 30 ms of CPU,
     # during which no command is forwarded.
     gc.collect()
@@ -131,11 +130,12 @@ async def _run(link: socket.socket, *, include_loopback: bool) -> None:
                 await media.close()
 
 
-def main() -> None:
+def main(make_media: Callable[..., EmbeddedMedia] = EmbeddedMedia) -> None:
     link, parent, loopback, level = sys.argv[1:]
     live_as_child(int(parent))
     start_logging(level)
-    asyncio.run(_run(socket.socket(fileno=int(link)), include_loopback=loopback == '1'))
+    media = make_media(include_loopback=loopback == '1')
+    asyncio.run(_run(media, socket.socket(fileno=int(link))))
 
 
 if __name__ == '__main__':

@@ -56,7 +56,7 @@ from teleop_webrtc_bridge.child_process import (
     TURN_S,
 )
 
-__all__ = ['MediaProcesses', 'processor_count']
+__all__ = ['MediaProcess', 'MediaProcesses', 'Start', 'processor_count']
 
 HUNG_S: Final = 5.0
 """Of silence. Its robots have stopped after a quarter of a second."""
@@ -80,8 +80,10 @@ class Start:
     """How a media process is started."""
 
     include_loopback: bool
+    """Offer 127.0.0.1 to peers, for a broker that serves this machine."""
     log_level: str
     program: str = 'teleop_webrtc_bridge.broker.media_process'
+    hung_s: float = HUNG_S
 
     def command(self, link: int) -> list[str]:
         loopback = str(int(self.include_loopback))
@@ -219,7 +221,7 @@ class MediaProcess:
     async def _watch(self, child: asyncio.subprocess.Process) -> None:
         """Kill a process that hangs or takes all memory."""
         watch = ChildWatch(
-            time.monotonic(), self._words, largest_bytes=LARGEST_BYTES, hung_s=HUNG_S
+            time.monotonic(), self._words, largest_bytes=LARGEST_BYTES, hung_s=self._start.hung_s
         )
         reason = None
         while reason is None:
@@ -285,14 +287,13 @@ class MediaProcesses:
     """
     Implements :class:`~teleop_webrtc_bridge.broker.media.Media`.
 
-    :param include_loopback: Offer 127.0.0.1 to peers, for a broker that serves this machine.
-    :param most: How many processes there may be. The first one is started at once, each further
-        one when a robot comes and every process has one.
-    :param log_level: What the processes log.
+    :param start: How each process is started.
+    :param most: How many there may be. The first one is started at once, each further one when a
+        robot comes and every process has one.
     """
 
-    def __init__(self, *, include_loopback: bool, most: int, log_level: str) -> None:
-        self._start = Start(include_loopback=include_loopback, log_level=log_level)
+    def __init__(self, start: Start, *, most: int) -> None:
+        self._start = start
         self._most = most
         self._on_stop: Callable[[StopSeen], None] = lambda stop: None
         self._tasks: asyncio.TaskGroup | None = None
