@@ -83,6 +83,7 @@ class Configuration:
     log_level: str
     ice_servers: tuple[IceServer, ...]
     include_loopback: bool
+    viewers_may_stop: bool
     caps: Caps
     oidc: OidcSettings | None
     login_link: bool
@@ -117,6 +118,7 @@ def read_configuration(arguments: Sequence[str]) -> Configuration:
         log_level=_setting(given, 'log_level', 'info', _log_level),
         ice_servers=_setting(given, 'ice_servers', [], _ice_servers),
         include_loopback=_setting(given, 'include_loopback', is_loopback_host(host), _boolean),
+        viewers_may_stop=_setting(given, 'viewers_may_stop', True, _boolean),
         caps=_setting(given, 'caps', {}, _caps),
         oidc=_setting(given, 'oidc', None, _oidc),
         login_link=options.login_link,

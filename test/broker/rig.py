@@ -185,6 +185,7 @@ def configuration(directory: Path, **changes: Any) -> Configuration:
         'log_level': 'info',
         'ice_servers': (),
         'include_loopback': True,
+        'viewers_may_stop': True,
         'caps': Caps(),
         'oidc': None,
         'login_link': False,
