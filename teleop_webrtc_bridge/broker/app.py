@@ -89,7 +89,12 @@ def build_app(
         store, wall_clock, _issued_tokens(configuration, clock, wall_clock)
     )
     broker = Broker(
-        media, clock=clock, wall_clock=wall_clock, caps=caps, credentials=authenticator
+        media,
+        clock=clock,
+        wall_clock=wall_clock,
+        caps=caps,
+        credentials=authenticator,
+        viewers_may_stop=configuration.viewers_may_stop,
     )
     guard = ConnectionGuard(caps.connections_per_address)
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_HTTP_BODY_BYTES)

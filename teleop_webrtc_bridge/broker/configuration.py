@@ -86,6 +86,7 @@ class Configuration:
     include_loopback: bool
     media_processes: int
     """At most; 0: one for each processor."""
+    viewers_may_stop: bool
     caps: Caps
     oidc: OidcSettings | None
     login_link: bool
@@ -121,6 +122,7 @@ def read_configuration(arguments: Sequence[str]) -> Configuration:
         ice_servers=_setting(given, 'ice_servers', [], _ice_servers),
         include_loopback=_setting(given, 'include_loopback', is_loopback_host(host), _boolean),
         media_processes=_setting(given, 'media_processes', 0, _media_processes),
+        viewers_may_stop=_setting(given, 'viewers_may_stop', True, _boolean),
         caps=_setting(given, 'caps', {}, _caps),
         oidc=_setting(given, 'oidc', None, _oidc),
         login_link=options.login_link,

@@ -98,7 +98,7 @@ class Effects:
             change.state.value,
             change.session_id,
             change.robot_id,
-            change.operator,
+            None if change.operator is None else str(change.operator),
             change.reason.value,
         )
         if change.state is SessionState.DISCONNECTED:

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
 import logging
 import math
@@ -28,6 +28,7 @@ from aiohttp.abc import AbstractAccessLogger
 
 from teleop_webrtc_bridge.broker import schemas
 from teleop_webrtc_bridge.broker.auth import Authenticator
+from teleop_webrtc_bridge.broker.bans import PutOut
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.connections import ConnectionGuard, network_of
 from teleop_webrtc_bridge.broker.errors import ApiError
@@ -39,6 +40,7 @@ from teleop_webrtc_bridge.broker.media import (
     UnusableSdp,
 )
 from teleop_webrtc_bridge.broker.metrics import Metrics
+from teleop_webrtc_bridge.broker.named_person import AmbiguousName
 from teleop_webrtc_bridge.broker.rate_limit import RateLimit
 from teleop_webrtc_bridge.broker.service import Broker
 from teleop_webrtc_bridge.broker.sessions import (
@@ -46,7 +48,9 @@ from teleop_webrtc_bridge.broker.sessions import (
     NoPendingOffer,
     NotAllowed,
     NotOperator,
+    NotRemovable,
     NotRequested,
+    NotWatching,
     RegistryRefusal,
     SessionUnknown,
     SlotTaken,
@@ -90,6 +94,10 @@ REFUSAL_STATUS: Final[dict[type[RegistryRefusal], int]] = {
     NotOperator: 403,
     NotAllowed: 403,
     NotRequested: 409,
+    NotWatching: 404,
+    NotRemovable: 409,
+    AmbiguousName: 409,
+    PutOut: 403,
     TooManyViewers: 429,
     NoPendingOffer: 409,
 }
@@ -192,7 +200,7 @@ class Parts:
         """
         return schemas.usable_sdp(body, field, allow_local=self.allow_local)
 
-    def limit(self, limit: RateLimit, caller: str) -> None:
+    def limit(self, limit: RateLimit, caller: Hashable) -> None:
         """
         Count one request of a caller.
 
@@ -240,6 +248,12 @@ def _error_response(
     return response
 
 
+def _retry_after_s(refusal: RegistryRefusal) -> float | None:
+    if isinstance(refusal, PutOut):
+        return refusal.retry_after_s
+    return FULL_RETRY_S if isinstance(refusal, RETRYABLE) else None
+
+
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every failure with ``{"detail": ...}``."""
@@ -248,9 +262,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except ApiError as error:
         return _error_response(error.status, error.detail, retry_after_s=error.retry_after_s)
     except RegistryRefusal as refusal:
-        retry_after_s = FULL_RETRY_S if isinstance(refusal, RETRYABLE) else None
         return _error_response(
-            REFUSAL_STATUS[type(refusal)], str(refusal), retry_after_s=retry_after_s
+            REFUSAL_STATUS[type(refusal)], str(refusal), retry_after_s=_retry_after_s(refusal)
         )
     except UnusableSdp as error:
         return _error_response(400, f'The session description cannot be used: {error}')

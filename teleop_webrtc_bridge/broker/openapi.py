@@ -23,6 +23,7 @@ from teleop_webrtc_bridge.broker.openapi_schemas import (
     all_of,
     CONTROL,
     ICE,
+    JOINED,
     KEY,
     LABEL,
     NAME,
@@ -30,6 +31,7 @@ from teleop_webrtc_bridge.broker.openapi_schemas import (
     object,
     OK,
     or_null,
+    PERSON,
     ROLE,
     ROW,
     Schema,
@@ -40,7 +42,6 @@ from teleop_webrtc_bridge.broker.openapi_schemas import (
     TOKEN,
     VIDEO_STATUS,
     VIEWER_ID,
-    WHOLE,
 )
 from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES
 
@@ -136,15 +137,7 @@ _SESSION_CALLS: Final = (
         summary='Take the operator slot, or watch',
         callers=(OPERATOR,),
         request=object(('sdp_offer',), role={'enum': ['operator', 'viewer']}, sdp_offer=SDP),
-        schema=all_of(
-            sdp_answer=TEXT,
-            cf_session_id=TEXT,
-            robot_cf_session_id=TEXT,
-            ice_servers=ICE,
-            role={'enum': ['operator', 'viewer']},
-            operator_id=TEXT,
-            control_epoch=WHOLE,
-        ),
+        schema=JOINED,
         errors=(400, 403, 404, 409, 502),
     ),
     _Call(
@@ -204,7 +197,7 @@ _SESSION_CALLS: Final = (
         path=f'{_SESSION}/grant-control',
         summary='Let who asks take over',
         callers=(OPERATOR,),
-        request=object(('operator_id',), operator_id={'type': 'string', 'minLength': 1}),
+        request=PERSON,
         schema=OK,
         errors=(403, 404, 409),
     ),
@@ -216,6 +209,15 @@ _SESSION_CALLS: Final = (
         request=NOTHING,
         schema=CONTROL,
         errors=(403, 404),
+    ),
+    _Call(
+        method='post',
+        path=f'{_SESSION}/remove-viewer',
+        summary='Put somebody who watches out for ten minutes',
+        callers=(OPERATOR,),
+        request=PERSON,
+        schema=all_of(removed={'type': 'integer', 'minimum': 1}),
+        errors=(403, 404, 409),
     ),
 )
 _MANAGING_CALLS: Final = (
@@ -367,6 +369,8 @@ def _error(status: int) -> dict[str, Any]:
         'description': ERRORS[status],
         'content': {'application/json': {'schema': {'$ref': '#/components/schemas/Error'}}},
     }
-    if status == 429:
-        error['headers'] = {'Retry-After': {'required': True, 'schema': {'type': 'integer'}}}
+    if status in (403, 429):
+        # With 403: to whoever was put out of a robot's viewers.
+        retry_after = {'required': status == 429, 'schema': {'type': 'integer'}}
+        error['headers'] = {'Retry-After': retry_after}
     return error

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,10 +43,10 @@ class RateLimit:
     def __init__(self, *, per_minute: float, burst: int) -> None:
         self._per_second = per_minute / 60.0
         self._burst = float(burst)
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets: dict[Hashable, _Bucket] = {}
         self._prune_above = _PRUNE_ABOVE
 
-    def take(self, caller: str, now_s: float) -> float | None:
+    def take(self, caller: Hashable, now_s: float) -> float | None:
         """
         Take one token.
 

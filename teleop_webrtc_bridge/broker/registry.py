@@ -31,6 +31,9 @@ The states of a session follow from its operator slot::
 - Who claims the slot first has it; the holder may claim it again, from a reloaded page. Another
   one gets it when the holder grants his request, and joins; the epoch counts the operators.
 - Viewers watch beside the slot; see :mod:`~teleop_webrtc_bridge.broker.viewers`.
+- A person is a tenant, a name and a role: a token of the same name that only watches is another
+  person's. Several joins of one person are told apart by their media sessions, else by the token.
+- Who was put out of a robot's viewers is neither viewer nor operator of it for ten minutes.
 - What another tenant has does not exist.
 """
 
@@ -38,6 +41,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from teleop_webrtc_bridge.broker.bans import Bans
 from teleop_webrtc_bridge.broker.bridge_state import BridgeState
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.control_requests import ControlRequests
@@ -62,13 +66,14 @@ class Registry:
 
     def __init__(self, caps: Caps) -> None:
         self._table = SessionTable()
+        self._bans = Bans()
         self.robots = RobotSessions(self._table, caps)
         """What robots do."""
-        self.operators = OperatorSlots(self._table)
+        self.operators = OperatorSlots(self._table, self._bans)
         """What operators do."""
-        self.viewers = Viewers(self._table, caps)
+        self.viewers = Viewers(self._table, self._bans, caps)
         """Who only watches."""
-        self.control = ControlRequests(self._table)
+        self.control = ControlRequests(self._table, self._bans)
         """How control goes from one operator to another."""
         self.bridges = BridgeState(self._table)
         """The data channels between the two."""
@@ -130,4 +135,5 @@ class Registry:
                 effects += self._table.drop_operator(session, reason)
             effects += self.viewers.reap(session.session_id, now_s, liveness)
         self._table.forget_old(now_s)
+        self._bans.forget_old(now_s)
         return effects

@@ -84,5 +84,5 @@ async def turn_credentials(request: web.Request) -> web.Response:
     if isinstance(caller, RobotCaller):
         parts.limit(parts.limits.turn_credentials_of_key, caller.key_id)
     else:
-        parts.limit(parts.limits.turn_credentials, caller.sub)
+        parts.limit(parts.limits.turn_credentials, caller.identity)
     return web.json_response({'ice_servers': schemas.ice_servers_body(parts.ice_servers)})

@@ -46,7 +46,7 @@ async def create_key(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     caller = _manager(parts, request)
     _check_may_mint(caller)
-    parts.limit(parts.limits.key_writes, caller.sub)
+    parts.limit(parts.limits.key_writes, caller.identity)
     body = await read_json(request)
     record, api_key = parts.store.create_robot_key(
         name=schemas.required_name(body, 'name'),
@@ -70,7 +70,7 @@ async def revoke_key(request: web.Request) -> web.Response:
     """Make an API key useless and end the sessions that it is used for."""
     parts = request.app[PARTS]
     caller = _manager(parts, request)
-    parts.limit(parts.limits.key_writes, caller.sub)
+    parts.limit(parts.limits.key_writes, caller.identity)
     key_id = request.match_info['key_id']
     if not parts.store.revoke_robot_key(key_id, caller, parts.wall_clock()):
         raise ApiError(404, 'Key not found')
@@ -94,7 +94,7 @@ async def create_operator(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     caller = _administrator(parts, request)
     _check_may_mint(caller)
-    parts.limit(parts.limits.key_writes, caller.sub)
+    parts.limit(parts.limits.key_writes, caller.identity)
     body = await read_json(request)
     sub = schemas.required_name(body, 'operator_id')
     tenant = schemas.required_name(body, 'tenant') if body.get('tenant') is not None else None
@@ -124,7 +124,7 @@ async def revoke_operator(request: web.Request) -> web.Response:
     """Make an operator token useless and let go whoever came with it."""
     parts = request.app[PARTS]
     caller = _administrator(parts, request)
-    parts.limit(parts.limits.key_writes, caller.sub)
+    parts.limit(parts.limits.key_writes, caller.identity)
     token_id = request.match_info['token_id']
     if not parts.store.revoke_operator_token(token_id, caller, parts.wall_clock()):
         raise ApiError(404, 'Token not found')

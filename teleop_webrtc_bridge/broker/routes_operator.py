@@ -31,9 +31,8 @@ async def list_sessions(request: web.Request) -> web.Response:
     """List the robots that an operator may drive."""
     parts = request.app[PARTS]
     caller = parts.operator(request)
-    return web.json_response(
-        [schemas.session_row(row, parts.clock()) for row in parts.broker.sessions(caller)]
-    )
+    rows = parts.broker.sessions(caller)
+    return web.json_response([schemas.session_row(row, caller, parts.clock()) for row in rows])
 
 
 @ROUTES.get('/api/v1/sessions/{session_id}/status')
@@ -42,7 +41,7 @@ async def session_status(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     caller = parts.operator(request)
     session = parts.broker.session(caller, request.match_info['session_id'])
-    return web.json_response(schemas.session_row(session, parts.clock()))
+    return web.json_response(schemas.session_row(session, caller, parts.clock()))
 
 
 @ROUTES.post('/api/v1/sessions/{session_id}/join')
@@ -50,7 +49,7 @@ async def join(request: web.Request) -> web.Response:
     """Take the operator slot, or a viewer's place, and connect."""
     parts = request.app[PARTS]
     caller = parts.operator(request)
-    parts.limit(parts.limits.sessions, f'operator {caller.sub}')
+    parts.limit(parts.limits.sessions, caller.identity)
     body = await read_json(request)
     session_id = request.match_info['session_id']
     parts.broker.session(caller, session_id)  # unknown before malformed
@@ -117,7 +116,7 @@ async def request_control(request: web.Request) -> web.Response:
     caller = parts.operator(request)
     await read_json(request)
     state, holder = parts.broker.request_control(caller, request.match_info['session_id'])
-    return web.json_response({'state': state.value, 'operator_id': holder})
+    return web.json_response({'state': state.value, 'operator_id': schemas.name_of(holder)})
 
 
 @ROUTES.post('/api/v1/sessions/{session_id}/grant-control')
@@ -128,7 +127,7 @@ async def grant_control(request: web.Request) -> web.Response:
     body = await read_json(request)
     session_id = request.match_info['session_id']
     parts.broker.session(caller, session_id)
-    parts.broker.grant_control(caller, session_id, schemas.operator_name(body))
+    parts.broker.grant_control(caller, session_id, schemas.named_person(body))
     return web.json_response({'ok': True})
 
 
@@ -140,3 +139,15 @@ async def take_control(request: web.Request) -> web.Response:
     await read_json(request)
     parts.broker.take_control(caller, request.match_info['session_id'])
     return web.json_response({'state': 'granted', 'operator_id': caller.sub})
+
+
+@ROUTES.post('/api/v1/sessions/{session_id}/remove-viewer')
+async def remove_viewer(request: web.Request) -> web.Response:
+    """Put somebody who watches out, for ten minutes."""
+    parts = request.app[PARTS]
+    caller = parts.operator(request)
+    body = await read_json(request)
+    session_id = request.match_info['session_id']
+    parts.broker.session(caller, session_id)
+    removed = await parts.broker.remove_viewer(caller, session_id, schemas.named_person(body))
+    return web.json_response({'removed': removed.count})

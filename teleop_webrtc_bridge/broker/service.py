@@ -34,8 +34,9 @@ from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
 from teleop_webrtc_bridge.broker.bridger import Bridger
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.effects import Effects
-from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
+from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, RobotCaller
 from teleop_webrtc_bridge.broker.media import Media, MediaSession, StopSeen
+from teleop_webrtc_bridge.broker.named_person import NamedPerson
 from teleop_webrtc_bridge.broker.registry import Registry
 from teleop_webrtc_bridge.broker.sessions import (
     ControlState,
@@ -46,6 +47,7 @@ from teleop_webrtc_bridge.broker.sessions import (
     SessionState,
     Viewer,
 )
+from teleop_webrtc_bridge.broker.viewers import RemovedViewers
 from teleop_webrtc_bridge.messages import HeartbeatAnswer
 
 __all__ = ['Broker', 'RobotDetails']
@@ -87,6 +89,7 @@ class Broker:
 
     :param clock: Monotonic seconds, the same as ``Media.last_heard_s``.
     :param wall_clock: Seconds since 1970, to show to people.
+    :param viewers_may_stop: Whether the E-STOP of people who watch reaches their robot.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Broker:
         wall_clock: Callable[[], float],
         caps: Caps,
         credentials: Credentials,
+        viewers_may_stop: bool = True,
     ) -> None:
         self._media = media
         self._clock = clock
@@ -107,7 +111,10 @@ class Broker:
         self._building_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         """Tenant → its share."""
         self._effects = Effects(media)
-        self._bridger = Bridger(media, self._registry, self._effects, clock)
+        self._viewers_may_stop = viewers_may_stop
+        self._bridger = Bridger(
+            media, self._registry, self._effects, clock, viewers_may_stop=viewers_may_stop
+        )
 
     # --- robot ---------------------------------------------------------------------------------
 
@@ -155,7 +162,7 @@ class Broker:
         :raises Superseded: Another instance of this robot took over.
         """
         robots = self._registry.robots
-        ready = robots.robot_heartbeat(session_id, caller.owner, link, self._clock())
+        ready = robots.robot_heartbeat(session_id, caller, link, self._clock())
         if ready is not None:
             self._media.subscriber_ready(ready)
         if wait_s <= 0.0 or robots.has_news(session_id):
@@ -169,7 +176,7 @@ class Broker:
         :raises SessionUnknown: The session ended while the heartbeat was held.
         :raises Superseded: Another instance took over while the heartbeat was held.
         """
-        return self._registry.robots.answer_heartbeat(session_id, caller.owner)
+        return self._registry.robots.answer_heartbeat(session_id, caller)
 
     async def take_robot_answer(
         self, caller: RobotCaller, session_id: str, sdp_answer: str
@@ -180,7 +187,7 @@ class Broker:
         :raises RegistryRefusal: No such session, or no offer is pending.
         :raises MediaError: The backend refuses the answer or fails.
         """
-        media_id = self._registry.robots.take_robot_answer(session_id, caller.owner)
+        media_id = self._registry.robots.take_robot_answer(session_id, caller)
         await media_calls.renegotiate(self._media, media_id, sdp_answer)
 
     async def delete_session(self, caller: RobotCaller, session_id: str) -> None:
@@ -189,7 +196,7 @@ class Broker:
 
         :raises RegistryRefusal: No such session.
         """
-        await self._effects.carry_out(self._registry.robots.delete(session_id, caller.owner))
+        await self._effects.carry_out(self._registry.robots.delete(session_id, caller))
 
     # --- operator ------------------------------------------------------------------------------
 
@@ -302,7 +309,8 @@ class Broker:
         Make a caller a viewer of a session.
 
         :param sdp_offer: Checked, and without host names.
-        :raises RegistryRefusal: No such session, or it has too many viewers.
+        :raises RegistryRefusal: No such session, it has too many viewers, or the caller was put
+            out of it.
         :raises MediaError: The backend refuses the offer or fails.
         """
         robot = self._registry.viewers.check_room(session_id, caller, self._clock()).identity
@@ -315,11 +323,33 @@ class Broker:
         finally:
             if session is None:
                 await media_calls.close_session(self._media, media.media_id)
-        return JoinAnswer(media=media, session=session, role='viewer')
+        return JoinAnswer(
+            media=media, session=session, role='viewer', may_stop=self._viewers_may_stop
+        )
+
+    async def remove_viewer(
+        self, caller: OperatorCaller, session_id: str, named: NamedPerson
+    ) -> RemovedViewers:
+        """
+        Put a viewer out; that person may not come back for some time.
+
+        :raises RegistryRefusal: No such session, not its operator, or nobody who can be put out.
+        """
+        viewers = self._registry.viewers
+        removed, effects = viewers.put_out(session_id, caller, named, self._clock())
+        _log.info(
+            'event=viewer_removed session=%s robot_id=%r viewer=%r by=%r',
+            session_id,
+            removed.robot_id,
+            str(removed.who),
+            str(caller.identity),
+        )
+        await self._effects.carry_out(effects)
+        return removed
 
     def request_control(
         self, caller: OperatorCaller, session_id: str
-    ) -> tuple[ControlState, str | None]:
+    ) -> tuple[ControlState, Identity | None]:
         """
         Ask the holder of the operator slot for it, or go on asking.
 
@@ -328,13 +358,16 @@ class Broker:
         """
         return self._registry.control.request(session_id, caller, self._clock())
 
-    def grant_control(self, caller: OperatorCaller, session_id: str, sub: str) -> None:
+    def grant_control(
+        self, caller: OperatorCaller, session_id: str, named: NamedPerson
+    ) -> Identity:
         """
         Let somebody who has asked take over with the next join.
 
-        :raises RegistryRefusal: No such session, not its operator, or no such request.
+        :returns: Whom.
+        :raises RegistryRefusal: No such session, not its operator, no such request, or several.
         """
-        self._registry.control.grant(session_id, caller, sub, self._clock())
+        return self._registry.control.grant(session_id, caller, named, self._clock())
 
     def take_control(self, caller: OperatorCaller, session_id: str) -> None:
         """

@@ -186,6 +186,7 @@ def configuration(directory: Path, **changes: Any) -> Configuration:
         'ice_servers': (),
         'include_loopback': True,
         'media_processes': 0,
+        'viewers_may_stop': True,
         'caps': Caps(),
         'oidc': None,
         'login_link': False,

@@ -165,6 +165,38 @@ async def test_sessions_are_limited_per_caller(rig: Rig) -> None:
     assert statuses == [200] * 12 + [429]
 
 
+LIMITED = {
+    'join': (12, 'POST', '/sessions/{}/join'),
+    'key writes': (10, 'POST', '/keys'),
+    'turn credentials': (6, 'GET', '/sessions/turn-credentials'),
+}
+
+
+@pytest.mark.parametrize('what', LIMITED)
+async def test_a_person_uses_up_nobody_elses_budget(rig: Rig, what: str) -> None:
+    session = await rig.dial(rig.robot())
+    burst, method, path = LIMITED[what]
+    path = path.format(session)
+    carol, same = rig.operator('carol'), rig.operator('carol')
+    fields = BODY | {'name': 'key', 'role': 'viewer'} if method == 'POST' else None
+
+    async def is_limited(headers: dict[str, str]) -> bool:
+        return (await rig.call(method, path, headers, fields)).status == 429
+
+    # Two tokens of one person share a budget: half each.
+    for _ in range(burst // 2):
+        assert not await is_limited(carol)
+        assert not await is_limited(same)
+    assert await is_limited(carol)
+    assert await is_limited(same)
+    for others in (
+        rig.operator('carol', tenant='alice'),
+        rig.operator('carol', Role.ADMIN),
+        rig.operator('carol', Role.VIEWER),
+    ):
+        assert not await is_limited(others)
+
+
 async def test_key_writes_are_limited(rig: Rig) -> None:
     operator = rig.operator()
     statuses = [(await rig.post('/keys', operator, {'name': 'a'})).status for _ in range(11)]

@@ -42,6 +42,7 @@ async def test_the_list_shows_live_robots(rig: Rig) -> None:
         'control_epoch': 0,
         'control_request': None,
         'viewers': 0,
+        'watching': [],
     }
     assert (await rig.get('/sessions', operator)).body == [row]
     assert (await rig.get(f'/sessions/{session}/status', operator)).body == row

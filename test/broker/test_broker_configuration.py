@@ -48,6 +48,7 @@ def test_defaults() -> None:
     assert configuration.log_level == 'info'
     assert configuration.ice_servers == ()
     assert configuration.include_loopback
+    assert configuration.viewers_may_stop
     assert not configuration.login_link
 
 
@@ -195,6 +196,7 @@ def test_bad_options_name_themselves(arguments: list[str]) -> None:
         ('state_dir: []', 'state_dir'),
         ('log_level: INFO', 'log_level'),
         ('include_loopback: 1', 'include_loopback'),
+        ('viewers_may_stop: sometimes', 'viewers_may_stop'),
         ('ice_servers: stun:a', 'ice_servers'),
         ('ice_servers: [stun:a]', 'ice_servers[0]'),
         ('ice_servers: [{urls: []}]', 'ice_servers[0].urls'),

@@ -661,8 +661,11 @@ async def test_nothing_less_renews_a_drivers_token(
 async def test_our_own_tokens_are_not_exchanged_for_each_other(rig: Rig) -> None:
     session = await rig.dial(rig.robot('yard'))
     first, second = rig.operator('bob', tenant='yard'), rig.operator('bob', tenant='yard')
-    assert (await rig.join(session, first)).status == 200
-    assert (await rig.post(f'/sessions/{session}/op-heartbeat', second, {})).status == 200
+    joined = (await rig.join(session, first)).body
+    heartbeat = f'/sessions/{session}/op-heartbeat'
+    assert (await rig.post(heartbeat, second, {})).status == 403
+    me = {'cf_session_id': joined['cf_session_id']}
+    assert (await rig.post(heartbeat, second, me)).status == 200
     secret = first['Authorization'].removeprefix('Bearer ')
     root = rig.operator('root', Role.ADMIN)
     token_id = rig.store.token_record(secret).token_id

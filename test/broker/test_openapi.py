@@ -122,9 +122,11 @@ async def ask(rig: Rig, method: str, path: str, headers: dict[str, str], **ids: 
 
 
 async def own_ids(rig: Rig, tenant: str) -> dict[str, str]:
-    """Make a session, a key and a token of a tenant, and return their ids."""
+    """Make a session that somebody watches, a key and a token of a tenant; return their ids."""
     robot = rig.robot(tenant)
     session_id = await rig.dial(robot)
+    watcher = rig.operator(BODY['operator_id'], tenant=tenant)
+    assert (await rig.join(session_id, watcher, role='viewer')).status == 200
     (key_id,) = [key.key_id for key in rig.store.robot_keys(_admin()) if key.owner == tenant][-1:]
     rig.operator(f'{tenant}-spare', tenant=tenant)
     tokens = rig.store.operator_tokens(_admin(), rig.wall())
