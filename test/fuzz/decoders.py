@@ -85,8 +85,8 @@ from teleop_webrtc_bridge.messages import (
     Velocity,
 )
 from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS
-from teleop_webrtc_bridge.ros.image_intake import check_image, ImageUnusable
 from teleop_webrtc_bridge.ros.estop_record import EstopRecord
+from teleop_webrtc_bridge.ros.image_intake import check_image, ImageUnusable
 from teleop_webrtc_bridge.ros.operator_messages import OperatorMessages
 from teleop_webrtc_bridge.sdp import (
     check_sdp,
