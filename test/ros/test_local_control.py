@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, ExitStack, suppress
+from datetime import datetime
 import json
 import os
 from pathlib import Path
@@ -29,6 +30,7 @@ import time
 from typing import Any
 
 from counted_broker import counted_broker
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from programs import Program, Programs, programs, wait_for
 import pytest
 from python_operator import operator, PythonOperator
@@ -238,6 +240,36 @@ def test_set_estop_says_what_it_did_and_the_state_tells_it(client: Client) -> No
     wait_for(lambda: client.probe.states[-1]['estopped'] is False)
 
 
+def test_who_pressed_and_who_released_is_told_in_state_diagnostics_and_log(
+    client: Client, bridge: Program, node: Any
+) -> None:
+    diagnosed: list[DiagnosticStatus] = []
+
+    def note(message: DiagnosticArray) -> None:
+        diagnosed.extend(status for status in message.status if 'E-STOP' in status.name)
+
+    node.create_subscription(DiagnosticArray, '/diagnostics', note, 10)
+    button, service = '/local/teleop_bridge/estop_in', '/local/teleop_bridge/set_estop'
+    assert client.probe.states[-1]['estopped_by'] is None
+    client.press(True)
+    by = {'sub': button, 'role': 'robot'}
+    wait_for(lambda: client.probe.states[-1]['estopped_by'] == by, what='~/state')
+    client.call('set_estop', True)
+    message = f'latched: 1, by {button} (robot)'
+    wait_for(lambda: diagnosed and diagnosed[-1].message == message, what='/diagnostics')
+    values = {pair.key: pair.value for pair in diagnosed[-1].values}
+    assert (values['by'], values['role']) == (button, 'robot')
+    assert datetime.fromisoformat(values['since']).tzinfo is not None
+    client.call('set_estop', False)
+    wait_for(lambda: client.probe.states[-1]['estopped_by'] is None, what='the release')
+    for line in (
+        f'event=estop latch=1 sub="{button}" role="robot"',
+        f'event=estop_again latch=1 sub="{service}" role="robot"',
+        f'event=estop_released latch=1 sub="{service}" role="robot"',
+    ):
+        assert ('WARN' if 'estop ' in line else 'INFO') in bridge.wait_for_line(line)
+
+
 def test_stop_is_a_burst_of_zeros_and_no_latch(client: Client) -> None:
     assert client.call('stop') == 'stopped; motion needs neutral first'
     wait_for(client.probe.standing)
@@ -290,10 +322,14 @@ def test_a_latch_that_is_kept_survives_kill_9(
     assert not file.exists()
     client.press(True)
     wait_for(file.exists, timeout_s=QUICK_S + 5.0)
+    wait_for(lambda: 'estop_in' in file.read_text(), what='who pressed')
     client = restarted(started, key_file, new_node, *options)
     assert {latched for _, latched in client.latched} == {True}
     wait_for(client.probe.standing, what='zeros from the start')
     assert file.exists()
+    by = {'sub': '/local/teleop_bridge/estop_in', 'role': 'robot'}
+    wait_for(lambda: client.probe.states[-1]['estopped_by'] == by, what='who pressed')
+    started.running[-1].wait_for_line('event=estop_restored latch=1 sub="/local/')
     client.call('set_estop', False)
     wait_for(lambda: not file.exists())
     client = restarted(started, key_file, new_node, *options)
@@ -306,9 +342,10 @@ def test_a_signal_at_the_start_does_not_release_a_latch_that_is_kept(
 ) -> None:
     file = tmp_path / 'ros' / 'teleop_webrtc_bridge' / 'local.estop'
     file.parent.mkdir(parents=True)
-    file.touch()
+    file.touch()  # as older bridges left it: without a name
     bridge = start(started, key_file, 'local', '-p', 'estop_persist:=true')
     bridge.wait_for_line('event=state')
+    bridge.wait_for_line('event=estop_restored latch=1 sub="estop_persist" role="robot"')
     assert bridge.end(number) == 0
     assert file.exists()
 
