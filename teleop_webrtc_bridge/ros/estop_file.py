@@ -127,5 +127,6 @@ class EstopFile:
 
 
 def _time(value: object) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0.0 <= value <= LATEST_S else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0.0 <= value <= LATEST_S else None

@@ -64,6 +64,9 @@ def stop_and_release(bob: OperatorPage, owner: OperatorPage) -> None:
     bob.page.click('#estop')
     bob.wait_for_state('stopped')
     owner.wait_for_state('stopped')
+    for page in (bob, owner):
+        # Whoever the broker says it was; one that does not say names an operator.
+        wait_for(lambda it=page: it.page.inner_text('#estop-note').startswith('by '), what='who')
     assert not bob.page.is_visible('#estop-release')
     owner.page.click('#estop-release')
     owner.page.click('#estop-release')

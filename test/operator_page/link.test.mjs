@@ -278,3 +278,18 @@ test('a robot that another operator has taken over is not dialled again', async 
   assert.deepEqual(states.at(-1), ['error', 'taken.']);
   assert.equal(link.isWanted, false);
 });
+
+test('who was put out does not knock again, also not after Retry-After', async () => {
+  link.connect({ ...TARGET });
+  await settle();
+  link.onDrivable();
+  await settle();
+  opens = [failing('barred', { retryAfterS: 600 })];
+  link.onLost(new Error('closed'));
+  await settle();
+  await wake();
+  assert.deepEqual(states.at(-1), ['error', 'barred.']);
+  assert.equal(link.isWanted, false);
+  assert.equal(sessions.length, 2, 'one attempt, then no more');
+  assert.equal(sleeps.length, 1);
+});

@@ -119,8 +119,9 @@ async function pass(seconds) {
   }
 }
 
-function createSession(sessionId, onLost, role = 'operator') {
+function createSession(sessionId, onLost, role = 'operator', onJoined = () => {}) {
   const events = {
+    onJoined,
     onChannels: () => {},
     onTrack: () => {},
     onVideoPromised: () => {},
@@ -186,7 +187,7 @@ for (const kind of ['refused', 'conflict', 'unauthorized', 'server', 'busy', 'un
   });
 }
 
-for (const kind of ['refused', 'conflict', 'unauthorized']) {
+for (const kind of ['refused', 'barred', 'conflict', 'unauthorized']) {
   test(`${kind} after the bridge has given the robot away`, async (t) => {
     const { opened } = await joined(t);
     peers[0].become('connected');
@@ -284,4 +285,13 @@ test('the page joins the robot’s next session when the first ends while connec
   link.onDrivable();
   await settle();
   assert.equal(link.state, 'drivable');
+});
+
+test('what the broker says of this person at the join is passed on', async () => {
+  const told = [];
+  broker.join = async () => ({ sdp_answer: 'answer', operator_id: 'ann', may_stop: false });
+  session = createSession('s1', () => {}, 'viewer', (answer) => told.push(answer));
+  session.open(attempt.signal).catch(() => {});
+  await settle();
+  assert.deepEqual(told, [{ sdp_answer: 'answer', operator_id: 'ann', may_stop: false }]);
 });

@@ -29,6 +29,7 @@ from teleop_webrtc_bridge.messages import (
     CMD_UNRELIABLE,
     DriveCommand,
     MAP_UNRELIABLE,
+    Origin,
     STATE_RELIABLE,
     STATE_RELIABLE_BACK,
     Velocity,
@@ -199,6 +200,22 @@ def test_telemetry_tells_who_pressed_until_it_is_released(robot: Robot, label: s
     assert 'estopped_by' not in robot.telemetry()['state']
     robot.take({'type': 'estop', 'nonce': 3, 'by': BEN}, label)
     assert robot.telemetry()['state']['estopped_by'] == named(BEN)
+
+
+@BOTH_CHANNELS
+def test_no_name_is_looked_at_before_the_zero_and_its_acknowledgement(
+    robot: Robot, label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[Any]] = []
+
+    def pressed(now: float, latch: int | None, by: Origin) -> None:
+        seen.append([*robot.left])
+
+    monkeypatch.setattr(robot.estops, 'pressed', pressed)
+    robot.begin()
+    robot.take({'type': 'estop', 'nonce': 1, 'by': ANN}, label)
+    ack = {'type': 'cmd_ack', 'nonce': 1, 'ok': True}
+    assert seen == [[ZERO, (robot.now, STATE_RELIABLE_BACK, ack)]]
 
 
 def test_the_first_who_pressed_stays_the_name_of_the_latch(robot: Robot) -> None:
