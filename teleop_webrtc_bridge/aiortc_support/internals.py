@@ -24,8 +24,8 @@ The names: ``HEADER_EXTENSIONS``, ``HeaderExtensionsMap``, the SCTP time-outs,
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-import contextlib
 from dataclasses import dataclass
+import logging
 import struct
 from typing import Any, Final
 
@@ -85,6 +85,8 @@ CONSENT_FAILURES: Final = 15
 """In a row; times the interval, these are the 30 s after which RFC 7675 lets consent expire."""
 ONE_BYTE_PROFILE: Final = 0xBEDE
 
+_logger = logging.getLogger(__name__)
+
 
 def configure_aiortc(*, loopback: bool) -> None:
     """
@@ -119,9 +121,14 @@ _connect = RTCPeerConnection._RTCPeerConnection__connect  # type: ignore[attr-de
 
 
 async def _connect_or_leave(self: RTCPeerConnection) -> None:
-    # aiortc has nobody to tell; the connection's state tells its owner.
-    with contextlib.suppress(ConnectionError, InvalidStateError):
+    # aiortc starts it as a task that nobody waits for; the connection's state tells its owner.
+    try:
         await _connect(self)
+    except (ConnectionError, InvalidStateError):
+        return
+    except Exception:
+        _logger.exception('event=connecting_failed')
+        await self.close()
 
 
 _host_addresses = aioice.ice.get_host_addresses

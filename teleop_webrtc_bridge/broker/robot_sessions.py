@@ -163,6 +163,12 @@ class RobotSessions:
         self._table.store(replace(session, renegotiation_pending=False))
         return session.identity.media_id
 
+    def refuse_robot_answer(self, session_id: str) -> None:
+        """Note that the answer could not be used: the offer still stands."""
+        session = self._table.find(session_id)
+        if session is not None:
+            self._table.store(replace(session, renegotiation_pending=True))
+
     def delete(self, session_id: str, caller: RobotCaller) -> list[Effect]:
         """
         End a session at its robot's wish.

@@ -35,7 +35,7 @@ from teleop_webrtc_bridge.broker.bridger import Bridger
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.effects import Effects
 from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, RobotCaller
-from teleop_webrtc_bridge.broker.media import Media, MediaSession, StopSeen
+from teleop_webrtc_bridge.broker.media import Media, MediaSession, StopSeen, UnusableSdp
 from teleop_webrtc_bridge.broker.named_person import NamedPerson
 from teleop_webrtc_bridge.broker.registry import Registry
 from teleop_webrtc_bridge.broker.sessions import (
@@ -188,7 +188,11 @@ class Broker:
         :raises MediaError: The backend refuses the answer or fails.
         """
         media_id = self._registry.robots.take_robot_answer(session_id, caller)
-        await media_calls.renegotiate(self._media, media_id, sdp_answer)
+        try:
+            await media_calls.renegotiate(self._media, media_id, sdp_answer)
+        except UnusableSdp:
+            self._registry.robots.refuse_robot_answer(session_id)
+            raise
 
     async def delete_session(self, caller: RobotCaller, session_id: str) -> None:
         """
@@ -300,7 +304,14 @@ class Broker:
             if viewer is None
             else self._registry.viewers.take_video_answer(session_id, viewer)
         )
-        await media_calls.renegotiate(self._media, operator_media_id, sdp_answer)
+        try:
+            await media_calls.renegotiate(self._media, operator_media_id, sdp_answer)
+        except UnusableSdp:
+            if viewer is None:
+                self._registry.bridges.refuse_video_answer(session_id, operator_media_id)
+            else:
+                self._registry.viewers.refuse_video_answer(session_id, viewer)
+            raise
 
     # --- viewers, and who has control ----------------------------------------------------------
 

@@ -231,6 +231,10 @@ class Viewers:
         self._replace(session_id, viewer.media_id, video_offer_pending=False)
         return viewer.media_id
 
+    def refuse_video_answer(self, session_id: str, viewer: Viewer) -> None:
+        """Note that the answer could not be used: the offer still stands."""
+        self._replace(session_id, viewer.media_id, video_offer_pending=True)
+
     # --- the robot's channels while nobody drives ----------------------------------------------
 
     def unserved(self) -> list[Session]:

@@ -119,6 +119,8 @@ class FakeMedia:
 
     async def renegotiate(self, media_id: str, sdp_answer: str) -> None:
         await self._enter('renegotiate')
+        if 'unusable' in sdp_answer:
+            raise UnusableSdp('it says so')
         self._session(media_id).answers.append(sdp_answer)
 
     async def new_data_channels(

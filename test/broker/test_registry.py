@@ -208,6 +208,9 @@ def test_a_renegotiation_offer_is_handed_out_once_and_answered_once() -> None:
     assert registry.robots.take_robot_answer('s1', ROBOT) == 'robot of s1'
     with pytest.raises(NoPendingOffer):
         registry.robots.take_robot_answer('s1', ROBOT)
+    registry.robots.refuse_robot_answer('s1')
+    assert registry.robots.take_robot_answer('s1', ROBOT) == 'robot of s1'
+    registry.robots.refuse_robot_answer('gone')
 
 
 def test_a_robot_is_ready_with_the_first_heartbeat_after_the_answer() -> None:
