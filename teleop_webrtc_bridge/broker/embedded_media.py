@@ -32,7 +32,6 @@ from teleop_webrtc_bridge.broker.media import (
     MediaSession,
     MediaSessionGone,
     StopSeen,
-    UnusableSdp,
 )
 from teleop_webrtc_bridge.broker.peer_session import PeerSession
 
@@ -60,11 +59,7 @@ class EmbeddedMedia:
         if beside is not None:
             self._session(beside)
         session = PeerSession(self._forget)
-        try:
-            answer = await session.answer(sdp_offer)
-        except UnusableSdp:
-            await session.close()
-            raise
+        answer = await session.answer(sdp_offer)
         self._sessions[session.media_id] = session
         return MediaSession(media_id=session.media_id, sdp_answer=answer)
 
