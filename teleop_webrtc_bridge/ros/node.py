@@ -41,15 +41,17 @@ from teleop_webrtc_bridge.link.packets import Configure
 from teleop_webrtc_bridge.messages import Velocity
 from teleop_webrtc_bridge.ros.api_key import read_api_key
 from teleop_webrtc_bridge.ros.camera import Camera, CameraSettings
-from teleop_webrtc_bridge.ros.camera_parameters import declare_cameras, refuse_unknown_names
+from teleop_webrtc_bridge.ros.camera_parameters import declare_cameras
+from teleop_webrtc_bridge.ros.camera_rows import refuse_unknown_names
 from teleop_webrtc_bridge.ros.cameras import Cameras
+from teleop_webrtc_bridge.ros.declaration import declare
 from teleop_webrtc_bridge.ros.diagnostics import diagnose, INSECURE
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot, DriveThread
 from teleop_webrtc_bridge.ros.estop_file import estop_path, EstopFile
 from teleop_webrtc_bridge.ros.estop_keeper import EstopKeeper
 from teleop_webrtc_bridge.ros.image_thread import ImageThread
 from teleop_webrtc_bridge.ros.local_control import LATCHED_QOS, LocalControl
-from teleop_webrtc_bridge.ros.parameters import declare, Settings
+from teleop_webrtc_bridge.ros.parameters import Settings
 from teleop_webrtc_bridge.ros.self_diagnosis import SelfDiagnosis
 from teleop_webrtc_bridge.ros.turns import Every, Turns
 from teleop_webrtc_bridge.ros.webrtc_process import WebrtcProcess
@@ -106,7 +108,7 @@ class TeleopBridge(Node):
         try:
             self._settings = declare(self)
             cameras = declare_cameras(self, self._settings)
-            refuse_unknown_names(names, cameras)
+            refuse_unknown_names(names, [camera.name for camera in cameras if camera.is_named])
             api_key = read_api_key(self._settings.api_key_file)
         except Exception:
             self.destroy_node()
