@@ -24,8 +24,9 @@ import stat
 
 import pytest
 
-from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
-from teleop_webrtc_bridge.broker.store import Store
+from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller, Role
+from teleop_webrtc_bridge.broker.records import Known
+from teleop_webrtc_bridge.broker.store import hash_of, Store
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 
 ALICE = OperatorCaller(sub='alice', role=Role.OPERATOR)
@@ -73,21 +74,23 @@ def test_only_the_owner_of_the_files_can_read_them(store: Store, tmp_path: Path)
 
 def test_a_key_is_its_owners_until_it_is_revoked(store: Store) -> None:
     key_id, key = new_key(store, robot_id='go2')
-    robot = store.robot_of(key)
-    assert robot is not None
-    assert (robot.key_id, robot.owner, robot.robot_id) == (key_id, 'alice', 'go2')
+    robot = RobotCaller(key_id=key_id, owner='alice', robot_id='go2')
+    assert store.robot_of(hash_of(key)) == Known(caller=robot, is_revoked=False)
     assert not store.revoke_robot_key(key_id, BOB, 2.0)
-    assert store.robot_of(key) == robot
-    assert store.revoke_robot_key(key_id, ALICE, 2.0)
-    assert store.robot_of(key) is None
+    assert store.in_force([key_id, 'x'], [], 2.0) == ({key_id}, set())
+    revoked = store.revoke_robot_key(key_id, ALICE, 2.0)
+    assert revoked is not None
+    assert (revoked.key_id, revoked.robot_id) == (key_id, 'go2')
+    assert store.robot_of(hash_of(key)) == Known(caller=robot, is_revoked=True)
+    assert store.in_force([key_id], [], 2.0) == (set(), set())
     assert not store.revoke_robot_key(key_id, ALICE, 3.0)
 
 
 @pytest.mark.parametrize('key', ['', 'dtk_live_', 'dtk_live_' + '0' * 40, 'x' * 10**6, '\udcff'])
 def test_unknown_secrets_are_nobodys(store: Store, key: str) -> None:
     new_key(store)
-    assert store.robot_of(key) is None
-    assert store.operator_of(key, 1.0) is None
+    assert store.robot_of(hash_of(key)) is None
+    assert store.operator_of(hash_of(key)) is None
 
 
 def test_tenants_see_their_own_keys_and_admins_all(store: Store) -> None:
@@ -104,12 +107,18 @@ def test_tokens_expire_and_are_revoked(store: Store) -> None:
     short = store.create_operator_token(
         sub='alice', role=Role.OPERATOR, now_s=1.0, expires_at_s=10.0
     )
-    assert store.operator_of(for_ever, 1e12) == OperatorCaller(sub='alice', role=Role.ADMIN)
-    assert store.operator_of(short, 9.9) == ALICE
-    assert store.operator_of(short, 10.0) is None
-    assert store.revoke_operator_tokens('alice', 5.0) == 2
-    assert store.operator_of(for_ever, 5.0) is None
-    assert store.operator_of(short, 5.0) is None
+    records = [store.token_record(token) for token in (for_ever, short)]
+    ids = [record.token_id for record in records]
+    alice = OperatorCaller(sub='alice', role=Role.ADMIN)
+    assert store.operator_of(hash_of(for_ever)) == Known(caller=alice, is_revoked=False)
+    assert store.operator_of(hash_of(short)) == Known(caller=ALICE, is_revoked=False)
+    assert store.in_force([], ids, 9.9) == (set(), set(ids))
+    assert store.in_force([], ids, 10.0) == (set(), {ids[0]})
+    assert store.revoke_operator_tokens('alice', 5.0) == records
+    assert store.in_force([], ids, 5.0) == (set(), set())
+    known = store.operator_of(hash_of(short))
+    assert known is not None
+    assert known.is_revoked
 
 
 def test_what_is_stored_survives(tmp_path: Path) -> None:
@@ -119,7 +128,7 @@ def test_what_is_stored_survives(tmp_path: Path) -> None:
     store.close()
     again = Store.open(tmp_path)
     assert not again.is_empty()
-    assert again.robot_of(key) is not None
+    assert again.robot_of(hash_of(key)) is not None
     again.close()
 
 
