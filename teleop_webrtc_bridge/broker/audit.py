@@ -34,9 +34,10 @@ from typing import Final
 from teleop_webrtc_bridge.broker.database import Database, DatabaseUnavailable
 from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller
 from teleop_webrtc_bridge.broker.records import AuditRow, KeyRecord, TokenRecord
+from teleop_webrtc_bridge.broker.sessions import CloseMedia, Effect, Reason, Session
 from teleop_webrtc_bridge.broker.store import Store
 
-__all__ = ['Audit', 'AuditAction', 'Presence', 'about_key', 'about_token', 'audit_row']
+__all__ = ['Audit', 'AuditAction', 'about_key', 'about_token', 'audit_row']
 
 GATHER_S: Final = 0.2
 """What happens within this time is written together."""
@@ -76,7 +77,7 @@ class AuditAction(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Presence:
+class _Presence:
     """Somebody's connection to a robot."""
 
     who: Identity
@@ -148,7 +149,7 @@ class Audit:
         self._has_news = asyncio.Event()
         self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
         """Credential and address → when it was used last."""
-        self._present: dict[str, Presence] = {}
+        self._present: dict[str, _Presence] = {}
         """Media session → who it is."""
         database.health.on_news = self._note_database
 
@@ -198,26 +199,38 @@ class Audit:
     def entered(
         self,
         action: AuditAction,
+        who: Identity,
         media_id: str,
-        presence: Presence,
-        instead_of: Iterable[str] = (),
+        session: Session,
+        address: str,
+        effects: Iterable[Effect] = (),
     ) -> None:
         """
         Note that somebody has joined or watches; :meth:`left` is to be called when that ends.
 
-        :param instead_of: Media sessions that end because of it.
+        :param effects: What happens because of it: an older operator's connection may end.
         """
-        for older_media_id in instead_of:
-            older = self._present.pop(older_media_id, None)
-            if older is None:
-                continue
-            is_other = older.who != presence.who
-            if is_other:
-                self._record_of(AuditAction.TAKE_OVER, presence, f'from {older.who}')
-            reason = 'taken_over' if is_other else 'joined_again'
-            self._record_of(AuditAction.LEAVE, older, reason)
+        presence = _Presence(
+            who=who,
+            robot_id=session.identity.robot_id,
+            session_id=session.session_id,
+            address=address,
+        )
+        for effect in effects:
+            if isinstance(effect, CloseMedia):
+                self._replaced(effect.media_id, presence)
         self._present[media_id] = presence
         self._record_of(action, presence, '')
+
+    def _replaced(self, media_id: str, by: _Presence) -> None:
+        older = self._present.pop(media_id, None)
+        if older is None:
+            return
+        if older.who == by.who:
+            self._record_of(AuditAction.LEAVE, older, 'joined_again')
+            return
+        self._record_of(AuditAction.TAKE_OVER, by, f'from {older.who}')
+        self._record_of(AuditAction.LEAVE, older, Reason.TAKEN_OVER.value)
 
     def left(self, media_id: str, reasons: Mapping[str, str]) -> None:
         """
@@ -230,7 +243,7 @@ class Audit:
             reason = reasons.get(presence.session_id, '')
             self._record_of(AuditAction.LEAVE, presence, reason)
 
-    def _record_of(self, action: AuditAction, presence: Presence, detail: str) -> None:
+    def _record_of(self, action: AuditAction, presence: _Presence, detail: str) -> None:
         self.record(
             action,
             presence.who,

@@ -31,7 +31,7 @@ from weakref import WeakValueDictionary
 
 from teleop_webrtc_bridge.broker import media_calls
 from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
-from teleop_webrtc_bridge.broker.audit import Audit, AuditAction, Presence
+from teleop_webrtc_bridge.broker.audit import Audit, AuditAction
 from teleop_webrtc_bridge.broker.bridger import Bridger
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.credentials import Ended
@@ -40,9 +40,7 @@ from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
 from teleop_webrtc_bridge.broker.media import Media, MediaSession
 from teleop_webrtc_bridge.broker.registry import Registry
 from teleop_webrtc_bridge.broker.sessions import (
-    CloseMedia,
     ControlState,
-    Effect,
     LinkQuality,
     MediaLiveness,
     NewSession,
@@ -237,7 +235,9 @@ class Broker:
                 await self._effects.carry_out(operators.abandon(session_id, claim))
                 if media is not None:
                     await media_calls.close_session(self._media, media.media_id)
-        self._note(AuditAction.JOIN, caller, media, session, address, effects)
+        self._audit.entered(
+            AuditAction.JOIN, caller.identity, media.media_id, session, address, effects
+        )
         await self._effects.carry_out(effects)
         return JoinAnswer(media=media, session=session, role='operator')
 
@@ -329,26 +329,10 @@ class Broker:
         finally:
             if session is None:
                 await media_calls.close_session(self._media, media.media_id)
-        self._note(AuditAction.WATCH, caller, media, session, address)
-        return JoinAnswer(media=media, session=session, role='viewer')
-
-    def _note(
-        self,
-        action: AuditAction,
-        caller: OperatorCaller,
-        media: MediaSession,
-        session: Session,
-        address: str,
-        effects: Collection[Effect] = (),
-    ) -> None:
-        presence = Presence(
-            who=caller.identity,
-            robot_id=session.identity.robot_id,
-            session_id=session.session_id,
-            address=address,
+        self._audit.entered(
+            AuditAction.WATCH, caller.identity, media.media_id, session, address
         )
-        closed = [effect.media_id for effect in effects if isinstance(effect, CloseMedia)]
-        self._audit.entered(action, media.media_id, presence, closed)
+        return JoinAnswer(media=media, session=session, role='viewer')
 
     def request_control(
         self, caller: OperatorCaller, session_id: str
