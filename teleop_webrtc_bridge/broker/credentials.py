@@ -160,7 +160,7 @@ class Credentials:
         keys.update(key_ids)
         tokens.update(token_ids)
         try:
-            found = await self._database.read(
+            found = await self._database.check(
                 partial(
                     _in_force,
                     version=self._version,

@@ -34,7 +34,11 @@ import threading
 import time
 from typing import Final, Self, TypeVar
 
-from teleop_webrtc_bridge.broker.database_file import DATABASE_NAME, FileSignature
+from teleop_webrtc_bridge.broker.database_file import (
+    check_is_ours,
+    DATABASE_NAME,
+    FileSignature,
+)
 from teleop_webrtc_bridge.broker.database_health import DatabaseHealth, Fault
 from teleop_webrtc_bridge.broker.store import Store
 from teleop_webrtc_bridge.exceptions import TeleopError
@@ -49,6 +53,8 @@ ATTEMPTS: Final = 3
 MAX_CALLS: Final = 1000
 """That may wait for one thread."""
 CLOSE_TIMEOUT_S: Final = 0.3
+REOPEN_TIMEOUT_S: Final = 1.0
+"""How long the one who reads waits for a write, to open another file."""
 RETRY_S: Final = 5.0
 
 _T = TypeVar('_T')
@@ -186,6 +192,18 @@ class Database:
         """
         return await self._within(self.ask(job), READ_TIMEOUT_S, Fault.READING)
 
+    async def check(self, job: Callable[[Store], _T]) -> _T:
+        """
+        Read what has to be readable before the database is said to work again.
+
+        Not just anything: if one table is broken, others may still answer.
+
+        :raises DatabaseUnavailable: It cannot be read, or not in time.
+        """
+        found = await self.read(job)
+        self.health.works(Fault.READING)
+        return found
+
     async def write(
         self, job: Callable[[Store], _T], committed: Callable[[], None] = lambda: None
     ) -> _T:
@@ -204,6 +222,7 @@ class Database:
                 result = await self._within(written, WRITE_TIMEOUT_S, Fault.WRITING)
             except _FileChanged:
                 continue
+            self.health.works(Fault.WRITING)
             self._writing.submit(self._settle)
             return result
         raise DatabaseUnavailable('another program changes the database all the time')
@@ -219,7 +238,6 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             reason = str(error)
         else:
-            self.health.works(fault)
             if self._was_replaced:
                 self._was_replaced = False
                 self.health.was_replaced()
@@ -262,11 +280,15 @@ class Database:
         signature = FileSignature.of(self._path)
         if signature == self._signature and self._reader is not None:
             return self._reader
-        if not self._lock.acquire(blocking=False):
-            # We are writing: most likely it is we who change the file.
-            if self._reader is None or not signature.is_same_file(self._signature or signature):
-                raise sqlite3.OperationalError('the file was replaced while it was written to')
-            return self._reader
+        if (
+            self._reader is not None
+            and self._signature is not None
+            and signature.is_same_file(self._signature)
+            and self._lock.locked()
+        ):
+            return self._reader  # we are writing: most likely it is we who change the file
+        if not self._lock.acquire(timeout=REOPEN_TIMEOUT_S):
+            raise sqlite3.OperationalError('the file was replaced while it was written to')
         try:
             return self._reopen(FileSignature.of(self._path))
         finally:
@@ -305,5 +327,8 @@ class Database:
 
     def _remove_old_log(self) -> None:
         """Remove what the file that is gone has left: SQLite would add it to the new one."""
-        if self._log_inode is not None and self._inode_of_log() == self._log_inode:
-            self._log.unlink()
+        if self._log_inode is None or self._inode_of_log() != self._log_inode:
+            return
+        # If the new one is not for us, the old one may come back, and needs it.
+        check_is_ours(self._path)
+        self._log.unlink()

@@ -26,7 +26,14 @@ from pathlib import Path
 import sqlite3
 from typing import Final, Self
 
-__all__ = ['BUSY_TIMEOUT_S', 'DATABASE_NAME', 'FileSignature', 'connect', 'create_file']
+__all__ = [
+    'BUSY_TIMEOUT_S',
+    'DATABASE_NAME',
+    'FileSignature',
+    'check_is_ours',
+    'connect',
+    'create_file',
+]
 
 DATABASE_NAME: Final = 'broker.sqlite3'
 APPLICATION_ID: Final = 0x54656C65
@@ -175,6 +182,19 @@ def connect(path: Path, *, may_be_new: bool) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def check_is_ours(path: Path) -> None:
+    """
+    Look at a database as it is without its log, and at nothing beside it.
+
+    :raises sqlite3.Error: It cannot be used, or somebody else has written it.
+    """
+    database = sqlite3.connect(f'{path.absolute().as_uri()}?immutable=1', uri=True)
+    try:
+        _version(database)
+    finally:
+        database.close()
 
 
 def _version(database: sqlite3.Connection) -> int:

@@ -329,9 +329,7 @@ class Broker:
         finally:
             if session is None:
                 await media_calls.close_session(self._media, media.media_id)
-        self._audit.entered(
-            AuditAction.WATCH, caller.identity, media.media_id, session, address
-        )
+        self._audit.entered(AuditAction.WATCH, caller.identity, media.media_id, session, address)
         return JoinAnswer(media=media, session=session, role='viewer')
 
     def request_control(

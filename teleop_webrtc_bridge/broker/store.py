@@ -140,17 +140,18 @@ class Store:
 
         :param now_s: Seconds since 1970.
         """
+        # Fetched at once: a query that is not at its end sees the database as it was.
         keys = self._database.execute(
             'SELECT robot_key.id FROM json_each(?) CROSS JOIN robot_key ON robot_key.id = value'
             ' WHERE revoked_at_s IS NULL',
             (json.dumps(list(key_ids)),),
-        )
+        ).fetchall()
         tokens = self._database.execute(
             'SELECT operator_token.id FROM json_each(?)'
             ' CROSS JOIN operator_token ON operator_token.id = value'
             ' WHERE revoked_at_s IS NULL AND (expires_at_s IS NULL OR expires_at_s > ?)',
             (json.dumps(list(token_ids)), now_s),
-        )
+        ).fetchall()
         return {key for (key,) in keys}, {token for (token,) in tokens}
 
     # --- robot API keys ------------------------------------------------------------------------

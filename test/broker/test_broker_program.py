@@ -160,23 +160,22 @@ async def test_the_first_start_gives_a_token_and_a_robot_key(tmp_path: Path) -> 
 
 async def test_on_a_terminal_the_link_is_printed_and_kept_nowhere(tmp_path: Path) -> None:
     main_end, terminal = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(PROGRAM), '--port', '0', '--state-dir', str(tmp_path)),
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    os.close(terminal)  # so that the other end is told when the program ends
     try:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(PROGRAM), '--port', '0', '--state-dir', str(tmp_path)),
-            env={**os.environ, 'PYTHONPATH': str(ROOT)},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=terminal,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        async with asyncio.timeout(WAIT_S):
-            said = b''
-            while not said.endswith(b'\n'):
-                said += await asyncio.to_thread(os.read, main_end, 4096)
-        process.terminate()
-        await process.wait()
+        said = b''
+        while not said.endswith(b'\n'):
+            said += await asyncio.to_thread(os.read, main_end, 4096)
     finally:
+        process.kill()
+        await process.wait()
         os.close(main_end)
-        os.close(terminal)
     found = re.fullmatch(rb'Operator page: http://127\.0\.0\.1:\d+/#token=(\S+)\r\n', said)
     assert found is not None, said
     assert not (tmp_path / 'operator_page_link').exists()
