@@ -282,10 +282,12 @@ class Audit:
         # Both run on the thread that writes, and only there are lines taken away. Nothing is
         # written twice, even if it took so long that nobody waits for it any more.
         def write(store: Store) -> None:
-            waiting = min(len(self._waiting), MAX_BATCH)
-            batch.lines = waiting
-            batch.lost = self._lost - self._lost_told
-            store.append_audit([*(self._waiting[at] for at in range(waiting)), *self._loss(batch)])
+            waiting = len(self._waiting)
+            batch.lines = min(waiting, MAX_BATCH)
+            # What was lost came after all that waits.
+            batch.lost = self._lost - self._lost_told if waiting <= MAX_BATCH else 0
+            rows = [self._waiting[at] for at in range(batch.lines)]
+            store.append_audit([*rows, *self._loss(batch.lost)])
 
         def written() -> None:
             for _ in range(batch.lines):
@@ -302,11 +304,11 @@ class Audit:
             self._has_news.clear()
         return True
 
-    def _loss(self, batch: _Batch) -> list[AuditRow]:
+    def _loss(self, lost: int) -> list[AuditRow]:
         """Return what is to be said of lines that were lost."""
-        if not batch.lost:
+        if not lost:
             return []
-        detail = f'{batch.lost} lines were lost while the database failed'
+        detail = f'{lost} lines were lost while the database failed'
         return [audit_row(self._wall_clock(), AuditAction.DATABASE, None, detail=detail)]
 
     async def _forget_for_ever(self) -> None:

@@ -93,6 +93,11 @@ _AUDIT: Final = (
     CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
     BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END
     """,
+    """
+    CREATE TRIGGER audit_is_not_replaced BEFORE INSERT ON audit
+    WHEN EXISTS (SELECT 1 FROM audit WHERE number = NEW.number)
+    BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END
+    """,
     # The setting audit_days is at least one.
     """
     CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
@@ -214,7 +219,7 @@ def _version(database: sqlite3.Connection) -> int:
         shown = ', '.join(repr(name) for name in foreign[:4])
         raise sqlite3.DatabaseError(f'another program has written it: it has tables {shown}')
     expected = APPLICATION_ID if version == len(_TABLES) - 1 else 0
-    if tables != known or application_id != expected:
+    if tables != known or application_id != expected or version < 0:
         raise sqlite3.DatabaseError('another program has written it')
     return int(version)
 

@@ -77,6 +77,24 @@ def test_an_operator_is_added_listed_and_revoked(
     assert command(tmp_path, 'operators', 'revoke', 'bob') == 1
 
 
+def test_a_tenant_has_only_so_many_keys_and_tokens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / 'broker.yaml'
+    file.write_text('caps: {keys_per_tenant: 1, tokens_per_tenant: 1}')
+    for subject in ('keys', 'operators'):
+        words = (subject, 'add', 'a', '--config', str(file))
+        assert command(tmp_path, *words) == 0
+        assert capsys.readouterr().out.startswith('dt')
+        assert command(tmp_path, *words) == 1
+        said = capsys.readouterr()
+        assert (said.out, said.err.count('\n')) == ('', 1)
+        assert said.err.startswith("teleop_broker: Tenant 'owner' has 1 ")
+        assert command(tmp_path, *words, '--tenant', 'yard') == 0
+        assert command(tmp_path, subject, 'list') == 0
+        assert len(capsys.readouterr().out.splitlines()) == 1 + 1 + 2
+
+
 @pytest.mark.parametrize(
     'words',
     [

@@ -17,15 +17,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 import re
 import sqlite3
 import stat
+import time
 
 import pytest
 
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller, Role
-from teleop_webrtc_bridge.broker.records import Known
+from teleop_webrtc_bridge.broker.main import main
+from teleop_webrtc_bridge.broker.records import AuditRow, Known, TooManyCredentials
 from teleop_webrtc_bridge.broker.store import hash_of, Store
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 
@@ -162,3 +165,159 @@ def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(ConfigurationError, match='newer version'):
         Store.open(tmp_path)
+
+
+def test_a_tenant_has_only_so_many_keys_and_tokens_that_work(store: Store) -> None:
+    key_id, _ = new_key(store)
+    new_key(store, 'bob')
+
+    def one_more() -> None:
+        store.create_robot_key(name='k', robot_id=None, owner='alice', now_s=1.0, most=1)
+
+    with pytest.raises(TooManyCredentials, match="'alice' has 1 API keys.*caps.keys_per_tenant"):
+        one_more()
+    assert store.revoke_robot_key(key_id, ALICE, 2.0)
+    one_more()
+
+    def token(now_s: float, sub: str = 'alice') -> None:
+        store.create_operator_token(
+            sub=sub,
+            role=Role.VIEWER,
+            tenant_name='yard',
+            now_s=now_s,
+            expires_at_s=now_s + 10.0,
+            most=2,
+        )
+
+    token(1.0)
+    token(2.0, 'bob')
+    with pytest.raises(TooManyCredentials, match="'yard' has 2 operator tokens"):
+        token(3.0)
+    token(11.0)
+
+
+def row(at_s: float, action: str = 'join', robot_id: str = 'go2') -> AuditRow:
+    return AuditRow(
+        at_s=at_s,
+        action=action,
+        tenant='yard',
+        subject='ann',
+        role='operator',
+        robot_id=robot_id,
+        session_id='s',
+        address='192.0.2.1',
+        detail='',
+    )
+
+
+def test_the_audit_trail_is_read_by_time_and_robot(store: Store) -> None:
+    rows = [row(1.0), row(2.0, robot_id='arm'), row(3.0, 'leave')]
+    store.append_audit(rows)
+    assert list(store.audit()) == rows
+    assert list(store.audit(since_s=2.0)) == rows[1:]
+    assert list(store.audit(robot_id='go2')) == [rows[0], rows[2]]
+    store.forget_audit(2.0)
+    assert list(store.audit()) == rows[1:]
+
+
+@pytest.mark.parametrize(
+    'statement',
+    [
+        "UPDATE audit SET subject = 'nobody'",
+        'DELETE FROM audit',
+        "REPLACE INTO audit SELECT number, 0, '', '', '', '', '', '', '', '' FROM audit",
+    ],
+)
+def test_the_audit_trail_is_append_only(store: Store, tmp_path: Path, statement: str) -> None:
+    store.append_audit([row(time.time())])
+    with (
+        closing(sqlite3.connect(tmp_path / 'a' / 'state' / 'broker.sqlite3')) as database,
+        pytest.raises(sqlite3.IntegrityError, match='append-only'),
+    ):
+        database.execute(statement)
+
+
+# --- older databases, and those of others ------------------------------------------------------
+
+FIRST = """
+CREATE TABLE robot_key (
+    id TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE, prefix TEXT NOT NULL, name TEXT NOT NULL,
+    robot_id TEXT, owner TEXT NOT NULL, created_at_s REAL NOT NULL, revoked_at_s REAL
+) STRICT;
+CREATE TABLE operator_token (
+    id TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE, sub TEXT NOT NULL, role TEXT NOT NULL,
+    created_at_s REAL NOT NULL, expires_at_s REAL, revoked_at_s REAL
+) STRICT;
+PRAGMA user_version = 1;
+"""
+SECOND = f"""
+{FIRST}
+ALTER TABLE operator_token ADD COLUMN tenant TEXT;
+PRAGMA user_version = 2;
+"""
+
+
+def written(path: Path, script: str) -> Path:
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(script)
+        database.commit()
+    return path
+
+
+@pytest.mark.parametrize('script', [FIRST, SECOND])
+def test_a_database_of_an_older_version_is_brought_up_to_date(tmp_path: Path, script: str) -> None:
+    path = written(tmp_path / 'broker.sqlite3', script)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(
+            'INSERT INTO robot_key VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+            ('k1', hash_of('key'), 'dtk', 'first key', None, 'owner', 1.0, None),
+        )
+        database.execute(
+            'INSERT INTO operator_token (id, hash, sub, role, created_at_s)'
+            ' VALUES (?, ?, ?, ?, ?)',
+            ('t1', hash_of('token'), 'alice', 'operator', 1.0),
+        )
+        database.commit()
+    for _ in range(2):
+        with closing(Store.open(tmp_path)) as store:
+            robot, person = store.robot_of(hash_of('key')), store.operator_of(hash_of('token'))
+            assert robot is not None
+            assert robot.caller == RobotCaller(key_id='k1', owner='owner', robot_id=None)
+            assert person is not None
+            assert isinstance(person.caller, OperatorCaller)
+            assert (person.caller.sub, person.caller.tenant) == ('alice', 'alice')
+            store.append_audit([row(1.0)])
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute('PRAGMA user_version').fetchone() == (3,)
+        assert database.execute('PRAGMA integrity_check').fetchall() == [('ok',)]
+
+
+@pytest.mark.parametrize(
+    'script',
+    [
+        'CREATE TABLE users (name);',
+        'CREATE VIEW things AS SELECT 1;',
+        'CREATE TABLE users (name); PRAGMA user_version = 1;',
+        'CREATE TABLE users (name); PRAGMA user_version = 3;',
+        f'{SECOND} CREATE TABLE users (name);',
+        f'{SECOND} PRAGMA user_version = 7;',
+        f'{SECOND} DROP TABLE robot_key;',
+        f'{FIRST} PRAGMA user_version = 0;',
+        'PRAGMA application_id = 7;',
+        'PRAGMA user_version = 2;',
+        'PRAGMA user_version = -1;',
+    ],
+)
+def test_a_database_of_another_program_is_refused_and_left_as_it_is(
+    tmp_path: Path, script: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / 'broker.sqlite3', script)
+    before = path.read_bytes()
+    for words in ([], ['keys', 'add', 'yard'], ['operators', 'list']):
+        assert main([*words, '--state-dir', str(tmp_path)]) == 2
+        said = capsys.readouterr()
+        assert (said.out, said.err.count('\n')) == ('', 1)
+        assert 'another program has written it' in said.err
+        assert str(tmp_path) in said.err
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
