@@ -33,9 +33,12 @@ from teleop_webrtc_bridge.broker import (
     routes_operator,
     routes_robot,
 )
+from teleop_webrtc_bridge.broker.audit import Audit
 from teleop_webrtc_bridge.broker.auth import Authenticator, IssuedTokens
 from teleop_webrtc_bridge.broker.configuration import check_pyjwt, Configuration
 from teleop_webrtc_bridge.broker.connections import Admission, ConnectionGuard
+from teleop_webrtc_bridge.broker.credentials import Credentials
+from teleop_webrtc_bridge.broker.database import Database
 from teleop_webrtc_bridge.broker.http import (
     AccessLog,
     add_security_headers,
@@ -49,7 +52,6 @@ from teleop_webrtc_bridge.broker.media import Media
 from teleop_webrtc_bridge.broker.metrics import Metrics
 from teleop_webrtc_bridge.broker.page import add_page, PageFile, read_page
 from teleop_webrtc_bridge.broker.service import Broker
-from teleop_webrtc_bridge.broker.store import Store
 from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 
@@ -67,7 +69,7 @@ LINGERING_S: Final = 1.0
 
 def build_app(
     configuration: Configuration,
-    store: Store,
+    database: Database,
     media: Media,
     *,
     clock: Callable[[], float] = time.monotonic,
@@ -85,24 +87,26 @@ def build_app(
     :raises ConfigurationError: What the settings need is not installed.
     """
     caps = configuration.caps
-    authenticator = Authenticator(
-        store, wall_clock, _issued_tokens(configuration, clock, wall_clock)
-    )
+    credentials = Credentials(database, wall_clock)
+    audit = Audit(database, wall_clock, keep_days=configuration.audit_days)
     broker = Broker(
         media,
         clock=clock,
         wall_clock=wall_clock,
         caps=caps,
-        credentials=authenticator,
+        credentials=credentials,
         viewers_may_stop=configuration.viewers_may_stop,
+        audit=audit,
     )
     guard = ConnectionGuard(caps.connections_per_address)
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_HTTP_BODY_BYTES)
     app[GUARD] = guard
     app[PARTS] = Parts(
         broker=broker,
-        store=store,
-        authenticator=authenticator,
+        database=database,
+        authenticator=Authenticator(credentials, _issued_tokens(configuration, clock, wall_clock)),
+        audit=audit,
+        caps=caps,
         limits=Limits.of_protocol(caps) if limits is None else limits,
         ice_servers=configuration.ice_servers,
         guard=guard,
@@ -114,6 +118,7 @@ def build_app(
     _add_routes(app, read_page() if page is None else page)
     app.on_response_prepare.append(add_security_headers)
     app.on_shutdown.append(_release_polls)
+    app.on_cleanup.append(_flush_audit)
     return app
 
 
@@ -139,6 +144,10 @@ def _add_routes(app: web.Application, page: list[PageFile]) -> None:
 
 async def _release_polls(app: web.Application) -> None:
     app[PARTS].broker.release_polls()
+
+
+async def _flush_audit(app: web.Application) -> None:
+    await app[PARTS].audit.flush()
 
 
 class Serving:
@@ -233,6 +242,8 @@ async def _background(
     assert runner.server is not None
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(app[PARTS].broker.sweep_for_ever())
+        tasks.create_task(app[PARTS].broker.watch_credentials_for_ever())
+        tasks.create_task(app[PARTS].audit.write_for_ever())
         tasks.create_task(app[GUARD].watch(runner.server))
         # Shielded: it goes on while the last sessions are closed.
         await asyncio.shield(carrying)

@@ -48,6 +48,7 @@ LOG_LEVELS: Final = ('debug', 'info', 'warning', 'error')
 MAX_ICE_SERVERS: Final = 8
 MAX_CAP: Final = 100_000
 MAX_MEDIA_PROCESSES: Final = 256
+MAX_AUDIT_DAYS: Final = 3650
 ICE_SCHEMES: Final = ('stun', 'stuns', 'turn', 'turns')
 PYJWT_MINIMUM: Final = (2, 6)
 """The oldest that it is tested with."""
@@ -88,6 +89,7 @@ class Configuration:
     """At most; 0: one for each processor."""
     viewers_may_stop: bool
     caps: Caps
+    audit_days: int
     oidc: OidcSettings | None
     login_link: bool
 
@@ -124,6 +126,7 @@ def read_configuration(arguments: Sequence[str]) -> Configuration:
         media_processes=_setting(given, 'media_processes', 0, _media_processes),
         viewers_may_stop=_setting(given, 'viewers_may_stop', True, _boolean),
         caps=_setting(given, 'caps', {}, _caps),
+        audit_days=_setting(given, 'audit_days', 90, _audit_days),
         oidc=_setting(given, 'oidc', None, _oidc),
         login_link=options.login_link,
     )
@@ -150,7 +153,8 @@ def _parser() -> argparse.ArgumentParser:
         prog='teleop_broker',
         allow_abbrev=False,
         description='The broker between robots and their operators, with the operator page.',
-        epilog='teleop_broker keys --help, teleop_broker operators --help: who may use it.',
+        epilog='teleop_broker keys --help, teleop_broker operators --help: who may use it;'
+        ' teleop_broker audit --help: who did what.',
     )
     parser.add_argument('--host', metavar='ADDRESS', help='listen here (127.0.0.1)')
     parser.add_argument('--port', metavar='NUMBER', help='listen here (8765)')
@@ -164,7 +168,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--login-link',
         action='store_true',
-        help='print a link that logs an operator in, good for 12 h',
+        help='make a link that logs an operator in, good for 12 h; printed to a terminal only, '
+        'else written to the file operator_page_link',
     )
     return parser
 
@@ -252,6 +257,12 @@ def _caps(where: str, value: Any) -> Caps:
         if type(cap) is not int or not 1 <= cap <= MAX_CAP:
             raise ConfigurationError(f'{where}.{name}', cap, f'a whole number from 1 to {MAX_CAP}')
     return Caps(**value)
+
+
+def _audit_days(where: str, value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= MAX_AUDIT_DAYS:
+        raise ConfigurationError(where, value, f'a whole number from 1 to {MAX_AUDIT_DAYS}')
+    return value
 
 
 def _oidc(where: str, value: Any) -> OidcSettings | None:

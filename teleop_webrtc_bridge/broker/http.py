@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 import logging
 import math
@@ -27,11 +27,13 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from teleop_webrtc_bridge.broker import schemas
-from teleop_webrtc_bridge.broker.auth import Authenticator
+from teleop_webrtc_bridge.broker.audit import Audit
+from teleop_webrtc_bridge.broker.auth import Authenticator, SignIn
 from teleop_webrtc_bridge.broker.bans import PutOut
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.connections import ConnectionGuard, network_of
-from teleop_webrtc_bridge.broker.errors import ApiError
+from teleop_webrtc_bridge.broker.database import Database, DatabaseUnavailable
+from teleop_webrtc_bridge.broker.errors import ApiError, NoGuess
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
 from teleop_webrtc_bridge.broker.media import (
     MediaBug,
@@ -42,6 +44,7 @@ from teleop_webrtc_bridge.broker.media import (
 from teleop_webrtc_bridge.broker.metrics import Metrics
 from teleop_webrtc_bridge.broker.named_person import AmbiguousName
 from teleop_webrtc_bridge.broker.rate_limit import RateLimit
+from teleop_webrtc_bridge.broker.records import TooManyCredentials
 from teleop_webrtc_bridge.broker.service import Broker
 from teleop_webrtc_bridge.broker.sessions import (
     ClaimLost,
@@ -58,7 +61,6 @@ from teleop_webrtc_bridge.broker.sessions import (
     TooManySessions,
     TooManyViewers,
 )
-from teleop_webrtc_bridge.broker.store import Store
 from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES, parse_json_object
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.messages import IceServer
@@ -70,10 +72,12 @@ __all__ = [
     'AccessLog',
     'Limits',
     'Parts',
+    'address_of',
     'read_json',
 ]
 
 BODY_DEADLINE_S: Final = 5.0
+OPEN_PATHS: Final = frozenset({'/api/v1/health', '/api/v1/openapi.json'})
 SAFE_METHODS: Final = frozenset({'GET', 'HEAD', 'OPTIONS'})
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -147,8 +151,10 @@ class Parts:
     """What routes work with."""
 
     broker: Broker
-    store: Store
+    database: Database
     authenticator: Authenticator
+    audit: Audit
+    caps: Caps
     limits: Limits
     ice_servers: tuple[IceServer, ...]
     guard: ConnectionGuard
@@ -164,7 +170,7 @@ class Parts:
 
         :raises ApiError: 401; 429 after too many of these.
         """
-        return self._known(request, self.authenticator.robot)
+        return self._known(request, SignIn.robot)
 
     def operator(self, request: web.Request) -> OperatorCaller:
         """
@@ -172,7 +178,9 @@ class Parts:
 
         :raises ApiError: 401, 403; 429 after too many of these.
         """
-        return self._known(request, self.authenticator.operator)
+        caller = self._known(request, SignIn.operator)
+        self.audit.used(caller, address_of(request))
+        return caller
 
     def anyone(self, request: web.Request) -> RobotCaller | OperatorCaller:
         """
@@ -180,12 +188,17 @@ class Parts:
 
         :raises ApiError: 401, 403; 429 after too many of these.
         """
-        return self._known(request, self.authenticator.anyone)
+        caller = self._known(request, SignIn.anyone)
+        if isinstance(caller, OperatorCaller):
+            self.audit.used(caller, address_of(request))
+        return caller
 
-    def _known(self, request: web.Request, ask: Callable[[Mapping[str, str]], _Caller]) -> _Caller:
+    def _known(self, request: web.Request, ask: Callable[[SignIn], _Caller]) -> _Caller:
         """Who has a valid secret is let in, whatever others at the same address have tried."""
         try:
-            caller = ask(request.headers)
+            caller = ask(request.get(SIGN_IN) or SignIn())
+        except NoGuess:
+            raise
         except ApiError:
             self.limit(self.limits.sign_ins, network_of(request.remote))
             raise
@@ -209,6 +222,15 @@ class Parts:
         retry_after_s = limit.take(caller, self.clock())
         if retry_after_s is not None:
             raise ApiError(429, 'Too many requests', retry_after_s=retry_after_s)
+
+
+#: Of a request: what :func:`prepare_sign_in` has found. Before aiohttp 3.14, any key will do.
+SIGN_IN: Final[Any] = getattr(web, 'RequestKey', web.AppKey)('sign_in', SignIn)
+
+
+def address_of(request: web.Request) -> str:
+    """Return where somebody calls from, for people to read."""
+    return request.remote or ''
 
 
 PARTS: Final = web.AppKey('parts', Parts)
@@ -265,6 +287,10 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return _error_response(
             REFUSAL_STATUS[type(refusal)], str(refusal), retry_after_s=_retry_after_s(refusal)
         )
+    except DatabaseUnavailable as error:
+        return _error_response(503, str(error), retry_after_s=error.retry_after_s)
+    except TooManyCredentials as error:
+        return _error_response(409, str(error))
     except UnusableSdp as error:
         return _error_response(400, f'The session description cannot be used: {error}')
     except MediaSessionGone:
@@ -314,7 +340,9 @@ async def track_connection(request: web.Request, handler: Handler) -> web.Stream
 @web.middleware
 async def prepare_sign_in(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Fetch what is needed to tell who calls; telling it is up to the handler."""
-    await request.app[PARTS].authenticator.prepare(request.headers)
+    # What is for everybody answers while the database hangs, whatever secret comes with it.
+    if request.path.startswith('/api/') and request.path not in OPEN_PATHS:
+        request[SIGN_IN] = await request.app[PARTS].authenticator.prepare(request.headers)
     return await handler(request)
 
 

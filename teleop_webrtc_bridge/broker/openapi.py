@@ -22,6 +22,7 @@ from typing import Any, Final
 from teleop_webrtc_bridge.broker.openapi_schemas import (
     all_of,
     CONTROL,
+    HEALTH,
     ICE,
     JOINED,
     KEY,
@@ -50,6 +51,7 @@ __all__ = ['document']
 API: Final = '/api/v1'
 ROBOT: Final = 'robotApiKey'
 OPERATOR: Final = 'operatorToken'
+RETRY_AFTER: Final = {'Retry-After': {'required': True, 'schema': {'type': 'integer'}}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,8 @@ class _Call:
     schema: Schema | None = None
     errors: tuple[int, ...] = field(default=())
     """Beside those that all calls with these callers and a body have."""
+    others: dict[str, Any] = field(default_factory=dict)
+    """Answers that look like no others."""
 
 
 _SESSION: Final = f'{API}/sessions/{{session_id}}'
@@ -229,7 +233,7 @@ _MANAGING_CALLS: Final = (
         request=object(('name',), name=NAME, robot_id=LABEL),
         answer=201,
         schema=all_of(**KEY, api_key=TEXT),
-        errors=(403,),
+        errors=(403, 409),
     ),
     _Call(
         method='get',
@@ -261,7 +265,7 @@ _MANAGING_CALLS: Final = (
         ),
         answer=201,
         schema=all_of(**TOKEN, token=TEXT),
-        errors=(403,),
+        errors=(403, 409),
     ),
     _Call(
         method='get',
@@ -291,8 +295,15 @@ _COMMON_CALLS: Final = (
     _Call(
         method='get',
         path=f'{API}/health',
-        summary='Say that the broker runs',
-        schema=all_of(status={'const': 'ok'}),
+        summary='Say that the broker runs, and whether its database does',
+        schema=HEALTH,
+        others={
+            '503': {
+                'description': 'The database fails, and nobody is let in any more',
+                'headers': RETRY_AFTER,
+                'content': {'application/json': {'schema': HEALTH}},
+            }
+        },
     ),
     _Call(method='get', path=f'{API}/openapi.json', summary='This', schema={'type': 'object'}),
 )
@@ -304,11 +315,12 @@ ERRORS: Final = {
     403: 'The caller may not do this, or another site has asked',
     404: "There is none, or it is another tenant's",
     408: 'The request came too slowly',
-    409: 'Not in this state',
+    409: 'Not in this state, or there are too many',
     413: f'The body is larger than {MAX_HTTP_BODY_BYTES} bytes',
     422: 'The body is not as described',
     429: 'Too many; see Retry-After',
     502: 'The media backend has failed',
+    503: 'The database fails',
 }
 
 
@@ -332,7 +344,7 @@ def document() -> dict[str, Any]:
 
 
 def _operation(call: _Call) -> dict[str, Any]:
-    errors = set(call.errors) | ({401, 429} if call.callers else set())
+    errors = set(call.errors) | ({401, 429, 503} if call.callers else set())
     if OPERATOR in call.callers:
         errors.add(403)
     if call.method != 'get':
@@ -349,6 +361,7 @@ def _operation(call: _Call) -> dict[str, Any]:
         'responses': {
             str(call.answer): answer,
             **{str(status): _error(status) for status in sorted(errors)},
+            **call.others,
         },
     }
     names = [part[1:-1] for part in call.path.split('/') if part.startswith('{')]
@@ -369,8 +382,9 @@ def _error(status: int) -> dict[str, Any]:
         'description': ERRORS[status],
         'content': {'application/json': {'schema': {'$ref': '#/components/schemas/Error'}}},
     }
-    if status in (403, 429):
-        # With 403: to whoever was put out of a robot's viewers.
-        retry_after = {'required': status == 429, 'schema': {'type': 'integer'}}
-        error['headers'] = {'Retry-After': retry_after}
+    if status in (429, 503):
+        error['headers'] = RETRY_AFTER
+    elif status == 403:
+        # For whoever was put out of a robot's viewers.
+        error['headers'] = {'Retry-After': {'required': False, 'schema': {'type': 'integer'}}}
     return error

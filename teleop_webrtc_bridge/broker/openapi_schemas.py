@@ -22,6 +22,7 @@ from teleop_webrtc_bridge.sdp import MAX_SDP_BYTES
 
 __all__ = [
     'CONTROL',
+    'HEALTH',
     'ICE',
     'JOINED',
     'KEY',
@@ -154,4 +155,5 @@ CONTROL: Final = all_of(
 VIDEO_STATUS: Final[Schema] = {
     'enum': ['ok', 'no_published_track', 'publish_error', 'pull_error', 'no_offer']
 }
+HEALTH: Final = object(('status',), status={'enum': ['ok', 'degraded']}, database=TEXT)
 NOTHING: Final = object()

@@ -105,6 +105,13 @@ class Registry:
         sessions = self._table.where(lambda session: True)
         return {session.identity.key_id for session in sessions}
 
+    def token_ids(self) -> set[str]:
+        """Return our own tokens that people in live sessions came with."""
+        sessions = self._table.where(lambda session: True)
+        callers = [viewer.caller for session in sessions for viewer in session.viewers]
+        callers += [session.operator.caller for session in sessions if session.operator]
+        return {caller.token_id for caller in callers if caller.token_id is not None}
+
     def revoke(self, is_revoked: Callable[[OperatorCaller], bool]) -> list[Effect]:
         """Let all go whose tokens are not valid any more."""
         effects: list[Effect] = []

@@ -17,11 +17,13 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from typing import Final
 
 from aiohttp import web
 
 from teleop_webrtc_bridge.broker import schemas
+from teleop_webrtc_bridge.broker.database import RETRY_S
 from teleop_webrtc_bridge.broker.http import PARTS
 from teleop_webrtc_bridge.broker.identity import RobotCaller
 from teleop_webrtc_bridge.broker.openapi import document
@@ -37,8 +39,20 @@ ROUTES = web.RouteTableDef()
 
 @ROUTES.get('/api/v1/health')
 async def health(request: web.Request) -> web.Response:
-    """Say that the broker runs."""
-    return web.json_response({'status': 'ok'})
+    """
+    Say that the broker runs, and whether its database does.
+
+    While the last known keys and tokens hold, it serves everybody who is there, so this is no
+    failure: what watches over the broker must not restart it under a driven robot.
+    """
+    database = request.app[PARTS].database.health
+    if database.reason is None:
+        note = {} if database.note is None else {'database': database.note}
+        return web.json_response({'status': 'ok', **note})
+    status = 503 if database.is_given_up else 200
+    headers = {'Retry-After': str(math.ceil(RETRY_S))} if database.is_given_up else {}
+    body = {'status': 'degraded', 'database': database.reason}
+    return web.json_response(body, status=status, headers=headers)
 
 
 @ROUTES.get('/api/v1/openapi.json')
@@ -59,6 +73,7 @@ async def metrics(request: web.Request) -> web.Response:
         ('sessions_active', 'Robots with an operator', figures[SessionState.ACTIVE]),
         ('viewers', 'Viewers of all robots', parts.broker.viewers),
         ('connections', 'Open HTTP connections', parts.guard.count),
+        ('database_fails', 'Whether the database fails', parts.database.health.reason is not None),
     ]
     return web.Response(
         text=parts.metrics.render(gauges),

@@ -19,7 +19,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from teleop_webrtc_bridge.broker import schemas
-from teleop_webrtc_bridge.broker.http import PARTS, read_json
+from teleop_webrtc_bridge.broker.audit import AuditAction
+from teleop_webrtc_bridge.broker.http import address_of, PARTS, Parts, read_json
+from teleop_webrtc_bridge.broker.identity import OperatorCaller
 
 __all__ = ['ROUTES']
 
@@ -54,7 +56,8 @@ async def join(request: web.Request) -> web.Response:
     session_id = request.match_info['session_id']
     parts.broker.session(caller, session_id)  # unknown before malformed
     take_part = parts.broker.watch if schemas.join_role(body) == 'viewer' else parts.broker.join
-    answer = await take_part(caller, session_id, parts.sdp(body, 'sdp_offer'))
+    sdp_offer = parts.sdp(body, 'sdp_offer')
+    answer = await take_part(caller, session_id, sdp_offer, address_of(request))
     return web.json_response(schemas.join_body(answer, caller.sub, parts.ice_servers))
 
 
@@ -127,7 +130,8 @@ async def grant_control(request: web.Request) -> web.Response:
     body = await read_json(request)
     session_id = request.match_info['session_id']
     parts.broker.session(caller, session_id)
-    parts.broker.grant_control(caller, session_id, schemas.named_person(body))
+    granted = parts.broker.grant_control(caller, session_id, schemas.named_person(body))
+    _record(parts, request, AuditAction.GRANT, caller, f'to {granted}')
     return web.json_response({'ok': True})
 
 
@@ -138,6 +142,7 @@ async def take_control(request: web.Request) -> web.Response:
     caller = parts.operator(request)
     await read_json(request)
     parts.broker.take_control(caller, request.match_info['session_id'])
+    _record(parts, request, AuditAction.TAKE_OVER, caller, 'with the next join')
     return web.json_response({'state': 'granted', 'operator_id': caller.sub})
 
 
@@ -150,4 +155,20 @@ async def remove_viewer(request: web.Request) -> web.Response:
     session_id = request.match_info['session_id']
     parts.broker.session(caller, session_id)
     removed = await parts.broker.remove_viewer(caller, session_id, schemas.named_person(body))
+    _record(parts, request, AuditAction.VIEWER_REMOVED, caller, str(removed.who))
     return web.json_response({'removed': removed.count})
+
+
+def _record(
+    parts: Parts, request: web.Request, action: AuditAction, caller: OperatorCaller, detail: str
+) -> None:
+    """Add a line about a session to the audit trail."""
+    session = parts.broker.session(caller, request.match_info['session_id'])
+    parts.audit.record(
+        action,
+        caller.identity,
+        robot_id=session.identity.robot_id,
+        session_id=session.session_id,
+        address=address_of(request),
+        detail=detail,
+    )

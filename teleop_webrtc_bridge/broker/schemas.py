@@ -28,9 +28,9 @@ from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, Role
 from teleop_webrtc_bridge.broker.media import MediaSession
 from teleop_webrtc_bridge.broker.named_person import NamedPerson
 from teleop_webrtc_bridge.broker.names import as_label, as_name, LABEL_ALLOWED, NAME_ALLOWED
+from teleop_webrtc_bridge.broker.records import KeyRecord, TokenRecord
 from teleop_webrtc_bridge.broker.service import RobotDetails
 from teleop_webrtc_bridge.broker.sessions import LinkQuality, Session
-from teleop_webrtc_bridge.broker.store import KeyRecord, TokenRecord
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.messages import HeartbeatAnswer, IceServer
 from teleop_webrtc_bridge.sdp import check_sdp, strip_forbidden_candidates

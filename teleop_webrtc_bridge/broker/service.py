@@ -21,7 +21,7 @@ Knows nothing of HTTP. One event loop owns it; between two awaits the registry d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, UTC
 import logging
@@ -31,8 +31,10 @@ from weakref import WeakValueDictionary
 
 from teleop_webrtc_bridge.broker import media_calls
 from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
+from teleop_webrtc_bridge.broker.audit import Audit, AuditAction
 from teleop_webrtc_bridge.broker.bridger import Bridger
 from teleop_webrtc_bridge.broker.caps import Caps
+from teleop_webrtc_bridge.broker.credentials import Ended
 from teleop_webrtc_bridge.broker.effects import Effects
 from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, RobotCaller
 from teleop_webrtc_bridge.broker.media import Media, MediaSession, StopSeen, UnusableSdp
@@ -57,6 +59,8 @@ MAX_BUILDING: Final = 4
 MAX_BUILDING_OF_TENANT: Final = 2
 """So that one tenant's never keep out another's."""
 SWEEP_PERIOD_S: Final = 0.5
+SWEEP_FAILURES: Final = 10
+"""One after the other; a broker that evicts nobody must not go on."""
 SWEEP_LATE_S: Final = 1.5
 """A loop that was stalled for this long has heard nobody: it must not blame the peers."""
 
@@ -76,11 +80,11 @@ class RobotDetails:
 class Credentials(Protocol):
     """What is known of keys and tokens that are in use."""
 
-    def keys_in_force(self) -> set[str]:
-        """Return the ids of the API keys that work now."""
+    async def ended(self, key_ids: Collection[str], token_ids: Collection[str]) -> Ended:
+        """Return which of some keys and tokens, and of others in use, work no more."""
 
-    def revoked(self) -> Callable[[OperatorCaller], bool]:
-        """Return what tells whether an operator's token has been revoked or has expired."""
+    def has_expired(self, caller: OperatorCaller) -> bool:
+        """Return whether the time of somebody's token is over."""
 
 
 class Broker:
@@ -100,7 +104,8 @@ class Broker:
         wall_clock: Callable[[], float],
         caps: Caps,
         credentials: Credentials,
-        viewers_may_stop: bool = True,
+        audit: Audit,
+        viewers_may_stop: bool,
     ) -> None:
         self._media = media
         self._clock = clock
@@ -110,7 +115,8 @@ class Broker:
         self._building = asyncio.Semaphore(MAX_BUILDING)
         self._building_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         """Tenant → its share."""
-        self._effects = Effects(media)
+        self._audit = audit
+        self._effects = Effects(media, audit)
         self._viewers_may_stop = viewers_may_stop
         self._bridger = Bridger(
             media, self._registry, self._effects, clock, viewers_may_stop=viewers_may_stop
@@ -216,11 +222,14 @@ class Broker:
         """
         return self._registry.operators.get(session_id, caller, self._clock())
 
-    async def join(self, caller: OperatorCaller, session_id: str, sdp_offer: str) -> JoinAnswer:
+    async def join(
+        self, caller: OperatorCaller, session_id: str, sdp_offer: str, address: str = ''
+    ) -> JoinAnswer:
         """
         Make a caller the operator of a session.
 
         :param sdp_offer: Checked, and without host names.
+        :param address: Where they are, for the audit trail.
         :raises RegistryRefusal: No such session, or the operator slot is taken.
         :raises MediaError: The backend refuses the offer or fails.
         """
@@ -238,6 +247,9 @@ class Broker:
                 await self._effects.carry_out(operators.abandon(session_id, claim))
                 if media is not None:
                     await media_calls.close_session(self._media, media.media_id)
+        self._audit.entered(
+            AuditAction.JOIN, caller.identity, media.media_id, session, address, effects
+        )
         await self._effects.carry_out(effects)
         return JoinAnswer(media=media, session=session, role='operator')
 
@@ -315,11 +327,14 @@ class Broker:
 
     # --- viewers, and who has control ----------------------------------------------------------
 
-    async def watch(self, caller: OperatorCaller, session_id: str, sdp_offer: str) -> JoinAnswer:
+    async def watch(
+        self, caller: OperatorCaller, session_id: str, sdp_offer: str, address: str = ''
+    ) -> JoinAnswer:
         """
         Make a caller a viewer of a session.
 
         :param sdp_offer: Checked, and without host names.
+        :param address: Where they are, for the audit trail.
         :raises RegistryRefusal: No such session, it has too many viewers, or the caller was put
             out of it.
         :raises MediaError: The backend refuses the offer or fails.
@@ -334,6 +349,7 @@ class Broker:
         finally:
             if session is None:
                 await media_calls.close_session(self._media, media.media_id)
+        self._audit.entered(AuditAction.WATCH, caller.identity, media.media_id, session, address)
         return JoinAnswer(
             media=media, session=session, role='viewer', may_stop=self._viewers_may_stop
         )
@@ -404,13 +420,22 @@ class Broker:
     # --- time ----------------------------------------------------------------------------------
 
     async def sweep_for_ever(self) -> None:
-        """Evict and reap twice a second; ends only by cancellation."""
-        loop = asyncio.get_running_loop()
+        """Evict and reap twice a second; ends only by cancellation, or if it fails for seconds."""
+        loop, failures = asyncio.get_running_loop(), 0
         while True:
             before = loop.time()
             await asyncio.sleep(SWEEP_PERIOD_S)
-            if loop.time() - before < SWEEP_LATE_S:
+            if loop.time() - before >= SWEEP_LATE_S:
+                continue
+            try:
                 await self.sweep()
+                failures = 0
+            except Exception:
+                # The outermost boundary: what was wrong with one session may be over.
+                failures += 1
+                if failures == SWEEP_FAILURES:
+                    raise
+                _log.exception('event=sweep_failed')
 
     async def sweep(self) -> None:
         """Evict and reap whom it is time for."""
@@ -418,14 +443,26 @@ class Broker:
             media_id: MediaLiveness(last_heard_s=self._media.last_heard_s(media_id))
             for media_id in self._registry.media_ids()
         }
-        await self._effects.carry_out(self._registry.reap(self._clock(), liveness))
-        await self.let_revoked_go()
+        effects = self._registry.reap(self._clock(), liveness)
+        effects += self._registry.revoke(self._credentials.has_expired)
+        await self._effects.carry_out(effects)
         await self._bridger.serve_robots()
+
+    async def watch_credentials_for_ever(self) -> None:
+        """
+        Let go whose keys and tokens are revoked, within a second.
+
+        Not with the sweep, which must not wait for the database.
+        """
+        while True:
+            await asyncio.sleep(SWEEP_PERIOD_S)
+            await self.let_revoked_go()
 
     async def let_revoked_go(self) -> None:
         """End what revoked API keys and tokens are being used for, whoever revoked them."""
-        effects = self._registry.revoke(self._credentials.revoked())
-        for key_id in self._registry.key_ids() - self._credentials.keys_in_force():
+        ended = await self._credentials.ended(self._registry.key_ids(), self._registry.token_ids())
+        effects = self._registry.revoke(lambda caller: caller.token_id in ended.token_ids)
+        for key_id in ended.key_ids:
             effects += self._registry.robots.revoke_key(key_id)
         await self._effects.carry_out(effects)
 
@@ -435,13 +472,14 @@ class Broker:
 
     def _note_stop(self, stop: StopSeen) -> None:
         session = self._registry.session_of_media(stop.media_id)
+        robot_id = session.identity.robot_id if session else ''
+        session_id = session.session_id if session else ''
+        action = AuditAction.ESTOP_CLEAR if stop.is_release else AuditAction.ESTOP
         _log.warning(
-            'event=%s session=%s robot_id=%r by="%s"',
-            'estop_released' if stop.is_release else 'estop',
-            session.session_id if session else '',
-            session.identity.robot_id if session else '',
-            stop.by,
+            'event=%s session=%s robot_id=%r by=%r',
+            *(action.value, session_id, robot_id, str(stop.by)),
         )
+        self._audit.record(action, stop.by, robot_id=robot_id, session_id=session_id)
 
     def release_polls(self) -> None:
         """Answer all held heartbeats now: the broker is about to stop."""

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, ExitStack
 import os
 from pathlib import Path
+import re
 import signal
 import socket
 import subprocess
@@ -49,6 +50,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         return int(probe.getsockname()[1])
+
+
+def page_address(line: str) -> str:
+    """Return the complete address of the operator page that a line of the broker tells."""
+    page = line.partition('Operator page: ')[2].strip()
+    kept = re.fullmatch(r'\S+ \(sign-in link: (.+)\)', page)
+    return Path(kept[1]).read_text(encoding='ascii').strip() if kept else page
 
 
 class Program:
@@ -167,7 +175,7 @@ class Broker:
         self.program = program
         self.url = f'http://127.0.0.1:{port}'
         self.key_file = state_dir / 'robot_api_key'
-        self.page = program.wait_for_line('Operator page: ').partition(': ')[2]
+        self.page = page_address(program.wait_for_line('Operator page: '))
         self.token = self.page.partition('token=')[2]
         program.wait_for_line('event=broker_ready')
 
