@@ -479,7 +479,7 @@ class Broker:
             'event=%s session=%s robot_id=%r by=%r',
             *(action.value, session_id, robot_id, str(stop.by)),
         )
-        self._audit.record(action, stop.by, robot_id=robot_id, session_id=session_id)
+        self._audit.acted(action, stop.media_id)
 
     def release_polls(self) -> None:
         """Answer all held heartbeats now: the broker is about to stop."""

@@ -32,6 +32,7 @@ from rig import Rig, running
 from teleop_webrtc_bridge.broker.audit import AuditAction
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.main import main
+from teleop_webrtc_bridge.broker.media import StopSeen
 from teleop_webrtc_bridge.broker.records import AuditRow
 from teleop_webrtc_bridge.broker.store import Store
 
@@ -136,7 +137,7 @@ async def test_how_control_goes_from_one_to_another_is_in_it(rig: Rig) -> None:
     assert (await rig.join(session, ann)).status == 409
     assert told(await written(rig)) == [
         ('join', 'ann', ''),
-        ('grant', 'ann', 'to bob'),
+        ('grant', 'ann', 'to bob (operator of yard)'),
         ('take_over', 'bob', 'from ann (operator of yard)'),
         ('leave', 'ann', 'taken_over'),
         ('join', 'bob', ''),
@@ -145,6 +146,33 @@ async def test_how_control_goes_from_one_to_another_is_in_it(rig: Rig) -> None:
         ('leave', 'bob', 'taken_over'),
         ('join', 'root', ''),
     ]
+
+
+async def test_who_stops_a_robot_and_who_is_put_out_for_it_is_in_it(rig: Rig) -> None:
+    alice = rig.operator()
+    guest = rig.operator('guest', Role.VIEWER, tenant='alice')
+    session = await rig.dial(rig.robot(), robot_id='go2')
+    driving = await rig.join(session, alice)
+    watching = await rig.join(session, guest, role='viewer')
+    people = (
+        (watching, Identity(tenant='alice', sub='guest', role=Role.VIEWER), False),
+        (driving, Identity(tenant='alice', sub='alice', role=Role.OPERATOR), True),
+    )
+    for joined, who, is_release in people:
+        media_id = joined.body['cf_session_id']
+        rig.media.on_stop(StopSeen(media_id=media_id, by=who, is_release=is_release))
+    removal = await rig.post(f'/sessions/{session}/remove-viewer', alice, {'operator_id': 'guest'})
+    assert removal.status == 200
+    rows = await written(rig)
+    wanted = (AuditAction.ESTOP, AuditAction.ESTOP_CLEAR, AuditAction.VIEWER_REMOVED)
+    assert told(rows, *wanted) == [
+        ('estop', 'guest', ''),
+        ('estop_clear', 'alice', ''),
+        ('viewer_removed', 'alice', 'guest (viewer of alice)'),
+    ]
+    stop = next(row for row in rows if row.action == 'estop')
+    assert (stop.robot_id, stop.session_id, stop.address) == ('go2', session, HERE)
+    assert (stop.tenant, stop.role) == ('alice', 'viewer')
 
 
 async def test_a_sign_in_is_the_first_use_within_an_hour(rig: Rig) -> None:
