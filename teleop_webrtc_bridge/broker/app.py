@@ -34,8 +34,10 @@ from teleop_webrtc_bridge.broker import (
     routes_robot,
 )
 from teleop_webrtc_bridge.broker.auth import Authenticator, IssuedTokens
+from teleop_webrtc_bridge.broker.caller_addresses import TrustedProxies
 from teleop_webrtc_bridge.broker.configuration import check_pyjwt, Configuration
 from teleop_webrtc_bridge.broker.connections import Admission, ConnectionGuard
+from teleop_webrtc_bridge.broker.host_names import HostNames
 from teleop_webrtc_bridge.broker.http import (
     AccessLog,
     add_security_headers,
@@ -48,6 +50,7 @@ from teleop_webrtc_bridge.broker.http import (
 from teleop_webrtc_bridge.broker.media import Media
 from teleop_webrtc_bridge.broker.metrics import Metrics
 from teleop_webrtc_bridge.broker.page import add_page, PageFile, read_page
+from teleop_webrtc_bridge.broker.rate_limit import RateLimit
 from teleop_webrtc_bridge.broker.service import Broker
 from teleop_webrtc_bridge.broker.store import Store
 from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES
@@ -105,6 +108,9 @@ def build_app(
         allow_local=configuration.include_loopback,
         clock=clock,
         wall_clock=wall_clock,
+        hosts=HostNames(configuration.host, configuration.public_urls),
+        proxies=TrustedProxies(configuration.trusted_proxies),
+        seldom=RateLimit(per_minute=6, burst=1),
     )
     _add_routes(app, read_page() if page is None else page)
     app.on_response_prepare.append(add_security_headers)

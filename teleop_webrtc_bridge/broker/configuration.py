@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 import yaml  # type: ignore[import-untyped]
 
+from teleop_webrtc_bridge.broker.caller_addresses import IpNetwork
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.names import as_name, NAME_ALLOWED
@@ -83,6 +84,8 @@ class Configuration:
     log_level: str
     ice_servers: tuple[IceServer, ...]
     include_loopback: bool
+    public_urls: tuple[str, ...]
+    trusted_proxies: tuple[IpNetwork, ...]
     caps: Caps
     oidc: OidcSettings | None
     login_link: bool
@@ -117,6 +120,8 @@ def read_configuration(arguments: Sequence[str]) -> Configuration:
         log_level=_setting(given, 'log_level', 'info', _log_level),
         ice_servers=_setting(given, 'ice_servers', [], _ice_servers),
         include_loopback=_setting(given, 'include_loopback', is_loopback_host(host), _boolean),
+        public_urls=_setting(given, 'public_urls', [], _public_urls),
+        trusted_proxies=_setting(given, 'trusted_proxies', [], _trusted_proxies),
         caps=_setting(given, 'caps', {}, _caps),
         oidc=_setting(given, 'oidc', None, _oidc),
         login_link=options.login_link,
@@ -229,6 +234,36 @@ def _boolean(where: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ConfigurationError(where, value, 'true or false')
     return value
+
+
+def _public_urls(where: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ConfigurationError(where, value, 'a list of http or https URLs')
+    for index, url in enumerate(value):
+        allowed = 'an http or https URL without a path, such as https://teleop.example.org'
+        try:
+            parts = urlsplit(url if isinstance(url, str) else '')
+            is_url = parts.scheme in ('http', 'https') and parts.hostname and parts.port != 0
+        except ValueError:
+            is_url = False
+        if not is_url or '@' in parts.netloc or parts.path not in ('', '/'):
+            raise ConfigurationError(f'{where}[{index}]', url, allowed)
+        if parts.query or parts.fragment:
+            raise ConfigurationError(f'{where}[{index}]', url, allowed)
+    return tuple(value)
+
+
+def _trusted_proxies(where: str, value: Any) -> tuple[IpNetwork, ...]:
+    if not isinstance(value, list):
+        raise ConfigurationError(where, value, 'a list of IP addresses and networks')
+    networks = []
+    for index, entry in enumerate(value):
+        try:
+            networks.append(ipaddress.ip_network(entry if isinstance(entry, str) else ''))
+        except ValueError as error:
+            allowed = 'an IP address or network, such as 127.0.0.1 or 10.0.0.0/24'
+            raise ConfigurationError(f'{where}[{index}]', entry, allowed) from error
+    return tuple(networks)
 
 
 def _caps(where: str, value: Any) -> Caps:

@@ -25,19 +25,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-import ipaddress
 from typing import Final, Protocol
 
 from aiohttp import web
 
-__all__ = ['Admission', 'ConnectionGuard', 'HasConnections', 'network_of']
+from teleop_webrtc_bridge.broker.caller_addresses import network_of
+
+__all__ = ['Admission', 'ConnectionGuard', 'HasConnections']
 
 HEADER_DEADLINE_S: Final = 5.0
 IDLE_DEADLINE_S: Final = 30.0
 """Between two requests of one connection."""
 SWEEP_PERIOD_S: Final = 1.0
-IPV6_PREFIX: Final = 64
-"""Whoever has one IPv6 address has 2^64 of them."""
 
 
 class Connection(Protocol):
@@ -171,19 +170,6 @@ class Admission(asyncio.Protocol):
         handler.connection_made(transport)
         if dropped is not None:
             dropped.force_close()
-
-
-def network_of(address: str | None) -> str:
-    """Return what counts as one caller's address: an IPv4 address, or an IPv6 network."""
-    try:
-        parsed = ipaddress.ip_address(address or '')
-    except ValueError:
-        return address or ''
-    if parsed.version == 4:
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed), IPV6_PREFIX), strict=False))
 
 
 def _is_overdue(seen: _Seen, now_s: float) -> bool:

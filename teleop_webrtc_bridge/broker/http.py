@@ -28,9 +28,11 @@ from aiohttp.abc import AbstractAccessLogger
 
 from teleop_webrtc_bridge.broker import schemas
 from teleop_webrtc_bridge.broker.auth import Authenticator
+from teleop_webrtc_bridge.broker.caller_addresses import network_of, TrustedProxies
 from teleop_webrtc_bridge.broker.caps import Caps
-from teleop_webrtc_bridge.broker.connections import ConnectionGuard, network_of
+from teleop_webrtc_bridge.broker.connections import ConnectionGuard
 from teleop_webrtc_bridge.broker.errors import ApiError
+from teleop_webrtc_bridge.broker.host_names import HostNames
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
 from teleop_webrtc_bridge.broker.media import MediaError, MediaSessionGone, UnusableSdp
 from teleop_webrtc_bridge.broker.metrics import Metrics
@@ -61,10 +63,12 @@ __all__ = [
     'AccessLog',
     'Limits',
     'Parts',
+    'caller_address',
     'read_json',
 ]
 
 BODY_DEADLINE_S: Final = 5.0
+MAX_SHOWN_CHARS: Final = 80
 SAFE_METHODS: Final = frozenset({'GET', 'HEAD', 'OPTIONS'})
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -144,6 +148,10 @@ class Parts:
     """Peers may be at loopback and link-local addresses."""
     clock: Callable[[], float]
     wall_clock: Callable[[], float]
+    hosts: HostNames
+    proxies: TrustedProxies
+    seldom: RateLimit
+    """Of log lines that others can cause as often as they like, by what they say."""
 
     def robot(self, request: web.Request) -> RobotCaller:
         """
@@ -174,7 +182,7 @@ class Parts:
         try:
             caller = ask(request.headers)
         except ApiError:
-            self.limit(self.limits.sign_ins, network_of(request.remote))
+            self.limit(self.limits.sign_ins, network_of(caller_address(request)))
             raise
         self.guard.authenticated(request.protocol)
         return caller
@@ -266,13 +274,32 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 @web.middleware
+async def own_host_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse requests for a name that is not ours: the DNS of an attacker says it is."""
+    parts = request.app[PARTS]
+    hosts = request.headers.getall('Host', [])
+    if parts.hosts.serves(hosts):
+        return await handler(request)
+    shown = ' and '.join(repr(host[:MAX_SHOWN_CHARS]) for host in hosts[:2]) or 'none'
+    if parts.seldom.take('host', parts.clock()) is None:
+        _log.warning(
+            'event=host_refused host=%s address=%s hint="if this broker is reached under that '
+            'name, add its URL to the setting public_urls"',
+            shown,
+            caller_address(request),
+        )
+    raise ApiError(421, f'Host {shown}: not known here; add its URL to the setting public_urls')
+
+
+@web.middleware
 async def same_origin_only(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what another site's page asks a browser to change here."""
     origin = request.headers.get('Origin')
     if origin is None or request.method in SAFE_METHODS:
         return await handler(request)
-    # The host only: behind a TLS proxy the schemes differ.
-    if origin.partition('://')[2].lower() != request.host.lower():
+    # The host only: behind a TLS proxy the schemes differ, and some pass on no Host.
+    is_own = origin.partition('://')[2].lower() == request.host.lower()
+    if not is_own and not request.app[PARTS].hosts.is_own_origin(origin):
         raise ApiError(403, 'Requests from other sites are refused')
     return await handler(request)
 
@@ -305,7 +332,20 @@ async def add_security_headers(request: web.Request, response: web.StreamRespons
 
 
 #: The first one is the outermost.
-MIDDLEWARES: Final = (track_connection, errors_as_json, same_origin_only, prepare_sign_in)
+MIDDLEWARES: Final = (
+    track_connection,
+    errors_as_json,
+    own_host_only,
+    same_origin_only,
+    prepare_sign_in,
+)
+
+
+def caller_address(request: web.BaseRequest) -> str:
+    """Return who calls: the address of the peer, or of whom a trusted proxy calls for."""
+    app = request.app if isinstance(request, web.Request) else None
+    proxies = TrustedProxies() if app is None else app[PARTS].proxies
+    return proxies.caller(request.remote, request.headers.getall('X-Forwarded-For', []))
 
 
 class AccessLog(AbstractAccessLogger):
@@ -321,5 +361,5 @@ class AccessLog(AbstractAccessLogger):
             request.rel_url.raw_path,
             response.status,
             time * 1e3,
-            request.remote,
+            caller_address(request),
         )

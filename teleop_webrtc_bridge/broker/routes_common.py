@@ -17,11 +17,14 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from typing import Final
 
 from aiohttp import web
 
 from teleop_webrtc_bridge.broker import schemas
+from teleop_webrtc_bridge.broker.constant_answers import constant
+from teleop_webrtc_bridge.broker.host_names import is_ip_literal, name_of_host
 from teleop_webrtc_bridge.broker.http import PARTS
 from teleop_webrtc_bridge.broker.identity import RobotCaller
 from teleop_webrtc_bridge.broker.openapi import document
@@ -41,10 +44,7 @@ async def health(request: web.Request) -> web.Response:
     return web.json_response({'status': 'ok'})
 
 
-@ROUTES.get('/api/v1/openapi.json')
-async def openapi(request: web.Request) -> web.Response:
-    """Describe this API."""
-    return web.json_response(document())
+ROUTES.get('/api/v1/openapi.json')(constant(json.dumps(document()).encode(), 'application/json'))
 
 
 @ROUTES.get('/metrics')
@@ -69,6 +69,10 @@ async def metrics(request: web.Request) -> web.Response:
 def _is_local(request: web.Request) -> bool:
     """Return whether a program of this machine asks for itself, not for somebody else."""
     if any(name in request.headers for name in FORWARDING):
+        return False
+    # A name of public_urls is for browsers; nobody monitors under it.
+    host = name_of_host(request.host) or ''
+    if host != 'localhost' and not is_ip_literal(host):
         return False
     try:
         return ipaddress.ip_address(request.remote or '').is_loopback

@@ -185,6 +185,8 @@ def configuration(directory: Path, **changes: Any) -> Configuration:
         'log_level': 'info',
         'ice_servers': (),
         'include_loopback': True,
+        'public_urls': (),
+        'trusted_proxies': (),
         'caps': Caps(),
         'oidc': None,
         'login_link': False,

@@ -23,7 +23,7 @@ import pytest
 from rig import Rig, running
 
 from teleop_webrtc_bridge.broker.caps import Caps
-from teleop_webrtc_bridge.broker.connections import ConnectionGuard, network_of
+from teleop_webrtc_bridge.broker.connections import ConnectionGuard
 
 
 class FakeConnection:
@@ -89,22 +89,6 @@ def test_connections_with_a_valid_secret_are_not_counted() -> None:
         guard.authenticated(connection)
 
 
-@pytest.mark.parametrize(
-    ('address', 'network'),
-    [
-        ('192.0.2.1', '192.0.2.1'),
-        ('::ffff:192.0.2.1', '192.0.2.1'),
-        ('2001:db8::1:2:3:4', '2001:db8::/64'),
-        ('fe80::1%eth0', 'fe80::/64'),
-        (None, ''),
-        ('', ''),
-        ('a path', 'a path'),
-    ],
-)
-def test_an_ipv6_network_counts_as_one_address(address: str | None, network: str) -> None:
-    assert network_of(address) == network
-
-
 async def test_an_address_with_many_silent_connections_is_still_served(tmp_path: Path) -> None:
     async with running(tmp_path, caps=Caps(connections_per_address=5)) as rig:
         opened = [await asyncio.open_connection('127.0.0.1', rig.port) for _ in range(20)]
@@ -116,7 +100,7 @@ async def test_an_address_with_many_silent_connections_is_still_served(tmp_path:
             writer.close()
 
 
-@pytest.mark.parametrize('sent', [b'', b'GET /api/v1/health HTTP/1.1\r\nHost: a\r\n'])
+@pytest.mark.parametrize('sent', [b'', b'GET /api/v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\n'])
 async def test_an_unfinished_header_is_not_waited_for(rig: Rig, sent: bytes) -> None:
     reader, writer = await asyncio.open_connection('127.0.0.1', rig.port)
     writer.write(sent)
@@ -127,7 +111,7 @@ async def test_an_unfinished_header_is_not_waited_for(rig: Rig, sent: bytes) -> 
 
 async def test_an_unfinished_body_is_not_waited_for(rig: Rig) -> None:
     reader, writer = await asyncio.open_connection('127.0.0.1', rig.port)
-    headers = {'Host': 'a', **rig.robot(), 'Content-Length': '100'}
+    headers = {'Host': '127.0.0.1', **rig.robot(), 'Content-Length': '100'}
     lines = ''.join(f'{name}: {value}\r\n' for name, value in headers.items())
     writer.write(f'POST /api/v1/sessions HTTP/1.1\r\n{lines}\r\n{{'.encode())
     async with asyncio.timeout(9.0):
