@@ -150,12 +150,10 @@ def test_a_bad_issuer_says_what_is_wrong(
 
 
 def test_public_urls_and_trusted_proxies(tmp_path: Path) -> None:
-    text = (
-        'public_urls: [https://a.example, http://b:8765/]\ntrusted_proxies: [127.0.0.1, "::1/64"]\n'
-    )
+    text = 'public_urls: [https://a.example, http://b:8765/]\ntrusted_proxies: [127.0.0.1, X]\n'
     with pytest.raises(ConfigurationError, match='trusted_proxies'):
-        read_configuration(write(tmp_path, text))  # ::1/64 has host bits set
-    configuration = read_configuration(write(tmp_path, text.replace('::1/64', '10.0.0.0/8')))
+        read_configuration(write(tmp_path, text))
+    configuration = read_configuration(write(tmp_path, text.replace('X', '10.0.0.0/8')))
     assert configuration.public_urls == ('https://a.example', 'http://b:8765/')
     assert list(map(str, configuration.trusted_proxies)) == ['127.0.0.1/32', '10.0.0.0/8']
 
@@ -171,7 +169,7 @@ def test_public_urls_and_trusted_proxies(tmp_path: Path) -> None:
         'public_urls: ["https://["]',
         'public_urls: [https://a.example/path]',
         'public_urls: [https://u@a.example]',
-        'public_urls: [https://a.example?a=b]',
+        'public_urls: ["https://a.example?a=b"]',
         'public_urls: [https://a.example:x]',
         'trusted_proxies: 127.0.0.1',
         'trusted_proxies: [proxy.lan]',
