@@ -35,18 +35,20 @@ from teleop_webrtc_bridge.broker import (
 )
 from teleop_webrtc_bridge.broker.auth import Authenticator, IssuedTokens
 from teleop_webrtc_bridge.broker.caller_addresses import TrustedProxies
+from teleop_webrtc_bridge.broker.client_connection import ClientConnection
 from teleop_webrtc_bridge.broker.configuration import check_pyjwt, Configuration
-from teleop_webrtc_bridge.broker.connections import Admission, ConnectionGuard
+from teleop_webrtc_bridge.broker.connection_table import ConnectionTable
+from teleop_webrtc_bridge.broker.descriptors import connections_within
 from teleop_webrtc_bridge.broker.host_names import HostNames
 from teleop_webrtc_bridge.broker.http import (
-    AccessLog,
+    access_log,
     add_security_headers,
-    GUARD,
     Limits,
     MIDDLEWARES,
     PARTS,
     Parts,
 )
+from teleop_webrtc_bridge.broker.http_front import HttpFront
 from teleop_webrtc_bridge.broker.media import Media
 from teleop_webrtc_bridge.broker.metrics import Metrics
 from teleop_webrtc_bridge.broker.page import add_page, PageFile, read_page
@@ -61,9 +63,6 @@ __all__ = ['Serving', 'build_app', 'serving']
 #: Together below 2 s, the time that a stop may take.
 HANDLERS_STOP_S: Final = 0.5
 MEDIA_STOP_S: Final = 1.0
-BACKLOG: Final = 128
-ACCEPTED_AT_ONCE: Final = 8
-"""Others are served between so many new connections and the next ones."""
 LINGERING_S: Final = 1.0
 """How long the rest of a body that was refused is read, so that the client sees the answer."""
 
@@ -94,23 +93,30 @@ def build_app(
     broker = Broker(
         media, clock=clock, wall_clock=wall_clock, caps=caps, credentials=authenticator
     )
-    guard = ConnectionGuard(caps.connections_per_address)
+    metrics, seldom = Metrics(), RateLimit(per_minute=6, burst=1)
+    proxies = TrustedProxies(configuration.trusted_proxies)
+    total = connections_within(caps.connections)
+    table: ConnectionTable[ClientConnection] = ConnectionTable(
+        total=total,
+        # So that neither takes all of them.
+        per_address=min(caps.connections_per_address, total // 2),
+        per_token=min(caps.connections_per_token, total // 2),
+    )
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_HTTP_BODY_BYTES)
-    app[GUARD] = guard
     app[PARTS] = Parts(
         broker=broker,
         store=store,
         authenticator=authenticator,
         limits=Limits.of_protocol(caps) if limits is None else limits,
         ice_servers=configuration.ice_servers,
-        guard=guard,
-        metrics=Metrics(),
+        front=HttpFront(table, proxies, seldom, lambda: metrics.answered(429)),
+        metrics=metrics,
         allow_local=configuration.include_loopback,
         clock=clock,
         wall_clock=wall_clock,
         hosts=HostNames(configuration.host, configuration.public_urls),
-        proxies=TrustedProxies(configuration.trusted_proxies),
-        seldom=RateLimit(per_minute=6, burst=1),
+        proxies=proxies,
+        seldom=seldom,
     )
     _add_routes(app, read_page() if page is None else page)
     app.on_response_prepare.append(add_security_headers)
@@ -166,7 +172,7 @@ async def serving(
     """
     runner = web.AppRunner(
         app,
-        access_log_class=AccessLog,
+        access_log_class=access_log(),
         # A join that is cut off half-way would leave media behind.
         handler_cancellation=False,
         shutdown_timeout=HANDLERS_STOP_S,
@@ -176,15 +182,14 @@ async def serving(
     )
     await runner.setup()
     try:
-        listening = await _listen(app, runner, host, port)
+        port_in_use = await _listen(app[PARTS].front, host, port)
         background = asyncio.create_task(_background(app, runner))
         try:
-            yield Serving(listening.sockets[0].getsockname()[1], background)
+            yield Serving(port_in_use, background)
         finally:
             background.cancel()
             with suppress(asyncio.CancelledError):
                 await background
-            listening.close()
     finally:
         await runner.cleanup()
         with suppress(TimeoutError):
@@ -192,33 +197,27 @@ async def serving(
                 await media.close()
 
 
-async def _listen(
-    app: web.Application, runner: web.AppRunner, host: str, port: int
-) -> asyncio.Server:
-    server = runner.server
-    assert server is not None
+async def _listen(front: HttpFront, host: str, port: int) -> int:
+    """Let callers queue up, and return the port."""
     try:
-        listening = await asyncio.get_running_loop().create_server(
-            lambda: Admission(app[GUARD], server),
-            host,
-            port,
-            backlog=ACCEPTED_AT_ONCE,
-            reuse_address=True,
+        # It knows all about names and addresses; who accepts is the front.
+        server = await asyncio.get_running_loop().create_server(
+            asyncio.Protocol, host, port, reuse_address=True, start_serving=False
         )
+        try:
+            front.listen([socket.socket(fileno=os.dup(it.fileno())) for it in server.sockets])
+            return int(server.sockets[0].getsockname()[1])
+        finally:
+            server.close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ConfigurationError('--port', port, 'a port that no program uses') from error
         allowed = f'an address of this machine ({error.strerror})'
         raise ConfigurationError('--host', host, allowed) from error
-    # asyncio has one number for both: how many may wait, and how many it accepts at once.
-    for listener in listening.sockets:
-        with socket.socket(fileno=os.dup(listener.fileno())) as same:
-            same.listen(BACKLOG)
-    return listening
 
 
 async def _background(app: web.Application, runner: web.AppRunner) -> None:
     assert runner.server is not None
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(app[PARTS].broker.sweep_for_ever())
-        tasks.create_task(app[GUARD].watch(runner.server))
+        tasks.create_task(app[PARTS].front.serve(runner.server))

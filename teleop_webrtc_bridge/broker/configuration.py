@@ -271,6 +271,8 @@ def _caps(where: str, value: Any) -> Caps:
     if not isinstance(value, dict) or not value.keys() <= set(known):
         raise ConfigurationError(where, value, f'a map with the keys {", ".join(known)}')
     for name, cap in value.items():
+        if name == 'connections' and cap is None:
+            continue
         if type(cap) is not int or not 1 <= cap <= MAX_CAP:
             raise ConfigurationError(f'{where}.{name}', cap, f'a whole number from 1 to {MAX_CAP}')
     return Caps(**value)

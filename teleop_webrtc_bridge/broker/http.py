@@ -30,11 +30,13 @@ from teleop_webrtc_bridge.broker import schemas
 from teleop_webrtc_bridge.broker.auth import Authenticator
 from teleop_webrtc_bridge.broker.caller_addresses import network_of, TrustedProxies
 from teleop_webrtc_bridge.broker.caps import Caps
-from teleop_webrtc_bridge.broker.connections import ConnectionGuard
+from teleop_webrtc_bridge.broker.client_connection import CONNECTION
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.host_names import HostNames
+from teleop_webrtc_bridge.broker.http_front import HttpFront
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
 from teleop_webrtc_bridge.broker.media import MediaError, MediaSessionGone, UnusableSdp
+from teleop_webrtc_bridge.broker.metered import Metered
 from teleop_webrtc_bridge.broker.metrics import Metrics
 from teleop_webrtc_bridge.broker.rate_limit import RateLimit
 from teleop_webrtc_bridge.broker.service import Broker
@@ -57,12 +59,11 @@ from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.messages import IceServer
 
 __all__ = [
-    'GUARD',
     'MIDDLEWARES',
     'PARTS',
-    'AccessLog',
     'Limits',
     'Parts',
+    'access_log',
     'caller_address',
     'read_json',
 ]
@@ -100,7 +101,7 @@ _log = logging.getLogger(__name__)
 _access_log = logging.getLogger('teleop_webrtc_bridge.broker.access')
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_Caller = TypeVar('_Caller')
+_Caller = TypeVar('_Caller', bound=RobotCaller | OperatorCaller)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +143,7 @@ class Parts:
     authenticator: Authenticator
     limits: Limits
     ice_servers: tuple[IceServer, ...]
-    guard: ConnectionGuard
+    front: HttpFront
     metrics: Metrics
     allow_local: bool
     """Peers may be at loopback and link-local addresses."""
@@ -182,9 +183,10 @@ class Parts:
         try:
             caller = ask(request.headers)
         except ApiError:
+            self.front.unverified()
             self.limit(self.limits.sign_ins, network_of(caller_address(request)))
             raise
-        self.guard.authenticated(request.protocol)
+        self.front.verified(caller)
         return caller
 
     def sdp(self, body: dict[str, Any], field: str) -> str:
@@ -207,7 +209,6 @@ class Parts:
 
 
 PARTS: Final = web.AppKey('parts', Parts)
-GUARD: Final = web.AppKey('guard', ConnectionGuard)
 
 
 async def read_json(request: web.Request) -> dict[str, Any]:
@@ -306,15 +307,18 @@ async def same_origin_only(request: web.Request, handler: Handler) -> web.Stream
 
 @web.middleware
 async def track_connection(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let the guard know which connections are being served."""
-    guard, loop = request.app[GUARD], asyncio.get_running_loop()
-    guard.request_started(request.protocol, loop.time())
+    """Measure what a request takes, and tell its connection when it is answered."""
+    connection = CONNECTION.get()
+    connection.request_begun()
+    answering = Metered(handler(request))
     try:
-        response = await handler(request)
-        request.app[PARTS].metrics.answered(response.status)
-        return response
+        response = await answering
     finally:
-        guard.request_finished(request.protocol, loop.time())
+        may_go_on = connection.request_finished(answering.cpu_s)
+    request.app[PARTS].metrics.answered(response.status)
+    if not may_go_on:
+        response.force_close()
+    return response
 
 
 @web.middleware
@@ -348,18 +352,43 @@ def caller_address(request: web.BaseRequest) -> str:
     return proxies.caller(request.remote, request.headers.getall('X-Forwarded-For', []))
 
 
-class AccessLog(AbstractAccessLogger):
+class _AccessLog(AbstractAccessLogger):
     """One line a request, without query strings and headers: those may carry secrets."""
 
+    of_address: RateLimit
+    of_all: RateLimit
+    left_out = 0
+
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Log refusals and failures as INFO, all the rest as DEBUG."""
+        """Log refusals and failures as INFO, as far as they are few, all the rest as DEBUG."""
         level = logging.DEBUG if response.status < 400 else logging.INFO
+        if not _access_log.isEnabledFor(level):
+            return
+        address, kind = caller_address(request), type(self)
+        if level is logging.INFO:
+            now_s = asyncio.get_running_loop().time()
+            takes = (kind.of_address.take(network_of(address), now_s), kind.of_all.take('', now_s))
+            if takes != (None, None):
+                kind.left_out += 1
+                return
         _access_log.log(
             level,
-            'event=request method=%s path=%s status=%d ms=%.1f remote=%s',
+            'event=request method=%s path=%s status=%d ms=%.1f remote=%s left_out=%d',
             request.method,
             request.rel_url.raw_path,
             response.status,
             time * 1e3,
-            caller_address(request),
+            address,
+            kind.left_out,
         )
+        kind.left_out = 0
+
+
+def access_log() -> type[AbstractAccessLogger]:
+    """Return an access log whose connections, each of which gets an instance, share limits."""
+
+    class AccessLog(_AccessLog):
+        of_address = RateLimit(per_minute=20, burst=20)
+        of_all = RateLimit(per_minute=200, burst=200)
+
+    return AccessLog

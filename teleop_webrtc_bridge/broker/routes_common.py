@@ -58,7 +58,7 @@ async def metrics(request: web.Request) -> web.Response:
         ('sessions_idle', 'Robots without an operator', figures[SessionState.IDLE]),
         ('sessions_active', 'Robots with an operator', figures[SessionState.ACTIVE]),
         ('viewers', 'Viewers of all robots', parts.broker.viewers),
-        ('connections', 'Open HTTP connections', parts.guard.count),
+        ('connections', 'Open HTTP connections', len(parts.front)),
     ]
     return web.Response(
         text=parts.metrics.render(gauges),
