@@ -17,9 +17,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 import errno
+import logging
 import os
 import socket
 import time
@@ -35,9 +36,11 @@ from teleop_webrtc_bridge.broker import (
 )
 from teleop_webrtc_bridge.broker.auth import Authenticator, IssuedTokens
 from teleop_webrtc_bridge.broker.caller_addresses import TrustedProxies
+from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.client_connection import ClientConnection
 from teleop_webrtc_bridge.broker.configuration import check_pyjwt, Configuration
 from teleop_webrtc_bridge.broker.connection_table import ConnectionTable
+from teleop_webrtc_bridge.broker.cpu_budgets import RequestClass, Share, SHARES
 from teleop_webrtc_bridge.broker.descriptors import connections_within
 from teleop_webrtc_bridge.broker.host_names import HostNames
 from teleop_webrtc_bridge.broker.http import (
@@ -66,6 +69,8 @@ MEDIA_STOP_S: Final = 1.0
 LINGERING_S: Final = 1.0
 """How long the rest of a body that was refused is read, so that the client sees the answer."""
 
+_log = logging.getLogger(__name__)
+
 
 def build_app(
     configuration: Configuration,
@@ -76,6 +81,7 @@ def build_app(
     wall_clock: Callable[[], float] = time.time,
     page: list[PageFile] | None = None,
     limits: Limits | None = None,
+    shares: Mapping[RequestClass, Share] = SHARES,
 ) -> web.Application:
     """
     Build the broker's web application; its own work starts and ends with it.
@@ -84,23 +90,20 @@ def build_app(
     :param wall_clock: Seconds since 1970, for tokens that expire.
     :param page: What to serve to people; by default the package's operator page.
     :param limits: How often callers may do what; by default what the protocol says.
-    :raises ConfigurationError: What the settings need is not installed.
+    :param shares: Budgets of processor time.
+    :raises ConfigurationError: What the settings need is not installed, or not allowed.
     """
-    caps = configuration.caps
+    caps, metrics = configuration.caps, Metrics()
     authenticator = Authenticator(
         store, wall_clock, _issued_tokens(configuration, clock, wall_clock)
     )
     broker = Broker(
         media, clock=clock, wall_clock=wall_clock, caps=caps, credentials=authenticator
     )
-    metrics, seldom = Metrics(), RateLimit(per_minute=6, burst=1)
+    seldom = RateLimit(per_minute=6, burst=1)
     proxies = TrustedProxies(configuration.trusted_proxies)
-    total = connections_within(caps.connections)
-    table: ConnectionTable[ClientConnection] = ConnectionTable(
-        total=total,
-        # So that neither takes all of them.
-        per_address=min(caps.connections_per_address, total // 2),
-        per_token=min(caps.connections_per_token, total // 2),
+    front = HttpFront(
+        _connection_table(caps), proxies, seldom, lambda: metrics.answered(429), shares
     )
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_HTTP_BODY_BYTES)
     app[PARTS] = Parts(
@@ -109,7 +112,7 @@ def build_app(
         authenticator=authenticator,
         limits=Limits.of_protocol(caps) if limits is None else limits,
         ice_servers=configuration.ice_servers,
-        front=HttpFront(table, proxies, seldom, lambda: metrics.answered(429)),
+        front=front,
         metrics=metrics,
         allow_local=configuration.include_loopback,
         clock=clock,
@@ -122,6 +125,20 @@ def build_app(
     app.on_response_prepare.append(add_security_headers)
     app.on_shutdown.append(_release_polls)
     return app
+
+
+def _connection_table(caps: Caps) -> ConnectionTable[ClientConnection]:
+    total = connections_within(caps.connections)
+    # Neither an address nor a token takes all of them.
+    per_address = min(caps.connections_per_address, total // 2)
+    per_token = min(caps.connections_per_token, total // 2)
+    _log.info(
+        'event=connection_limits total=%d per_address=%d per_token=%d',
+        total,
+        per_address,
+        per_token,
+    )
+    return ConnectionTable(total=total, per_address=per_address, per_token=per_token)
 
 
 def _issued_tokens(

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 import errno
 import logging
 import socket
@@ -35,7 +35,7 @@ from teleop_webrtc_bridge.broker.client_connection import (
     HttpHandler,
 )
 from teleop_webrtc_bridge.broker.connection_table import Activity, ConnectionTable
-from teleop_webrtc_bridge.broker.cpu_budgets import FairQueue, RequestClass, SHARES
+from teleop_webrtc_bridge.broker.cpu_budgets import FairQueue, RequestClass, Share, SHARES
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
 from teleop_webrtc_bridge.broker.rate_limit import RateLimit
 from teleop_webrtc_bridge.broker.request_head import RequestHead
@@ -76,13 +76,14 @@ class HttpFront:
         proxies: TrustedProxies,
         seldom: RateLimit,
         count_refusal: Callable[[], None],
+        shares: Mapping[RequestClass, Share] = SHARES,
     ) -> None:
         self._table = table
         self._proxies = proxies
         self._seldom = seldom
         self._count_refusal = count_refusal
         self._queues: dict[RequestClass, FairQueue[ClientConnection]] = {
-            kind: FairQueue(share, REQUEST_S) for kind, share in SHARES.items()
+            kind: FairQueue(share, REQUEST_S) for kind, share in shares.items()
         }
         self._accepts = RateLimit(per_minute=60.0 * ACCEPT_SHARE, burst=ACCEPT_BURST_S)
         self._known: OrderedDict[bytes, tuple[str, bool]] = OrderedDict()

@@ -36,7 +36,7 @@ from teleop_webrtc_bridge.broker.configuration import (
     is_loopback_host,
     read_configuration,
 )
-from teleop_webrtc_bridge.broker.descriptors import raise_limit
+from teleop_webrtc_bridge.broker.descriptors import connections_within, raise_limit
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.manage import FIRST_TENANT, manage, SUBJECTS
 from teleop_webrtc_bridge.broker.media import Media
@@ -82,6 +82,8 @@ def main(
             return manage(arguments)
         configuration = read_configuration(arguments)
         raise_limit()
+        # Before the media backend is imported, which takes a second.
+        connections_within(configuration.caps.connections)
         _start_logging(configuration.log_level)
         with closing(Store.open(configuration.state_dir)) as store:
             asyncio.run(_run(configuration, store, make_media))
