@@ -63,10 +63,9 @@ class Share:
 
 
 #: A request takes 0.3 to 0.5 ms on a small machine. 128 robots of one key at 1 Hz take 6 % of a
-#: core there, a page load 1 %, a page that shows the list of robots 0.1 %. Small total bursts keep
-#: requests that come at once from holding up everything else for long.
+#: core there, a page load 1 %, a page that shows the list of robots 0.1 %.
 SHARES: Final = {
-    RequestClass.ROBOT_CALL: Share(total=0.6, total_burst_s=0.1, each=0.25, each_burst_s=0.25),
+    RequestClass.ROBOT_CALL: Share(total=0.5, total_burst_s=0.2, each=0.2, each_burst_s=0.2),
     RequestClass.OPERATOR_CALL: Share(total=0.3, total_burst_s=0.05, each=0.05, each_burst_s=0.1),
     RequestClass.QUERY: Share(total=0.3, total_burst_s=0.05, each=0.05, each_burst_s=0.1),
     RequestClass.UNVERIFIED: Share(total=0.1, total_burst_s=0.05, each=0.05, each_burst_s=0.1),
