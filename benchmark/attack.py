@@ -13,21 +13,25 @@
 # limitations under the License.
 
 """
-A driven robot while others attack the broker: ``python3 -m benchmark.attack``.
+A driven robot while others attack the broker: ``python3 -m benchmark.attack [ATTACK ...]``.
 
-The robot is a real WebRTC half that a real operator drives at 50 Hz through a broker process. Four
-phases of the same length: quiet; control, in which the attackers attack another broker on this
+The robot is a real WebRTC half that a real operator drives at 50 Hz through a broker process. The
+phases have the same length: quiet; control, in which the attackers attack another broker on this
 machine, so that what they take from the machine can be told from what the broker does wrong;
-attack; quiet again. Prints a table and, with ``--json FILE``, writes the figures.
+attack. Prints a table for each attack and, with ``--json FILE``, writes the figures.
+
+Attacks: ``anonymous`` (every public path, and a bad token), ``viewer`` (a viewer's token that asks
+for the list of robots, 16 requests at once), ``robot`` (a robot key that sends heartbeats),
+``silent`` (connections without a request, or with half of one), each with every number of
+``--connections``; ``peers`` (slow clients, session creates, peer connections that send garbage).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, AsyncExitStack, closing
 import json
 import os
 from pathlib import Path
@@ -36,173 +40,22 @@ import tempfile
 import time
 from typing import Any, Final
 
-import aiohttp
-from aiortc import RTCPeerConnection, RTCSessionDescription
-from programs import Broker, programs
+from programs import Broker, programs, ROOT
 import psutil
-from python_operator import operator, PythonOperator
-from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
-from benchmark.attackers import ATTACKS, peer
-from benchmark.figures import Figures, percentile
+from benchmark.attack_subject import Healthy, healthy, phase, probe
+from benchmark.attackers import ATTACKS
+from teleop_webrtc_bridge.broker.identity import Role
+from teleop_webrtc_bridge.broker.manage import FIRST_TENANT
 from teleop_webrtc_bridge.broker.store import Store
-from teleop_webrtc_bridge.messages import Velocity
 
-PHASE_S: Final = 30.0
-DRIVE_PERIOD_S: Final = 0.02
-HEARTBEAT_PERIOD_S: Final = 0.05
-OPERATOR_HEARTBEAT_S: Final = 5.0
+PEERS: Final = 'peers'
+KINDS: Final = ('anonymous', 'viewer', 'robot', 'silent', PEERS)
+REQUESTS: Final = ROOT / 'test' / 'support' / 'http_attackers.py'
+PHASE_S: Final = 20.0
 BASELINE_TIMEOUT_S: Final = 90.0
 MARGIN_DESCRIPTORS: Final = 4
 """Requests that are under way."""
-MIB: Final = 2**20
-
-
-@dataclass(slots=True, kw_only=True)
-class Healthy:
-    """The robot under test, who drives it, and the broker between them."""
-
-    robot: WebrtcHalf
-    person: PythonOperator
-    session_id: str
-    probe: aiohttp.ClientSession
-    probe_path: str
-    """Where a second robot of the same key sends its heartbeats, which are timed."""
-    broker: psutil.Process
-    sent: int = 0
-
-    async def drive(self) -> None:
-        """Send commands for ever."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
-            self.person.drive(Velocity(linear_x=0.1))
-            self.sent += 1
-            due += DRIVE_PERIOD_S
-            await asyncio.sleep(max(0.0, due - loop.time()))
-
-    async def beat(self) -> None:
-        """Tell the broker for ever that the operator is there."""
-        while True:
-            await self.person.call('POST', f'sessions/{self.session_id}/op-heartbeat')
-            await asyncio.sleep(OPERATOR_HEARTBEAT_S)
-
-
-@asynccontextmanager
-async def probe(url: str, key: str) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
-    """
-    Connect a robot whose heartbeats are asked for by hand.
-
-    The robot under test holds its own heartbeats for seconds (long poll), so how long they take
-    says nothing.
-    """
-    async with (
-        peer() as pc,
-        aiohttp.ClientSession(url, headers={'X-Robot-API-Key': key}) as http,
-    ):
-        session_id = await _dial(http, pc)
-        yield http, f'/api/v1/sessions/{session_id}/heartbeat'
-
-
-async def _dial(http: aiohttp.ClientSession, pc: RTCPeerConnection) -> str:
-    body = {'robot_name': 'a', 'robot_id': 'probe', 'sdp_offer': pc.localDescription.sdp}
-    async with http.post('/api/v1/sessions', json=body) as response:
-        response.raise_for_status()
-        answer = await response.json()
-    await pc.setRemoteDescription(RTCSessionDescription(sdp=answer['sdp_answer'], type='answer'))
-    return str(answer['session_id'])
-
-
-@asynccontextmanager
-async def healthy(broker: Broker, folder: Path) -> AsyncIterator[Healthy]:
-    """Connect the robot under test and its operator."""
-    key = broker.key_file.read_text().strip()
-    async with (
-        webrtc_half(configuration(broker.url, key, 'healthy'), folder) as robot,
-        operator(broker.url, broker.token, with_video=False) as person,
-        probe(broker.url, key) as (http, path),
-    ):
-        await robot.connected()
-        session_id = await person.wait_for_robot('healthy')
-        await person.connect(session_id)
-        subject = Healthy(
-            robot=robot,
-            person=person,
-            session_id=session_id,
-            probe=http,
-            probe_path=path,
-            broker=psutil.Process(broker.program.pid),
-        )
-        working = [asyncio.create_task(work) for work in (subject.drive(), subject.beat())]
-        try:
-            yield subject
-        finally:
-            for task in working:
-                task.cancel()
-            for task in working:
-                with suppress(asyncio.CancelledError):
-                    await task
-
-
-async def phase(subject: Healthy, seconds: float) -> dict[str, Any]:
-    """Ask for heartbeats for some time, and return what they and the commands took."""
-    wall_ahead_s = time.time() - time.monotonic()
-    first, sent = len(subject.robot.arrivals), subject.sent
-    assert subject.robot.status is not None
-    epoch = subject.robot.status.control_epoch
-    began_s, cpu_s, machine_s = time.monotonic(), _cpu_s(subject.broker), _busy_s()
-    heartbeats, refused = await _heartbeats(subject, began_s + seconds)
-    took_s = time.monotonic() - began_s
-    broker_s = _cpu_s(subject.broker) - cpu_s
-    others_s = _busy_s() - machine_s - broker_s
-    arrivals = subject.robot.arrivals[first:]
-    latencies = [
-        1e3 * (arrival_s - (command.stamp_s - wall_ahead_s)) for arrival_s, command in arrivals
-    ]
-    return {
-        **_spread('heartbeat', heartbeats),
-        'heartbeats': float(len(heartbeats)),
-        'heartbeats_refused': float(refused),
-        **_spread('command', latencies),
-        'commands_sent': float(subject.sent - sent),
-        'commands_arrived': float(len(latencies)),
-        'reconnects': float(subject.robot.status.control_epoch - epoch),
-        'cpu_broker_percent': 100.0 * broker_s / took_s,
-        'cpu_others_percent': 100.0 * others_s / took_s,
-        'rss_broker_mib': subject.broker.memory_info().rss / MIB,
-        'descriptors_broker': float(subject.broker.num_fds()),
-    }
-
-
-async def _heartbeats(subject: Healthy, until_s: float) -> tuple[list[float], int]:
-    """Return how long each heartbeat took, in ms, and how many were refused."""
-    taken, refused = [], 0
-    while time.monotonic() < until_s:
-        began_s = time.perf_counter()
-        async with subject.probe.post(subject.probe_path, json={}) as response:
-            await response.read()
-        taken.append(1e3 * (time.perf_counter() - began_s))
-        refused += response.status != 200
-        await asyncio.sleep(HEARTBEAT_PERIOD_S)
-    return taken, refused
-
-
-def _spread(name: str, values: Sequence[float]) -> Figures:
-    return {
-        f'{name}_p50_ms': percentile(values, 50.0),
-        f'{name}_p99_ms': percentile(values, 99.0),
-        f'{name}_max_ms': percentile(values, 100.0),
-    }
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-def _busy_s() -> float:
-    times = psutil.cpu_times()
-    return float(times.user + times.nice + times.system + times.irq + times.softirq)
 
 
 async def attacked(broker: Broker, subject: Healthy, seconds: float) -> dict[str, Any]:
@@ -245,21 +98,79 @@ async def back_at(process: psutil.Process, descriptors: float) -> float:
     return time.monotonic() - began_s
 
 
-async def measure(folder: Path, seconds: float) -> dict[str, dict[str, Any]]:
-    """Return the figures of each phase."""
-    (folder / 'control').mkdir()
+async def measure_peers(folder: Path, seconds: float) -> dict[str, dict[str, Any]]:
+    """Return the figures of each phase of the attack by peers, and of a quiet one after it."""
+    async with two_brokers(folder) as (broker, other), healthy(broker, folder) as subject:
+        phases = {'quiet': await phase(subject, seconds)}
+        phases['control'] = await attacked(other, subject, seconds)
+        phases['attack'] = await attacked(broker, subject, seconds)
+        phases['attack']['descriptors_back_s'] = await back_at(
+            subject.broker, phases['quiet']['descriptors_broker']
+        )
+        phases['after'] = await phase(subject, seconds)
+    return phases
+
+
+async def measure_requests(
+    kind: str, connections: int, folder: Path, seconds: float
+) -> dict[str, dict[str, Any]]:
+    """Return the figures of each phase of an attack by requests."""
+    async with two_brokers(folder) as (broker, other), healthy(broker, folder) as subject:
+        phases = {'quiet': await phase(subject, seconds)}
+        for name, target in (('control', other), ('attack', broker)):
+            async with requests(kind, connections, target, seconds) as attacker:
+                phases[name] = await phase(subject, seconds)
+                said, _ = await attacker.communicate()
+            phases[name]['answers'] = json.loads(said)
+            ratio = phases[name]['command_p99_ms'] / phases['quiet']['command_p99_ms']
+            phases[name]['command_p99_ratio'] = ratio
+    return phases
+
+
+@asynccontextmanager
+async def requests(
+    kind: str, connections: int, broker: Broker, seconds: float
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start an attacker with what it needs: a token or key of its own, a session of its own."""
+    async with AsyncExitStack() as stack:
+        with closing(Store.open(broker.key_file.parent)) as store:
+            _, key = store.create_robot_key(
+                name='k', robot_id=None, owner='mallory', now_s=time.time()
+            )
+            token = store.create_operator_token(
+                sub='eve',
+                role=Role.VIEWER,
+                tenant_name=FIRST_TENANT,
+                now_s=time.time(),
+                expires_at_s=None,
+            )
+        path = []
+        if kind == 'robot':
+            _, heartbeat = await stack.enter_async_context(probe(broker.url, key))
+            path = ['--path', heartbeat]
+        attacker = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(REQUESTS), kind, broker.url),
+            *('--connections', str(connections), '--seconds', str(seconds), *path),
+            stdout=asyncio.subprocess.PIPE,
+            env=os.environ | {'ATTACKER_SECRET': key if kind == 'robot' else token},
+        )
+        try:
+            assert attacker.stdout is not None
+            await attacker.stdout.readline()
+            yield attacker
+        finally:
+            if attacker.returncode is None:
+                attacker.kill()
+                await attacker.wait()
+
+
+@asynccontextmanager
+async def two_brokers(folder: Path) -> AsyncIterator[tuple[Broker, Broker]]:
+    """Start the broker under test, and another one that is attacked for comparison."""
+    (folder / 'control').mkdir(parents=True)
     with programs(folder) as started, programs(folder / 'control') as others:
         broker = await asyncio.to_thread(started.start_broker)
-        other = await asyncio.to_thread(others.start_broker)
-        async with healthy(broker, folder) as subject:
-            phases = {'quiet': await phase(subject, seconds)}
-            phases['control'] = await attacked(other, subject, seconds)
-            phases['attack'] = await attacked(broker, subject, seconds)
-            phases['attack']['descriptors_back_s'] = await back_at(
-                subject.broker, phases['quiet']['descriptors_broker']
-            )
-            phases['after'] = await phase(subject, seconds)
-    return phases
+        yield broker, await asyncio.to_thread(others.start_broker)
 
 
 def table(phases: dict[str, dict[str, Any]]) -> str:
@@ -279,16 +190,33 @@ def _counts(value: Any) -> str:
     return ', '.join(f'{status}: {count}' for status, count in sorted(value.items()))
 
 
+async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Return attack → phase → figures, and print each as soon as it is there."""
+    results = {}
+    for kind in options.attacks or KINDS:
+        for connections in options.connections if kind != PEERS else [0]:
+            name = kind if kind == PEERS else f'{kind} {connections}'
+            own = folder / name.replace(' ', '_')
+            results[name] = (
+                await measure_peers(own, options.seconds)
+                if kind == PEERS
+                else await measure_requests(kind, connections, own, options.seconds)
+            )
+            print(f'\n{name}\n\n{table(results[name])}', flush=True)
+    return results
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument('attacks', nargs='*', choices=[*KINDS, []], metavar='ATTACK')
     parser.add_argument('--seconds', type=float, default=PHASE_S, help='per phase')
+    parser.add_argument('--connections', type=int, nargs='+', default=[40, 400])
     parser.add_argument('--json', type=Path, help='write the figures here')
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        phases = asyncio.run(measure(Path(folder), options.seconds))
-    print(table(phases))
+        results = asyncio.run(measure(options, Path(folder)))
     if options.json:
-        options.json.write_text(json.dumps(phases, indent=1) + '\n')
+        options.json.write_text(json.dumps(results, indent=1) + '\n')
 
 
 if __name__ == '__main__':

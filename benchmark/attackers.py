@@ -80,9 +80,9 @@ class Slow:
         self.statuses: Counter[str] = Counter()
         self._port = urlsplit(url).port or 80
         self._beginnings = (
-            b'GET /api/v1/health HTTP/1.1\r\nHost: a\r\nX-Slow: ',
+            b'GET /api/v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ',
             (
-                'POST /api/v1/sessions/a/heartbeat HTTP/1.1\r\nHost: a\r\n'
+                'POST /api/v1/sessions/a/heartbeat HTTP/1.1\r\nHost: 127.0.0.1\r\n'
                 f'X-Robot-API-Key: {key}\r\nContent-Length: 1000\r\n\r\n'
             ).encode(),
         )

@@ -17,9 +17,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 import errno
+import logging
 import os
 import socket
 import time
@@ -35,22 +36,29 @@ from teleop_webrtc_bridge.broker import (
 )
 from teleop_webrtc_bridge.broker.audit import Audit
 from teleop_webrtc_bridge.broker.auth import Authenticator, IssuedTokens
+from teleop_webrtc_bridge.broker.caller_addresses import TrustedProxies
+from teleop_webrtc_bridge.broker.caps import Caps
+from teleop_webrtc_bridge.broker.client_connection import ClientConnection
 from teleop_webrtc_bridge.broker.configuration import check_pyjwt, Configuration
-from teleop_webrtc_bridge.broker.connections import Admission, ConnectionGuard
+from teleop_webrtc_bridge.broker.connection_table import ConnectionTable
+from teleop_webrtc_bridge.broker.cpu_budgets import RequestClass, Share, SHARES
 from teleop_webrtc_bridge.broker.credentials import Credentials
 from teleop_webrtc_bridge.broker.database import Database
+from teleop_webrtc_bridge.broker.descriptors import connections_within
+from teleop_webrtc_bridge.broker.host_names import HostNames
 from teleop_webrtc_bridge.broker.http import (
-    AccessLog,
+    access_log,
     add_security_headers,
-    GUARD,
     Limits,
     MIDDLEWARES,
     PARTS,
     Parts,
 )
+from teleop_webrtc_bridge.broker.http_front import HttpFront
 from teleop_webrtc_bridge.broker.media import Media
 from teleop_webrtc_bridge.broker.metrics import Metrics
 from teleop_webrtc_bridge.broker.page import add_page, PageFile, read_page
+from teleop_webrtc_bridge.broker.rate_limit import RateLimit
 from teleop_webrtc_bridge.broker.service import Broker
 from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES
 from teleop_webrtc_bridge.exceptions import ConfigurationError
@@ -60,11 +68,10 @@ __all__ = ['Serving', 'build_app', 'serving']
 #: Together below 2 s, the time that a stop may take.
 HANDLERS_STOP_S: Final = 0.5
 MEDIA_STOP_S: Final = 1.0
-BACKLOG: Final = 128
-ACCEPTED_AT_ONCE: Final = 8
-"""Others are served between so many new connections and the next ones."""
 LINGERING_S: Final = 1.0
 """How long the rest of a body that was refused is read, so that the client sees the answer."""
+
+_log = logging.getLogger(__name__)
 
 
 def build_app(
@@ -76,6 +83,7 @@ def build_app(
     wall_clock: Callable[[], float] = time.time,
     page: list[PageFile] | None = None,
     limits: Limits | None = None,
+    shares: Mapping[RequestClass, Share] = SHARES,
 ) -> web.Application:
     """
     Build the broker's web application; its own work starts and ends with it.
@@ -84,9 +92,10 @@ def build_app(
     :param wall_clock: Seconds since 1970, for tokens that expire.
     :param page: What to serve to people; by default the package's operator page.
     :param limits: How often callers may do what; by default what the protocol says.
-    :raises ConfigurationError: What the settings need is not installed.
+    :param shares: Budgets of processor time.
+    :raises ConfigurationError: What the settings need is not installed, or not allowed.
     """
-    caps = configuration.caps
+    caps, metrics = configuration.caps, Metrics()
     credentials = Credentials(database, wall_clock)
     audit = Audit(database, wall_clock, keep_days=configuration.audit_days)
     broker = Broker(
@@ -98,9 +107,12 @@ def build_app(
         viewers_may_stop=configuration.viewers_may_stop,
         audit=audit,
     )
-    guard = ConnectionGuard(caps.connections_per_address)
+    seldom = RateLimit(per_minute=6, burst=1)
+    proxies = TrustedProxies(configuration.trusted_proxies)
+    front = HttpFront(
+        _connection_table(caps), proxies, seldom, lambda: metrics.answered(429), shares
+    )
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_HTTP_BODY_BYTES)
-    app[GUARD] = guard
     app[PARTS] = Parts(
         broker=broker,
         database=database,
@@ -109,17 +121,34 @@ def build_app(
         caps=caps,
         limits=Limits.of_protocol(caps) if limits is None else limits,
         ice_servers=configuration.ice_servers,
-        guard=guard,
-        metrics=Metrics(),
+        front=front,
+        metrics=metrics,
         allow_local=configuration.include_loopback,
         clock=clock,
         wall_clock=wall_clock,
+        hosts=HostNames(configuration.host, configuration.public_urls),
+        proxies=proxies,
+        seldom=seldom,
     )
     _add_routes(app, read_page() if page is None else page)
     app.on_response_prepare.append(add_security_headers)
     app.on_shutdown.append(_release_polls)
     app.on_cleanup.append(_flush_audit)
     return app
+
+
+def _connection_table(caps: Caps) -> ConnectionTable[ClientConnection]:
+    total = connections_within(caps.connections)
+    # Neither an address nor a token takes all of them.
+    per_address = min(caps.connections_per_address, total // 2)
+    per_token = min(caps.connections_per_token, total // 2)
+    _log.info(
+        'event=connection_limits total=%d per_address=%d per_token=%d',
+        total,
+        per_address,
+        per_token,
+    )
+    return ConnectionTable(total=total, per_address=per_address, per_token=per_token)
 
 
 def _issued_tokens(
@@ -174,7 +203,7 @@ async def serving(
     """
     runner = web.AppRunner(
         app,
-        access_log_class=AccessLog,
+        access_log_class=access_log(),
         # A join that is cut off half-way would leave media behind.
         handler_cancellation=False,
         shutdown_timeout=HANDLERS_STOP_S,
@@ -185,13 +214,12 @@ async def serving(
     await runner.setup()
     carrying = asyncio.create_task(app[PARTS].broker.run_media())
     try:
-        listening = await _listen(app, runner, host, port)
+        port_in_use = await _listen(app[PARTS].front, host, port)
         background = asyncio.create_task(_background(app, runner, carrying))
         try:
-            yield Serving(listening.sockets[0].getsockname()[1], background)
+            yield Serving(port_in_use, background)
         finally:
             await _cancel(background)
-            listening.close()
     finally:
         await runner.cleanup()
         with suppress(TimeoutError):
@@ -211,29 +239,23 @@ async def _cancel(task: asyncio.Future[None]) -> None:
         await task
 
 
-async def _listen(
-    app: web.Application, runner: web.AppRunner, host: str, port: int
-) -> asyncio.Server:
-    server = runner.server
-    assert server is not None
+async def _listen(front: HttpFront, host: str, port: int) -> int:
+    """Let callers queue up, and return the port."""
     try:
-        listening = await asyncio.get_running_loop().create_server(
-            lambda: Admission(app[GUARD], server),
-            host,
-            port,
-            backlog=ACCEPTED_AT_ONCE,
-            reuse_address=True,
+        # It knows all about names and addresses; who accepts is the front.
+        server = await asyncio.get_running_loop().create_server(
+            asyncio.Protocol, host, port, reuse_address=True, start_serving=False
         )
+        try:
+            front.listen([socket.socket(fileno=os.dup(it.fileno())) for it in server.sockets])
+            return int(server.sockets[0].getsockname()[1])
+        finally:
+            server.close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ConfigurationError('--port', port, 'a port that no program uses') from error
         allowed = f'an address of this machine ({error.strerror})'
         raise ConfigurationError('--host', host, allowed) from error
-    # asyncio has one number for both: how many may wait, and how many it accepts at once.
-    for listener in listening.sockets:
-        with socket.socket(fileno=os.dup(listener.fileno())) as same:
-            same.listen(BACKLOG)
-    return listening
 
 
 async def _background(
@@ -244,6 +266,6 @@ async def _background(
         tasks.create_task(app[PARTS].broker.sweep_for_ever())
         tasks.create_task(app[PARTS].broker.watch_credentials_for_ever())
         tasks.create_task(app[PARTS].audit.write_for_ever())
-        tasks.create_task(app[GUARD].watch(runner.server))
+        tasks.create_task(app[PARTS].front.serve(runner.server))
         # Shielded: it goes on while the last sessions are closed.
         await asyncio.shield(carrying)

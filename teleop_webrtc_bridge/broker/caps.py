@@ -28,6 +28,9 @@ class Caps:
     robots_per_key: int = 128
     robots_per_tenant: int = 256
     viewers_per_robot: int = 8
+    connections: int | None = None
+    """``None``: as many as the limit of open files allows."""
+    connections_per_token: int = 512
     connections_per_address: int = 256
     """Of those on which nobody has shown a valid key or token."""
     keys_per_tenant: int = 1000

@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 import yaml  # type: ignore[import-untyped]
 
+from teleop_webrtc_bridge.broker.caller_addresses import IpNetwork
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.names import as_name, NAME_ALLOWED
@@ -88,6 +89,8 @@ class Configuration:
     media_processes: int
     """At most; 0: one for each processor."""
     viewers_may_stop: bool
+    public_urls: tuple[str, ...]
+    trusted_proxies: tuple[IpNetwork, ...]
     caps: Caps
     audit_days: int
     oidc: OidcSettings | None
@@ -125,6 +128,8 @@ def read_configuration(arguments: Sequence[str]) -> Configuration:
         include_loopback=_setting(given, 'include_loopback', is_loopback_host(host), _boolean),
         media_processes=_setting(given, 'media_processes', 0, _media_processes),
         viewers_may_stop=_setting(given, 'viewers_may_stop', True, _boolean),
+        public_urls=_setting(given, 'public_urls', [], _public_urls),
+        trusted_proxies=_setting(given, 'trusted_proxies', [], _trusted_proxies),
         caps=_setting(given, 'caps', {}, _caps),
         audit_days=_setting(given, 'audit_days', 90, _audit_days),
         oidc=_setting(given, 'oidc', None, _oidc),
@@ -249,11 +254,43 @@ def _media_processes(where: str, value: Any) -> int:
     return value
 
 
+def _public_urls(where: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ConfigurationError(where, value, 'a list of http or https URLs')
+    for index, url in enumerate(value):
+        allowed = 'an http or https URL without a path, such as https://teleop.example.org'
+        try:
+            parts = urlsplit(url if isinstance(url, str) else '')
+            is_url = parts.scheme in ('http', 'https') and parts.hostname and parts.port != 0
+        except ValueError:
+            is_url = False
+        if not is_url or '@' in parts.netloc or parts.path not in ('', '/'):
+            raise ConfigurationError(f'{where}[{index}]', url, allowed)
+        if parts.query or parts.fragment:
+            raise ConfigurationError(f'{where}[{index}]', url, allowed)
+    return tuple(value)
+
+
+def _trusted_proxies(where: str, value: Any) -> tuple[IpNetwork, ...]:
+    if not isinstance(value, list):
+        raise ConfigurationError(where, value, 'a list of IP addresses and networks')
+    networks = []
+    for index, entry in enumerate(value):
+        try:
+            networks.append(ipaddress.ip_network(entry if isinstance(entry, str) else ''))
+        except ValueError as error:
+            allowed = 'an IP address or network, such as 127.0.0.1 or 10.0.0.0/24'
+            raise ConfigurationError(f'{where}[{index}]', entry, allowed) from error
+    return tuple(networks)
+
+
 def _caps(where: str, value: Any) -> Caps:
     known = [field.name for field in fields(Caps)]
     if not isinstance(value, dict) or not value.keys() <= set(known):
         raise ConfigurationError(where, value, f'a map with the keys {", ".join(known)}')
     for name, cap in value.items():
+        if name == 'connections' and cap is None:
+            continue
         if type(cap) is not int or not 1 <= cap <= MAX_CAP:
             raise ConfigurationError(f'{where}.{name}', cap, f'a whole number from 1 to {MAX_CAP}')
     return Caps(**value)

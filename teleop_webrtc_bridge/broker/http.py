@@ -30,10 +30,13 @@ from teleop_webrtc_bridge.broker import schemas
 from teleop_webrtc_bridge.broker.audit import Audit
 from teleop_webrtc_bridge.broker.auth import Authenticator, SignIn
 from teleop_webrtc_bridge.broker.bans import PutOut
+from teleop_webrtc_bridge.broker.caller_addresses import network_of, TrustedProxies
 from teleop_webrtc_bridge.broker.caps import Caps
-from teleop_webrtc_bridge.broker.connections import ConnectionGuard, network_of
+from teleop_webrtc_bridge.broker.client_connection import CONNECTION
 from teleop_webrtc_bridge.broker.database import Database, DatabaseUnavailable
 from teleop_webrtc_bridge.broker.errors import ApiError, NoGuess
+from teleop_webrtc_bridge.broker.host_names import HostNames
+from teleop_webrtc_bridge.broker.http_front import HttpFront
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
 from teleop_webrtc_bridge.broker.media import (
     MediaBug,
@@ -41,6 +44,7 @@ from teleop_webrtc_bridge.broker.media import (
     MediaSessionGone,
     UnusableSdp,
 )
+from teleop_webrtc_bridge.broker.metered import Metered
 from teleop_webrtc_bridge.broker.metrics import Metrics
 from teleop_webrtc_bridge.broker.named_person import AmbiguousName
 from teleop_webrtc_bridge.broker.rate_limit import RateLimit
@@ -66,18 +70,18 @@ from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.messages import IceServer
 
 __all__ = [
-    'GUARD',
     'MIDDLEWARES',
     'PARTS',
-    'AccessLog',
     'Limits',
     'Parts',
-    'address_of',
+    'access_log',
+    'caller_address',
     'read_json',
 ]
 
 BODY_DEADLINE_S: Final = 5.0
 OPEN_PATHS: Final = frozenset({'/api/v1/health', '/api/v1/openapi.json'})
+MAX_SHOWN_CHARS: Final = 80
 SAFE_METHODS: Final = frozenset({'GET', 'HEAD', 'OPTIONS'})
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -113,7 +117,7 @@ _log = logging.getLogger(__name__)
 _access_log = logging.getLogger('teleop_webrtc_bridge.broker.access')
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_Caller = TypeVar('_Caller')
+_Caller = TypeVar('_Caller', bound=RobotCaller | OperatorCaller)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,12 +161,16 @@ class Parts:
     caps: Caps
     limits: Limits
     ice_servers: tuple[IceServer, ...]
-    guard: ConnectionGuard
+    front: HttpFront
     metrics: Metrics
     allow_local: bool
     """Peers may be at loopback and link-local addresses."""
     clock: Callable[[], float]
     wall_clock: Callable[[], float]
+    hosts: HostNames
+    proxies: TrustedProxies
+    seldom: RateLimit
+    """Of log lines that others can cause as often as they like, by what they say."""
 
     def robot(self, request: web.Request) -> RobotCaller:
         """
@@ -179,7 +187,7 @@ class Parts:
         :raises ApiError: 401, 403; 429 after too many of these.
         """
         caller = self._known(request, SignIn.operator)
-        self.audit.used(caller, address_of(request))
+        self.audit.used(caller, caller_address(request))
         return caller
 
     def anyone(self, request: web.Request) -> RobotCaller | OperatorCaller:
@@ -190,7 +198,7 @@ class Parts:
         """
         caller = self._known(request, SignIn.anyone)
         if isinstance(caller, OperatorCaller):
-            self.audit.used(caller, address_of(request))
+            self.audit.used(caller, caller_address(request))
         return caller
 
     def _known(self, request: web.Request, ask: Callable[[SignIn], _Caller]) -> _Caller:
@@ -200,9 +208,10 @@ class Parts:
         except NoGuess:
             raise
         except ApiError:
-            self.limit(self.limits.sign_ins, network_of(request.remote))
+            self.front.unverified()
+            self.limit(self.limits.sign_ins, network_of(caller_address(request)))
             raise
-        self.guard.authenticated(request.protocol)
+        self.front.verified(caller)
         return caller
 
     def sdp(self, body: dict[str, Any], field: str) -> str:
@@ -228,13 +237,7 @@ class Parts:
 SIGN_IN: Final[Any] = getattr(web, 'RequestKey', web.AppKey)('sign_in', SignIn)
 
 
-def address_of(request: web.Request) -> str:
-    """Return where somebody calls from, for people to read."""
-    return request.remote or ''
-
-
 PARTS: Final = web.AppKey('parts', Parts)
-GUARD: Final = web.AppKey('guard', ConnectionGuard)
 
 
 async def read_json(request: web.Request) -> dict[str, Any]:
@@ -313,28 +316,50 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 @web.middleware
+async def own_host_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse requests for a name that is not ours: the DNS of an attacker says it is."""
+    parts = request.app[PARTS]
+    hosts = request.headers.getall('Host', [])
+    if parts.hosts.serves(hosts):
+        return await handler(request)
+    shown = ' and '.join(repr(host[:MAX_SHOWN_CHARS]) for host in hosts[:2]) or 'none'
+    if parts.seldom.take('host', parts.clock()) is None:
+        _log.warning(
+            'event=host_refused host=%s address=%s hint="if this broker is reached under that '
+            'name, add its URL to the setting public_urls"',
+            shown,
+            caller_address(request),
+        )
+    raise ApiError(421, f'Host {shown}: not known here; add its URL to the setting public_urls')
+
+
+@web.middleware
 async def same_origin_only(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what another site's page asks a browser to change here."""
     origin = request.headers.get('Origin')
     if origin is None or request.method in SAFE_METHODS:
         return await handler(request)
-    # The host only: behind a TLS proxy the schemes differ.
-    if origin.partition('://')[2].lower() != request.host.lower():
+    # The host only: behind a TLS proxy the schemes differ, and some pass on no Host.
+    is_own = origin.partition('://')[2].lower() == request.host.lower()
+    if not is_own and not request.app[PARTS].hosts.is_own_origin(origin):
         raise ApiError(403, 'Requests from other sites are refused')
     return await handler(request)
 
 
 @web.middleware
 async def track_connection(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let the guard know which connections are being served."""
-    guard, loop = request.app[GUARD], asyncio.get_running_loop()
-    guard.request_started(request.protocol, loop.time())
+    """Measure what a request takes, and tell its connection when it is answered."""
+    connection = CONNECTION.get()
+    connection.request_begun()
+    answering = Metered(handler(request))
     try:
-        response = await handler(request)
-        request.app[PARTS].metrics.answered(response.status)
-        return response
+        response = await answering
     finally:
-        guard.request_finished(request.protocol, loop.time())
+        may_go_on = connection.request_finished(answering.cpu_s)
+    request.app[PARTS].metrics.answered(response.status)
+    if not may_go_on:
+        response.force_close()
+    return response
 
 
 @web.middleware
@@ -354,21 +379,59 @@ async def add_security_headers(request: web.Request, response: web.StreamRespons
 
 
 #: The first one is the outermost.
-MIDDLEWARES: Final = (track_connection, errors_as_json, same_origin_only, prepare_sign_in)
+MIDDLEWARES: Final = (
+    track_connection,
+    errors_as_json,
+    own_host_only,
+    same_origin_only,
+    prepare_sign_in,
+)
 
 
-class AccessLog(AbstractAccessLogger):
+def caller_address(request: web.BaseRequest) -> str:
+    """Return who calls: the address of the peer, or of whom a trusted proxy calls for."""
+    app = request.app if isinstance(request, web.Request) else None
+    proxies = TrustedProxies() if app is None else app[PARTS].proxies
+    return proxies.caller(request.remote, request.headers.getall('X-Forwarded-For', []))
+
+
+class _AccessLog(AbstractAccessLogger):
     """One line a request, without query strings and headers: those may carry secrets."""
 
+    of_address: RateLimit
+    of_all: RateLimit
+    left_out = 0
+
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Log refusals and failures as INFO, all the rest as DEBUG."""
+        """Log refusals and failures as INFO, as far as they are few, all the rest as DEBUG."""
         level = logging.DEBUG if response.status < 400 else logging.INFO
+        if not _access_log.isEnabledFor(level):
+            return
+        address, kind = caller_address(request), type(self)
+        if level is logging.INFO:
+            now_s = asyncio.get_running_loop().time()
+            takes = (kind.of_address.take(network_of(address), now_s), kind.of_all.take('', now_s))
+            if takes != (None, None):
+                kind.left_out += 1
+                return
         _access_log.log(
             level,
-            'event=request method=%s path=%s status=%d ms=%.1f remote=%s',
+            'event=request method=%s path=%s status=%d ms=%.1f remote=%s left_out=%d',
             request.method,
             request.rel_url.raw_path,
             response.status,
             time * 1e3,
-            request.remote,
+            address,
+            kind.left_out,
         )
+        kind.left_out = 0
+
+
+def access_log() -> type[AbstractAccessLogger]:
+    """Return an access log whose connections, each of which gets an instance, share limits."""
+
+    class AccessLog(_AccessLog):
+        of_address = RateLimit(per_minute=20, burst=20)
+        of_all = RateLimit(per_minute=200, burst=200)
+
+    return AccessLog

@@ -38,6 +38,7 @@ from teleop_webrtc_bridge.broker.configuration import (
     read_configuration,
 )
 from teleop_webrtc_bridge.broker.database import Database, DatabaseUnavailable
+from teleop_webrtc_bridge.broker.descriptors import connections_within, raise_limit
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.log import start_logging
 from teleop_webrtc_bridge.broker.manage import FIRST_TENANT, manage, SUBJECTS
@@ -85,6 +86,9 @@ def main(
         if arguments and arguments[0] in SUBJECTS:
             return manage(arguments)
         configuration = read_configuration(arguments)
+        raise_limit()
+        # Before the database is opened: what cannot work is said at once.
+        connections_within(configuration.caps.connections)
         start_logging(configuration.log_level)
         with closing(Database.open(configuration.state_dir)) as database:
             asyncio.run(_run(configuration, database, make_media))

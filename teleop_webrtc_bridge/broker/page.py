@@ -20,13 +20,15 @@ What is served is decided then; no path of a request ever reaches the file syste
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
 
 from aiohttp import web
+
+from teleop_webrtc_bridge.broker.constant_answers import constant
 
 __all__ = ['PageFile', 'add_page', 'read_page']
 
@@ -89,18 +91,7 @@ def _read(folder: Traversable, path: str) -> Iterator[PageFile]:
 def add_page(app: web.Application, page: list[PageFile]) -> None:
     """Serve each file at its path, and ``index.html`` at ``/`` too."""
     for file in page:
-        app.router.add_get(file.path, _handler(file))
+        answer = constant(file.content, file.content_type, file.charset)
+        app.router.add_get(file.path, answer)
         if file.path == '/index.html':
-            app.router.add_get('/', _handler(file))
-
-
-def _handler(file: PageFile) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def serve(request: web.Request) -> web.Response:
-        return web.Response(
-            body=file.content,
-            content_type=file.content_type,
-            charset=file.charset,
-            headers={'Cache-Control': 'no-cache'},
-        )
-
-    return serve
+            app.router.add_get('/', answer)

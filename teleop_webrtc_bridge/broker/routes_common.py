@@ -17,13 +17,16 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import math
 from typing import Final
 
 from aiohttp import web
 
 from teleop_webrtc_bridge.broker import schemas
+from teleop_webrtc_bridge.broker.constant_answers import constant
 from teleop_webrtc_bridge.broker.database import RETRY_S
+from teleop_webrtc_bridge.broker.host_names import is_ip_literal, name_of_host
 from teleop_webrtc_bridge.broker.http import PARTS
 from teleop_webrtc_bridge.broker.identity import RobotCaller
 from teleop_webrtc_bridge.broker.openapi import document
@@ -55,10 +58,7 @@ async def health(request: web.Request) -> web.Response:
     return web.json_response(body, status=status, headers=headers)
 
 
-@ROUTES.get('/api/v1/openapi.json')
-async def openapi(request: web.Request) -> web.Response:
-    """Describe this API."""
-    return web.json_response(document())
+ROUTES.get('/api/v1/openapi.json')(constant(json.dumps(document()).encode(), 'application/json'))
 
 
 @ROUTES.get('/metrics')
@@ -72,7 +72,7 @@ async def metrics(request: web.Request) -> web.Response:
         ('sessions_idle', 'Robots without an operator', figures[SessionState.IDLE]),
         ('sessions_active', 'Robots with an operator', figures[SessionState.ACTIVE]),
         ('viewers', 'Viewers of all robots', parts.broker.viewers),
-        ('connections', 'Open HTTP connections', parts.guard.count),
+        ('connections', 'Open HTTP connections', len(parts.front)),
         ('database_fails', 'Whether the database fails', parts.database.health.reason is not None),
     ]
     return web.Response(
@@ -84,6 +84,10 @@ async def metrics(request: web.Request) -> web.Response:
 def _is_local(request: web.Request) -> bool:
     """Return whether a program of this machine asks for itself, not for somebody else."""
     if any(name in request.headers for name in FORWARDING):
+        return False
+    # A name of public_urls is for browsers; nobody monitors under it.
+    host = name_of_host(request.host) or ''
+    if host != 'localhost' and not is_ip_literal(host):
         return False
     try:
         return ipaddress.ip_address(request.remote or '').is_loopback

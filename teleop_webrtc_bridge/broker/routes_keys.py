@@ -25,7 +25,7 @@ from aiohttp import web
 from teleop_webrtc_bridge.broker import schemas
 from teleop_webrtc_bridge.broker.audit import about_key, about_token, AuditAction
 from teleop_webrtc_bridge.broker.errors import ApiError
-from teleop_webrtc_bridge.broker.http import address_of, PARTS, Parts, read_json
+from teleop_webrtc_bridge.broker.http import caller_address, PARTS, Parts, read_json
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
 from teleop_webrtc_bridge.broker.records import KeyRecord, TokenRecord
 from teleop_webrtc_bridge.broker.store import Store
@@ -63,7 +63,7 @@ def _record_key(
         action,
         caller.identity,
         robot_id=record.robot_id or '',
-        address=address_of(request),
+        address=caller_address(request),
         detail=about_key(record),
     )
 
@@ -76,7 +76,7 @@ def _record_token(
     record: TokenRecord,
 ) -> None:
     parts.audit.record(
-        action, caller.identity, address=address_of(request), detail=about_token(record)
+        action, caller.identity, address=caller_address(request), detail=about_token(record)
     )
 
 

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from teleop_webrtc_bridge.broker import schemas
 from teleop_webrtc_bridge.broker.audit import AuditAction
-from teleop_webrtc_bridge.broker.http import address_of, PARTS, Parts, read_json
+from teleop_webrtc_bridge.broker.http import caller_address, PARTS, Parts, read_json
 from teleop_webrtc_bridge.broker.identity import OperatorCaller
 
 __all__ = ['ROUTES']
@@ -57,7 +57,7 @@ async def join(request: web.Request) -> web.Response:
     parts.broker.session(caller, session_id)  # unknown before malformed
     take_part = parts.broker.watch if schemas.join_role(body) == 'viewer' else parts.broker.join
     sdp_offer = parts.sdp(body, 'sdp_offer')
-    answer = await take_part(caller, session_id, sdp_offer, address_of(request))
+    answer = await take_part(caller, session_id, sdp_offer, caller_address(request))
     return web.json_response(schemas.join_body(answer, caller.sub, parts.ice_servers))
 
 
@@ -169,6 +169,6 @@ def _record(
         caller.identity,
         robot_id=session.identity.robot_id,
         session_id=session.session_id,
-        address=address_of(request),
+        address=caller_address(request),
         detail=detail,
     )

@@ -28,6 +28,7 @@ from fake_media import FakeMedia
 from teleop_webrtc_bridge.broker.app import build_app, serving
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.configuration import Configuration
+from teleop_webrtc_bridge.broker.cpu_budgets import RequestClass, Share, SHARES
 from teleop_webrtc_bridge.broker.database import Database
 from teleop_webrtc_bridge.broker.http import Limits, PARTS, Parts
 from teleop_webrtc_bridge.broker.identity import Role
@@ -190,6 +191,8 @@ def configuration(directory: Path, **changes: Any) -> Configuration:
         'include_loopback': True,
         'media_processes': 0,
         'viewers_may_stop': True,
+        'public_urls': (),
+        'trusted_proxies': (),
         'caps': Caps(),
         'audit_days': 90,
         'oidc': None,
@@ -205,6 +208,7 @@ async def running(
     *,
     page: list[PageFile] | None = None,
     limits: Limits | None = None,
+    shares: Mapping[RequestClass, Share] = SHARES,
     **settings: Any,
 ) -> AsyncIterator[Rig]:
     """Run a broker until the context is left."""
@@ -220,6 +224,7 @@ async def running(
         wall_clock=wall,
         page=page or [],
         limits=limits,
+        shares=shares,
     )
     async with serving(app, media, host='127.0.0.1', port=0) as served:
         base = f'http://127.0.0.1:{served.port}'

@@ -150,6 +150,41 @@ def test_a_bad_issuer_says_what_is_wrong(
     assert '\n' not in str(caught.value)
 
 
+def test_public_urls_and_trusted_proxies(tmp_path: Path) -> None:
+    text = 'public_urls: [https://a.example, http://b:8765/]\ntrusted_proxies: [127.0.0.1, X]\n'
+    with pytest.raises(ConfigurationError, match='trusted_proxies'):
+        read_configuration(write(tmp_path, text))
+    configuration = read_configuration(write(tmp_path, text.replace('X', '10.0.0.0/8')))
+    assert configuration.public_urls == ('https://a.example', 'http://b:8765/')
+    assert list(map(str, configuration.trusted_proxies)) == ['127.0.0.1/32', '10.0.0.0/8']
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'public_urls: https://a.example',
+        'public_urls: [a.example]',
+        'public_urls: [7]',
+        'public_urls: [ftp://a.example]',
+        'public_urls: ["https://"]',
+        'public_urls: ["https://["]',
+        'public_urls: [https://a.example/path]',
+        'public_urls: [https://u@a.example]',
+        'public_urls: ["https://a.example?a=b"]',
+        'public_urls: [https://a.example:x]',
+        'trusted_proxies: 127.0.0.1',
+        'trusted_proxies: [proxy.lan]',
+        'trusted_proxies: [10.0.0.1/8]',
+        'trusted_proxies: [7]',
+    ],
+)
+def test_bad_urls_and_proxies_are_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(write(tmp_path, text))
+    assert text.partition(':')[0] in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
 def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
     assert read_configuration(write(tmp_path, '# nothing\n')) == read_configuration([])
 

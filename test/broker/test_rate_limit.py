@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
@@ -56,3 +58,41 @@ def test_never_more_than_burst_and_rate_allow(pauses_s: list[float]) -> None:
         taken += retry_after_s is None
         assert retry_after_s is None or 0.0 < retry_after_s <= 2.0
     assert taken <= 4 + now_s / 2.0 + 1e-6
+
+
+# --- costs that are known only afterwards ------------------------------------------------------
+
+
+def test_a_debt_is_waited_for_and_paid_by_time() -> None:
+    budget = RateLimit(per_minute=6.0, burst=0.5)
+    assert budget.wait_s('a', 0.0) == 0.0
+    budget.spend('a', 0.5, 0.0)
+    assert budget.wait_s('a', 0.0) == 0.0
+    budget.spend('a', 0.1, 0.0)
+    assert budget.wait_s('a', 0.0) == pytest.approx(1.0)
+    assert budget.wait_s('a', 0.5) == pytest.approx(0.5)
+    assert budget.wait_s('a', 1.0) == pytest.approx(0.0)
+    assert budget.wait_s('b', 0.0) == 0.0
+
+
+def test_a_debt_is_at_most_one_burst() -> None:
+    budget = RateLimit(per_minute=60.0, burst=2.0)
+    budget.spend('a', 1e9, 0.0)
+    assert budget.wait_s('a', 0.0) == pytest.approx(2.0)
+
+
+def test_memory_is_bounded_and_the_rest_shares_a_bucket() -> None:
+    limit = RateLimit(per_minute=1e-3, burst=1)
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            limit.take(f'caller{number}', number * 1e-3)
+        used_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used_bytes < 4e6
+    # Their bucket is empty.
+    assert limit.take('somebody new', 20.0) is not None
+    assert limit.take('caller5', 20.0) is not None
+    limit.spend('another', 1.0, 20.0)
+    assert limit.wait_s('a third', 20.0) > 0.0

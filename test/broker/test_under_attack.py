@@ -69,7 +69,7 @@ class HalfRequest(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        transport.write(b'GET /api/v1/health HTTP/1.1\r\nHost: a\r\n')
+        transport.write(b'GET /api/v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\n')
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost.set()

@@ -177,6 +177,17 @@ async def test_each_status_has_its_exception_with_the_brokers_own_words(
     assert raised.value.retry_after_s is None
 
 
+async def test_a_broker_that_does_not_know_its_own_name_says_the_setting(
+    client_of: Answers,
+) -> None:
+    detail = "Host 'broker.lan:8765': not known here; add its URL to the setting public_urls"
+    client = await client_of(saying({'detail': detail}, status=421))
+    with pytest.raises(BrokerError) as caught:
+        await client.create_session('v=0')
+    assert detail in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
 async def test_a_superseded_robot_is_named(client_of: Answers) -> None:
     client = await client_of(saying({'detail': 'no'}, status=409))
     with pytest.raises(SessionSuperseded, match="robot_id 'go2-a' is used by another"):

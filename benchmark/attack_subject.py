@@ -1,0 +1,204 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The robot that is driven while the broker is attacked, and what is measured of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+import itertools
+from pathlib import Path
+import time
+from typing import Any, Final
+
+import aiohttp
+from aiortc import RTCPeerConnection, RTCSessionDescription
+from programs import Broker
+import psutil
+from python_operator import operator, PythonOperator
+from webrtc_half import configuration, webrtc_half, WebrtcHalf
+
+from benchmark.attackers import peer
+from benchmark.figures import Figures, percentile
+from teleop_webrtc_bridge.messages import Velocity
+
+__all__ = ['Healthy', 'healthy', 'phase', 'probe']
+
+DRIVE_PERIOD_S: Final = 0.02
+WATCHDOG_S: Final = 0.25
+"""The default ``command_timeout``."""
+HEARTBEAT_PERIOD_S: Final = 0.05
+OPERATOR_HEARTBEAT_S: Final = 5.0
+MIB: Final = 2**20
+
+
+@dataclass(slots=True, kw_only=True)
+class Healthy:
+    """The robot under test, who drives it, and the broker between them."""
+
+    robot: WebrtcHalf
+    person: PythonOperator
+    session_id: str
+    probe: aiohttp.ClientSession
+    probe_path: str
+    """Where a second robot of the same key sends its heartbeats, which are timed."""
+    broker: psutil.Process
+    sent: int = 0
+
+    async def drive(self) -> None:
+        """Send commands for ever."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            self.person.drive(Velocity(linear_x=0.1))
+            self.sent += 1
+            due += DRIVE_PERIOD_S
+            await asyncio.sleep(max(0.0, due - loop.time()))
+
+    async def beat(self) -> None:
+        """Tell the broker for ever that the operator is there."""
+        while True:
+            await self.person.call('POST', f'sessions/{self.session_id}/op-heartbeat')
+            await asyncio.sleep(OPERATOR_HEARTBEAT_S)
+
+
+@asynccontextmanager
+async def probe(url: str, key: str) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
+    """
+    Connect a robot whose heartbeats are asked for by hand.
+
+    The robot under test holds its own heartbeats for seconds (long poll), so how long they take
+    says nothing.
+    """
+    async with (
+        peer() as pc,
+        aiohttp.ClientSession(url, headers={'X-Robot-API-Key': key}) as http,
+    ):
+        session_id = await _dial(http, pc)
+        yield http, f'/api/v1/sessions/{session_id}/heartbeat'
+
+
+async def _dial(http: aiohttp.ClientSession, pc: RTCPeerConnection) -> str:
+    body = {'robot_name': 'a', 'robot_id': 'probe', 'sdp_offer': pc.localDescription.sdp}
+    async with http.post('/api/v1/sessions', json=body) as response:
+        response.raise_for_status()
+        answer = await response.json()
+    await pc.setRemoteDescription(RTCSessionDescription(sdp=answer['sdp_answer'], type='answer'))
+    return str(answer['session_id'])
+
+
+@asynccontextmanager
+async def healthy(broker: Broker, folder: Path) -> AsyncIterator[Healthy]:
+    """Connect the robot under test and its operator."""
+    key = broker.key_file.read_text().strip()
+    async with (
+        webrtc_half(configuration(broker.url, key, 'healthy'), folder) as robot,
+        operator(broker.url, broker.token, with_video=False) as person,
+        probe(broker.url, key) as (http, path),
+    ):
+        await robot.connected()
+        session_id = await person.wait_for_robot('healthy')
+        await person.connect(session_id)
+        subject = Healthy(
+            robot=robot,
+            person=person,
+            session_id=session_id,
+            probe=http,
+            probe_path=path,
+            broker=psutil.Process(broker.program.pid),
+        )
+        working = [asyncio.create_task(work) for work in (subject.drive(), subject.beat())]
+        try:
+            yield subject
+        finally:
+            for task in working:
+                task.cancel()
+            for task in working:
+                with suppress(asyncio.CancelledError):
+                    await task
+
+
+async def phase(subject: Healthy, seconds: float) -> dict[str, Any]:
+    """Ask for heartbeats for some time, and return what they and the commands took."""
+    wall_ahead_s = time.time() - time.monotonic()
+    first, sent = len(subject.robot.arrivals), subject.sent
+    assert subject.robot.status is not None
+    epoch = subject.robot.status.control_epoch
+    began_s, cpu_s, machine_s = time.monotonic(), _cpu_s(subject.broker), _busy_s()
+    heartbeats, refused = await _heartbeats(subject, began_s + seconds)
+    took_s = time.monotonic() - began_s
+    broker_s = _cpu_s(subject.broker) - cpu_s
+    others_s = _busy_s() - machine_s - broker_s
+    arrivals = subject.robot.arrivals[first:]
+    latencies = [
+        1e3 * (arrival_s - (command.stamp_s - wall_ahead_s)) for arrival_s, command in arrivals
+    ]
+    return {
+        **_spread('heartbeat', heartbeats),
+        'heartbeats': float(len(heartbeats)),
+        'heartbeats_refused': float(refused),
+        **_spread('command', latencies),
+        **_gaps([arrival_s for arrival_s, _ in arrivals], began_s, began_s + took_s),
+        'commands_sent': float(subject.sent - sent),
+        'commands_arrived': float(len(latencies)),
+        'reconnects': float(subject.robot.status.control_epoch - epoch),
+        'cpu_broker_percent': 100.0 * broker_s / took_s,
+        'cpu_others_percent': 100.0 * others_s / took_s,
+        'rss_broker_mib': subject.broker.memory_info().rss / MIB,
+        'descriptors_broker': float(subject.broker.num_fds()),
+    }
+
+
+async def _heartbeats(subject: Healthy, until_s: float) -> tuple[list[float], int]:
+    """Return how long each heartbeat took, in ms, and how many were refused."""
+    taken, refused = [], 0
+    while time.monotonic() < until_s:
+        began_s = time.perf_counter()
+        async with subject.probe.post(subject.probe_path, json={}) as response:
+            await response.read()
+        taken.append(1e3 * (time.perf_counter() - began_s))
+        refused += response.status != 200
+        await asyncio.sleep(HEARTBEAT_PERIOD_S)
+    return taken, refused
+
+
+def _spread(name: str, values: Sequence[float]) -> Figures:
+    return {
+        f'{name}_p50_ms': percentile(values, 50.0),
+        f'{name}_p99_ms': percentile(values, 99.0),
+        f'{name}_max_ms': percentile(values, 100.0),
+    }
+
+
+def _gaps(arrivals_s: Sequence[float], begin_s: float, end_s: float) -> Figures:
+    """Return how often the robot would have stopped: its watchdog waits for 0.25 s."""
+    times_s = [begin_s, *arrivals_s, end_s]
+    gaps_s = [later - earlier for earlier, later in itertools.pairwise(times_s)]
+    return {
+        'false_stops': float(sum(gap_s > WATCHDOG_S for gap_s in gaps_s)),
+        'longest_gap_ms': 1e3 * max(gaps_s),
+    }
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _busy_s() -> float:
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq)
