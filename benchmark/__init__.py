@@ -17,5 +17,6 @@
 from pathlib import Path
 import sys
 
-# Processes, browser and probe are handled as the tests do it.
-sys.path.append(str(Path(__file__).resolve().parents[1] / 'test' / 'support'))
+# Processes, browser, probe and the inputs of decoders are those of the tests.
+_TEST = Path(__file__).resolve().parents[1] / 'test'
+sys.path += [str(_TEST / 'support'), str(_TEST / 'fuzz')]
