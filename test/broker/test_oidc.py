@@ -645,8 +645,8 @@ async def test_who_comes_with_a_newer_token_stays(rig: Rig, issuer: Issuer) -> N
         assert (row['operator_id'], row['viewers']) == (operator, viewers)
 
 
-@pytest.mark.parametrize('changes', [{'sub': 'bob'}, {'groups': 'guests'}])
-async def test_nothing_less_renews_a_drivers_token(
+@pytest.mark.parametrize('changes', [{'sub': 'bob'}, {'groups': 'guests'}, {'groups': 'bosses'}])
+async def test_nothing_but_the_same_person_renews_a_drivers_token(
     rig: Rig, issuer: Issuer, changes: dict[str, str]
 ) -> None:
     session = await rig.dial(rig.robot('yard'))
