@@ -71,7 +71,7 @@ def _possible_jitter(statistics: Any) -> int:
 def _erase_all_old(counter: Any, now_ms: int) -> None:
     if now_ms - counter._origin_ms >= 2 * counter._window_size:
         counter.reset()
-        counter._origin_ms = now_ms
+        counter._origin_ms = now_ms - counter._window_size + 1
     else:
         _erase_old(counter, now_ms)
 

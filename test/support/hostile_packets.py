@@ -21,6 +21,7 @@ Each attack is a function of the peer connection and a source of chance, which s
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 import itertools
 import random
 import struct
@@ -28,6 +29,7 @@ from typing import Any, Final
 
 from aiortc import RTCPeerConnection, rtcsctptransport
 from aiortc.rtp import RtcpPsfbPacket, RtpPacket
+import pylibsrtp
 
 __all__ = ['ATTACKS', 'Attack', 'send_sctp', 'send_srtp', 'sender_ssrc']
 
@@ -52,8 +54,9 @@ def sender_ssrc(pc: RTCPeerConnection) -> int:
 
 
 async def send_srtp(pc: RTCPeerConnection, data: bytes) -> None:
-    """Send RTP or RTCP as it is."""
-    await _transport(pc)._send_rtp(data)
+    """Send RTP or RTCP as it is; libsrtp keeps numbers back that are too old."""
+    with suppress(pylibsrtp.Error):
+        await _transport(pc)._send_rtp(data)
 
 
 async def send_sctp(pc: RTCPeerConnection, kind: int, body: bytes, flags: int = 0) -> None:
