@@ -67,7 +67,8 @@ class DatabaseHealth:
     @property
     def reason(self) -> str | None:
         """What fails; ``None``: nothing."""
-        return '; '.join(it.reason for it in self._failures.values()) or None
+        reasons = dict.fromkeys(failure.reason for failure in self._failures.values())
+        return '; '.join(reasons) or None
 
     @property
     def note(self) -> str | None:

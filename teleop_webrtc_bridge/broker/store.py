@@ -97,17 +97,22 @@ class Store:
     def close(self) -> None:
         self._database.close()
 
-    def settle(self) -> None:
+    def settle(self) -> int:
         """
         Move what was written from the log into the database file, if nobody reads just now.
 
         If somebody puts another file in its place, the log of the old one must be empty: SQLite
         would add it to the new one.
+
+        :returns: How large the file is to be, in bytes.
         """
+        self._database.execute(f'PRAGMA busy_timeout = {SETTLE_BUSY_MS}')
         with suppress(sqlite3.Error):  # the log is as good, and the next call tries again
-            self._database.execute(f'PRAGMA busy_timeout = {SETTLE_BUSY_MS}')
             self._database.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchone()
         self._database.execute(f'PRAGMA busy_timeout = {int(1e3 * BUSY_TIMEOUT_S)}')
+        (pages,) = self._database.execute('PRAGMA page_count').fetchone()
+        (page_bytes,) = self._database.execute('PRAGMA page_size').fetchone()
+        return int(pages * page_bytes)
 
     def version(self) -> int:
         """Return a number that is another one after each change through other connections."""
