@@ -21,18 +21,14 @@ that takes longest. The inputs are those of test/fuzz, which counts the lines of
 
 from __future__ import annotations
 
-from pathlib import Path
 import statistics
-import sys
 import time
 from typing import Final
 
-import benchmark  # noqa: F401 - finds test/support
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / 'test' / 'fuzz'))
-
 from campaign import largest
 from decoders import Decoder, DECODERS
+
+import benchmark  # noqa: F401 - finds test/fuzz
 
 RUNS: Final = 3
 
