@@ -58,6 +58,7 @@ SECRET_BYTES: Final = 20
 SHOWN_CHARS: Final = len(API_KEY_PREFIX) + 8
 SETTLE_BUSY_MS: Final = 100
 """How long to wait for readers before the log is left as it is."""
+ROWS_AT_ONCE: Final = 500
 NO_CAP: Final = 2**63 - 1
 
 
@@ -379,13 +380,18 @@ class Store:
         :param since_s: Seconds since 1970.
         :param robot_id: Only those of robots with this name; ``None``: all.
         """
-        rows = self._database.execute(
-            f'SELECT {", ".join(_AUDIT_COLUMNS)} FROM audit'
-            ' WHERE at_s >= ? AND (? IS NULL OR robot_id = ?) ORDER BY at_s, number',
-            (since_s, robot_id, robot_id),
-        )
-        for row in rows:
-            yield AuditRow(**dict(zip(_AUDIT_COLUMNS, row, strict=True)))
+        after = (since_s, -1)
+        # Bit by bit: whoever reads slowly must not keep the log from being emptied.
+        while rows := self._database.execute(
+            f'SELECT number, {", ".join(_AUDIT_COLUMNS)} FROM audit'
+            ' WHERE (at_s, number) > (?, ?) AND (? IS NULL OR robot_id = ?)'
+            ' ORDER BY at_s, number LIMIT ?',
+            (*after, robot_id, robot_id, ROWS_AT_ONCE),
+        ).fetchall():
+            for number, *row in rows:
+                line = AuditRow(**dict(zip(_AUDIT_COLUMNS, row, strict=True)))
+                yield line
+                after = (line.at_s, number)
 
     def forget_audit(self, before_s: float) -> None:
         """Delete the lines of the audit trail from before a time, in seconds since 1970."""

@@ -378,6 +378,9 @@ async def test_guessing_is_slowed_down(tmp_path: Path, issuer: Issuer) -> None:
         statuses = [await status_of(rig, wrong) for _ in range(12)]
         assert statuses == [401] * 10 + [429] * 2
         assert await status_of(rig, issuer.signed_in()) == 200
+        # Nobody has guessed what the issuer has signed.
+        expired = issuer.signed_in(exp=int(NOW_S))
+        assert [await status_of(rig, expired) for _ in range(12)] == [401] * 12
 
 
 async def test_id_tokens_are_not_logged(
