@@ -17,6 +17,7 @@
 from pathlib import Path
 import sys
 
-# Processes, browser, probe and the inputs of decoders are those of the tests.
-_TEST = Path(__file__).resolve().parents[1] / 'test'
-sys.path += [str(_TEST / 'support'), str(_TEST / 'fuzz')]
+# Processes, browser and probe are handled as the tests do it, and decoders are the ones they fuzz.
+sys.path += [
+    str(Path(__file__).resolve().parents[1] / 'test' / folder) for folder in ('support', 'fuzz')
+]

@@ -139,16 +139,12 @@ def build_app(
 
 def _connection_table(caps: Caps) -> ConnectionTable[ClientConnection]:
     total = connections_within(caps.connections)
-    # Neither an address nor a token takes all of them.
-    per_address = min(caps.connections_per_address, total // 2)
-    per_token = min(caps.connections_per_token, total // 2)
-    _log.info(
-        'event=connection_limits total=%d per_address=%d per_token=%d',
-        total,
-        per_address,
-        per_token,
+    return ConnectionTable(
+        total=total,
+        # Neither an address nor a token takes all of them.
+        per_address=min(caps.connections_per_address, total // 2),
+        per_token=min(caps.connections_per_token, total // 2),
     )
-    return ConnectionTable(total=total, per_address=per_address, per_token=per_token)
 
 
 def _issued_tokens(
@@ -215,6 +211,7 @@ async def serving(
     carrying = asyncio.create_task(app[PARTS].broker.run_media())
     try:
         port_in_use = await _listen(app[PARTS].front, host, port)
+        _log.info('event=listening connections=%d', app[PARTS].front.capacity)
         background = asyncio.create_task(_background(app, runner, carrying))
         try:
             yield Serving(port_in_use, background)

@@ -268,8 +268,9 @@ class Audit:
             while True:
                 await self._has_news.wait()
                 await asyncio.sleep(GATHER_S)
-                if not await self._write():
-                    await asyncio.sleep(RETRY_S)
+                while self._waiting:
+                    if not await self._write():
+                        await asyncio.sleep(RETRY_S)
 
     async def flush(self) -> None:
         """Write what there is, if that is possible quickly."""

@@ -119,7 +119,7 @@ class Credentials:
     async def _known(
         self, secret: str, look_up: Callable[[Store, bytes], Known | None]
     ) -> Known | None:
-        if self._database.health.is_given_up:
+        if self._database.health.is_given_up():
             raise DatabaseUnavailable(f'The database fails: {self._database.health.reason}')
         secret_hash = hash_of(secret)
         known = self._in_use.get(secret_hash)
@@ -170,7 +170,7 @@ class Credentials:
                 )
             )
         except DatabaseUnavailable:
-            if not self._database.health.is_given_up:
+            if not self._database.health.is_given_up():
                 return Ended()
             self._forget_all()
             return Ended(key_ids=frozenset(keys), token_ids=frozenset(tokens))

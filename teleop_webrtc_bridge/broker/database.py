@@ -83,11 +83,16 @@ class _Thread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, job: Callable[[Callable[[], bool]], _T]) -> asyncio.Future[_T]:
+    def submit(
+        self,
+        job: Callable[[Callable[[], bool]], _T],
+        afterwards: Callable[[], None] = lambda: None,
+    ) -> asyncio.Future[_T]:
         """
         Have something done.
 
         :param job: Gets what tells whether the future was cancelled.
+        :param afterwards: Called when the job is done and whoever waits for it goes on.
         :raises DatabaseUnavailable: Too many calls wait already.
         """
         if self._calls.qsize() >= MAX_CALLS:
@@ -116,6 +121,8 @@ class _Thread:
                 error = raised  # told to whoever waits
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(deliver, result, error)
+            if error is None:
+                afterwards()
 
         self._calls.put(call)
         return future
@@ -200,8 +207,10 @@ class Database:
 
         :raises DatabaseUnavailable: It cannot be read, or not in time.
         """
-        found = await self.read(job)
+        found, is_settled = await self.read(lambda store: (job(store), self._is_settled()))
         self.health.works(Fault.READING)
+        if not is_settled:
+            self._writing.submit(lambda is_cancelled: self._settle())
         return found
 
     async def write(
@@ -217,13 +226,13 @@ class Database:
         """
         for _ in range(ATTEMPTS):
             await self.read(lambda store: None)  # looks at the file
-            written = self._writing.submit(partial(self._write, job, committed))
+            write = partial(self._write, job, committed)
+            written = self._writing.submit(write, self._settle)
             try:
                 result = await self._within(written, WRITE_TIMEOUT_S, Fault.WRITING)
             except _FileChanged:
                 continue
             self.health.works(Fault.WRITING)
-            self._writing.submit(self._settle)
             return result
         raise DatabaseUnavailable('another program changes the database all the time')
 
@@ -261,19 +270,24 @@ class Database:
                 if is_cancelled():
                     raise _Abandoned
             committed()
-            self._look_at_own_changes()
             return result
 
-    def _settle(self, is_cancelled: Callable[[], bool]) -> None:
-        with self._lock:
-            if self._writer is not None and FileSignature.of(self._path) == self._signature:
-                self._writer.settle()
-                self._look_at_own_changes()
+    def _settle(self) -> None:
+        """Empty the log, if the file is still the one that it belongs to."""
+        with self._lock, suppress(OSError):
+            if self._writer is None or FileSignature.of(self._path) != self._signature:
+                return
+            size_bytes = self._writer.settle()
+            # Somebody may have written to the file meanwhile: then it is to be looked at again.
+            signature = FileSignature.of(self._path)
+            if signature.size_bytes == size_bytes and signature.is_same_file(self._signature):
+                self._signature = signature
 
-    def _look_at_own_changes(self) -> None:
-        signature = FileSignature.of(self._path)
-        if self._signature is not None and signature.is_same_file(self._signature):
-            self._signature = signature
+    def _is_settled(self) -> bool:
+        try:
+            return self._log.stat().st_size == 0
+        except OSError:
+            return True
 
     def _current_reader(self) -> Store:
         """Return what reads the file that is there now."""

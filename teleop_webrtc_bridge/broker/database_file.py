@@ -182,6 +182,8 @@ def connect(path: Path, *, may_be_new: bool) -> sqlite3.Connection:
             raise sqlite3.DatabaseError(f'{path.name} is empty')
         # Who reads does not wait for whoever writes.
         database.execute('PRAGMA journal_mode = WAL')
+        # When the log is emptied is decided by whoever writes: see Store.settle().
+        database.execute('PRAGMA wal_autocheckpoint = 0')
         _migrate(database)
     except BaseException:
         database.close()

@@ -67,7 +67,8 @@ class DatabaseHealth:
     @property
     def reason(self) -> str | None:
         """What fails; ``None``: nothing."""
-        return '; '.join(it.reason for it in self._failures.values()) or None
+        reasons = dict.fromkeys(failure.reason for failure in self._failures.values())
+        return '; '.join(reasons) or None
 
     @property
     def note(self) -> str | None:
@@ -107,9 +108,8 @@ class DatabaseHealth:
         _log.warning('event=database_replaced file=%s hint="the new file is in use"', self._file)
         self.on_news('the file was replaced; the new one is in use')
 
-    @property
     def is_given_up(self) -> bool:
-        """Whether it could not be read for so long that nothing known of it holds any more."""
+        """Return whether it could not be read for so long that nothing known of it holds."""
         failure = self._failures.get(Fault.READING)
         if failure is None or self._clock() - failure.since_s < HOLD_S:
             return False

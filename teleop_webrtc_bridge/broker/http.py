@@ -206,6 +206,7 @@ class Parts:
         try:
             caller = ask(request.get(SIGN_IN) or SignIn())
         except NoGuess:
+            self.front.unverified()
             raise
         except ApiError:
             self.front.unverified()

@@ -99,6 +99,11 @@ class HttpFront:
         """Return how many connections are open."""
         return len(self._table)
 
+    @property
+    def capacity(self) -> int:
+        """How many connections there may be at once."""
+        return self._table.total
+
     # --- accepting -----------------------------------------------------------------------------
 
     def listen(self, listening: Iterable[socket.socket]) -> None:

@@ -25,6 +25,7 @@ import argparse
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+import os
 import sqlite3
 import sys
 import time
@@ -76,15 +77,24 @@ def manage(arguments: Sequence[str]) -> int:
     with closing(Store.open(directory, may_create=options.action == 'add')) as store:
         try:
             status = _carry_out(store, options, configuration.caps)
+            sys.stdout.flush()
         except sqlite3.Error as error:
             allowed = f'a directory whose database can be used ({error})'
             raise ConfigurationError('--state-dir', str(directory), allowed) from error
+        except BrokenPipeError:
+            _end_output()
+            return 0
         except TooManyCredentials as error:
             print(f'teleop_broker: {error}', file=sys.stderr)
             return 1
         if options.action in WRITING:
             store.settle()
     return status
+
+
+def _end_output() -> None:
+    """Print nothing more: whoever read it has seen enough, as ``head`` has."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _carry_out(store: Store, options: argparse.Namespace, caps: Caps) -> int:

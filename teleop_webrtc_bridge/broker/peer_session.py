@@ -36,6 +36,7 @@ from aiortc import (
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 
 from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
+from teleop_webrtc_bridge.aiortc_support.ingress import budget_of
 from teleop_webrtc_bridge.aiortc_support.internals import (
     keep_first_codec,
     negotiated_codec,
@@ -147,7 +148,7 @@ class PeerSession:
             late = time.monotonic() - self._started_s > CONNECT_S
             reason = 'not_connected' if late else None
         if reason is not None:
-            _logger.warning('event=peer_given_up media_id=%s reason=%s', self.media_id, reason)
+            _logger.warning('event=peer_given_up media_id=%s reason=%r', self.media_id, reason)
             self._on_end(self.media_id)
             return
         delay_s = self._probe_if_silent()
@@ -157,6 +158,9 @@ class PeerSession:
         """Return what the peer does that no peer of good will does."""
         if self._pc.sctp is not None and receive_window(self._pc.sctp) < 0:
             return 'endless_message'
+        budget = budget_of(self._pc)
+        if budget is not None and budget.is_flooded():
+            return f'packet_flood {dict(budget.dropped)}'
         return self.channels.abuse()
 
     def _on_state(self) -> None:
@@ -176,6 +180,8 @@ class PeerSession:
         self._pc.remove_all_listeners()
         if self._watched is not None:
             self._watched.remove_viewer(self.media_id)
+        if self.video is not None:
+            self.video.close()
         self.channels.release()
         try:
             async with asyncio.timeout(CLOSE_S):
@@ -231,7 +237,9 @@ class PeerSession:
             self._on_end(self.media_id)
             raise
         if self._watched is not None:
-            await self._watched.request_keyframe(only_watches=self.channels.only_watches)
+            await self._watched.request_keyframe(
+                only_watches=self.channels.only_watches, is_new=True
+            )
 
     async def _take(self, sdp: str, kind: Literal['offer', 'answer']) -> None:
         try:

@@ -52,8 +52,8 @@ async def health(request: web.Request) -> web.Response:
     if database.reason is None:
         note = {} if database.note is None else {'database': database.note}
         return web.json_response({'status': 'ok', **note})
-    status = 503 if database.is_given_up else 200
-    headers = {'Retry-After': str(math.ceil(RETRY_S))} if database.is_given_up else {}
+    status = 503 if database.is_given_up() else 200
+    headers = {'Retry-After': str(math.ceil(RETRY_S))} if database.is_given_up() else {}
     body = {'status': 'degraded', 'database': database.reason}
     return web.json_response(body, status=status, headers=headers)
 

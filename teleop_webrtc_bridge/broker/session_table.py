@@ -121,7 +121,7 @@ class SessionTable:
 
         :param media_id: Which join the call is about; see :func:`is_same_join`.
         :raises SessionUnknown: See :meth:`get`.
-        :raises NotOperator: The caller is not the operator, or his join is not the newest one.
+        :raises NotOperator: The caller is not the operator, or this join is not the newest.
         """
         session = self.get(session_id, caller, now_s)
         operator = session.operator

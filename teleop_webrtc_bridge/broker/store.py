@@ -58,6 +58,7 @@ SECRET_BYTES: Final = 20
 SHOWN_CHARS: Final = len(API_KEY_PREFIX) + 8
 SETTLE_BUSY_MS: Final = 100
 """How long to wait for readers before the log is left as it is."""
+ROWS_AT_ONCE: Final = 500
 NO_CAP: Final = 2**63 - 1
 
 
@@ -97,17 +98,22 @@ class Store:
     def close(self) -> None:
         self._database.close()
 
-    def settle(self) -> None:
+    def settle(self) -> int:
         """
         Move what was written from the log into the database file, if nobody reads just now.
 
         If somebody puts another file in its place, the log of the old one must be empty: SQLite
         would add it to the new one.
+
+        :returns: How large the file is to be, in bytes.
         """
+        self._database.execute(f'PRAGMA busy_timeout = {SETTLE_BUSY_MS}')
         with suppress(sqlite3.Error):  # the log is as good, and the next call tries again
-            self._database.execute(f'PRAGMA busy_timeout = {SETTLE_BUSY_MS}')
             self._database.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchone()
         self._database.execute(f'PRAGMA busy_timeout = {int(1e3 * BUSY_TIMEOUT_S)}')
+        (pages,) = self._database.execute('PRAGMA page_count').fetchone()
+        (page_bytes,) = self._database.execute('PRAGMA page_size').fetchone()
+        return int(pages * page_bytes)
 
     def version(self) -> int:
         """Return a number that is another one after each change through other connections."""
@@ -374,13 +380,18 @@ class Store:
         :param since_s: Seconds since 1970.
         :param robot_id: Only those of robots with this name; ``None``: all.
         """
-        rows = self._database.execute(
-            f'SELECT {", ".join(_AUDIT_COLUMNS)} FROM audit'
-            ' WHERE at_s >= ? AND (? IS NULL OR robot_id = ?) ORDER BY at_s, number',
-            (since_s, robot_id, robot_id),
-        )
-        for row in rows:
-            yield AuditRow(**dict(zip(_AUDIT_COLUMNS, row, strict=True)))
+        after = (since_s, -1)
+        # Bit by bit: whoever reads slowly must not keep the log from being emptied.
+        while rows := self._database.execute(
+            f'SELECT number, {", ".join(_AUDIT_COLUMNS)} FROM audit'
+            ' WHERE (at_s, number) > (?, ?) AND (? IS NULL OR robot_id = ?)'
+            ' ORDER BY at_s, number LIMIT ?',
+            (*after, robot_id, robot_id, ROWS_AT_ONCE),
+        ).fetchall():
+            for number, *row in rows:
+                line = AuditRow(**dict(zip(_AUDIT_COLUMNS, row, strict=True)))
+                yield line
+                after = (line.at_s, number)
 
     def forget_audit(self, before_s: float) -> None:
         """Delete the lines of the audit trail from before a time, in seconds since 1970."""

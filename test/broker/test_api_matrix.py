@@ -16,7 +16,7 @@
 Who may call what while a robot is being driven, and that nobody else disturbs the driver.
 
 Each cell of the tables below is asked for with a robot that alice drives, eve watches and bob asks
-for. Whatever the answer is, she still drives it afterwards, unless the cell says otherwise.
+for. Whatever the answer is, alice still drives it afterwards, unless the cell says otherwise.
 """
 
 from __future__ import annotations

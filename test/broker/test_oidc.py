@@ -378,6 +378,9 @@ async def test_guessing_is_slowed_down(tmp_path: Path, issuer: Issuer) -> None:
         statuses = [await status_of(rig, wrong) for _ in range(12)]
         assert statuses == [401] * 10 + [429] * 2
         assert await status_of(rig, issuer.signed_in()) == 200
+        # Nobody has guessed what the issuer has signed.
+        expired = issuer.signed_in(exp=int(NOW_S))
+        assert [await status_of(rig, expired) for _ in range(12)] == [401] * 12
 
 
 async def test_id_tokens_are_not_logged(
@@ -645,8 +648,8 @@ async def test_who_comes_with_a_newer_token_stays(rig: Rig, issuer: Issuer) -> N
         assert (row['operator_id'], row['viewers']) == (operator, viewers)
 
 
-@pytest.mark.parametrize('changes', [{'sub': 'bob'}, {'groups': 'guests'}])
-async def test_nothing_less_renews_a_drivers_token(
+@pytest.mark.parametrize('changes', [{'sub': 'bob'}, {'groups': 'guests'}, {'groups': 'bosses'}])
+async def test_nothing_but_the_same_person_renews_a_drivers_token(
     rig: Rig, issuer: Issuer, changes: dict[str, str]
 ) -> None:
     session = await rig.dial(rig.robot('yard'))

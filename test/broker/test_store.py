@@ -220,6 +220,19 @@ def test_the_audit_trail_is_read_by_time_and_robot(store: Store) -> None:
     assert list(store.audit()) == rows[1:]
 
 
+def test_a_long_audit_trail_is_read_in_order_and_holds_nobody_up(
+    store: Store, tmp_path: Path
+) -> None:
+    rows = [row(float(number // 700), str(number)) for number in range(1600)]
+    store.append_audit(rows)
+    reading = store.audit()
+    read = [next(reading)]
+    with closing(Store.open(tmp_path / 'a' / 'state')) as other:
+        assert other.settle() > 0
+    assert (tmp_path / 'a' / 'state' / 'broker.sqlite3-wal').stat().st_size == 0
+    assert read + list(reading) == rows
+
+
 @pytest.mark.parametrize(
     'statement',
     [

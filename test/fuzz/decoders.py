@@ -37,9 +37,10 @@ from aiortc.sdp import SessionDescription
 import av
 
 from teleop_webrtc_bridge.broker import schemas
-from teleop_webrtc_bridge.broker.channel_relay import EstopTap
+from teleop_webrtc_bridge.broker.channel_relay import EstopTap, Voice
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.flood_guard import FloodGuard
+from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.codec import (
     decode_command,
     decode_heartbeat_answer,
@@ -229,6 +230,9 @@ def refuse(name: str) -> None:
     raise AssertionError(f'{name} was sent')
 
 
+VIEWER = Identity(tenant='yard', sub='a viewer', role=Role.VIEWER)
+
+
 class _Channel:
     """As much of a data channel as an :class:`EstopTap` needs."""
 
@@ -242,11 +246,29 @@ def check_viewer(data: bytes) -> None:
     """Make sure that of what a viewer sends an E-STOP is passed on, written anew, or nothing."""
     forwarded: list[str] = []
     channel: Any = _Channel()
-    EstopTap(channel, FloodGuard(0.0), lambda _label, text: forwarded.append(text))
+    voice = Voice('m', VIEWER, lambda _stop: None)
+    EstopTap(channel, FloodGuard(0.0), voice, lambda _label, text: forwarded.append(text))
     channel.receive(data)
     channel.receive(data.decode('utf-8', 'replace'))
     for text in forwarded:
-        assert isinstance(decode_state(text), Estop)
+        stop = decode_state(text)
+        assert isinstance(stop, Estop)
+        assert stop.by is not None
+        assert stop.by.sub == VIEWER.sub
+
+
+def check_operator(data: bytes) -> None:
+    """Make sure that what an operator sends names nobody else as who stops or releases."""
+    signed = Voice('m', VIEWER, lambda _stop: None).sign(data)
+    if isinstance(signed, bytes):
+        assert signed == data
+    try:
+        message = decode_state(signed)
+    except ProtocolError:
+        return
+    if isinstance(message, Estop | EstopClear):
+        assert message.by is not None
+        assert message.by.sub == VIEWER.sub
 
 
 # --- broker → robot --------------------------------------------------------------------------
@@ -364,7 +386,7 @@ def check_requests(data: bytes) -> None:
         schemas.robot_details,
         schemas.optional_robot_id,
         schemas.join_role,
-        schemas.operator_name,
+        schemas.named_person,
         schemas.operator_media_id,
         schemas.token_role,
         lambda body: schemas.required_name(body, 'name'),
@@ -650,6 +672,12 @@ DECODERS: Final = {
     ),
     'viewer': Decoder(
         check=check_viewer,
+        max_bytes=MAX_COMMAND_BYTES,
+        seeds=REQUESTS,
+        words=(*JSON_WORDS, *MESSAGE_WORDS),
+    ),
+    'operator': Decoder(
+        check=check_operator,
         max_bytes=MAX_COMMAND_BYTES,
         seeds=REQUESTS,
         words=(*JSON_WORDS, *MESSAGE_WORDS),
