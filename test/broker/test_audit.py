@@ -356,6 +356,7 @@ def test_a_time_that_is_none_is_one_line(
     assert f'--since: {when!r} is not usable; allowed: ' in said.err
 
 
+@pytest.mark.real_programs
 def test_whoever_reads_only_the_beginning_is_told_no_more(filled: Path) -> None:
     with closing(Store.open(filled)) as store:
         store.append_audit([line(2e9, 'x' * 100) for _ in range(3000)])

@@ -31,6 +31,8 @@ from benchmark.attack import Healthy, healthy
 from benchmark.database_faults import Fault, faults
 from teleop_webrtc_bridge.session import SessionState
 
+pytestmark = pytest.mark.real_programs
+
 COMMANDS = 25
 NEW_KEY = ('POST', 'keys', {'name': 'yard'})
 FAILING = {
