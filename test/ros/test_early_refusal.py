@@ -192,13 +192,13 @@ def test_what_is_certain_is_what_rclpy_reads(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         arguments = ['--ros-args', '-r', f'__ns:={namespace}', '-r', f'__node:={name}']
-        for number, (section, given) in enumerate(sources):
+        for number, (section, values) in enumerate(sources):
             if section == '-p':
-                for key, value in given.items():
+                for key, value in values.items():
                     arguments += ['-p', f'{key}:={value}']
                 continue
             file = Path(folder) / f'{number}.yaml'
-            lines = [f'    {key}: {value}' for key, value in given.items()]
+            lines = [f'    {key}: {value}' for key, value in values.items()]
             file.write_text('\n'.join([f'{section}:', '  ros__parameters:', *lines, '']))
             arguments += ['--params-file', str(file)]
         found = read_arguments(arguments)
