@@ -23,6 +23,7 @@ from pathlib import Path
 import shutil
 import signal
 
+from child_processes import ChildProcesses, REAL_PROGRAMS
 import pytest
 
 # Now, because its plug-in would import it after the last test: CPython 3.11 cannot parse source
@@ -45,13 +46,15 @@ REQUIRED_BY_CI = ('browser', 'namespace')
 #: What each program wrote last, and no more, is shown of a test that failed.
 LOG_LINES = 40
 PROGRAM_LOGS = pytest.StashKey[Path]()
-#: Their tests start real programs, and a machine that CI shares may stand still for a while: what
-#: fails there is run once more, which the last line of all says. Elsewhere it has failed.
-OF_REAL_PROGRAMS = ('broker', 'demo', 'e2e', 'faults', 'integration', 'launch', 'ros', 'webrtc')
 BROWSERS = ('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-browser')
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    if _is_ci() and not config.pluginmanager.hasplugin('rerunfailures'):
+        raise pytest.UsageError(
+            'CI=true needs pytest-rerunfailures: pip install -r requirements-dev.txt'
+        )
+    config.pluginmanager.register(ChildProcesses())
     # nohup ignores it, and the programs under test would inherit that.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # Off by default, and then rclpy sends an integer in a float's place as 5e-324.
@@ -65,12 +68,11 @@ def pytest_configure() -> None:
     os.environ['PYTHONPATH'] = os.pathsep.join([str(ROOT), *([inherited] if inherited else [])])
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # The plug-in comes with colcon.
-    if not (_is_ci() and config.pluginmanager.hasplugin('rerunfailures')):
-        return
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # A machine that CI shares may stand still for a while. The end of scripts/test names what was
+    # run once more; more than two such tests fail the run.
     for item in items:
-        if item.path.relative_to(ROOT / 'test').parts[0] in OF_REAL_PROGRAMS:
+        if _is_ci() and item.get_closest_marker(REAL_PROGRAMS):
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 

@@ -102,6 +102,7 @@ def test_one_that_takes_too_much_memory_is_given_up_at_once() -> None:
     assert child.turn() == 'it takes 1025 MiB of memory'
 
 
+@pytest.mark.real_programs
 def test_memory_is_that_of_the_process() -> None:
     assert 2**23 < memory_bytes(os.getpid()) < 2**40
     with subprocess.Popen([sys.executable, '-c', '']) as ended:

@@ -25,6 +25,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.real_programs
+
 ROOT = Path(__file__).resolve().parent.parent
 CORE = (
     'codec',

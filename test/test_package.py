@@ -19,6 +19,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.real_programs
+
 HEAVY = ('aiohttp', 'aiortc', 'asyncio', 'av', 'cv2', 'numpy', 'rclpy')
 CORE = (
     'codec',

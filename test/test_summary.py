@@ -18,6 +18,10 @@ from pathlib import Path
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.real_programs
+
 SUMMARIZE = Path(__file__).resolve().parent.parent / 'scripts' / 'summarize_tests.py'
 PASSED = '<testcase classname="m" name="passed" />'
 FAILED = '<testcase classname="m" name="failed"><failure message="m">m</failure></testcase>'

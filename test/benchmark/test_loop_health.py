@@ -20,6 +20,8 @@ from pathlib import Path
 import subprocess
 import sys
 
+import pytest
+
 from benchmark.loop_health import judge
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +44,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.real_programs
 def test_computing_and_waiting_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / 'program_with_a_loop.py').write_text(PROGRAM)
     file = tmp_path / 'calls.json'

@@ -39,6 +39,7 @@ def test_a_frame_stands_for_one_image_only() -> None:
     assert figures['frames_lost'] == 1
 
 
+@pytest.mark.real_programs
 @pytest.mark.parametrize('name', ['raw-720p', 'plain-720p'])
 def test_the_bridge_and_what_it_is_compared_with_are_measured_alike(name: str) -> None:
     figures = measure(CASES[name], 1.0)

@@ -36,6 +36,7 @@ def test_figures_of_a_case() -> None:
     assert figures['cpu_percent_a_viewer'] == pytest.approx(5.0)
 
 
+@pytest.mark.real_programs
 async def test_without_anything_between_all_frames_carry_when_they_were_sent() -> None:
     configure_aiortc(loopback=True)
     figures = await direct(1.0)

@@ -32,6 +32,8 @@ import pytest
 
 from teleop_webrtc_bridge.broker.store import Store
 
+pytestmark = pytest.mark.real_programs
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name('broker_on_fake_media.py')
 LINE = re.compile(r'Operator page: (http://127\.0\.0\.1:\d+)/(?: \(sign-in link: (.+)\))?\n')

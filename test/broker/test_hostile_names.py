@@ -132,6 +132,7 @@ def test_the_broker_takes_none_of_them_for_a_robots_or_a_persons_name() -> None:
             required_name({'robot_name': name}, 'robot_name')
 
 
+@pytest.mark.real_programs
 def test_robot_ids_are_shown_as_they_are(page: Page, address: str, state: Path) -> None:
     url = address.partition('#')[0]
     dial(url, state)
@@ -143,6 +144,7 @@ def test_robot_ids_are_shown_as_they_are(page: Page, address: str, state: Path) 
     nothing_happened(page)
 
 
+@pytest.mark.real_programs
 def test_a_broker_of_another_make_may_send_what_it_likes(page: Page, address: str) -> None:
     """Let every text of the API be hostile, also those that our broker would never let through."""
 

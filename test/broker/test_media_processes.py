@@ -46,6 +46,8 @@ from teleop_webrtc_bridge.broker.media import (
 from teleop_webrtc_bridge.broker.media_processes import MediaProcess, MediaProcesses, Start
 from teleop_webrtc_bridge.messages import Velocity
 
+pytestmark = pytest.mark.real_programs
+
 PATIENCE_S = 30.0
 HUNG_S = 2.0
 """Shorter than in service; four signs of life come each second."""

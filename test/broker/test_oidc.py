@@ -703,6 +703,7 @@ def _without_pyjwt(packages: Path) -> None:
                     link.symlink_to(entry)
 
 
+@pytest.mark.real_programs
 async def test_a_missing_library_is_one_line_and_status_2(tmp_path: Path) -> None:
     packages = tmp_path / 'packages'
     _without_pyjwt(packages)

@@ -175,6 +175,7 @@ async def test_other_methods_are_not_allowed(rig: Rig, path: str) -> None:
 # --- a machine tries to prove it wrong ---------------------------------------------------------
 
 
+@pytest.mark.real_programs
 async def test_schemathesis_finds_nothing(rig: Rig, tmp_path: Path) -> None:
     robot, admin = rig.robot(), rig.operator('root', Role.ADMIN)
     for number in range(4):

@@ -81,6 +81,7 @@ async def still_driven(robot: WebrtcHalf) -> None:
     await robot.until(lambda: len(robot.arrivals) > seen + 10, 'commands')
 
 
+@pytest.mark.real_programs
 @pytest.mark.parametrize('open_files', [256, 1024])
 @pytest.mark.parametrize('kind', ['silent', 'holding'])
 async def test_thousands_of_connections_keep_out_nobody_and_stop_no_robot(

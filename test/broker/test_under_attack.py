@@ -31,6 +31,8 @@ import pytest
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.broker.store import Store
 
+pytestmark = pytest.mark.real_programs
+
 SLOW_CONNECTIONS = 500
 CREATES = 1000
 HEARTBEATS = 100

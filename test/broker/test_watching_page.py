@@ -32,7 +32,7 @@ from teleop_webrtc_bridge.broker.store import Store
 
 pytest.importorskip('rclpy', reason='no ROS')
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
 
 @contextmanager

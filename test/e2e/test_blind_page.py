@@ -26,7 +26,7 @@ import pytest
 from ros_probe import RosProbe
 from stack import Stack
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
 FROZEN = 'teleop_webrtc_bridge.demo.simulated_robot'
 

@@ -26,7 +26,7 @@ import pytest
 from ros_probe import ros_node
 from stack import running_stack, Stack
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
 FRONT, REAR = '/camera/image_raw', '/camera_rear/image_raw'
 OPTIONS = (

@@ -28,7 +28,7 @@ from ros_probe import RosProbe
 from stack import Stack
 from std_srvs.srv import SetBool, Trigger
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
 
 def wait_for_picture(operator: OperatorPage) -> None:

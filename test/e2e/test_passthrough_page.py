@@ -23,7 +23,7 @@ from programs import wait_for
 import pytest
 from stack import running_stack, Stack
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
 WIDTH, HEIGHT = 640, 360
 STEPS = [23 + 12 * number for number in range(16)]

@@ -24,7 +24,7 @@ import psutil
 import pytest
 from stack import Stack
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
 REMEMBER_MESSAGES = """() => {
     window.messages = [];

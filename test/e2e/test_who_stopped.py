@@ -29,7 +29,7 @@ from ros_probe import RosProbe
 from stack import ROBOT_ID, running_stack, Stack
 from std_msgs.msg import Bool
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
 LONG_NAME = 'Wolfeschlegelsteinhausenbergerdorff.von-der-Nachtschicht.Nord-22'
 """As long as a broker lets a name be."""

@@ -26,7 +26,7 @@ from benchmark.faults.rig import Rig, rig, Setting
 from benchmark.faults.table import named
 from benchmark.faults.trial import run
 
-pytestmark = pytest.mark.namespace
+pytestmark = [pytest.mark.real_programs, pytest.mark.namespace]
 
 SELECTION = (
     'network: robot and broker apart',

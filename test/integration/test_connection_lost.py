@@ -32,7 +32,10 @@ from ros_probe import ros_node, RosProbe
 from teleop_webrtc_bridge.messages import Velocity
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+pytestmark = [
+    pytest.mark.real_programs,
+    pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"),
+]
 
 ROBOT_ID = 'go2-a'
 FORWARD = Velocity(linear_x=0.3)

@@ -28,6 +28,8 @@ from webrtc_half import configuration, webrtc_half
 
 from teleop_webrtc_bridge.session import SessionState
 
+pytestmark = pytest.mark.real_programs
+
 ROBOTS = 6
 COMMANDS_EACH = 100
 REDIALS = 30

@@ -33,6 +33,8 @@ from webrtc_half import configuration, webrtc_half, WebrtcHalf
 from teleop_webrtc_bridge.messages import STATE_RELIABLE_BACK, Velocity
 from teleop_webrtc_bridge.session import SessionState
 
+pytestmark = pytest.mark.real_programs
+
 HEALTHY_S = 6.0
 """Longer than a link may be silent."""
 

@@ -37,7 +37,10 @@ from teleop_webrtc_bridge.session import SessionState
 TAKEOVERS = 4
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+pytestmark = [
+    pytest.mark.real_programs,
+    pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"),
+]
 
 
 async def until(condition: Callable[[], Any], what: str) -> None:

@@ -25,9 +25,12 @@ from typing import Any
 
 from counted_broker import CountedBroker
 from programs import Programs, wait_for
+import pytest
 from python_operator import operator
 from ros_probe import ros_node
 from small_camera import VideoDiagnostics
+
+pytestmark = pytest.mark.real_programs
 
 PUBLISHER = Path(__file__).parents[1] / 'support' / 'image_publisher.py'
 

@@ -50,6 +50,8 @@ from teleop_webrtc_bridge.messages import (
     Velocity,
 )
 
+pytestmark = pytest.mark.real_programs
+
 MESSAGES = int(os.environ.get('MALFORMED_MESSAGES', '3000'))
 LABELS = (CMD_UNRELIABLE, STATE_RELIABLE)
 RATE_HZ = 250.0

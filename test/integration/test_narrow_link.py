@@ -26,10 +26,13 @@ from counted_broker import CountedBroker
 from detour import detour_to, Direction, Narrow
 from frames_passed import FramesPassed
 from moving_scene import MovingScene
+import pytest
 from python_operator import operator
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
 from teleop_webrtc_bridge.configuration import VideoConfiguration
+
+pytestmark = pytest.mark.real_programs
 
 FPS = 20.0
 HIGHEST_BPS = 1_500_000

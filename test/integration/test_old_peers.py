@@ -65,6 +65,7 @@ async def test_an_old_robot_that_dials_again_gets_its_place_back(broker: Counted
         await drive_until(person, lambda: len(second.commands) > 5)
 
 
+@pytest.mark.real_programs
 @pytest.mark.parametrize(
     ('with_video', 'with_microphone'),
     [(False, False), (True, True)],

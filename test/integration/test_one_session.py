@@ -23,10 +23,13 @@ from typing import Any
 
 from counted_broker import CountedBroker
 from programs import Programs
+import pytest
 from python_operator import operator, PythonOperator
 from ros_probe import ros_node, RosProbe
 
 from teleop_webrtc_bridge.messages import CHANNELS, Velocity
+
+pytestmark = pytest.mark.real_programs
 
 LABELS = sorted(spec.label for spec in CHANNELS)
 

@@ -19,7 +19,10 @@ from __future__ import annotations
 from counted_broker import CountedBroker
 from detour import detour_to
 from programs import Programs
+import pytest
 from python_operator import operator
+
+pytestmark = pytest.mark.real_programs
 
 ROBOT_ID = 'go2-a'
 WITHIN_S = (0.0, 0.2)

@@ -32,6 +32,8 @@ from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES
 from teleop_webrtc_bridge.messages import STATE_RELIABLE_BACK, Velocity
 from teleop_webrtc_bridge.session import SessionState
 
+pytestmark = pytest.mark.real_programs
+
 BACK_WITHIN_S = 4.0
 """The first back-off, a dial, and the load of a test machine."""
 CAPTIVE_PORTAL = b'<!DOCTYPE html><html><body>Please log in</body></html>'

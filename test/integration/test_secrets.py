@@ -23,6 +23,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from programs import programs, wait_for
 import psutil
+import pytest
 from python_operator import operator
 from rcl_interfaces.msg import Log, ParameterEvent
 from rcl_interfaces.srv import GetParameters, ListParameters
@@ -30,6 +31,8 @@ from ros_probe import ros_node
 from std_msgs.msg import String
 
 from teleop_webrtc_bridge.messages import Velocity
+
+pytestmark = pytest.mark.real_programs
 
 NODE = '/teleop_bridge'
 

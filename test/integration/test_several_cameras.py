@@ -32,7 +32,10 @@ from sensor_msgs.msg import Image
 from small_camera import SmallCamera
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+pytestmark = [
+    pytest.mark.real_programs,
+    pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"),
+]
 
 PATIENCE_S = 30.0
 FRONT, REAR = (160, 120), (192, 108)

@@ -31,7 +31,10 @@ from std_srvs.srv import Trigger
 from webrtc_half import configuration, webrtc_half
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+pytestmark = [
+    pytest.mark.real_programs,
+    pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"),
+]
 
 SLOW_S = 0.5
 """What the broker takes to answer after the robot was asked to end: less than a goodbye may."""

@@ -22,10 +22,13 @@ import time
 
 from counted_broker import CountedBroker
 from detour import detour_to, Direction
+import pytest
 from python_operator import operator, PythonOperator
 from webrtc_half import configuration, webrtc_half
 
 from teleop_webrtc_bridge.messages import Velocity
+
+pytestmark = pytest.mark.real_programs
 
 HEARTBEAT_PERIOD_S = 5.0
 SILENT_S = 10.0

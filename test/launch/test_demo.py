@@ -26,6 +26,8 @@ import subprocess
 
 import pytest
 
+pytestmark = pytest.mark.real_programs
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEMO = ROOT / 'scripts' / 'demo'
 END_TIMEOUT_S = 20.0

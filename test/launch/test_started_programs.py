@@ -33,6 +33,8 @@ from package_setup import python_command
 import pytest
 from starting import IS_STAND_IN, start, Started
 
+pytestmark = pytest.mark.real_programs
+
 pytest.importorskip('rclpy')
 pytest.importorskip('aiortc')
 

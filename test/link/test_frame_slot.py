@@ -185,6 +185,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.real_programs
 def test_another_process_reads_through_inherited_descriptors(slot: Slot) -> None:
     with subprocess.Popen(
         [sys.executable, '-c', READ_IN_ANOTHER_PROCESS, str(slot.descriptor), str(slot.wake)],
@@ -213,6 +214,7 @@ def test_the_memory_has_no_name_and_takes_only_what_was_written(slot: Slot) -> N
     assert os.fstat(slot.descriptor).st_blocks * 512 <= 64 * 1024
 
 
+@pytest.mark.real_programs
 def test_a_child_that_was_not_given_the_descriptor_does_not_have_it(slot: Slot) -> None:
     listed = subprocess.run(
         [

@@ -272,6 +272,7 @@ print(taken, reader.skipped, flush=True)
 """
 
 
+@pytest.mark.real_programs
 def test_another_process_never_sees_a_torn_picture(ring: Ring) -> None:
     """The writer is much faster than the reader, which is overrun all the time."""
     last = 6000

@@ -60,6 +60,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- what is not loaded ------------------------------------------------------------------------
 
 
+@pytest.mark.real_programs
 @pytest.mark.parametrize(
     'arguments',
     [
@@ -85,6 +86,7 @@ def test_a_refused_start_loads_neither_ros_nor_numpy_nor_av(
     assert _main(*arguments) == '2 []'
 
 
+@pytest.mark.real_programs
 def test_a_missing_key_is_found_without_loading_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(API_KEY_VARIABLE)
     assert _main() == '2 []'
@@ -186,19 +188,19 @@ sources = st.lists(
 
 
 @settings(max_examples=150)
-@given(sources=sources, namespace=st.sampled_from(['/', '/ns']), name=st.just('teleop_bridge'))
+@given(sources=sources, namespace=st.sampled_from(['/', '/ns']))
 def test_what_is_certain_is_what_rclpy_reads(
-    sources: list[tuple[str, dict[str, str]]], namespace: str, name: str
+    sources: list[tuple[str, dict[str, str]]], namespace: str
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        arguments = ['--ros-args', '-r', f'__ns:={namespace}', '-r', f'__node:={name}']
-        for number, (section, values) in enumerate(sources):
+        arguments = ['--ros-args', '-r', f'__ns:={namespace}', '-r', '__node:=teleop_bridge']
+        for number, (section, named) in enumerate(sources):
             if section == '-p':
-                for key, value in values.items():
+                for key, value in named.items():
                     arguments += ['-p', f'{key}:={value}']
                 continue
             file = Path(folder) / f'{number}.yaml'
-            lines = [f'    {key}: {value}' for key, value in values.items()]
+            lines = [f'    {key}: {value}' for key, value in named.items()]
             file.write_text('\n'.join([f'{section}:', '  ros__parameters:', *lines, '']))
             arguments += ['--params-file', str(file)]
         found = read_arguments(arguments)
@@ -256,6 +258,7 @@ sys.exit(program.main())
 """
 
 
+@pytest.mark.real_programs
 @pytest.mark.parametrize(
     'options',
     [

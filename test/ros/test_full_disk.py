@@ -33,7 +33,10 @@ import pytest
 from rcl_interfaces.msg import Log
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+pytestmark = [
+    pytest.mark.real_programs,
+    pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"),
+]
 
 ON_SMALL_DISK = """
 mount -t tmpfs -o size=512k,nr_inodes=64 tmpfs "$1" || exit 3

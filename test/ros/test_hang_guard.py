@@ -30,7 +30,10 @@ from sensor_msgs.msg import Image
 from small_camera import SmallCamera, VideoDiagnostics
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+pytestmark = [
+    pytest.mark.real_programs,
+    pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"),
+]
 
 HANGING_BRIDGE = str(Path(__file__).resolve().parents[1] / 'support' / 'hanging_bridge.py')
 PATIENCE_S = 60.0

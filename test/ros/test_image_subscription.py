@@ -98,6 +98,7 @@ def picture() -> Image:
     return Image(width=WIDTH, height=HEIGHT, step=3 * WIDTH, encoding='bgr8', data=data)
 
 
+@pytest.mark.real_programs
 async def test_images_are_subscribed_while_somebody_watches_and_not_before_or_after(
     tmp_path: Path,
 ) -> None:
@@ -132,6 +133,7 @@ def jpeg() -> bytes:
     return b''.join(map(bytes, encoder.encode(frame) + encoder.encode(None)))
 
 
+@pytest.mark.real_programs
 async def test_compressed_images_are_shown_and_broken_ones_counted(tmp_path: Path) -> None:
     data = jpeg()
     good = CompressedImage(format='bgr8; jpeg compressed bgr8', data=data)
@@ -151,6 +153,7 @@ async def test_compressed_images_are_shown_and_broken_ones_counted(tmp_path: Pat
     assert bridged.bridge.output().count('event=picture_undecodable') == 1
 
 
+@pytest.mark.real_programs
 async def test_a_stamp_before_1970_is_one_that_says_nothing(tmp_path: Path) -> None:
     image = picture()
     image.header.stamp.sec = -1
@@ -161,6 +164,7 @@ async def test_a_stamp_before_1970_is_one_that_says_nothing(tmp_path: Path) -> N
         assert bridged.bridge.process.poll() is None
 
 
+@pytest.mark.real_programs
 async def test_bytes_that_are_no_message_are_dropped_and_images_go_on(tmp_path: Path) -> None:
     # Little-endian CDR, and the begin of a time stamp.
     garbage = bytes.fromhex('00010000ffff')

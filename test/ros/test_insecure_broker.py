@@ -25,7 +25,10 @@ from ros_probe import ros_node
 
 URL = 'http://192.0.2.1:8765'
 #: The parser behind the message packages' wheels imports them; ROS from apt does not.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+pytestmark = [
+    pytest.mark.real_programs,
+    pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"),
+]
 
 
 @pytest.fixture

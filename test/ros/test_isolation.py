@@ -35,7 +35,10 @@ from teleop_webrtc_bridge.link.packets import Configure
 from teleop_webrtc_bridge.ros.webrtc_process import WebrtcProcess
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+pytestmark = [
+    pytest.mark.real_programs,
+    pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"),
+]
 
 PATIENCE_S = 60.0
 NOBODY = 'http://127.0.0.1:9'

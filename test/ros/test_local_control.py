@@ -45,7 +45,10 @@ from teleop_webrtc_bridge.messages import Velocity
 from teleop_webrtc_bridge.ros.local_control import LATCHED_QOS
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+pytestmark = [
+    pytest.mark.real_programs,
+    pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"),
+]
 
 NOBODY = 'http://127.0.0.1:9'
 """A broker where nobody listens: what is local must not depend on one."""

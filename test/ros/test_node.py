@@ -48,7 +48,10 @@ from teleop_webrtc_bridge.ros.api_key import API_KEY_VARIABLE
 from teleop_webrtc_bridge.ros.node import TeleopBridge
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+pytestmark = [
+    pytest.mark.real_programs,
+    pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"),
+]
 
 PATIENCE_S = 60.0
 """For a busy test machine."""

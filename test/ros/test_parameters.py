@@ -106,6 +106,7 @@ def refusal(*arguments: str, key: str | None = KEY) -> str:
     return lines[0].removeprefix('teleop_bridge: ')
 
 
+@pytest.mark.real_programs
 @pytest.mark.parametrize(
     ('name', 'value', 'allowed'),
     [
@@ -136,6 +137,7 @@ def test_a_bad_value_ends_the_program_with_one_line_that_says_what_is_allowed(
     assert value.strip('"-[].0')[:3] in line
 
 
+@pytest.mark.real_programs
 @pytest.mark.skipif(
     importlib.util.find_spec('ffmpeg_image_transport_msgs') is not None,
     reason='ffmpeg_image_transport_msgs is installed',
@@ -148,22 +150,26 @@ def test_a_transport_whose_package_is_missing_ends_the_program_with_its_name() -
     )
 
 
+@pytest.mark.real_programs
 def test_a_mistyped_name_is_refused_with_a_suggestion() -> None:
     assert refusal('-p', 'max_liner_x:=0.1') == (
         "parameter: 'max_liner_x' is not usable; allowed: did you mean max_linear_x?"
     )
 
 
+@pytest.mark.real_programs
 def test_a_mistyped_name_in_a_file_is_refused_too(tmp_path: Path) -> None:
     file = tmp_path / 'robot.yaml'
     file.write_text('/**:\n  ros__parameters:\n    max_liner_x: 0.1\n', encoding='utf-8')
     assert 'did you mean max_linear_x?' in refusal('--params-file', str(file))
 
 
+@pytest.mark.real_programs
 def test_a_missing_parameter_file_is_named() -> None:
     assert '/nonexistent/robot.yaml' in refusal('--params-file', '/nonexistent/robot.yaml')
 
 
+@pytest.mark.real_programs
 @pytest.mark.parametrize(
     ('options', 'line'),
     [
@@ -203,12 +209,14 @@ def test_cameras_that_cannot_work_are_refused(options: list[str], line: str) -> 
     assert line in refused
 
 
+@pytest.mark.real_programs
 def test_without_a_key_the_variable_and_the_parameter_are_named() -> None:
     line = refusal(key=None)
     assert line.startswith(f'{API_KEY_VARIABLE}: ')
     assert 'api_key_file' in line
 
 
+@pytest.mark.real_programs
 def test_an_unusable_key_is_not_shown(tmp_path: Path) -> None:
     line = refusal(key=f'{KEY} {KEY}')
     assert line.startswith(f'{API_KEY_VARIABLE}: ')
@@ -218,6 +226,7 @@ def test_an_unusable_key_is_not_shown(tmp_path: Path) -> None:
     assert refusal('-p', f'api_key_file:={file}').startswith('api_key_file: ')
 
 
+@pytest.mark.real_programs
 def test_an_argument_that_is_not_of_ros_is_refused() -> None:
     status, printed = start('--robot-id', 'a')
     assert status == 2

@@ -39,6 +39,8 @@ from teleop_webrtc_bridge.messages import (
 )
 from teleop_webrtc_bridge.session import SessionState
 
+pytestmark = pytest.mark.real_programs
+
 PATIENCE_S = 60.0
 FLOOD = 4000
 CHUNK = 50
