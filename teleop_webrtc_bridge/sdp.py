@@ -255,23 +255,20 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 def _is_usable(line: str, *, allow_local: bool) -> bool:
+    # As aiortc splits it: with an empty foundation the fields would be counted differently.
     fields = line.removeprefix(_CANDIDATE).split()
     if len(fields) <= _PORT_FIELD or (fields[1], fields[2].lower()) != _UDP_COMPONENT:
         return False
-    address = _address(line)
+    address = _address(fields[_ADDRESS_FIELD])
     if address is None or is_forbidden_address(address, allow_local=allow_local):
         return False
     return fields[_PORT_FIELD].strip('0') != ''
 
 
-def _address(line: str) -> _Address | None:
-    """Return the address of a candidate line; ``None`` for a host name, or none at all."""
-    # As aiortc splits it: with an empty foundation the fields would be counted differently.
-    fields = line.removeprefix(_CANDIDATE).split()
-    if len(fields) <= _ADDRESS_FIELD:
-        return None
+def _address(text: str) -> _Address | None:
+    """Return an address; ``None``: it is a host name, or something else."""
     try:
-        return ipaddress.ip_address(fields[_ADDRESS_FIELD])
+        return ipaddress.ip_address(text)
     except ValueError:
         return None
 
