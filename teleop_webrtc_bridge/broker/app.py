@@ -20,7 +20,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 import errno
-import logging
 import os
 import socket
 import time
@@ -68,8 +67,6 @@ HANDLERS_STOP_S: Final = 0.5
 MEDIA_STOP_S: Final = 1.0
 LINGERING_S: Final = 1.0
 """How long the rest of a body that was refused is read, so that the client sees the answer."""
-
-_log = logging.getLogger(__name__)
 
 
 def build_app(
@@ -132,12 +129,6 @@ def _connection_table(caps: Caps) -> ConnectionTable[ClientConnection]:
     # Neither an address nor a token takes all of them.
     per_address = min(caps.connections_per_address, total // 2)
     per_token = min(caps.connections_per_token, total // 2)
-    _log.info(
-        'event=connection_limits total=%d per_address=%d per_token=%d',
-        total,
-        per_address,
-        per_token,
-    )
     return ConnectionTable(total=total, per_address=per_address, per_token=per_token)
 
 

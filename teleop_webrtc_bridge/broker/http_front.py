@@ -112,6 +112,12 @@ class HttpFront:
         for listener in self._listening:
             listener.setblocking(False)
             listener.listen(BACKLOG)
+        _log.info(
+            'event=connection_limits total=%d per_address=%d per_token=%d',
+            self._table.total,
+            self._table.per_address,
+            self._table.per_token,
+        )
 
     async def serve(self, make_handler: Callable[[], HttpHandler]) -> None:
         """
@@ -121,16 +127,17 @@ class HttpFront:
         """
         self._make_handler = make_handler
         self._loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.TaskGroup() as self._tasks:
+        async with asyncio.TaskGroup() as self._tasks:
+            try:
                 self._accept_again()
                 while True:
                     await asyncio.sleep(SWEEP_PERIOD_S)
                     now_s = self._loop.time()
                     for connection in self._table:
                         connection.check(now_s)
-        finally:
-            self._close()
+            finally:
+                # Before the tasks end: nothing may be admitted any more.
+                self._close()
 
     def _close(self) -> None:
         self._stop_accepting()
