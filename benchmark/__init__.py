@@ -17,5 +17,7 @@
 from pathlib import Path
 import sys
 
-# Processes, browser and probe are handled as the tests do it.
-sys.path.append(str(Path(__file__).resolve().parents[1] / 'test' / 'support'))
+# Processes, browser and probe are handled as the tests do it, and decoders are the ones they fuzz.
+sys.path += [
+    str(Path(__file__).resolve().parents[1] / 'test' / folder) for folder in ('support', 'fuzz')
+]

@@ -32,6 +32,7 @@ import tempfile
 from typing import Final
 
 from browser import chromium
+from process_tree import process_tree
 from programs import programs
 import psutil
 from ros_probe import ros_node, RosProbe
@@ -123,7 +124,7 @@ def measure(size: tuple[int, int, float], browser_path: str, seconds: float) -> 
         page = MeasuredPage(browser)
         page.connect(broker.page, ROBOT_ID)
         usage_of = {
-            'broker': [psutil.Process(broker.program.pid)],
+            'broker': process_tree(broker.program.pid),
             'bridge_ros': [psutil.Process(bridge.pid)],
             'bridge_webrtc': [webrtc_half(bridge.pid)],
         }

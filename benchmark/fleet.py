@@ -33,6 +33,7 @@ import time
 from typing import Any
 
 from fleet import Fleet, fleet, reconnect_times
+from process_tree import process_tree
 import psutil
 
 import benchmark  # noqa: F401 - finds test/support
@@ -45,8 +46,8 @@ COMMANDS = 10_000
 
 async def idle_cost(running: Fleet) -> dict[str, float]:
     """Return CPU in per cent of a core and RSS in MB of the broker and of one robot."""
-    pids = [running.broker_pid, *(robot.process.pid for robot in running.robots)]
-    processes = [psutil.Process(pid) for pid in pids]
+    broker = process_tree(running.broker_pid)
+    processes = [*broker, *(psutil.Process(robot.process.pid) for robot in running.robots)]
     before = [_cpu_s(process) for process in processes]
     began_s = time.monotonic()
     await asyncio.sleep(IDLE_S)
@@ -58,10 +59,10 @@ async def idle_cost(running: Fleet) -> dict[str, float]:
     rss = [process.memory_info().rss / 1e6 for process in processes]
     robots = len(running.robots)
     return {
-        'broker_cpu_pct': cpu[0],
-        'broker_rss_mb': rss[0],
-        'robot_cpu_pct': sum(cpu[1:]) / robots,
-        'robot_rss_mb': sum(rss[1:]) / robots,
+        'broker_cpu_pct': sum(cpu[: len(broker)]),
+        'broker_rss_mb': sum(rss[: len(broker)]),
+        'robot_cpu_pct': sum(cpu[len(broker) :]) / robots,
+        'robot_rss_mb': sum(rss[len(broker) :]) / robots,
     }
 
 

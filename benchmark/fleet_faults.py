@@ -39,6 +39,7 @@ from typing import Any
 
 from detour import Detour, Direction
 from fleet import Fleet, fleet, Resources
+from process_tree import process_tree
 from webrtc_half import WebrtcHalf
 
 import benchmark  # noqa: F401 - finds test/support
@@ -122,8 +123,9 @@ async def one_round(running: Fleet, commands_each: int, chance: random.Random) -
 async def used(running: Fleet) -> dict[str, Any]:
     """Return what broker and robots use: the robots' worst each."""
     each = [Resources.of(robot.process.pid) for robot in running.robots]
+    broker = [process.pid for process in process_tree(running.broker_pid)]
     return {
-        'broker': dataclasses.asdict(Resources.of(running.broker_pid)),
+        'broker': dataclasses.asdict(Resources.of(*broker)),
         'robot_descriptors': max(it.descriptors for it in each),
         'robot_threads': max(it.threads for it in each),
         'robot_rss_mb': max(it.rss_mb for it in each),

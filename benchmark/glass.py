@@ -39,7 +39,8 @@ import tempfile
 import time
 from typing import Any, Final
 
-import benchmark  # noqa: F401 - finds test/support
+from programs import page_address
+
 from benchmark.comparison import gaps
 from benchmark.faults.network import Conditions, Host, Network, network, why_no_namespaces
 from benchmark.faults.processes import Process
@@ -119,7 +120,8 @@ class Stage:
             'teleop_webrtc_bridge.broker.main',
             *('--host', address, '--port', str(PORT), '--state-dir', str(state_dir)),
         )
-        token = broker.wait_for_line('Operator page: ').partition('token=')[2]
+        page = page_address(broker.wait_for_line('Operator page: '))
+        token = page.partition('token=')[2]
         self._start(Host.ROBOT, 'benchmark.camera', 'raw', '1280', '720').wait_for_line('ready')
         parameters = {
             'robot_id': ROBOT_ID,

@@ -39,6 +39,7 @@ import tempfile
 import time
 from typing import Final
 
+from process_tree import process_tree
 from programs import Broker, Program, Programs, wait_for
 import psutil
 from python_operator import operator, PythonOperator
@@ -232,7 +233,7 @@ def measure(case: Case, seconds: float) -> Figures:
             usage_of = {
                 'ros_half': [psutil.Process(bridge.pid)],
                 'webrtc_half': [webrtc_half(bridge.pid)],
-                'broker': [psutil.Process(broker.program.pid)],
+                'broker': process_tree(broker.program.pid),
             }
             try:
                 figures, arrived, window = asyncio.run(_watch(broker, usage_of, case, seconds))

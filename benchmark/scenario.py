@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from browser import browser_process, chromium
 from playwright.sync_api import Browser
+from process_tree import process_tree
 from programs import Broker, Program, Programs, programs, wait_for
 import psutil
 from ros_probe import ros_node, RosProbe
@@ -78,7 +79,7 @@ def measure(folder: Path, options: Options) -> Figures:
         page = MeasuredPage(browser)
         page.connect(broker.page, ROBOT_ID)
         usage_of = {
-            'broker': [psutil.Process(broker.program.pid)],
+            'broker': process_tree(broker.program.pid),
             'bridge_ros': [psutil.Process(bridge.pid)],
             'bridge_webrtc': [webrtc_half(bridge.pid)],
             'simulated_robot': [psutil.Process(robot.pid)],

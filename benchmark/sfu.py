@@ -35,7 +35,7 @@ import time
 from typing import Final
 
 from fleet import Fleet
-import psutil
+from process_tree import process_tree
 from python_operator import operator, PythonOperator
 
 import benchmark  # noqa: F401 - finds test/support
@@ -97,10 +97,10 @@ async def _observe(arrivals: Sequence[Arrivals], pid: int | None, seconds: float
         while not all(arrivals):  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.05)
     await asyncio.sleep(WARM_UP_S)
-    process = None if pid is None else psutil.Process(pid)
+    processes = [] if pid is None else process_tree(pid)
 
     def used_s() -> float:
-        return 0.0 if process is None else sum(process.cpu_times()[:2])
+        return float(sum(sum(process.cpu_times()[:2]) for process in processes))
 
     begin_s, begin_cpu_s = time.monotonic(), used_s()
     await asyncio.sleep(seconds)

@@ -43,6 +43,7 @@ import time
 from typing import Any, Final
 
 from fleet import Resources
+from process_tree import process_tree
 from programs import Programs, programs, wait_for
 from python_operator import operator
 from ros_probe import ros_node
@@ -209,8 +210,9 @@ async def ride(folder: Path, minutes: float, rate_hz: float) -> dict[str, Any]:
             beating = asyncio.create_task(driver.beat())
             await driver.begin(FORWARD)
             await driver.drive(FORWARD, WARM_S)
-            pids = {'ros': bridge, 'webrtc': webrtc_half(bridge).pid, 'broker': broker.program.pid}
-            watch = Watch(pids)
+            front, media = process_tree(broker.program.pid)
+            pids = {'ros': bridge, 'webrtc': webrtc_half(bridge).pid}
+            watch = Watch(pids | {'broker': front.pid, 'media': media.pid})
             driving = asyncio.create_task(driver.drive(FORWARD, 60.0 * minutes))
             frames = person.frames
             while not driving.done():

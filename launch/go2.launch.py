@@ -198,7 +198,7 @@ def when_ready(
         if not waiting:
             return []
         said.extend(event.text)
-        if not re.search(rb'^Operator page: \S+\n', said, re.MULTILINE):
+        if not re.search(rb'^Operator page: \S.*\n', said, re.MULTILINE):
             return []
         started, waiting[:] = [*waiting], []
         return started

@@ -289,8 +289,11 @@ class Demo:
 
     @staticmethod
     def _page(broker: Program) -> str:
-        found = re.search(r'^Operator page: (\S+)\n', broker.said(), re.MULTILINE)
-        return found[1] if found else ''
+        """Return the address with the token, which the broker writes to no log."""
+        found = re.search(
+            r'^Operator page: \S+ \(sign-in link: (.+)\)\n', broker.said(), re.MULTILINE
+        )
+        return Path(found[1]).read_text(encoding='ascii').strip() if found else ''
 
     def _is_listed(self, token: str) -> bool:
         sessions = self._answer('sessions', {'Authorization': f'Bearer {token}'})

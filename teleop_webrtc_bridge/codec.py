@@ -38,8 +38,11 @@ from teleop_webrtc_bridge.messages import (
     Lease,
     Nonce,
     OperatorMessage,
+    Origin,
+    OriginRole,
     Ping,
     SessionAnswer,
+    UNNAMED_OPERATOR,
     Unsupported,
     Velocity,
 )
@@ -51,6 +54,7 @@ __all__ = [
     'decode_command',
     'decode_heartbeat_answer',
     'decode_ice_servers',
+    'decode_origin',
     'decode_session_answer',
     'decode_state',
     'encode_cmd_ack',
@@ -66,6 +70,8 @@ MAX_MESSAGE_BYTES: Final = 32 * 1024
 MAX_COMMAND_BYTES: Final = 4 * 1024
 MAX_HTTP_BODY_BYTES: Final = 64 * 1024
 MAX_NONCE_CHARS: Final = 128
+MAX_NAME_CHARS: Final = 64
+"""Of a person, as brokers hand them out."""
 MAX_STREAM_ID: Final = 65534
 MAX_ICE_SERVERS: Final = 8
 MAX_SELECTED: Final = 32
@@ -77,6 +83,7 @@ _LCM_TWIST: Final = struct.Struct('>6d')
 _FRAMED_HEAD: Final = struct.Struct('<II')
 _CDR_ORDERS: Final = {b'\x00\x00': '>', b'\x00\x01': '<'}
 
+_ORIGIN_ROLES: Final = {role.value: role for role in OriginRole}
 _REQUESTS: Final = frozenset(
     {'nav_goal', 'nav_cancel', 'sport_cmd', 'set_mode', 'obstacle_avoidance', 'light'}
 )
@@ -222,13 +229,14 @@ def _decode_json_message(message: dict[str, Any]) -> OperatorMessage | None:
     if kind == 'ping':
         return Ping(client_ts_s=_finite(message, 'client_ts'))
     if kind == 'estop':
-        # A stop is never refused for a missing nonce; only its acknowledgement needs one.
-        return Estop(nonce=_nonce(message))
+        # A stop is never refused for a missing nonce or a malformed name: only its acknowledgement
+        # and its explanation need them.
+        return Estop(nonce=_nonce(message), by=_by(message))
     if kind == 'estop_clear':
         latch = message.get('latch')
         if latch is not None and type(latch) is not int:
             raise ProtocolError('estop_clear: latch is not a whole number')
-        return EstopClear(nonce=_nonce(message), latch=latch)
+        return EstopClear(nonce=_nonce(message), latch=latch, by=_by(message))
     if kind == 'lease':
         token = message.get('token')
         if type(token) is not int or not 0 <= token < 2**53:
@@ -265,6 +273,33 @@ def _nonce(message: dict[str, Any]) -> Nonce | None:
     if isinstance(nonce, str) and len(nonce) <= MAX_NONCE_CHARS:
         return nonce
     return None
+
+
+def _by(message: dict[str, Any]) -> Origin:
+    origin = decode_origin(message.get('by'))
+    # What comes from far away is not from the robot's side, whatever it says.
+    if origin is None or origin.role is OriginRole.ROBOT:
+        return UNNAMED_OPERATOR
+    return origin
+
+
+def decode_origin(fields: object, *, max_chars: int = MAX_NAME_CHARS) -> Origin | None:
+    """
+    Read who pressed or released the E-STOP.
+
+    Never raises: no E-STOP may fail because of the name that comes with it.
+
+    :param fields: What JSON says.
+    :param max_chars: The longest name.
+    :returns: ``None``: it is no printable name of at most that length, with a known role.
+    """
+    if not isinstance(fields, dict):
+        return None
+    sub, role = fields.get('sub'), fields.get('role')
+    if not isinstance(sub, str) or len(sub) > max_chars or not sub.isprintable():
+        return None
+    known = _ORIGIN_ROLES.get(role) if isinstance(role, str) else None
+    return None if known is None else Origin(sub=sub, role=known)
 
 
 # --- robot → operator ------------------------------------------------------------------------

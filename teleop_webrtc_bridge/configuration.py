@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 import enum
-from importlib import metadata
 import ipaddress
 import re
 import unicodedata
@@ -185,6 +184,9 @@ def check_aiortc() -> None:
     :raises ConfigurationError: It is missing or older than 1.16.
     """
     allowed = 'aiortc >= 1.16 (python3 -m pip install "aiortc>=1.16")'
+    # Here: it loads a lot, and most that use this module don't need it.
+    from importlib import metadata
+
     try:
         version = metadata.version('aiortc')
     except metadata.PackageNotFoundError:

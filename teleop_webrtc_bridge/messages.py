@@ -22,6 +22,7 @@ SI; axes follow REP-103 (x forward, y left, z up, angles counter-clockwise).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+import enum
 from typing import Final
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     'MAP_UNRELIABLE',
     'STATE_RELIABLE',
     'STATE_RELIABLE_BACK',
+    'UNNAMED_OPERATOR',
     'CameraSelect',
     'ChannelIds',
     'ChannelSpec',
@@ -41,6 +43,8 @@ __all__ = [
     'Lease',
     'Nonce',
     'OperatorMessage',
+    'Origin',
+    'OriginRole',
     'Ping',
     'SessionAnswer',
     'Unsupported',
@@ -131,11 +135,43 @@ class Ping:
 Nonce = str | int
 
 
+class OriginRole(enum.Enum):
+    """What somebody is who pressed or released the E-STOP."""
+
+    OPERATOR = 'operator'
+    ADMIN = 'admin'
+    VIEWER = 'viewer'
+    ROBOT = 'robot'
+    """No person: a topic, a service or a file on the robot's side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who pressed or released the E-STOP, or from where on the robot that was done."""
+
+    sub: str
+    """The person's name at the broker, or a topic, service or parameter; empty: not known."""
+    role: OriginRole
+
+    def __str__(self) -> str:
+        return f'{self.sub} ({self.role.value})' if self.sub else f'unnamed {self.role.value}'
+
+    def as_fields(self) -> dict[str, str]:
+        """Return it as it is written in JSON."""
+        return {'sub': self.sub, 'role': self.role.value}
+
+
+#: Brokers that do not say who pressed forward E-STOPs of the operator and of viewers alike.
+UNNAMED_OPERATOR: Final = Origin(sub='', role=OriginRole.OPERATOR)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estop:
     """Stop and stay stopped."""
 
     nonce: Nonce | None
+    by: Origin = UNNAMED_OPERATOR
+    """Who pressed, as the broker says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +181,8 @@ class EstopClear:
     nonce: Nonce | None
     latch: int | None = None
     """The number of the latch that is meant, from ``robot_telemetry``; ``None``: any."""
+    by: Origin = UNNAMED_OPERATOR
+    """Who releases, as the broker says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,14 +16,17 @@
 Session descriptions as text: what is checked and mended before any WebRTC library sees them.
 
 Pure functions on SDP (RFC 8866). Parsing a hostile description costs seconds and raises seven
-kinds of exception in aiortc, so the caps come first.
+kinds of exception in aiortc, so the caps come first, then the form of each line that it reads.
+What the sections of a description must say together is checked where they have been parsed
+(:mod:`~teleop_webrtc_bridge.aiortc_support.descriptions`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 import ipaddress
-from typing import Final
+import re
+from typing import Final, NamedTuple
 
 from teleop_webrtc_bridge.exceptions import ProtocolError
 
@@ -32,8 +35,10 @@ __all__ = [
     'MAX_FEEDBACK_PAIRS',
     'MAX_SDP_BYTES',
     'MAX_SECTIONS',
+    'MAX_SSRC_LINES',
     'check_sdp',
     'is_forbidden_address',
+    'split_sections',
     'spread_candidates',
     'strip_forbidden_candidates',
 ]
@@ -43,13 +48,87 @@ MAX_CANDIDATES: Final = 32
 MAX_SECTIONS: Final = 8
 MAX_FEEDBACK_PAIRS: Final = 32 * 1024
 """aiortc meets each feedback line with each codec of its section; a browser's offer has 6,000."""
+MAX_CODECS: Final = 256
+"""aiortc meets each of them with each of its own; a browser's offer has about 70."""
+MAX_SSRC_LINES: Final = 128
+"""aiortc meets each of them with each SSRC before it; a browser's section has four."""
 
 _CANDIDATE: Final = 'a=candidate:'
 _END_OF_CANDIDATES: Final = 'a=end-of-candidates'
 #: candidate-attribute = "candidate:" foundation SP component SP transport SP priority SP address …
 _ADDRESS_FIELD: Final = 4
+_PORT_FIELD: Final = 5
+
+_UDP_COMPONENT: Final = ('1', 'udp')
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+#: Other ends of lines than CR LF and LF, which two parsers may take differently; half characters.
+_ODD_CHARACTER: Final = re.compile(
+    '\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]'
+)
+_SHOWN: Final = 60
+"""Characters of a line that a message quotes."""
+
+
+class _Form(NamedTuple):
+    """What a line has to look like; a group of digits also has bounds."""
+
+    pattern: re.Pattern[str]
+    allowed: str
+    least: int = 0
+    most: int = 2**32 - 1
+
+    def admits(self, value: str) -> bool:
+        match = self.pattern.fullmatch(value)
+        if match is None:
+            return False
+        return all(self.least <= int(number) <= self.most for number in match.groups())
+
+
+def _form(pattern: str, allowed: str, least: int = 0, most: int = 2**32 - 1) -> _Form:
+    return _Form(re.compile(pattern, re.ASCII), allowed, least, most)
+
+
+#: The lines that aiortc reads. It takes other forms for granted, or writes them into its answer.
+_LINES: Final = {
+    'm': _form(
+        r'(?:audio|video|application) (\d{1,5}) [A-Z/]+ \S+(?: \S+)*',
+        'audio, video or application, a port, a protocol and formats',
+        most=0xFFFF,
+    ),
+    'c': _form(r'IN IP[46] \S+', 'IN IP4 or IN IP6 and an address'),
+}
+_ATTRIBUTES: Final = {
+    'candidate': _form(
+        r' ?\S+ +\d{1,3} +\S+ +\d{1,10} +\S+ +(\d{1,5}) +typ +\S+(?: +\S+)*',
+        'foundation, component, transport, priority, address, port, typ, type',
+        most=0xFFFF,
+    ),
+    'extmap': _form(r'(\d{1,5})(?:/[a-z]+)? \S+', 'an id of 1 to 255 and a URI', 1, 255),
+    'fingerprint': _form(
+        r'[A-Za-z0-9-]+ [0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2})*', 'a hash function and hex pairs'
+    ),
+    'fmtp': _form(r'(\d{1,3}) .+', 'a payload type and parameters', most=127),
+    'group': _form(r'\S+(?: \S+)*', 'a semantic and section names'),
+    'ice-pwd': _form(r'[A-Za-z0-9+/]{22,256}', '22 to 256 of A-Z, a-z, 0-9, + and /'),
+    'ice-ufrag': _form(r'[A-Za-z0-9+/]{4,256}', '4 to 256 of A-Z, a-z, 0-9, + and /'),
+    'max-message-size': _form(r'\d{1,19}', 'a number of bytes'),
+    # It goes into an RTP header extension of 16 bytes at most (RFC 8285 §4.2).
+    'mid': _form(r"[!#-'*+.0-9A-Z^-~-]{1,16}", '1 to 16 characters of a name'),
+    'msid': _form(r'\S+(?: \S+)?', 'the name of a stream and of a track'),
+    'msid-semantic': _form(r' ?\S+(?: \S+)*', 'a semantic and stream names'),
+    'rtcp': _form(r'(\d{1,5})(?: IN IP[46] \S+)?', 'a port and an address', most=0xFFFF),
+    'rtcp-fb': _form(r'(?:\*|\d{1,3}) \S.*', 'a payload type or * and a kind of feedback'),
+    'rtpmap': _form(
+        r'(\d{1,3}) [^/\s]+/\d{1,9}(?:/\d{1,3})?', 'a payload type, a name and a rate', most=127
+    ),
+    'sctp-port': _form(r'(\d{1,5})', 'a port of 1 to 65535', 1, 0xFFFF),
+    'sctpmap': _form(r'(\d{1,5}) \S.*', 'a port and a protocol', 1, 0xFFFF),
+    'setup': _form(r'active|passive|actpass', 'active, passive or actpass'),
+    'ssrc': _form(r'(\d{1,10}) [^:]+:.*', 'an SSRC, an attribute and its value'),
+    'ssrc-group': _form(r'\S+(?: \d{1,10})*', 'a semantic and SSRCs'),
+}
 
 #: Where clouds tell their machines' secrets, as far as the addresses are no link-local ones:
 #: AWS, GCP, Alibaba, Azure, Oracle.
@@ -71,16 +150,20 @@ _NAT64: Final = ipaddress.ip_network('64:ff9b::/96')
 
 def check_sdp(sdp: str) -> None:
     """
-    Refuse a description that is too large to be parsed safely, or no description at all.
+    Refuse a description that is too large to be parsed safely, or has lines that break SDP.
 
     :raises ProtocolError: More than 32 KiB, 32 candidates or 8 media sections, no media section,
-        or so many codecs and feedback lines that meeting them all would take seconds.
+        so many codecs and feedback lines that meeting them all would take seconds, or a line that
+        does not have the form it must have.
     """
     size = len(sdp.encode(errors='replace'))
     if size > MAX_SDP_BYTES:
         raise ProtocolError(f'SDP of {size} bytes; at most {MAX_SDP_BYTES} are accepted')
+    odd = _ODD_CHARACTER.search(sdp)
+    if odd is not None:
+        raise ProtocolError(f'SDP with the character {odd[0]!r}')
     lines = sdp.splitlines()
-    if not lines or lines[0].strip() != 'v=0':
+    if not lines or lines[0] != 'v=0':
         raise ProtocolError('SDP does not start with v=0')
     sections = sum(line.startswith('m=') for line in lines)
     if not 1 <= sections <= MAX_SECTIONS:
@@ -88,19 +171,44 @@ def check_sdp(sdp: str) -> None:
     candidates = sum(line.startswith(_CANDIDATE) for line in lines)
     if candidates > MAX_CANDIDATES:
         raise ProtocolError(f'SDP with {candidates} candidates; at most {MAX_CANDIDATES}')
-    pairs = sum(map(_feedback_pairs, _split_sections(sdp)))
+    ssrcs = sum(line.startswith('a=ssrc:') for line in lines)
+    if ssrcs > MAX_SSRC_LINES:
+        raise ProtocolError(f'SDP with {ssrcs} ssrc lines; at most {MAX_SSRC_LINES}')
+    _check_codecs(sdp)
+    for number, line in enumerate(lines, 1):
+        _check_line(number, line)
+
+
+def _check_codecs(sdp: str) -> None:
+    codecs = pairs = 0
+    for section in split_sections(sdp):
+        present = sum(line.startswith('a=rtpmap:') for line in section)
+        codecs += present
+        pairs += present * sum(line.startswith(('a=rtcp-fb:', 'a=fmtp:')) for line in section)
+    if codecs > MAX_CODECS:
+        raise ProtocolError(f'SDP with {codecs} codecs; at most {MAX_CODECS}')
     if pairs > MAX_FEEDBACK_PAIRS:
         raise ProtocolError(f'SDP with {pairs} pairs of codec and feedback line')
 
 
-def _feedback_pairs(section: list[str]) -> int:
-    codecs = sum(line.startswith('a=rtpmap:') for line in section)
-    return codecs * sum(line.startswith('a=rtcp-fb:') for line in section)
+def _check_line(number: int, line: str) -> None:
+    kind, equals, value = line.partition('=')
+    if kind == 'a':
+        kind, _, value = value.partition(':')
+        form = _ATTRIBUTES.get(kind)
+    else:
+        form = _LINES.get(kind) if equals else None
+    if form is not None and not form.admits(value):
+        shown = line if len(line) <= _SHOWN else line[:_SHOWN] + '…'
+        raise ProtocolError(f'line {number} of the SDP is {shown!r}; allowed: {form.allowed}')
 
 
 def strip_forbidden_candidates(sdp: str, *, allow_local: bool) -> str:
     """
     Leave out host names, and the addresses that no peer of ours has a reason to name.
+
+    Also what is of no use here: other transports than UDP, and the component of RTCP, which is
+    multiplexed; aioice breaks when a check comes from the address of such a candidate.
 
     aioice spends about a second on resolving each host name (``*.local`` of mDNS, RFC 8839 §5.1),
     and a browser that hides its addresses connects without them, as a peer-reflexive candidate.
@@ -111,10 +219,8 @@ def strip_forbidden_candidates(sdp: str, *, allow_local: bool) -> str:
     """
     kept = []
     for line in sdp.splitlines():
-        if line.startswith(_CANDIDATE):
-            address = _address(line)
-            if address is None or is_forbidden_address(address, allow_local=allow_local):
-                continue
+        if line.startswith(_CANDIDATE) and not _is_usable(line, allow_local=allow_local):
+            continue
         kept.append(line)
     return _join(kept)
 
@@ -126,8 +232,9 @@ def is_forbidden_address(address: _Address, *, allow_local: bool) -> bool:
     :param allow_local: Whether loopback and link-local ones may be.
     """
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
-        # A zone makes it unequal to the same address without one; the kernel does not mind it.
-        address = ipaddress.IPv6Address(int(address))
+        # Of no use to another machine (RFC 8839 §5.1); a zone that is no interface's is asked of
+        # the name server, and the event loop waits for it.
+        return True
     if address in _METADATA or address.is_multicast or address.is_unspecified:
         return True
     if isinstance(address, ipaddress.IPv6Address):
@@ -147,38 +254,56 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return inner
 
 
-def _address(line: str) -> _Address | None:
-    """Return the address of a candidate line; ``None`` for a host name, or none at all."""
+def _is_usable(line: str, *, allow_local: bool) -> bool:
     # As aiortc splits it: with an empty foundation the fields would be counted differently.
     fields = line.removeprefix(_CANDIDATE).split()
-    if len(fields) <= _ADDRESS_FIELD:
-        return None
+    if len(fields) <= _PORT_FIELD or (fields[1], fields[2].lower()) != _UDP_COMPONENT:
+        return False
+    address = _address(fields[_ADDRESS_FIELD])
+    if address is None or is_forbidden_address(address, allow_local=allow_local):
+        return False
+    return fields[_PORT_FIELD].strip('0') != ''
+
+
+def _address(text: str) -> _Address | None:
+    """Return the address of a candidate, given its fields; ``None`` for a host name."""
     try:
-        return ipaddress.ip_address(fields[_ADDRESS_FIELD])
+        return ipaddress.ip_address(text)
     except ValueError:
         return None
 
 
 def spread_candidates(sdp: str) -> str:
     """
-    Copy the first section's candidates into each later section that has none.
+    Copy the candidates of the first section that has any into each section that has none.
 
     With max-bundle, aiortc keeps the candidates of the last section only; peers such as Cloudflare
     name them in the first one only (docs/protocol.md §5).
+
+    Where none is left, the peer is found by the checks that it sends. aioice does not even look
+    when it is told that there are no more to come, so that is left out.
     """
-    session, *sections = _split_sections(sdp)
-    if not sections:
-        return sdp
-    shared = [line for line in sections[0] if line.startswith((_CANDIDATE, _END_OF_CANDIDATES))]
-    lines = session + sections[0]
-    for section in sections[1:]:
+    session, *sections = split_sections(sdp)
+    shared = next((lines for lines in map(_candidates, sections) if lines[0]), ([], []))
+    lines = session
+    for section in sections:
+        candidates, end = _candidates(section)
+        if not shared[0]:
+            lines += [line for line in section if line not in end]
+            continue
         lines += section
-        if not any(line.startswith(_CANDIDATE) for line in section):
-            lines += [line for line in shared if line not in section]
+        if not candidates:
+            lines += shared[0] + [line for line in shared[1] if line not in end]
     return _join(lines)
 
 
-def _split_sections(sdp: str) -> list[list[str]]:
+def _candidates(section: list[str]) -> tuple[list[str], list[str]]:
+    """Return a section's candidates, and the line that says that there are no more."""
+    candidates = [line for line in section if line.startswith(_CANDIDATE)]
+    return candidates, [line for line in section if line == _END_OF_CANDIDATES][:1]
+
+
+def split_sections(sdp: str) -> list[list[str]]:
     """Return the session's lines, then the lines of each media section."""
     parts: list[list[str]] = [[]]
     for line in sdp.splitlines():

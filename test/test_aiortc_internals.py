@@ -99,6 +99,7 @@ ATTRIBUTES = {
     'receiver': {
         '_RTCRtpReceiver__codecs',
         '_RTCRtpReceiver__decoder_queue',
+        '_RTCRtpReceiver__jitter_buffer',
         '_RTCRtpReceiver__rtx_ssrc',
     },
     'transceiver': {'_codecs', '_headerExtensions'},

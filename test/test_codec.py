@@ -21,7 +21,7 @@ import math
 import struct
 from typing import Any
 
-from hypothesis import example, given, HealthCheck, settings
+from hypothesis import assume, example, given, HealthCheck, settings
 from hypothesis import strategies as st
 import pytest
 
@@ -29,6 +29,7 @@ from teleop_webrtc_bridge.codec import (
     decode_command,
     decode_heartbeat_answer,
     decode_ice_servers,
+    decode_origin,
     decode_session_answer,
     decode_state,
     encode_cmd_ack,
@@ -50,8 +51,11 @@ from teleop_webrtc_bridge.messages import (
     HeartbeatAnswer,
     IceServer,
     Lease,
+    Origin,
+    OriginRole,
     Ping,
     SessionAnswer,
+    UNNAMED_OPERATOR,
     Unsupported,
     Velocity,
 )
@@ -73,6 +77,8 @@ GOLDEN_COMMAND = DriveCommand(
 )
 DEEP = '{"a":' + '[' * 12_000
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
+ANN = '{"sub":"ann","role":"viewer","tenant":"acme"}'
+VIEWER_ANN = Origin(sub='ann', role=OriginRole.VIEWER)
 INT32 = st.integers(-(2**31), 2**31 - 1)
 VELOCITIES = st.builds(
     Velocity,
@@ -301,6 +307,11 @@ def test_a_json_object_is_parsed_from_text_and_from_bytes() -> None:
         ('{"type":"estop","nonce":"a"}', Estop(nonce='a')),
         ('{"type":"estop"}', Estop(nonce=None)),
         ('{"type":"estop_clear","nonce":3}', EstopClear(nonce=3)),
+        (f'{{"type":"estop","nonce":"a","by":{ANN}}}', Estop(nonce='a', by=VIEWER_ANN)),
+        (
+            f'{{"type":"estop_clear","nonce":3,"latch":1,"by":{ANN}}}',
+            EstopClear(nonce=3, latch=1, by=VIEWER_ANN),
+        ),
         ('{"type":"lease","token":9}', Lease(token=9)),
         ('{"type":"camera_select","cams":["rear"]}', CameraSelect(cameras=('rear',))),
         ('{"type":"camera_select","cams":[]}', CameraSelect(cameras=())),
@@ -316,6 +327,32 @@ def test_each_message_is_told_by_its_type(text: str, message: object) -> None:
     assert decode_state(text.encode()) == message
     assert decode_command(text) == message
     assert decode_command(text.encode()) == message
+
+
+@pytest.mark.parametrize('role', ['operator', 'admin', 'viewer'])
+@pytest.mark.parametrize('sub', ['', 'ann', 'oidc/00u1', 'Ann Ärmel', '安', 'x' * 64])
+def test_who_pressed_is_taken_from_the_broker(sub: str, role: str) -> None:
+    by = {'sub': sub, 'role': role, 'tenant': 'acme', 'more': [1]}
+    for kind in ('estop', 'estop_clear'):
+        message = decode_state(json.dumps({'type': kind, 'nonce': 1, 'by': by}))
+        assert isinstance(message, Estop | EstopClear)
+        assert message.by == Origin(sub=sub, role=OriginRole(role))
+
+
+@pytest.mark.parametrize(
+    'by',
+    [
+        *(None, 7, 1.5, True, 'ann', [], {}, [ANN], {'sub': 'ann'}, {'role': 'viewer'}),
+        *({'sub': sub, 'role': 'viewer'} for sub in (None, 7, True, ['ann'], {}, 'x' * 65)),
+        *({'sub': sub, 'role': 'viewer'} for sub in ('a\nb', '\0', '\x1b[2J', '\ud800', '\u202e')),
+        *({'sub': 'ann', 'role': role} for role in (None, 7, True, ['viewer'], {}, 'x', 'robot')),
+    ],
+)
+def test_a_malformed_name_is_none_and_never_refuses_a_stop(by: Any) -> None:
+    text = json.dumps({'type': 'estop', 'nonce': 1, 'by': by})
+    assert decode_state(text) == decode_command(text) == Estop(nonce=1, by=UNNAMED_OPERATOR)
+    text = json.dumps({'type': 'estop_clear', 'nonce': 1, 'by': by})
+    assert decode_state(text) == EstopClear(nonce=1)
 
 
 @pytest.mark.parametrize('data', [b'', '', 'hello', b'\0\1', ' {"type":"estop"}', '[1]'])
@@ -573,6 +610,18 @@ def test_any_message_is_decoded_ignored_or_refused(data: bytes | str) -> None:
     refuses_or_answers(decode_command, data)
     refuses_or_answers(decode_state, data)
     refuses_or_answers(parse_json_object, data)
+
+
+@given(JSON | st.dictionaries(st.sampled_from(['sub', 'role', 'tenant']), JSON))
+@settings(RELAXED)
+def test_any_name_is_read_or_none(by: Any) -> None:
+    origin = decode_origin(by)
+    assert origin is None or origin == decode_origin(origin.as_fields())
+    text = json.dumps({'type': 'estop', 'by': by})
+    assume('NaN' not in text and 'Infinity' not in text)  # which is not JSON
+    message = decode_state(text)
+    assert isinstance(message, Estop)
+    assert message.by in (origin, UNNAMED_OPERATOR)
 
 
 @given(BYTES)

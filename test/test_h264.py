@@ -16,11 +16,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-import time
 
 from h264_camera import encoded, nal_units, pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lines_run import lines_run
 import pytest
 
 from teleop_webrtc_bridge.exceptions import PictureUndecodable
@@ -290,11 +290,9 @@ def test_a_message_of_a_part_of_a_picture_is_refused() -> None:
 
 
 @pytest.mark.parametrize('data', [b'\0', b'\1', b'\0\0\1', b'\0\0\3', b'\xff', b'\0\0\0\1\x06'])
-def test_the_largest_message_takes_no_longer_than_others(data: bytes) -> None:
+def test_the_work_in_python_does_not_grow_with_a_message(data: bytes) -> None:
     message = (b'\0\0\1\x65' + data * MAX_UNIT_BYTES)[:MAX_UNIT_BYTES]
-    start_s = time.process_time()
-    read_all(Stream(), [message, message[3:]])
-    assert time.process_time() - start_s < 2.0
+    assert lines_run(lambda: read_all(Stream(), [message, message[3:]])) < 20_000
 
 
 # --- numbers -------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ from teleop_webrtc_bridge.messages import (
     CMD_UNRELIABLE,
     IceServer,
     MAP_UNRELIABLE,
+    Origin,
+    OriginRole,
     STATE_RELIABLE,
     STATE_RELIABLE_BACK,
     Velocity,
@@ -70,3 +72,19 @@ def test_a_password_is_not_shown() -> None:
 def test_messages_are_not_changed_after_they_were_made() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Velocity().linear_x = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ('origin', 'text'),
+    [
+        (Origin(sub='ann', role=OriginRole.VIEWER), 'ann (viewer)'),
+        (
+            Origin(sub='/teleop_bridge/estop_in', role=OriginRole.ROBOT),
+            '/teleop_bridge/estop_in (robot)',
+        ),
+        (Origin(sub='', role=OriginRole.OPERATOR), 'unnamed operator'),
+    ],
+)
+def test_who_pressed_is_told_in_one_line(origin: Origin, text: str) -> None:
+    assert str(origin) == text
+    assert origin.as_fields() == {'sub': origin.sub, 'role': origin.role.value}

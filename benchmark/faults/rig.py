@@ -29,6 +29,7 @@ import tempfile
 import time
 from typing import Any, Final
 
+from programs import page_address
 import psutil
 
 from benchmark.faults import wall_clock
@@ -105,7 +106,8 @@ class Rig:
         )
         self.camera = self.start_camera()
         self.broker = self.start_broker()
-        self.token = self.broker.wait_for_line('Operator page: ').partition('token=')[2]
+        page = page_address(self.broker.wait_for_line('Operator page: '))
+        self.token = page.partition('token=')[2]
         self.bridge = self.start_bridge()
         self.operator = self.start_operator()
 

@@ -39,7 +39,7 @@ from benchmark.faults.oracle import (
 )
 from benchmark.faults.processes import alive, TooSlow, wait_for
 from benchmark.faults.rig import Rig
-from teleop_webrtc_bridge.ros.webrtc_process import STEADY_S
+from teleop_webrtc_bridge.child_process import STEADY_S
 
 __all__ = ['Trial', 'run']
 

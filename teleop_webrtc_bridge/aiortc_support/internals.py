@@ -24,8 +24,8 @@ The names: ``HEADER_EXTENSIONS``, ``HeaderExtensionsMap``, the SCTP time-outs,
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-import contextlib
 from dataclasses import dataclass
+import logging
 import struct
 from typing import Any, Final
 
@@ -52,6 +52,9 @@ from aiortc.rtp import (
     unpack_header_extensions,
 )
 
+from teleop_webrtc_bridge.aiortc_support.ingress import check_what_arrives
+from teleop_webrtc_bridge.aiortc_support.rtp_bounds import bound_rtp, refuse_renegotiation
+from teleop_webrtc_bridge.aiortc_support.sctp_bounds import bound_sctp
 from teleop_webrtc_bridge.aiortc_support.sctp_forward import skip_what_has_arrived
 
 __all__ = [
@@ -85,6 +88,8 @@ CONSENT_FAILURES: Final = 15
 """In a row; times the interval, these are the 30 s after which RFC 7675 lets consent expire."""
 ONE_BYTE_PROFILE: Final = 0xBEDE
 
+_logger = logging.getLogger(__name__)
+
 
 def configure_aiortc(*, loopback: bool) -> None:
     """
@@ -96,6 +101,7 @@ def configure_aiortc(*, loopback: bool) -> None:
     - ask for consent (RFC 7675) more often: aioice gives a connection up after six questions
       without an answer, which at 20 % loss each way happens once in an hour on each side,
     - end a connection that is still being made without a traceback,
+    - bound what packets of any peer can cost, and lose malformed ones without a traceback,
     - with ``loopback``, gather 127.0.0.1 as well: robot and broker on one machine then connect
       without any network.
     """
@@ -107,6 +113,10 @@ def configure_aiortc(*, loopback: bool) -> None:
     rtcsctptransport.SCTP_RTO_MIN = SCTP_RTO_MIN_S  # type: ignore[assignment]
     rtcsctptransport.SCTP_RTO_INITIAL = SCTP_RTO_INITIAL_S
     skip_what_has_arrived()
+    bound_sctp()
+    bound_rtp()
+    refuse_renegotiation()
+    check_what_arrives()
     aioice.ice.CONSENT_INTERVAL = CONSENT_INTERVAL_S  # type: ignore[assignment]
     aioice.ice.CONSENT_FAILURES = CONSENT_FAILURES
     RTCPeerConnection._RTCPeerConnection__connect = _connect_or_leave  # type: ignore[attr-defined]
@@ -119,9 +129,14 @@ _connect = RTCPeerConnection._RTCPeerConnection__connect  # type: ignore[attr-de
 
 
 async def _connect_or_leave(self: RTCPeerConnection) -> None:
-    # aiortc has nobody to tell; the connection's state tells its owner.
-    with contextlib.suppress(ConnectionError, InvalidStateError):
+    # aiortc starts it as a task that nobody waits for; the connection's state tells its owner.
+    try:
         await _connect(self)
+    except (ConnectionError, InvalidStateError):
+        return
+    except Exception:
+        _logger.exception('event=connecting_failed')
+        await self.close()
 
 
 _host_addresses = aioice.ice.get_host_addresses

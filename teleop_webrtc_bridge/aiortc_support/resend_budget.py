@@ -41,6 +41,8 @@ class ResendBudget:
     def __init__(self) -> None:
         self._sent: deque[float] = deque()
         self._resent: deque[tuple[float, int]] = deque()
+        self._newest: dict[int, float] = {}
+        """When each of these was sent again last: a peer may ask for thousands at once."""
 
     def sent(self, now: float) -> None:
         """Note a packet that was sent for the first time; ``now`` in seconds."""
@@ -52,14 +54,16 @@ class ResendBudget:
         self._forget(now)
         if len(self._resent) >= max(ALWAYS, PART * len(self._sent)):
             return False
-        recent_s = now - AGAIN_AFTER_S
-        if any(at_s > recent_s and number == sequence_number for at_s, number in self._resent):
+        if now - self._newest.get(sequence_number, float('-inf')) < AGAIN_AFTER_S:
             return False
         self._resent.append((now, sequence_number))
+        self._newest[sequence_number] = now
         return True
 
     def _forget(self, now: float) -> None:
         while self._sent and self._sent[0] <= now - WINDOW_S:
             self._sent.popleft()
         while self._resent and self._resent[0][0] <= now - WINDOW_S:
-            self._resent.popleft()
+            at_s, number = self._resent.popleft()
+            if self._newest.get(number) == at_s:
+                del self._newest[number]

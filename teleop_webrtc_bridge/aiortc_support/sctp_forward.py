@@ -32,6 +32,8 @@ from typing import Any, Final
 from aiortc import rtcsctptransport
 from aiortc.utils import uint32_gt
 
+from teleop_webrtc_bridge.aiortc_support.sctp_bounds import possible_gaps
+
 __all__ = ['skip_what_has_arrived', 'unsettled_messages']
 
 _Transport: Final[Any] = rtcsctptransport.RTCSctpTransport
@@ -76,6 +78,7 @@ def _is_delivered(chunk: Any) -> bool:
 
 async def _receive_sack_and_restart(transport: Any, chunk: rtcsctptransport.SackChunk) -> None:
     sacked_tsn = transport._last_sacked_tsn
+    chunk.gaps = possible_gaps(transport, chunk)
     await _receive_sack(transport, chunk)
     # aiortc restarts it for what was acknowledged in sequence, of which we have left less.
     if transport._last_sacked_tsn != sacked_tsn and transport._t3_handle is not None:

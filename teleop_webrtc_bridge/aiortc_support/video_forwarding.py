@@ -74,6 +74,17 @@ class _Discard:
         return self._queue.get()
 
 
+class _NoJitterBuffer:
+    """
+    Stands in for the buffer that puts frames together: nobody decodes them.
+
+    It looks at up to 512 packets for each that comes, and asks for keyframes by itself.
+    """
+
+    def add(self, packet: RtpPacket) -> tuple[bool, None]:
+        return False, None
+
+
 class VideoIngress:
     """
     Video that arrives and is forwarded, never decoded.
@@ -95,6 +106,7 @@ class VideoIngress:
         self._handle_rtp_packet = receiver._handle_rtp_packet
         queue = self._receiver._RTCRtpReceiver__decoder_queue
         self._receiver._RTCRtpReceiver__decoder_queue = _Discard(queue)
+        self._receiver._RTCRtpReceiver__jitter_buffer = _NoJitterBuffer()
         self._receiver._handle_rtp_packet = self._on_packet
         self.packets = 0
         self._missing = MissingPackets()

@@ -33,6 +33,8 @@ class JoinAnswer:
     session: Session
     role: str
     """``operator`` or ``viewer``."""
+    may_stop: bool | None = None
+    """Whether a viewer's E-STOP reaches the robot; ``None``: not a viewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

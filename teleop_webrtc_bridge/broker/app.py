@@ -20,6 +20,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 import errno
+import logging
 import os
 import socket
 import time
@@ -33,6 +34,7 @@ from teleop_webrtc_bridge.broker import (
     routes_operator,
     routes_robot,
 )
+from teleop_webrtc_bridge.broker.audit import Audit
 from teleop_webrtc_bridge.broker.auth import Authenticator, IssuedTokens
 from teleop_webrtc_bridge.broker.caller_addresses import TrustedProxies
 from teleop_webrtc_bridge.broker.caps import Caps
@@ -40,6 +42,8 @@ from teleop_webrtc_bridge.broker.client_connection import ClientConnection
 from teleop_webrtc_bridge.broker.configuration import check_pyjwt, Configuration
 from teleop_webrtc_bridge.broker.connection_table import ConnectionTable
 from teleop_webrtc_bridge.broker.cpu_budgets import RequestClass, Share, SHARES
+from teleop_webrtc_bridge.broker.credentials import Credentials
+from teleop_webrtc_bridge.broker.database import Database
 from teleop_webrtc_bridge.broker.descriptors import connections_within
 from teleop_webrtc_bridge.broker.host_names import HostNames
 from teleop_webrtc_bridge.broker.http import (
@@ -56,7 +60,6 @@ from teleop_webrtc_bridge.broker.metrics import Metrics
 from teleop_webrtc_bridge.broker.page import add_page, PageFile, read_page
 from teleop_webrtc_bridge.broker.rate_limit import RateLimit
 from teleop_webrtc_bridge.broker.service import Broker
-from teleop_webrtc_bridge.broker.store import Store
 from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 
@@ -68,10 +71,12 @@ MEDIA_STOP_S: Final = 1.0
 LINGERING_S: Final = 1.0
 """How long the rest of a body that was refused is read, so that the client sees the answer."""
 
+_log = logging.getLogger(__name__)
+
 
 def build_app(
     configuration: Configuration,
-    store: Store,
+    database: Database,
     media: Media,
     *,
     clock: Callable[[], float] = time.monotonic,
@@ -91,11 +96,16 @@ def build_app(
     :raises ConfigurationError: What the settings need is not installed, or not allowed.
     """
     caps, metrics = configuration.caps, Metrics()
-    authenticator = Authenticator(
-        store, wall_clock, _issued_tokens(configuration, clock, wall_clock)
-    )
+    credentials = Credentials(database, wall_clock)
+    audit = Audit(database, wall_clock, keep_days=configuration.audit_days)
     broker = Broker(
-        media, clock=clock, wall_clock=wall_clock, caps=caps, credentials=authenticator
+        media,
+        clock=clock,
+        wall_clock=wall_clock,
+        caps=caps,
+        credentials=credentials,
+        viewers_may_stop=configuration.viewers_may_stop,
+        audit=audit,
     )
     seldom = RateLimit(per_minute=6, burst=1)
     proxies = TrustedProxies(configuration.trusted_proxies)
@@ -105,8 +115,10 @@ def build_app(
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_HTTP_BODY_BYTES)
     app[PARTS] = Parts(
         broker=broker,
-        store=store,
-        authenticator=authenticator,
+        database=database,
+        authenticator=Authenticator(credentials, _issued_tokens(configuration, clock, wall_clock)),
+        audit=audit,
+        caps=caps,
         limits=Limits.of_protocol(caps) if limits is None else limits,
         ice_servers=configuration.ice_servers,
         front=front,
@@ -121,15 +133,18 @@ def build_app(
     _add_routes(app, read_page() if page is None else page)
     app.on_response_prepare.append(add_security_headers)
     app.on_shutdown.append(_release_polls)
+    app.on_cleanup.append(_flush_audit)
     return app
 
 
 def _connection_table(caps: Caps) -> ConnectionTable[ClientConnection]:
     total = connections_within(caps.connections)
-    # Neither an address nor a token takes all of them.
-    per_address = min(caps.connections_per_address, total // 2)
-    per_token = min(caps.connections_per_token, total // 2)
-    return ConnectionTable(total=total, per_address=per_address, per_token=per_token)
+    return ConnectionTable(
+        total=total,
+        # Neither an address nor a token takes all of them.
+        per_address=min(caps.connections_per_address, total // 2),
+        per_token=min(caps.connections_per_token, total // 2),
+    )
 
 
 def _issued_tokens(
@@ -154,6 +169,10 @@ def _add_routes(app: web.Application, page: list[PageFile]) -> None:
 
 async def _release_polls(app: web.Application) -> None:
     app[PARTS].broker.release_polls()
+
+
+async def _flush_audit(app: web.Application) -> None:
+    await app[PARTS].audit.flush()
 
 
 class Serving:
@@ -189,20 +208,32 @@ async def serving(
         auto_decompress=False,
     )
     await runner.setup()
+    carrying = asyncio.create_task(app[PARTS].broker.run_media())
     try:
         port_in_use = await _listen(app[PARTS].front, host, port)
-        background = asyncio.create_task(_background(app, runner))
+        _log.info('event=listening connections=%d', app[PARTS].front.capacity)
+        background = asyncio.create_task(_background(app, runner, carrying))
         try:
             yield Serving(port_in_use, background)
         finally:
-            background.cancel()
-            with suppress(asyncio.CancelledError):
-                await background
+            await _cancel(background)
     finally:
         await runner.cleanup()
         with suppress(TimeoutError):
             async with asyncio.timeout(MEDIA_STOP_S):
                 await media.close()
+        await _cancel(carrying)
+
+
+async def _cancel(task: asyncio.Future[None]) -> None:
+    """
+    End a task.
+
+    :raises Exception: With which it ended by itself before.
+    """
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def _listen(front: HttpFront, host: str, port: int) -> int:
@@ -224,8 +255,14 @@ async def _listen(front: HttpFront, host: str, port: int) -> int:
         raise ConfigurationError('--host', host, allowed) from error
 
 
-async def _background(app: web.Application, runner: web.AppRunner) -> None:
+async def _background(
+    app: web.Application, runner: web.AppRunner, carrying: asyncio.Future[None]
+) -> None:
     assert runner.server is not None
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(app[PARTS].broker.sweep_for_ever())
+        tasks.create_task(app[PARTS].broker.watch_credentials_for_ever())
+        tasks.create_task(app[PARTS].audit.write_for_ever())
         tasks.create_task(app[PARTS].front.serve(runner.server))
+        # Shielded: it goes on while the last sessions are closed.
+        await asyncio.shield(carrying)

@@ -17,13 +17,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
-from teleop_webrtc_bridge.broker.errors import ApiError
+from teleop_webrtc_bridge.broker.credentials import Credentials
+from teleop_webrtc_bridge.broker.database import DatabaseUnavailable
+from teleop_webrtc_bridge.broker.errors import ApiError, NoGuess
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
-from teleop_webrtc_bridge.broker.store import OPERATOR_TOKEN_PREFIX, Store
+from teleop_webrtc_bridge.broker.store import OPERATOR_TOKEN_PREFIX
 
-__all__ = ['Authenticator', 'IssuedTokens']
+__all__ = ['Authenticator', 'IssuedTokens', 'SignIn']
 
 
 class IssuedTokens(Protocol):
@@ -40,88 +43,121 @@ class IssuedTokens(Protocol):
         """
 
 
-class Authenticator:
-    """
-    Tells callers by their headers; case-insensitive mappings such as aiohttp's are expected.
+def _nobody() -> None:
+    return None
 
-    :param wall_clock: Seconds since 1970, for tokens that expire.
-    :param issued: Accepts the tokens of another issuer beside our own; ``None``: there is none.
-    """
 
-    def __init__(
-        self,
-        store: Store,
-        wall_clock: Callable[[], float],
-        issued: IssuedTokens | None = None,
-    ) -> None:
-        self._store = store
-        self._wall_clock = wall_clock
-        self._issued = issued
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignIn:
+    """Who calls, according to the headers of one request; by default nobody."""
 
-    async def prepare(self, headers: Mapping[str, str]) -> None:
-        """Fetch what :meth:`operator` and :meth:`anyone`, which cannot wait, will need."""
-        token = _bearer_token(headers)
-        if self._issued is not None and _is_issued(token):
-            await self._issued.prepare(token)
+    find_robot: Callable[[], RobotCaller | None] = _nobody
+    """Raises what is the matter with a key; ``None``: it is unknown, or there is none."""
+    find_operator: Callable[[], OperatorCaller | None] = _nobody
 
-    def keys_in_force(self) -> set[str]:
-        """Return the ids of the API keys that work now."""
-        return self._store.keys_in_force()
-
-    def revoked(self) -> Callable[[OperatorCaller], bool]:
-        """Return what tells whether an operator's token has been revoked or has expired."""
-        now_s = self._wall_clock()
-        in_force = self._store.tokens_in_force(now_s)
-
-        def is_revoked(caller: OperatorCaller) -> bool:
-            if caller.token_id is not None:
-                return caller.token_id not in in_force
-            return caller.expires_at_s is not None and caller.expires_at_s <= now_s
-
-        return is_revoked
-
-    def robot(self, headers: Mapping[str, str]) -> RobotCaller:
+    def robot(self) -> RobotCaller:
         """
         Return the robot that calls.
 
-        :raises ApiError: 401.
+        :raises ApiError: 401; 503 while the database fails.
         """
-        caller = self._robot(headers)
+        caller = self.find_robot()
         if caller is None:
             raise ApiError(401, 'Unknown, missing or revoked robot API key')
         return caller
 
-    def operator(self, headers: Mapping[str, str]) -> OperatorCaller:
+    def operator(self) -> OperatorCaller:
         """
         Return the operator that calls.
 
-        :raises ApiError: 401; 403 for an issuer's token that allows nothing here.
+        :raises ApiError: 401; 403 for an issuer's token that allows nothing here; 503 while the
+            database fails.
         """
-        caller = self._operator(headers)
+        caller = self.find_operator()
         if caller is None:
             raise ApiError(401, 'Unknown, missing or expired operator token')
         return caller
 
-    def anyone(self, headers: Mapping[str, str]) -> RobotCaller | OperatorCaller:
+    def anyone(self) -> RobotCaller | OperatorCaller:
         """
         Return the robot or the operator that calls.
 
-        :raises ApiError: 401; 403 for an issuer's token that allows nothing here.
+        :raises ApiError: 401; 403 for an issuer's token that allows nothing here; 503 while the
+            database fails.
         """
-        caller = self._robot(headers) or self._operator(headers)
+        try:
+            robot = self.find_robot()
+        except NoGuess:
+            operator = self.find_operator()
+            if operator is None:
+                raise
+            return operator
+        caller = robot or self.find_operator()
         if caller is None:
             raise ApiError(401, 'A robot API key or an operator token is needed')
         return caller
 
-    def _robot(self, headers: Mapping[str, str]) -> RobotCaller | None:
-        api_key = headers.get('X-Robot-API-Key')
-        return self._store.robot_of(api_key) if api_key else None
 
-    def _operator(self, headers: Mapping[str, str]) -> OperatorCaller | None:
-        token = _bearer_token(headers)
-        if self._issued is not None and _is_issued(token):
-            return self._issued.caller(token)
-        return self._store.operator_of(token, self._wall_clock()) if token else None
+class Authenticator:
+    """
+    Tells callers by their headers; case-insensitive mappings such as aiohttp's are expected.
+
+    :param issued: Accepts the tokens of another issuer beside our own; ``None``: there is none.
+    """
+
+    def __init__(self, credentials: Credentials, issued: IssuedTokens | None = None) -> None:
+        self._credentials = credentials
+        self._issued = issued
+
+    async def prepare(self, headers: Mapping[str, str]) -> SignIn:
+        """Look up who calls. What is wrong with it is said only if somebody wants to know."""
+        api_key, token = headers.get('X-Robot-API-Key', ''), _bearer_token(headers)
+        find_robot = await self._find_robot(api_key) if api_key else _nobody
+        issued = self._issued
+        if issued is not None and _is_issued(token):
+            await issued.prepare(token)
+            return SignIn(find_robot=find_robot, find_operator=lambda: issued.caller(token))
+        find_operator = await self._find_operator(token) if token else _nobody
+        return SignIn(find_robot=find_robot, find_operator=find_operator)
+
+    async def _find_robot(self, api_key: str) -> Callable[[], RobotCaller | None]:
+        try:
+            known = await self._credentials.robot(api_key)
+        except DatabaseUnavailable as error:
+            return _raising(_unavailable(error))
+        if known is None:
+            return _nobody
+        caller = known.caller
+        assert isinstance(caller, RobotCaller)
+        if known.is_revoked:
+            return _raising(NoGuess(401, 'This robot API key has been revoked'))
+        return lambda: caller
+
+    async def _find_operator(self, token: str) -> Callable[[], OperatorCaller | None]:
+        try:
+            known = await self._credentials.operator(token)
+        except DatabaseUnavailable as error:
+            return _raising(_unavailable(error))
+        if known is None:
+            return _nobody
+        caller = known.caller
+        assert isinstance(caller, OperatorCaller)
+        if known.is_revoked:
+            return _raising(NoGuess(401, 'This operator token has been revoked'))
+        if self._credentials.has_expired(caller):
+            return _raising(NoGuess(401, 'This operator token has expired'))
+        return lambda: caller
+
+
+def _unavailable(error: DatabaseUnavailable) -> NoGuess:
+    return NoGuess(503, str(error), retry_after_s=error.retry_after_s)
+
+
+def _raising(error: NoGuess) -> Callable[[], None]:
+    def find() -> None:
+        raise error
+
+    return find
 
 
 def _bearer_token(headers: Mapping[str, str]) -> str:

@@ -61,6 +61,7 @@ class BridgeState:
         return BridgePlan(
             session_id=session_id,
             epoch=operator.epoch,
+            operator=operator.caller.identity,
             operator_media_id=operator.media_id,
             robot_media_id=session.identity.media_id,
             close=bridge_channels(session),
@@ -112,6 +113,15 @@ class BridgeState:
         bridge = replace(session.bridge, video_offer_pending=False)
         self._table.store(replace(session, bridge=bridge))
         return operator.media_id
+
+    def refuse_video_answer(self, session_id: str, media_id: str) -> None:
+        """Note that the answer could not be used: the offer still stands."""
+        session = self._table.find(session_id)
+        if session is None or session.bridge is None or session.operator is None:
+            return
+        if session.operator.media_id == media_id:
+            bridge = replace(session.bridge, video_offer_pending=True)
+            self._table.store(replace(session, bridge=bridge))
 
     def _planned(self, plan: BridgePlan) -> Session | None:
         """Return the session if its operator is still the one that the plan was made for."""

@@ -41,15 +41,23 @@ class Bridger:
     Joins robots to operators and viewers.
 
     :param clock: Monotonic seconds.
+    :param viewers_may_stop: Whether the E-STOP of people who watch reaches their robot.
     """
 
     def __init__(
-        self, media: Media, registry: Registry, effects: Effects, clock: Callable[[], float]
+        self,
+        media: Media,
+        registry: Registry,
+        effects: Effects,
+        clock: Callable[[], float],
+        *,
+        viewers_may_stop: bool,
     ) -> None:
         self._media = media
         self._registry = registry
         self._effects = effects
         self._clock = clock
+        self._viewers_may_stop = viewers_may_stop
 
     async def bridge_operator(
         self, session_id: str, caller: OperatorCaller, media_id: str | None
@@ -84,10 +92,12 @@ class Bridger:
         :raises MediaError: A peer connection is gone, or the backend fails.
         """
         viewers = self._registry.viewers
+        plan = viewers.plan(session_id, viewer)
+        # Before the lock: a viewer that never connects must not hold up the operator's bridge.
+        await wait_until_connected(self._media, plan.viewer_media_id, plan.robot_media_id)
         async with self._effects.bridging(session_id):
             plan = viewers.plan(session_id, viewer)
-            await wait_until_connected(self._media, plan.viewer_media_id, plan.robot_media_id)
-            ids = await watch_channels(self._media, plan)
+            ids = await watch_channels(self._media, plan, may_stop=self._viewers_may_stop)
             viewers.commit(plan, ids, self._clock())
             # He opens his ends when he gets the answer; see :meth:`bridge_operator`.
             self._media.subscriber_ready(plan.viewer_media_id)

@@ -20,6 +20,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Final
 
+from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.broker.media import (
     DataChannelRequest,
     Media,
@@ -47,7 +48,6 @@ __all__ = [
 ]
 
 CONNECT_WAIT_S: Final = 3.0
-CONNECT_POLL_S: Final = 0.02
 CHANNELS_TIMEOUT_S: Final = 5.0
 VIDEO_TIMEOUT_S: Final = 5.0
 
@@ -56,18 +56,12 @@ async def wait_until_connected(media: Media, *media_ids: str) -> None:
     """
     Wait for peer connections.
 
-    A browser may see itself connected, and ask for its bridge, a moment before the backend does.
-
     :raises MediaSessionGone: One is gone, or does not connect in 3 s.
     """
     try:
         async with asyncio.timeout(CONNECT_WAIT_S):
             for media_id in media_ids:
-                # The interface tells states, not changes, so that any backend can answer.
-                while not media.is_connected(media_id):
-                    if media.last_heard_s(media_id) is None:
-                        raise MediaSessionGone(media_id)
-                    await asyncio.sleep(CONNECT_POLL_S)
+                await media.connected(media_id)
     except TimeoutError:
         raise MediaSessionGone('not connected') from None
 
@@ -116,17 +110,23 @@ async def open_for_viewers(media: Media, media_id: str) -> ChannelIds:
     )
 
 
-async def watch_channels(media: Media, plan: WatchPlan) -> ChannelIds:
+async def watch_channels(media: Media, plan: WatchPlan, *, may_stop: bool) -> ChannelIds:
     """
     Close a viewer's older channels and open new ones.
 
+    :param may_stop: Whether the viewer's E-STOP reaches the robot.
     :raises MediaError: A peer connection is gone, the backend failed or did not answer in 5 s.
     """
     await close_channels(media, plan.close.media_id, plan.close.stream_ids)
     try:
         async with asyncio.timeout(CHANNELS_TIMEOUT_S):
             return _channel_ids(
-                await media.watch_channels(plan.viewer_media_id, publisher=plan.robot_media_id)
+                await media.watch_channels(
+                    plan.viewer_media_id,
+                    publisher=plan.robot_media_id,
+                    by=plan.viewer,
+                    may_stop=may_stop,
+                )
             )
     except TimeoutError as error:
         raise MediaError('opening channels took too long') from error
@@ -152,17 +152,21 @@ def _steps(plan: BridgePlan) -> Iterator[tuple[str, list[DataChannelRequest]]]:
     """Yield who opens which ends: of either direction the publisher first."""
     robot, operator = plan.robot_media_id, plan.operator_media_id
     for to_robot, publisher, subscriber in ((True, operator, robot), (False, robot, operator)):
-        yield publisher, _requests(to_robot=to_robot, publisher=None)
+        by = plan.operator if to_robot else None
+        yield publisher, _requests(to_robot=to_robot, publisher=None, by=by)
         yield subscriber, _requests(to_robot=to_robot, publisher=publisher)
 
 
-def _requests(*, to_robot: bool, publisher: str | None) -> list[DataChannelRequest]:
+def _requests(
+    *, to_robot: bool, publisher: str | None, by: Identity | None = None
+) -> list[DataChannelRequest]:
     return [
         DataChannelRequest(
             label=channel.label,
             ordered=channel.ordered,
             max_retransmits=channel.max_retransmits,
             publisher=publisher,
+            by=by,
         )
         for channel in CHANNELS
         if channel.to_robot is to_robot

@@ -33,3 +33,7 @@ class Caps:
     connections_per_token: int = 512
     connections_per_address: int = 256
     """Of those on which nobody has shown a valid key or token."""
+    keys_per_tenant: int = 1000
+    """Robot API keys that work."""
+    tokens_per_tenant: int = 1000
+    """Operator tokens that work."""

@@ -21,15 +21,17 @@ from collections.abc import Callable
 import json
 import logging
 import time
-from typing import Final
+from typing import Any, Final
 
 from aiortc import RTCDataChannel
 
 from teleop_webrtc_bridge.broker.flood_guard import FloodGuard, Flow
+from teleop_webrtc_bridge.broker.identity import Identity
+from teleop_webrtc_bridge.broker.media import StopSeen
 from teleop_webrtc_bridge.codec import MAX_COMMAND_BYTES, MAX_MESSAGE_BYTES, parse_json_object
 from teleop_webrtc_bridge.exceptions import ProtocolError
 
-__all__ = ['ChannelEnd', 'EstopTap', 'Publication']
+__all__ = ['ChannelEnd', 'EstopTap', 'Publication', 'Voice']
 
 MAX_HELD_MESSAGES: Final = 64
 MAX_HELD_BYTES: Final = 128 * 1024
@@ -37,6 +39,10 @@ MAX_BUFFERED_BYTES: Final = 64 * 1024
 """``bufferedAmount`` grows without bound on a dead link; what does not fit below this is lost."""
 MAX_UNRELIABLE_BYTES: Final = 1024
 """The same where being late is worse than being lost: a quarter of a second of commands."""
+STOPS_PERIOD_S: Final = 1.0
+"""A peer that presses more often is told of once in so long: the audit trail is bounded."""
+ESTOP: Final = 'estop'
+ESTOP_CLEAR: Final = 'estop_clear'
 
 _logger = logging.getLogger(__name__)
 
@@ -91,17 +97,72 @@ class ChannelEnd:
         self.counters['sent'] += 1
 
 
+class Voice:
+    """
+    Who speaks on the channels to a robot: signs each E-STOP and release that they send.
+
+    :param media_id: Their media session.
+    :param on_stop: Told of each E-STOP and release; repetitions of one count once.
+    """
+
+    def __init__(self, media_id: str, by: Identity, on_stop: Callable[[StopSeen], None]) -> None:
+        self._media_id = media_id
+        self._by = by
+        self._on_stop = on_stop
+        self._told: tuple[object, object] | None = None
+        self._told_s = float('-inf')
+
+    def sign(self, message: bytes | str) -> bytes | str:
+        """Return an operator's message as it is forwarded: signed, if it stops or releases."""
+        fields = _fields(message, MAX_MESSAGE_BYTES)
+        if fields is None or fields.get('type') not in (ESTOP, ESTOP_CLEAR):
+            return message
+        return self._signed(fields)
+
+    def estop(self, message: bytes | str) -> str | None:
+        """
+        Return what is forwarded of a viewer's message: an E-STOP, or ``None``.
+
+        It is written anew, so that no second parser can take the same bytes for something else.
+        """
+        fields = _fields(message, MAX_COMMAND_BYTES)
+        if fields is None or fields.get('type') != ESTOP:
+            return None
+        nonce = fields.get('nonce')
+        has_nonce = isinstance(nonce, str | int) and not isinstance(nonce, bool)
+        return self._signed({'type': ESTOP, **({'nonce': nonce} if has_nonce else {})})
+
+    def _signed(self, fields: dict[str, Any]) -> str:
+        self._tell(fields)
+        by = {'sub': self._by.sub, 'role': self._by.role.value, 'tenant': self._by.tenant}
+        return json.dumps({**fields, 'by': by})
+
+    def _tell(self, fields: dict[str, Any]) -> None:
+        """Tell of an E-STOP once, not of its copies, and at most once a second."""
+        now_s = time.monotonic()
+        stop = (fields['type'], repr(fields.get('nonce')))
+        if stop == self._told or now_s - self._told_s < STOPS_PERIOD_S:
+            return
+        self._told, self._told_s = stop, now_s
+        is_release = fields['type'] == ESTOP_CLEAR
+        self._on_stop(StopSeen(media_id=self._media_id, by=self._by, is_release=is_release))
+
+
 class Publication:
     """
     A label that a media session publishes, and who subscribes to it.
 
     :param channel: The negotiated channel on which the publisher sends.
     :param guard: Of the publisher's channels with this label.
+    :param voice: The publisher, if that is a person who speaks to a robot.
     """
 
-    def __init__(self, channel: RTCDataChannel, guard: FloodGuard) -> None:
+    def __init__(
+        self, channel: RTCDataChannel, guard: FloodGuard, voice: Voice | None = None
+    ) -> None:
         self.channel = channel
         self._guard = guard
+        self._voice = voice
         self._may_be_lost = channel.maxRetransmits is not None
         self.subscribers: dict[int, ChannelEnd] = {}
         """By the identity of the subscriber's channel."""
@@ -122,6 +183,8 @@ class Publication:
             # Never a reliable one, it may be an E-STOP: whoever goes on flooding is disconnected,
             # and until then the subscriber's send buffer is the bound.
             return
+        if self._voice is not None and message[:1] in (b'{', '{'):
+            message = self._voice.sign(message)
         for end in list(self.subscribers.values()):
             try:
                 end.deliver(message)
@@ -133,25 +196,31 @@ class Publication:
 
 class EstopTap:
     """
-    What a viewer says to the robot: of all that he sends, the E-STOP alone is passed on.
+    What a viewer says to the robot: of all that they send, the E-STOP alone is passed on.
 
     :param channel: The negotiated channel on which the viewer sends.
     :param guard: Of the viewer's channels with this label.
+    :param voice: The viewer; ``None``: nothing of them is passed on.
     :param forward: Gets the E-STOP, written anew.
     """
 
     def __init__(
-        self, channel: RTCDataChannel, guard: FloodGuard, forward: Callable[[str, str], None]
+        self,
+        channel: RTCDataChannel,
+        guard: FloodGuard,
+        voice: Voice | None,
+        forward: Callable[[str, str], None],
     ) -> None:
         self._label = channel.label
         self._guard = guard
+        self._voice = voice
         self._forward = forward
         channel.on('message', self._on_message)
 
     def _on_message(self, message: bytes | str) -> None:
         if self._guard.take(len(message), time.monotonic()) is Flow.EXCESS:
             return
-        estop = _estop(message)
+        estop = self._voice.estop(message) if self._voice is not None else None
         if estop is None:
             self._guard.counters['not_allowed'] += 1
             return
@@ -162,20 +231,15 @@ class EstopTap:
             _logger.exception('event=estop_forward_failed label=%s', self._label)
 
 
-def _estop(message: bytes | str) -> str | None:
+def _fields(message: bytes | str, max_bytes: int) -> dict[str, Any] | None:
     """
-    Return the E-STOP that a message is, or ``None``.
+    Return the JSON object that a message is, or ``None``.
 
-    Written anew, so that no second parser can take the same bytes for something else.
+    The robot uses the same parser, so that what is no E-STOP here is none there.
     """
     if message[:1] not in (b'{', '{'):
         return None
     try:
-        fields = parse_json_object(message, max_bytes=MAX_COMMAND_BYTES)
+        return parse_json_object(message, max_bytes=max_bytes)
     except ProtocolError:
         return None
-    if fields.get('type') != 'estop':
-        return None
-    nonce = fields.get('nonce')
-    has_nonce = isinstance(nonce, str | int) and not isinstance(nonce, bool)
-    return json.dumps({'type': 'estop', **({'nonce': nonce} if has_nonce else {})})

@@ -48,6 +48,8 @@ __all__ = [
 LOG_LEVELS: Final = ('debug', 'info', 'warning', 'error')
 MAX_ICE_SERVERS: Final = 8
 MAX_CAP: Final = 100_000
+MAX_MEDIA_PROCESSES: Final = 256
+MAX_AUDIT_DAYS: Final = 3650
 ICE_SCHEMES: Final = ('stun', 'stuns', 'turn', 'turns')
 PYJWT_MINIMUM: Final = (2, 6)
 """The oldest that it is tested with."""
@@ -84,9 +86,13 @@ class Configuration:
     log_level: str
     ice_servers: tuple[IceServer, ...]
     include_loopback: bool
+    media_processes: int
+    """At most; 0: one for each processor."""
+    viewers_may_stop: bool
     public_urls: tuple[str, ...]
     trusted_proxies: tuple[IpNetwork, ...]
     caps: Caps
+    audit_days: int
     oidc: OidcSettings | None
     login_link: bool
 
@@ -120,9 +126,12 @@ def read_configuration(arguments: Sequence[str]) -> Configuration:
         log_level=_setting(given, 'log_level', 'info', _log_level),
         ice_servers=_setting(given, 'ice_servers', [], _ice_servers),
         include_loopback=_setting(given, 'include_loopback', is_loopback_host(host), _boolean),
+        media_processes=_setting(given, 'media_processes', 0, _media_processes),
+        viewers_may_stop=_setting(given, 'viewers_may_stop', True, _boolean),
         public_urls=_setting(given, 'public_urls', [], _public_urls),
         trusted_proxies=_setting(given, 'trusted_proxies', [], _trusted_proxies),
         caps=_setting(given, 'caps', {}, _caps),
+        audit_days=_setting(given, 'audit_days', 90, _audit_days),
         oidc=_setting(given, 'oidc', None, _oidc),
         login_link=options.login_link,
     )
@@ -149,7 +158,8 @@ def _parser() -> argparse.ArgumentParser:
         prog='teleop_broker',
         allow_abbrev=False,
         description='The broker between robots and their operators, with the operator page.',
-        epilog='teleop_broker keys --help, teleop_broker operators --help: who may use it.',
+        epilog='teleop_broker keys --help, teleop_broker operators --help: who may use it;'
+        ' teleop_broker audit --help: who did what.',
     )
     parser.add_argument('--host', metavar='ADDRESS', help='listen here (127.0.0.1)')
     parser.add_argument('--port', metavar='NUMBER', help='listen here (8765)')
@@ -163,7 +173,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--login-link',
         action='store_true',
-        help='print a link that logs an operator in, good for 12 h',
+        help='make a link that logs an operator in, good for 12 h; printed to a terminal only, '
+        'else written to the file operator_page_link',
     )
     return parser
 
@@ -236,6 +247,13 @@ def _boolean(where: str, value: Any) -> bool:
     return value
 
 
+def _media_processes(where: str, value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_MEDIA_PROCESSES:
+        allowed = f'a whole number from 0 to {MAX_MEDIA_PROCESSES} (0: one for each processor)'
+        raise ConfigurationError(where, value, allowed)
+    return value
+
+
 def _public_urls(where: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ConfigurationError(where, value, 'a list of http or https URLs')
@@ -276,6 +294,12 @@ def _caps(where: str, value: Any) -> Caps:
         if type(cap) is not int or not 1 <= cap <= MAX_CAP:
             raise ConfigurationError(f'{where}.{name}', cap, f'a whole number from 1 to {MAX_CAP}')
     return Caps(**value)
+
+
+def _audit_days(where: str, value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= MAX_AUDIT_DAYS:
+        raise ConfigurationError(where, value, f'a whole number from 1 to {MAX_AUDIT_DAYS}')
+    return value
 
 
 def _oidc(where: str, value: Any) -> OidcSettings | None:

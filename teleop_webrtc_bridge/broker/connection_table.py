@@ -107,8 +107,8 @@ class ConnectionTable(Generic[_T]):
 
     def __init__(self, *, total: int, per_address: int, per_token: int) -> None:
         self.total = total
-        self.per_address = per_address
-        self.per_token = per_token
+        self._per_address = per_address
+        self._per_token = per_token
         self._entries: dict[_T, _Entry] = {}
         self._counts: Counter[tuple[bool, str]] = Counter()
         self._idle_strangers: _Holders[_T] = _Holders()
@@ -131,7 +131,7 @@ class ConnectionTable(Generic[_T]):
             one itself.
         """
         victim: _T | None = None
-        if not is_proxy and self._counts[False, address] >= self.per_address:
+        if not is_proxy and self._counts[False, address] >= self._per_address:
             victim = self._idle_strangers.oldest_of(address)
             victim = victim or self._waiting_strangers.oldest_of(address) or connection
         elif len(self._entries) >= self.total:
@@ -165,7 +165,7 @@ class ConnectionTable(Generic[_T]):
         if entry is None or entry.is_proxy or (entry.is_known and entry.holder == party):
             return None
         victim: _T | None = None
-        if self._counts[True, party] >= self.per_token:
+        if self._counts[True, party] >= self._per_token:
             victim = self._idle_known.oldest_of(party)
             if victim is None:
                 return connection

@@ -23,7 +23,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
+from teleop_webrtc_bridge.broker.bans import Bans
+from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, Role
+from teleop_webrtc_bridge.broker.named_person import NamedPerson
 from teleop_webrtc_bridge.broker.session_table import SessionTable
 from teleop_webrtc_bridge.broker.sessions import (
     ControlRequest,
@@ -45,42 +47,52 @@ MAX_REQUESTS: Final = 8
 class ControlRequests:
     """The requests for control of the session table."""
 
-    def __init__(self, table: SessionTable) -> None:
+    def __init__(self, table: SessionTable, bans: Bans) -> None:
         self._table = table
+        self._bans = bans
 
     def request(
         self, session_id: str, caller: OperatorCaller, now_s: float
-    ) -> tuple[ControlState, str | None]:
+    ) -> tuple[ControlState, Identity | None]:
         """
         Ask for control, or go on asking.
 
         :returns: Where the request stands, and who has control.
         :raises SessionUnknown: See :meth:`SessionTable.get`.
         :raises NotAllowed: The caller may only watch.
+        :raises PutOut: The caller was put out of this robot's viewers.
         """
         session = self._table.get(session_id, caller, now_s)
         if not caller.may_control:
             raise NotAllowed
+        who = caller.identity
+        self._bans.check(session.identity, who, now_s)
         if session.holder is None:
             return ControlState.FREE, None
-        if session.holder == caller.sub:
+        if session.holder == who:
             return ControlState.HOLDER, session.holder
-        self._put(session, caller.sub, now_s, granted_at_s=None)
-        granted = has_grant(self._table.get(session_id, caller, now_s), caller.sub, now_s)
+        self._put(session, who, now_s, granted_at_s=None)
+        granted = has_grant(self._table.get(session_id, caller, now_s), who, now_s)
         return ControlState.GRANTED if granted else ControlState.PENDING, session.holder
 
-    def grant(self, session_id: str, caller: OperatorCaller, sub: str, now_s: float) -> None:
+    def grant(
+        self, session_id: str, caller: OperatorCaller, named: NamedPerson, now_s: float
+    ) -> Identity:
         """
         Let somebody who asks take over.
 
+        :returns: Whom.
         :raises SessionUnknown: See :meth:`SessionTable.get`.
         :raises NotOperator: The caller has no control to give.
-        :raises NotRequested: He does not ask.
+        :raises NotRequested: Nobody of that name asks.
+        :raises AmbiguousName: Several of that name ask.
         """
         session, _ = self._table.of_operator(session_id, caller, None, now_s)
-        if sub not in {request.sub for request in open_requests(session, now_s)}:
+        who = named.among(request.who for request in open_requests(session, now_s))
+        if who is None:
             raise NotRequested
-        self._put(session, sub, now_s, granted_at_s=now_s)
+        self._put(session, who, now_s, granted_at_s=now_s)
+        return who
 
     def take(self, session_id: str, caller: OperatorCaller, now_s: float) -> None:
         """
@@ -92,16 +104,16 @@ class ControlRequests:
         session = self._table.get(session_id, caller, now_s)
         if caller.role is not Role.ADMIN:
             raise NotAllowed
-        self._put(session, caller.sub, now_s, granted_at_s=now_s)
+        self._put(session, caller.identity, now_s, granted_at_s=now_s)
 
     def _put(
-        self, session: Session, sub: str, now_s: float, *, granted_at_s: float | None
+        self, session: Session, who: Identity, now_s: float, *, granted_at_s: float | None
     ) -> None:
         """Add a request, or renew it in its place; beyond eight the newest is refused silently."""
         requests = open_requests(session, now_s)
-        older = next((request for request in requests if request.sub == sub), None)
+        older = next((request for request in requests if request.who == who), None)
         if older is None:
-            renewed = ControlRequest(sub=sub, asked_at_s=now_s, granted_at_s=granted_at_s)
+            renewed = ControlRequest(who=who, asked_at_s=now_s, granted_at_s=granted_at_s)
             requests = (
                 [*requests[: MAX_REQUESTS - 1], renewed]
                 if granted_at_s
@@ -123,9 +135,9 @@ def open_requests(session: Session, now_s: float) -> list[ControlRequest]:
     ]
 
 
-def has_grant(session: Session, sub: str, now_s: float) -> bool:
+def has_grant(session: Session, who: Identity, now_s: float) -> bool:
     """Return whether a join of this person may take the slot from its holder."""
-    return any(request.sub == sub and _is_granted(request, now_s) for request in session.requests)
+    return any(request.who == who and _is_granted(request, now_s) for request in session.requests)
 
 
 def _is_granted(request: ControlRequest, now_s: float) -> bool:

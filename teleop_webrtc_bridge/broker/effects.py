@@ -21,6 +21,7 @@ from collections.abc import Iterable
 import logging
 
 from teleop_webrtc_bridge.broker import media_calls
+from teleop_webrtc_bridge.broker.audit import Audit
 from teleop_webrtc_bridge.broker.media import Media
 from teleop_webrtc_bridge.broker.sessions import (
     CloseChannels,
@@ -39,8 +40,9 @@ _log = logging.getLogger(__name__)
 class Effects:
     """Owns the held heartbeats, and the locks of sessions whose channels are being opened."""
 
-    def __init__(self, media: Media) -> None:
+    def __init__(self, media: Media, audit: Audit) -> None:
         self._media = media
+        self._audit = audit
         self._bridging: dict[str, asyncio.Lock] = {}
         self._polls: dict[str, asyncio.Event] = {}
 
@@ -50,10 +52,17 @@ class Effects:
 
     async def carry_out(self, effects: Iterable[Effect]) -> None:
         """Tell the robots and the log at once; then close, all at the same time."""
+        effects = list(effects)
+        reasons = {
+            effect.session_id: effect.reason.value
+            for effect in effects
+            if isinstance(effect, StateChanged)
+        }
         async with asyncio.TaskGroup() as closing:
             for effect in effects:
                 match effect:
                     case CloseMedia():
+                        self._audit.left(effect.media_id, reasons)
                         closing.create_task(
                             media_calls.close_session(self._media, effect.media_id)
                         )
@@ -98,7 +107,7 @@ class Effects:
             change.state.value,
             change.session_id,
             change.robot_id,
-            change.operator,
+            None if change.operator is None else str(change.operator),
             change.reason.value,
         )
         if change.state is SessionState.DISCONNECTED:

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 """
-The media backend in this process: an SFU on aiortc.
+An SFU on aiortc: the media backend of one process.
 
 It terminates one peer connection for each robot and each operator, forwards the robot's RTP
 packets and both sides' channel messages, and never decodes anything.
@@ -22,14 +22,16 @@ packets and both sides' channel messages, and never decodes anything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
+from teleop_webrtc_bridge.broker.channel_relay import Voice
+from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.broker.media import (
     DataChannelRequest,
     MediaSession,
     MediaSessionGone,
-    UnusableSdp,
+    StopSeen,
 )
 from teleop_webrtc_bridge.broker.peer_session import PeerSession
 
@@ -47,14 +49,17 @@ class EmbeddedMedia:
         configure_aiortc(loopback=include_loopback)
         self._sessions: dict[str, PeerSession] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._on_stop: Callable[[StopSeen], None] = lambda stop: None
 
-    async def new_session(self, sdp_offer: str) -> MediaSession:
+    async def run(self, on_stop: Callable[[StopSeen], None]) -> None:
+        self._on_stop = on_stop
+        await asyncio.get_running_loop().create_future()  # everything happens in the peers
+
+    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
+        if beside is not None:
+            self._session(beside)
         session = PeerSession(self._forget)
-        try:
-            answer = await session.answer(sdp_offer)
-        except UnusableSdp:
-            await session.close()
-            raise
+        answer = await session.answer(sdp_offer)
         self._sessions[session.media_id] = session
         return MediaSession(media_id=session.media_id, sdp_answer=answer)
 
@@ -90,15 +95,22 @@ class EmbeddedMedia:
         ids = {}
         for request in requests:
             publisher = publishers[request.publisher].channels if request.publisher else None
-            ids[request.label] = session.channels.open(request, publisher)
+            voice = self._voice(media_id, request.by) if request.by is not None else None
+            ids[request.label] = session.channels.open(request, publisher, voice)
         return ids
 
     async def open_for_viewers(self, media_id: str) -> dict[str, int]:
         return self._session(media_id).channels.open_for_viewers()
 
-    async def watch_channels(self, media_id: str, *, publisher: str) -> dict[str, int]:
+    async def watch_channels(
+        self, media_id: str, *, publisher: str, by: Identity, may_stop: bool
+    ) -> dict[str, int]:
         robot = self._session(publisher).channels
-        return self._session(media_id).channels.watch_channels(robot)
+        voice = self._voice(media_id, by) if may_stop else None
+        return self._session(media_id).channels.watch_channels(robot, voice)
+
+    def _voice(self, media_id: str, by: Identity) -> Voice:
+        return Voice(media_id, by, lambda stop: self._on_stop(stop))
 
     async def close_data_channels(self, media_id: str, stream_ids: Sequence[int]) -> None:
         session = self._sessions.get(media_id)
@@ -111,16 +123,20 @@ class EmbeddedMedia:
         if session is not None:
             session.channels.set_ready()
 
-    def is_connected(self, media_id: str) -> bool:
-        session = self._sessions.get(media_id)
-        return session is not None and session.is_connected
+    async def connected(self, media_id: str) -> None:
+        await self._session(media_id).connected()
+
+    @property
+    def media_ids(self) -> list[str]:
+        """The sessions that there are."""
+        return list(self._sessions)
 
     def last_heard_s(self, media_id: str) -> float | None:
         session = self._sessions.get(media_id)
         return None if session is None else session.last_heard_s()
 
     async def close(self) -> None:
-        await asyncio.gather(*(self.close_session(media_id) for media_id in list(self._sessions)))
+        await asyncio.gather(*(self.close_session(media_id) for media_id in self.media_ids))
 
     def _session(self, media_id: str) -> PeerSession:
         try:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from teleop_webrtc_bridge.exceptions import TeleopError
 
-__all__ = ['ApiError']
+__all__ = ['ApiError', 'NoGuess']
 
 
 class ApiError(TeleopError):
@@ -33,3 +33,12 @@ class ApiError(TeleopError):
         self.status = status
         self.detail = detail
         self.retry_after_s = retry_after_s
+
+
+class NoGuess(ApiError):
+    """
+    Somebody is not let in, but not because they tried a secret that nobody has.
+
+    It is not counted as a failed sign-in: a person whose token has expired is to read that,
+    whatever others at the same address have tried.
+    """

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 import logging
 import math
@@ -27,25 +27,37 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from teleop_webrtc_bridge.broker import schemas
-from teleop_webrtc_bridge.broker.auth import Authenticator
+from teleop_webrtc_bridge.broker.audit import Audit
+from teleop_webrtc_bridge.broker.auth import Authenticator, SignIn
+from teleop_webrtc_bridge.broker.bans import PutOut
 from teleop_webrtc_bridge.broker.caller_addresses import network_of, TrustedProxies
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.client_connection import CONNECTION
-from teleop_webrtc_bridge.broker.errors import ApiError
+from teleop_webrtc_bridge.broker.database import Database, DatabaseUnavailable
+from teleop_webrtc_bridge.broker.errors import ApiError, NoGuess
 from teleop_webrtc_bridge.broker.host_names import HostNames
 from teleop_webrtc_bridge.broker.http_front import HttpFront
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
-from teleop_webrtc_bridge.broker.media import MediaError, MediaSessionGone, UnusableSdp
+from teleop_webrtc_bridge.broker.media import (
+    MediaBug,
+    MediaError,
+    MediaSessionGone,
+    UnusableSdp,
+)
 from teleop_webrtc_bridge.broker.metered import Metered
 from teleop_webrtc_bridge.broker.metrics import Metrics
+from teleop_webrtc_bridge.broker.named_person import AmbiguousName
 from teleop_webrtc_bridge.broker.rate_limit import RateLimit
+from teleop_webrtc_bridge.broker.records import TooManyCredentials
 from teleop_webrtc_bridge.broker.service import Broker
 from teleop_webrtc_bridge.broker.sessions import (
     ClaimLost,
     NoPendingOffer,
     NotAllowed,
     NotOperator,
+    NotRemovable,
     NotRequested,
+    NotWatching,
     RegistryRefusal,
     SessionUnknown,
     SlotTaken,
@@ -53,7 +65,6 @@ from teleop_webrtc_bridge.broker.sessions import (
     TooManySessions,
     TooManyViewers,
 )
-from teleop_webrtc_bridge.broker.store import Store
 from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES, parse_json_object
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.messages import IceServer
@@ -69,6 +80,7 @@ __all__ = [
 ]
 
 BODY_DEADLINE_S: Final = 5.0
+OPEN_PATHS: Final = frozenset({'/api/v1/health', '/api/v1/openapi.json'})
 MAX_SHOWN_CHARS: Final = 80
 SAFE_METHODS: Final = frozenset({'GET', 'HEAD', 'OPTIONS'})
 CONTENT_SECURITY_POLICY: Final = (
@@ -90,6 +102,10 @@ REFUSAL_STATUS: Final[dict[type[RegistryRefusal], int]] = {
     NotOperator: 403,
     NotAllowed: 403,
     NotRequested: 409,
+    NotWatching: 404,
+    NotRemovable: 409,
+    AmbiguousName: 409,
+    PutOut: 403,
     TooManyViewers: 429,
     NoPendingOffer: 409,
 }
@@ -139,8 +155,10 @@ class Parts:
     """What routes work with."""
 
     broker: Broker
-    store: Store
+    database: Database
     authenticator: Authenticator
+    audit: Audit
+    caps: Caps
     limits: Limits
     ice_servers: tuple[IceServer, ...]
     front: HttpFront
@@ -160,7 +178,7 @@ class Parts:
 
         :raises ApiError: 401; 429 after too many of these.
         """
-        return self._known(request, self.authenticator.robot)
+        return self._known(request, SignIn.robot)
 
     def operator(self, request: web.Request) -> OperatorCaller:
         """
@@ -168,7 +186,9 @@ class Parts:
 
         :raises ApiError: 401, 403; 429 after too many of these.
         """
-        return self._known(request, self.authenticator.operator)
+        caller = self._known(request, SignIn.operator)
+        self.audit.used(caller, caller_address(request))
+        return caller
 
     def anyone(self, request: web.Request) -> RobotCaller | OperatorCaller:
         """
@@ -176,12 +196,18 @@ class Parts:
 
         :raises ApiError: 401, 403; 429 after too many of these.
         """
-        return self._known(request, self.authenticator.anyone)
+        caller = self._known(request, SignIn.anyone)
+        if isinstance(caller, OperatorCaller):
+            self.audit.used(caller, caller_address(request))
+        return caller
 
-    def _known(self, request: web.Request, ask: Callable[[Mapping[str, str]], _Caller]) -> _Caller:
+    def _known(self, request: web.Request, ask: Callable[[SignIn], _Caller]) -> _Caller:
         """Who has a valid secret is let in, whatever others at the same address have tried."""
         try:
-            caller = ask(request.headers)
+            caller = ask(request.get(SIGN_IN) or SignIn())
+        except NoGuess:
+            self.front.unverified()
+            raise
         except ApiError:
             self.front.unverified()
             self.limit(self.limits.sign_ins, network_of(caller_address(request)))
@@ -197,7 +223,7 @@ class Parts:
         """
         return schemas.usable_sdp(body, field, allow_local=self.allow_local)
 
-    def limit(self, limit: RateLimit, caller: str) -> None:
+    def limit(self, limit: RateLimit, caller: Hashable) -> None:
         """
         Count one request of a caller.
 
@@ -206,6 +232,10 @@ class Parts:
         retry_after_s = limit.take(caller, self.clock())
         if retry_after_s is not None:
             raise ApiError(429, 'Too many requests', retry_after_s=retry_after_s)
+
+
+#: Of a request: what :func:`prepare_sign_in` has found. Before aiohttp 3.14, any key will do.
+SIGN_IN: Final[Any] = getattr(web, 'RequestKey', web.AppKey)('sign_in', SignIn)
 
 
 PARTS: Final = web.AppKey('parts', Parts)
@@ -244,6 +274,12 @@ def _error_response(
     return response
 
 
+def _retry_after_s(refusal: RegistryRefusal) -> float | None:
+    if isinstance(refusal, PutOut):
+        return refusal.retry_after_s
+    return FULL_RETRY_S if isinstance(refusal, RETRYABLE) else None
+
+
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every failure with ``{"detail": ...}``."""
@@ -252,14 +288,20 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except ApiError as error:
         return _error_response(error.status, error.detail, retry_after_s=error.retry_after_s)
     except RegistryRefusal as refusal:
-        retry_after_s = FULL_RETRY_S if isinstance(refusal, RETRYABLE) else None
         return _error_response(
-            REFUSAL_STATUS[type(refusal)], str(refusal), retry_after_s=retry_after_s
+            REFUSAL_STATUS[type(refusal)], str(refusal), retry_after_s=_retry_after_s(refusal)
         )
+    except DatabaseUnavailable as error:
+        return _error_response(503, str(error), retry_after_s=error.retry_after_s)
+    except TooManyCredentials as error:
+        return _error_response(409, str(error))
     except UnusableSdp as error:
         return _error_response(400, f'The session description cannot be used: {error}')
     except MediaSessionGone:
         return _error_response(409, 'media session gone')
+    except MediaBug:
+        _log.exception('event=internal_error path=%s', request.rel_url.raw_path)
+        return _error_response(500, 'internal error')
     except MediaError as error:
         _log.warning('event=media_failed path=%s error=%r', request.rel_url.raw_path, error)
         return _error_response(502, 'media backend failed')
@@ -324,7 +366,9 @@ async def track_connection(request: web.Request, handler: Handler) -> web.Stream
 @web.middleware
 async def prepare_sign_in(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Fetch what is needed to tell who calls; telling it is up to the handler."""
-    await request.app[PARTS].authenticator.prepare(request.headers)
+    # What is for everybody answers while the database hangs, whatever secret comes with it.
+    if request.path.startswith('/api/') and request.path not in OPEN_PATHS:
+        request[SIGN_IN] = await request.app[PARTS].authenticator.prepare(request.headers)
     return await handler(request)
 
 

@@ -99,6 +99,11 @@ class HttpFront:
         """Return how many connections are open."""
         return len(self._table)
 
+    @property
+    def capacity(self) -> int:
+        """How many connections there may be at once."""
+        return self._table.total
+
     # --- accepting -----------------------------------------------------------------------------
 
     def listen(self, listening: Iterable[socket.socket]) -> None:
@@ -112,12 +117,6 @@ class HttpFront:
         for listener in self._listening:
             listener.setblocking(False)
             listener.listen(BACKLOG)
-        _log.info(
-            'event=connection_limits total=%d per_address=%d per_token=%d',
-            self._table.total,
-            self._table.per_address,
-            self._table.per_token,
-        )
 
     async def serve(self, make_handler: Callable[[], HttpHandler]) -> None:
         """

@@ -60,6 +60,10 @@ class RobotCaller:
     robot_id: str | None
     """The only ``robot_id`` that the key is good for; ``None``: any."""
 
+    def sees(self, owner: str, robot_id: str) -> bool:
+        """Return whether a tenant's robot exists for this key."""
+        return self.owner == owner and self.robot_id in (None, robot_id)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorCaller:
@@ -107,10 +111,9 @@ class OperatorCaller:
         Return which of two tokens of one person counts from now on.
 
         An issuer's tokens are short-lived, so a browser comes with a new one now and then. Our own
-        are not exchanged: each is revoked by itself.
+        are not exchanged: each is revoked by itself. A token that names the person with another
+        role is another identity's, and renews nothing.
         """
         if self.token_id is not None or other.token_id is not None:
-            return self
-        if self.may_control and not other.may_control:
             return self
         return max(self, other, key=lambda caller: caller.expires_at_s or math.inf)

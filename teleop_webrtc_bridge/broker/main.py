@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 import gc
 import ipaddress
 import logging
@@ -36,10 +37,13 @@ from teleop_webrtc_bridge.broker.configuration import (
     is_loopback_host,
     read_configuration,
 )
+from teleop_webrtc_bridge.broker.database import Database, DatabaseUnavailable
 from teleop_webrtc_bridge.broker.descriptors import connections_within, raise_limit
 from teleop_webrtc_bridge.broker.identity import Role
+from teleop_webrtc_bridge.broker.log import start_logging
 from teleop_webrtc_bridge.broker.manage import FIRST_TENANT, manage, SUBJECTS
 from teleop_webrtc_bridge.broker.media import Media
+from teleop_webrtc_bridge.broker.media_processes import MediaProcesses, processor_count, Start
 from teleop_webrtc_bridge.broker.store import Store
 from teleop_webrtc_bridge.configuration import check_aiortc
 from teleop_webrtc_bridge.exceptions import ConfigurationError
@@ -47,28 +51,29 @@ from teleop_webrtc_bridge.exceptions import ConfigurationError
 __all__ = ['main']
 
 KEY_FILE_NAME: Final = 'robot_api_key'
+LINK_FILE_NAME: Final = 'operator_page_link'
 LOGIN_LINK_S: Final = 12 * 3600.0
 
 _log = logging.getLogger('teleop_webrtc_bridge.broker')
 
 
-def embedded_media(configuration: Configuration) -> Media:
+def media_processes(configuration: Configuration) -> Media:
     """
-    Return the SFU that runs in this process.
+    Return our SFU, in processes of its own.
 
     :raises ConfigurationError: aiortc is missing or too old.
     """
     check_aiortc()
-    # Late: it takes a second, and a bad option should be refused before.
-    from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
-
-    return EmbeddedMedia(include_loopback=configuration.include_loopback)
+    start = Start(
+        include_loopback=configuration.include_loopback, log_level=configuration.log_level
+    )
+    return MediaProcesses(start, most=configuration.media_processes or processor_count())
 
 
 def main(
     arguments: Sequence[str] | None = None,
     *,
-    make_media: Callable[[Configuration], Media] = embedded_media,
+    make_media: Callable[[Configuration], Media] = media_processes,
 ) -> int:
     """
     Run the broker until SIGINT or SIGTERM, or carry out one command on its database.
@@ -82,11 +87,11 @@ def main(
             return manage(arguments)
         configuration = read_configuration(arguments)
         raise_limit()
-        # Before the media backend is imported, which takes a second.
+        # Before the database is opened: what cannot work is said at once.
         connections_within(configuration.caps.connections)
-        _start_logging(configuration.log_level)
-        with closing(Store.open(configuration.state_dir)) as store:
-            asyncio.run(_run(configuration, store, make_media))
+        start_logging(configuration.log_level)
+        with closing(Database.open(configuration.state_dir)) as database:
+            asyncio.run(_run(configuration, database, make_media))
     except ConfigurationError as error:
         print(f'teleop_broker: {error}', file=sys.stderr)
         return 2
@@ -99,20 +104,12 @@ def main(
     return 0
 
 
-def _start_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), format='%(asctime)s %(levelname)s %(name)s: %(message)s'
-    )
-    # Its "info" is every pair of addresses that it tries.
-    logging.getLogger('aioice').setLevel(logging.DEBUG if level == 'debug' else logging.WARNING)
-
-
 async def _run(
-    configuration: Configuration, store: Store, make_media: Callable[[Configuration], Media]
+    configuration: Configuration, database: Database, make_media: Callable[[Configuration], Media]
 ) -> None:
     stop = _stop_on_signals()
     media = make_media(configuration)
-    app = build_app(configuration, store, media)
+    app = build_app(configuration, database, media)
     host, port = configuration.host, configuration.port
     async with serving(app, media, host=host, port=port) as served:
         # What there is now stays for good. To look through all of it takes the collector 30 ms of
@@ -120,8 +117,8 @@ async def _run(
         gc.collect()
         gc.freeze()
         # Only now: a token that is printed while the port is in use would be lost.
-        fragment = _login(configuration, store)
-        print(f'Operator page: {_page_address(host, served.port)}{fragment}', flush=True)
+        page = await _login(configuration, database, _page_address(host, served.port))
+        print(f'Operator page: {page}', flush=True)
         _log.info('event=broker_ready host=%s port=%d', host, served.port)
         if not is_loopback_host(host):
             _log.warning(
@@ -153,34 +150,56 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def _login(configuration: Configuration, store: Store) -> str:
+async def _login(configuration: Configuration, database: Database, page: str) -> str:
     """
     Make what the first start, or ``--login-link``, promises.
 
-    :returns: The fragment of the page's address, or nothing.
+    :param page: The address of the page.
+    :returns: What to print of it. The link signs in whoever has it, so it is shown on a terminal
+        only: what is printed elsewhere ends up in a journal.
     """
-    now_s = time.time()
-    if store.is_empty():
-        with store.transaction():
-            _, api_key = store.create_robot_key(
-                name='first key', robot_id=None, owner=FIRST_TENANT, now_s=now_s
-            )
-            token = store.create_operator_token(
-                sub=FIRST_TENANT, role=Role.OPERATOR, now_s=now_s, expires_at_s=None
-            )
-            # Inside: a key that is stored but was never written down is good for nothing.
-            _write_secret(configuration.state_dir / KEY_FILE_NAME, api_key)
-    elif configuration.login_link:
-        token = store.create_operator_token(
-            sub=FIRST_TENANT,
-            role=Role.OPERATOR,
-            now_s=now_s,
-            expires_at_s=now_s + LOGIN_LINK_S,
+    is_terminal = sys.stdout.isatty()
+    try:
+        link = await database.write(
+            partial(_make_login, configuration=configuration, page=page, is_shown=is_terminal)
         )
+    except DatabaseUnavailable as error:
+        allowed = f'a folder whose database can be written to ({error})'
+        raise ConfigurationError('--state-dir', str(configuration.state_dir), allowed) from error
+    if not link or is_terminal:
+        return link or page
+    return f'{page} (sign-in link: {configuration.state_dir / LINK_FILE_NAME})'
+
+
+def _make_login(
+    store: Store, *, configuration: Configuration, page: str, is_shown: bool
+) -> str | None:
+    """
+    Make a token, and at the first start a robot's key; in a transaction.
+
+    :param is_shown: The link is going to be printed, so it needs no file.
+    :returns: The link, if one was to be made.
+    """
+    now_s, folder = time.time(), configuration.state_dir
+    # Written inside: a secret that is stored but was never written down is good for nothing.
+    if store.is_empty():
+        _, api_key = store.create_robot_key(
+            name='first key', robot_id=None, owner=FIRST_TENANT, now_s=now_s
+        )
+        _write_secret(folder / KEY_FILE_NAME, api_key)
+        expires_at_s = None
+    elif configuration.login_link:
+        expires_at_s = now_s + LOGIN_LINK_S
     else:
-        return ''
+        return None
+    token = store.create_operator_token(
+        sub=FIRST_TENANT, role=Role.OPERATOR, now_s=now_s, expires_at_s=expires_at_s
+    )
     # A fragment is sent to no server and logged by none.
-    return f'#token={token}'
+    link = f'{page}#token={token}'
+    if not is_shown:
+        _write_secret(folder / LINK_FILE_NAME, link)
+    return link
 
 
 def _write_secret(path: Path, secret: str) -> None:

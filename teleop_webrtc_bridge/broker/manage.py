@@ -13,10 +13,10 @@
 # limitations under the License.
 
 """
-``teleop_broker keys …`` and ``teleop_broker operators …``: who may use a broker.
+``teleop_broker keys …``, ``operators …`` and ``audit``: who may use a broker, and who did what.
 
-Works on the broker's database, whether the broker runs or not: a running one looks every key and
-token up when it is used, and ends what is going on with a revoked one within a second.
+Works on the broker's database, whether the broker runs or not: a running one lets go whoever uses
+a revoked key or token within a second. Only ``add`` makes a database where there is none.
 """
 
 from __future__ import annotations
@@ -24,20 +24,35 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import datetime, UTC
+from dataclasses import replace
+import os
+import sqlite3
 import sys
 import time
 from typing import Final
 
+from teleop_webrtc_bridge.broker.audit import about_key, about_token, audit_row, AuditAction
+from teleop_webrtc_bridge.broker.audit_listing import (
+    date,
+    print_json,
+    print_table,
+    since,
+    SINCE_ALLOWED,
+    table,
+)
+from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.configuration import OneLineParser, read_configuration
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
 from teleop_webrtc_bridge.broker.names import check_label, check_name
+from teleop_webrtc_bridge.broker.records import TooManyCredentials
 from teleop_webrtc_bridge.broker.store import Store
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 
 __all__ = ['SUBJECTS', 'manage']
 
-SUBJECTS: Final = ('keys', 'operators')
+SUBJECTS: Final = ('keys', 'operators', 'audit')
+WRITING: Final = ('add', 'revoke')
+COMMAND_LINE: Final = 'command line'
 FIRST_TENANT: Final = 'owner'
 DAY_S: Final = 86400.0
 
@@ -50,27 +65,57 @@ def manage(arguments: Sequence[str]) -> int:
     Carry out one command.
 
     :param arguments: Beginning with one of :data:`SUBJECTS`.
-    :returns: The exit status: 0, or 1 if there is nothing to revoke.
+    :returns: The exit status: 0, or 1 if there is nothing to revoke or there are too many.
     :raises ConfigurationError: An argument cannot be used, or the database cannot.
     """
     options = _parser().parse_args(arguments)
     places = [('--state-dir', options.state_dir), ('--config', options.config)]
     given = [word for name, value in places if value is not None for word in (name, value)]
-    with closing(Store.open(read_configuration(given).state_dir)) as store:
-        match options.subject, options.action:
-            case 'keys', 'list':
-                return _list_keys(store)
-            case 'keys', 'add':
-                return _add_key(store, options)
-            case 'keys', 'revoke':
-                done = store.revoke_robot_key(options.id, _EVERYBODY, time.time())
-                return _report(done, f'key {options.id!r}')
-            case 'operators', 'list':
-                return _list_operators(store)
-            case 'operators', 'add':
-                return _add_operator(store, options)
-            case _:
-                return _revoke_operator(store, options.id)
+    configuration = read_configuration(given)
+    directory = configuration.state_dir
+    # Whoever wants to revoke something must not be told of an empty database that was made for it.
+    with closing(Store.open(directory, may_create=options.action == 'add')) as store:
+        try:
+            status = _carry_out(store, options, configuration.caps)
+            sys.stdout.flush()
+        except sqlite3.Error as error:
+            allowed = f'a directory whose database can be used ({error})'
+            raise ConfigurationError('--state-dir', str(directory), allowed) from error
+        except BrokenPipeError:
+            _end_output()
+            return 0
+        except TooManyCredentials as error:
+            print(f'teleop_broker: {error}', file=sys.stderr)
+            return 1
+        if options.action in WRITING:
+            store.settle()
+    return status
+
+
+def _end_output() -> None:
+    """Print nothing more: whoever read it has seen enough, as ``head`` has."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _carry_out(store: Store, options: argparse.Namespace, caps: Caps) -> int:
+    match options.subject, options.action:
+        case 'keys', 'list':
+            return _list_keys(store)
+        case 'keys', 'add':
+            return _add_key(store, options, caps)
+        case 'keys', 'revoke':
+            return _revoke_key(store, options.id)
+        case 'operators', 'list':
+            return _list_operators(store)
+        case 'operators', 'add':
+            return _add_operator(store, options, caps)
+        case 'operators', 'revoke':
+            return _revoke_operator(store, options.id)
+        case _:
+            since_s = since(options.since, time.time())
+            rows = store.audit(since_s=since_s, robot_id=options.robot)
+            print_json(rows) if options.json else print_table(rows)
+            return 0
 
 
 def _parser() -> OneLineParser:
@@ -94,6 +139,11 @@ def _parser() -> OneLineParser:
     add.add_argument('--role', choices=roles, default='operator', help='(operator)')
     add.add_argument('--days', type=float, help='how long it is good for (for ever)')
     _revoke(actions, 'make tokens useless', 'of one token, or the name of its owner for all')
+    audit = _common(subjects.add_parser('audit', help='who did what, the newest last'))
+    audit.set_defaults(action='list')
+    audit.add_argument('--since', metavar='WHEN', help=f'{SINCE_ALLOWED} (all)')
+    audit.add_argument('--robot', metavar='ROBOT_ID', help='only what was done with it (all)')
+    audit.add_argument('--json', action='store_true', help='a list of objects, one a line')
     return parser
 
 
@@ -108,7 +158,7 @@ def _revoke(actions: argparse._SubParsersAction[OneLineParser], text: str, which
 
 
 def _list_keys(store: Store) -> int:
-    _table(
+    table(
         ('ID', 'NAME', 'TENANT', 'ROBOT', 'KEY', 'CREATED'),
         [
             (
@@ -117,7 +167,7 @@ def _list_keys(store: Store) -> int:
                 key.owner,
                 key.robot_id or 'any',
                 f'{key.prefix}…',
-                _date(key.created_at_s),
+                date(key.created_at_s),
             )
             for key in store.robot_keys(_EVERYBODY)
         ],
@@ -125,19 +175,36 @@ def _list_keys(store: Store) -> int:
     return 0
 
 
-def _add_key(store: Store, options: argparse.Namespace) -> int:
-    _, key = store.create_robot_key(
-        name=check_name('name', options.name),
-        robot_id=check_label('--robot-id', options.robot_id),
-        owner=check_name('--tenant', options.tenant),
-        now_s=time.time(),
-    )
+def _add_key(store: Store, options: argparse.Namespace, caps: Caps) -> int:
+    name, tenant = check_name('name', options.name), check_name('--tenant', options.tenant)
+    robot_id, now_s = check_label('--robot-id', options.robot_id), time.time()
+    with store.transaction():
+        record, key = store.create_robot_key(
+            name=name, robot_id=robot_id, owner=tenant, now_s=now_s, most=caps.keys_per_tenant
+        )
+        _note(store, AuditAction.KEY_CREATED, about_key(record), record.robot_id)
     print(key)
     return 0
 
 
+def _revoke_key(store: Store, key_id: str) -> int:
+    with store.transaction():
+        record = store.revoke_robot_key(key_id, _EVERYBODY, time.time())
+        if record is not None:
+            _note(store, AuditAction.KEY_REVOKED, about_key(record), record.robot_id)
+    return _report(record is not None, f'key {key_id!r}')
+
+
+def _note(store: Store, action: AuditAction, detail: str, robot_id: str | None = None) -> None:
+    """Add a line to the audit trail: whoever has a command line here needs no token."""
+    row = audit_row(
+        time.time(), action, None, robot_id=robot_id or '', address=COMMAND_LINE, detail=detail
+    )
+    store.append_audit([replace(row, subject=COMMAND_LINE)])
+
+
 def _list_operators(store: Store) -> int:
-    _table(
+    table(
         ('ID', 'NAME', 'ROLE', 'TENANT', 'CREATED', 'EXPIRES'),
         [
             (
@@ -145,8 +212,8 @@ def _list_operators(store: Store) -> int:
                 token.sub,
                 token.role.value,
                 token.tenant,
-                _date(token.created_at_s),
-                'never' if token.expires_at_s is None else _date(token.expires_at_s),
+                date(token.created_at_s),
+                'never' if token.expires_at_s is None else date(token.expires_at_s),
             )
             for token in store.operator_tokens(_EVERYBODY, time.time())
         ],
@@ -154,40 +221,36 @@ def _list_operators(store: Store) -> int:
     return 0
 
 
-def _add_operator(store: Store, options: argparse.Namespace) -> int:
+def _add_operator(store: Store, options: argparse.Namespace, caps: Caps) -> int:
     now_s = time.time()
     if options.days is not None and not 0.0 < options.days <= 36500.0:
         raise ConfigurationError('--days', options.days, 'more than 0, up to 36500')
-    token = store.create_operator_token(
-        sub=check_name('name', options.name),
-        role=Role(options.role),
-        tenant_name=check_name('--tenant', options.tenant),
-        now_s=now_s,
-        expires_at_s=None if options.days is None else now_s + options.days * DAY_S,
-    )
+    name, tenant = check_name('name', options.name), check_name('--tenant', options.tenant)
+    with store.transaction():
+        token = store.create_operator_token(
+            sub=name,
+            role=Role(options.role),
+            tenant_name=tenant,
+            now_s=now_s,
+            expires_at_s=None if options.days is None else now_s + options.days * DAY_S,
+            most=caps.tokens_per_tenant,
+        )
+        _note(store, AuditAction.TOKEN_CREATED, about_token(store.token_record(token)))
     print(token)
     return 0
 
 
 def _revoke_operator(store: Store, name: str) -> int:
     now_s = time.time()
-    done = store.revoke_operator_token(name, _EVERYBODY, now_s)
-    done = done or store.revoke_operator_tokens(name, now_s) > 0
-    return _report(done, f'token or operator {name!r}')
+    with store.transaction():
+        one = store.revoke_operator_token(name, _EVERYBODY, now_s)
+        revoked = [one] if one else store.revoke_operator_tokens(name, now_s)
+        for record in revoked:
+            _note(store, AuditAction.TOKEN_REVOKED, about_token(record))
+    return _report(bool(revoked), f'token or operator {name!r}')
 
 
 def _report(done: bool, what: str) -> int:
     if not done:
         print(f'teleop_broker: there is no {what}', file=sys.stderr)
     return 0 if done else 1
-
-
-def _date(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s, UTC).strftime('%Y-%m-%d %H:%M')
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        line = '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print(line.rstrip())

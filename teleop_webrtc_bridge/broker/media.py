@@ -16,26 +16,30 @@
 What the broker asks of whatever carries its media.
 
 The operations are those of the Cloudflare Realtime API (sessions/new, tracks/new, renegotiate,
-datachannels/new, datachannels/close), so that an SFU in this process
-(:mod:`~teleop_webrtc_bridge.broker.embedded_media`) and a hosted one are interchangeable.
+datachannels/new, datachannels/close), so that our own SFU and a hosted one are interchangeable.
+Ours (:mod:`~teleop_webrtc_bridge.broker.embedded_media`) runs in processes of its own, which
+:mod:`~teleop_webrtc_bridge.broker.media_processes` starts and asks.
 A *media session* is one peer connection with one robot or one operator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.exceptions import TeleopError
 
 __all__ = [
     'DataChannelRequest',
     'Media',
+    'MediaBug',
     'MediaError',
     'MediaSession',
     'MediaSessionGone',
     'NoPublishedTrack',
+    'StopSeen',
     'UnusableSdp',
 ]
 
@@ -50,6 +54,10 @@ class UnusableSdp(MediaError):
 
 class MediaSessionGone(MediaError):
     """The media session was closed, failed, or never existed."""
+
+
+class MediaBug(MediaError):
+    """The backend met an error of ours; its traceback is in the log."""
 
 
 class NoPublishedTrack(MediaError):
@@ -78,16 +86,37 @@ class DataChannelRequest:
     max_retransmits: int | None
     publisher: str | None = None
     """The publishing media session's id."""
+    by: Identity | None = None
+    """Who publishes to a robot: the robot is told with each E-STOP."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopSeen:
+    """An E-STOP, or the release of one, that a person sent to a robot."""
+
+    media_id: str
+    """The person's media session."""
+    by: Identity
+    is_release: bool
 
 
 class Media(Protocol):
     """A media backend; every method may raise :class:`MediaError`."""
 
-    async def new_session(self, sdp_offer: str) -> MediaSession:
+    async def run(self, on_stop: Callable[[StopSeen], None]) -> None:
+        """
+        Do the backend's own work for as long as the broker runs; ends only by cancellation.
+
+        :param on_stop: Told of each E-STOP and release that passes; their repetitions count once.
+        """
+
+    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
         """
         Answer a robot's or an operator's offer with a new peer connection.
 
+        :param beside: An operator's or viewer's: the media session of their robot.
         :raises UnusableSdp: The offer cannot be used.
+        :raises MediaSessionGone: The robot's session is gone.
         """
 
     async def close_session(self, media_id: str) -> None:
@@ -128,14 +157,18 @@ class Media(Protocol):
         :raises MediaSessionGone: The session is gone.
         """
 
-    async def watch_channels(self, media_id: str, *, publisher: str) -> dict[str, int]:
+    async def watch_channels(
+        self, media_id: str, *, publisher: str, by: Identity, may_stop: bool
+    ) -> dict[str, int]:
         """
         Open a viewer's ends of all four channels.
 
-        He receives copies of what the robot sends, also from channels that it opens later. Of
-        what he sends nothing reaches the robot but an E-STOP.
+        The viewer receives copies of what the robot sends, also from channels that it opens later.
+        Of what they send nothing reaches the robot but an E-STOP.
 
         :param publisher: The robot's media session.
+        :param by: The viewer: the robot is told with each E-STOP.
+        :param may_stop: Whether their E-STOP reaches the robot at all.
         :returns: Label → stream id on the viewer's connection, as :meth:`new_data_channels`.
         :raises MediaSessionGone: Either session is gone.
         """
@@ -151,15 +184,22 @@ class Media(Protocol):
         data that reaches a stream before its channel exists is lost (docs/protocol.md §5).
         """
 
-    def is_connected(self, media_id: str) -> bool:
-        """Return whether the session's peer connection is connected."""
+    async def connected(self, media_id: str) -> None:
+        """
+        Wait until a session's peer connection is connected.
+
+        A browser may see itself connected a moment before the backend does.
+
+        :raises MediaSessionGone: The session is gone.
+        """
 
     def last_heard_s(self, media_id: str) -> float | None:
         """
         Return when the session's peer was last heard.
 
-        :returns: Seconds of ``time.monotonic``, from any authenticated packet (RTP, RTCP, SCTP);
-            the time of creation before the first one; ``None`` when the session is gone.
+        :returns: Seconds of ``time.monotonic``, at most half a second out of date, from any
+            authenticated packet (RTP, RTCP, SCTP); the time of creation before the first one;
+            ``None`` when the session is gone.
         """
 
     async def close(self) -> None:

@@ -33,15 +33,16 @@ CLOSE_TIMEOUT_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
-async def new_session(media: Media, sdp_offer: str) -> MediaSession:
+async def new_session(media: Media, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
     """
     Answer an offer.
 
+    :param beside: An operator's or viewer's: the media session of their robot.
     :raises MediaError: The backend refuses it, fails, or does not answer in 15 s.
     """
     try:
         async with asyncio.timeout(NEW_SESSION_TIMEOUT_S):
-            return await media.new_session(sdp_offer)
+            return await media.new_session(sdp_offer, beside=beside)
     except TimeoutError as error:
         raise MediaError('a new media session took too long') from error
 

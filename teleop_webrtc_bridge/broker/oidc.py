@@ -29,7 +29,7 @@ from typing import Any, Final
 import jwt
 
 from teleop_webrtc_bridge.broker.configuration import OidcSettings
-from teleop_webrtc_bridge.broker.errors import ApiError
+from teleop_webrtc_bridge.broker.errors import ApiError, NoGuess
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
 from teleop_webrtc_bridge.broker.issuer_keys import IssuerKeys
 from teleop_webrtc_bridge.broker.names import as_name, MAX_CHARS
@@ -127,7 +127,8 @@ class IdTokens:
         now_s = self._wall_clock()
         expires_at_s = _seconds(claims, 'exp')
         if expires_at_s <= now_s:
-            raise _invalid('it has expired')
+            # The issuer has signed it, so nobody has guessed it.
+            raise NoGuess(401, 'The id token is not accepted: it has expired')
         starts = ('iat', 'nbf') if 'nbf' in claims else ('iat',)
         if max(_seconds(claims, name) for name in starts) > now_s + CLOCK_SKEW_S:
             raise _invalid('it is not valid yet')

@@ -22,7 +22,9 @@ from typing import Any, Final
 from teleop_webrtc_bridge.broker.openapi_schemas import (
     all_of,
     CONTROL,
+    HEALTH,
     ICE,
+    JOINED,
     KEY,
     LABEL,
     NAME,
@@ -30,6 +32,7 @@ from teleop_webrtc_bridge.broker.openapi_schemas import (
     object,
     OK,
     or_null,
+    PERSON,
     ROLE,
     ROW,
     Schema,
@@ -40,7 +43,6 @@ from teleop_webrtc_bridge.broker.openapi_schemas import (
     TOKEN,
     VIDEO_STATUS,
     VIEWER_ID,
-    WHOLE,
 )
 from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES
 
@@ -49,6 +51,7 @@ __all__ = ['document']
 API: Final = '/api/v1'
 ROBOT: Final = 'robotApiKey'
 OPERATOR: Final = 'operatorToken'
+RETRY_AFTER: Final = {'Retry-After': {'required': True, 'schema': {'type': 'integer'}}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,8 @@ class _Call:
     schema: Schema | None = None
     errors: tuple[int, ...] = field(default=())
     """Beside those that all calls with these callers and a body have."""
+    others: dict[str, Any] = field(default_factory=dict)
+    """Answers that look like no others."""
 
 
 _SESSION: Final = f'{API}/sessions/{{session_id}}'
@@ -136,15 +141,7 @@ _SESSION_CALLS: Final = (
         summary='Take the operator slot, or watch',
         callers=(OPERATOR,),
         request=object(('sdp_offer',), role={'enum': ['operator', 'viewer']}, sdp_offer=SDP),
-        schema=all_of(
-            sdp_answer=TEXT,
-            cf_session_id=TEXT,
-            robot_cf_session_id=TEXT,
-            ice_servers=ICE,
-            role={'enum': ['operator', 'viewer']},
-            operator_id=TEXT,
-            control_epoch=WHOLE,
-        ),
+        schema=JOINED,
         errors=(400, 403, 404, 409, 502),
     ),
     _Call(
@@ -204,7 +201,7 @@ _SESSION_CALLS: Final = (
         path=f'{_SESSION}/grant-control',
         summary='Let who asks take over',
         callers=(OPERATOR,),
-        request=object(('operator_id',), operator_id={'type': 'string', 'minLength': 1}),
+        request=PERSON,
         schema=OK,
         errors=(403, 404, 409),
     ),
@@ -217,6 +214,15 @@ _SESSION_CALLS: Final = (
         schema=CONTROL,
         errors=(403, 404),
     ),
+    _Call(
+        method='post',
+        path=f'{_SESSION}/remove-viewer',
+        summary='Put somebody who watches out for ten minutes',
+        callers=(OPERATOR,),
+        request=PERSON,
+        schema=all_of(removed={'type': 'integer', 'minimum': 1}),
+        errors=(403, 404, 409),
+    ),
 )
 _MANAGING_CALLS: Final = (
     _Call(
@@ -227,7 +233,7 @@ _MANAGING_CALLS: Final = (
         request=object(('name',), name=NAME, robot_id=LABEL),
         answer=201,
         schema=all_of(**KEY, api_key=TEXT),
-        errors=(403,),
+        errors=(403, 409),
     ),
     _Call(
         method='get',
@@ -259,7 +265,7 @@ _MANAGING_CALLS: Final = (
         ),
         answer=201,
         schema=all_of(**TOKEN, token=TEXT),
-        errors=(403,),
+        errors=(403, 409),
     ),
     _Call(
         method='get',
@@ -289,8 +295,15 @@ _COMMON_CALLS: Final = (
     _Call(
         method='get',
         path=f'{API}/health',
-        summary='Say that the broker runs',
-        schema=all_of(status={'const': 'ok'}),
+        summary='Say that the broker runs, and whether its database does',
+        schema=HEALTH,
+        others={
+            '503': {
+                'description': 'The database fails, and nobody is let in any more',
+                'headers': RETRY_AFTER,
+                'content': {'application/json': {'schema': HEALTH}},
+            }
+        },
     ),
     _Call(method='get', path=f'{API}/openapi.json', summary='This', schema={'type': 'object'}),
 )
@@ -302,12 +315,13 @@ ERRORS: Final = {
     403: 'The caller may not do this, or another site has asked',
     404: "There is none, or it is another tenant's",
     408: 'The request came too slowly',
-    409: 'Not in this state',
+    409: 'Not in this state, or there are too many',
     413: f'The body is larger than {MAX_HTTP_BODY_BYTES} bytes',
-    422: 'The body is not as described',
     421: 'The broker does not know the Host by its setting public_urls',
+    422: 'The body is not as described',
     429: 'Too many; see Retry-After',
     502: 'The media backend has failed',
+    503: 'The database fails',
 }
 
 
@@ -331,7 +345,7 @@ def document() -> dict[str, Any]:
 
 
 def _operation(call: _Call) -> dict[str, Any]:
-    errors = {*call.errors, 421, 429} | ({401} if call.callers else set())
+    errors = {*call.errors, 421, 429} | ({401, 503} if call.callers else set())
     if OPERATOR in call.callers:
         errors.add(403)
     if call.method != 'get':
@@ -348,6 +362,7 @@ def _operation(call: _Call) -> dict[str, Any]:
         'responses': {
             str(call.answer): answer,
             **{str(status): _error(status) for status in sorted(errors)},
+            **call.others,
         },
     }
     names = [part[1:-1] for part in call.path.split('/') if part.startswith('{')]
@@ -368,6 +383,9 @@ def _error(status: int) -> dict[str, Any]:
         'description': ERRORS[status],
         'content': {'application/json': {'schema': {'$ref': '#/components/schemas/Error'}}},
     }
-    if status == 429:
-        error['headers'] = {'Retry-After': {'required': True, 'schema': {'type': 'integer'}}}
+    if status in (429, 503):
+        error['headers'] = RETRY_AFTER
+    elif status == 403:
+        # For whoever was put out of a robot's viewers.
+        error['headers'] = {'Retry-After': {'required': False, 'schema': {'type': 'integer'}}}
     return error

@@ -22,13 +22,16 @@ from teleop_webrtc_bridge.sdp import MAX_SDP_BYTES
 
 __all__ = [
     'CONTROL',
+    'HEALTH',
     'ICE',
+    'JOINED',
     'KEY',
     'LABEL',
     'NAME',
     'NOTHING',
     'NUMBER',
     'OK',
+    'PERSON',
     'ROLE',
     'ROW',
     'SDP',
@@ -71,6 +74,13 @@ LABEL: Final[Schema] = or_null({'type': 'string', 'maxLength': 64})
 SDP: Final[Schema] = {'type': 'string', 'minLength': 1, 'maxLength': MAX_SDP_BYTES}
 STREAM: Final[Schema] = {'type': 'integer', 'minimum': 2, 'maximum': 65534}
 ROLE: Final[Schema] = {'enum': ['operator', 'admin', 'viewer']}
+PERSON: Final = object(
+    ('operator_id',),
+    operator_id={'type': 'string', 'minLength': 1},
+    role=or_null(ROLE),
+    tenant=or_null(TEXT),
+)
+"""Whom a request means; role and tenant tell people of one name apart."""
 VIEWER_ID: Final = or_null(TEXT)
 ICE: Final[Schema] = {
     'type': 'array',
@@ -94,6 +104,26 @@ ROW: Final = all_of(
     control_epoch=WHOLE,
     control_request=or_null(TEXT),
     viewers=WHOLE,
+    watching={'type': 'array', 'items': all_of(operator_id=TEXT, role=ROLE)},
+)
+JOINED: Final = object(
+    (
+        'sdp_answer',
+        'cf_session_id',
+        'robot_cf_session_id',
+        'ice_servers',
+        'role',
+        'operator_id',
+        'control_epoch',
+    ),
+    sdp_answer=TEXT,
+    cf_session_id=TEXT,
+    robot_cf_session_id=TEXT,
+    ice_servers=ICE,
+    role={'enum': ['operator', 'viewer']},
+    operator_id=TEXT,
+    control_epoch=WHOLE,
+    may_stop={'type': 'boolean'},
 )
 SNAPSHOT: Final = all_of(
     ack={'const': True},
@@ -125,4 +155,5 @@ CONTROL: Final = all_of(
 VIDEO_STATUS: Final[Schema] = {
     'enum': ['ok', 'no_published_track', 'publish_error', 'pull_error', 'no_offer']
 }
+HEALTH: Final = object(('status',), status={'enum': ['ok', 'degraded']}, database=TEXT)
 NOTHING: Final = object()

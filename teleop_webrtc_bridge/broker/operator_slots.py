@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from teleop_webrtc_bridge.broker.bans import Bans
 from teleop_webrtc_bridge.broker.control_requests import has_grant
 from teleop_webrtc_bridge.broker.identity import OperatorCaller
 from teleop_webrtc_bridge.broker.session_table import (
@@ -65,8 +66,9 @@ OPERATOR_CONNECT_S: Final = 20.0
 class OperatorSlots:
     """The operators' side of the session table."""
 
-    def __init__(self, table: SessionTable) -> None:
+    def __init__(self, table: SessionTable, bans: Bans) -> None:
         self._table = table
+        self._bans = bans
         self._tickets = 0
 
     def visible(self, caller: OperatorCaller, now_s: float) -> list[Session]:
@@ -92,14 +94,17 @@ class OperatorSlots:
 
         :raises SessionUnknown: See :meth:`get`.
         :raises NotAllowed: The caller may only watch.
+        :raises PutOut: The caller was put out of this robot's viewers.
         :raises SlotTaken: Another operator has it, and has not granted it to the caller.
         """
         session = self._table.get(session_id, caller, now_s)
         if not caller.may_control:
             raise NotAllowed
-        granted = session.claim is None and has_grant(session, caller.sub, now_s)
-        if session.holder not in (None, caller.sub) and not granted:
-            raise SlotTaken(session.holder or '')
+        self._bans.check(session.identity, caller.identity, now_s)
+        holder = session.holder
+        granted = session.claim is None and has_grant(session, caller.identity, now_s)
+        if holder is not None and holder != caller.identity and not granted:
+            raise SlotTaken(holder.sub)
         self._tickets += 1
         claim = Claim(ticket=self._tickets, caller=caller)
         self._table.store(replace(session, claim=claim))
@@ -121,7 +126,7 @@ class OperatorSlots:
             raise ClaimLost
         closing = closing_operator(session)
         older = session.operator
-        taken_over = older is not None and older.sub != claim.sub
+        taken_over = older is not None and older.identity != claim.identity
         epoch = session.control_epoch + 1
         session = replace(
             session,
@@ -129,16 +134,17 @@ class OperatorSlots:
             operator=Operator(
                 caller=claim.caller, media_id=media_id, epoch=epoch, heartbeat_at_s=now_s
             ),
-            requests=tuple(item for item in session.requests if item.sub != claim.sub),
+            requests=tuple(item for item in session.requests if item.who != claim.identity),
             bridge=None,
             control_epoch=epoch,
             snapshot_version=session.snapshot_version + 1,
         )
         self._table.store(session)
+        reason = Reason.TAKEN_OVER if taken_over else Reason.JOINED
         return session, [
             *closing,
             SnapshotChanged(session_id=session_id),
-            state_changed(session, Reason.TAKEN_OVER if taken_over else Reason.JOINED, claim.sub),
+            state_changed(session, reason, claim.identity),
         ]
 
     def abandon(self, session_id: str, claim: Claim) -> list[Effect]:
@@ -148,7 +154,7 @@ class OperatorSlots:
             return []
         without = replace(session, claim=None)
         self._table.store(without)
-        return [state_changed(without, Reason.JOIN_FAILED, claim.sub)]
+        return [state_changed(without, Reason.JOIN_FAILED, claim.identity)]
 
     def operator_heartbeat(
         self, session_id: str, caller: OperatorCaller, media_id: str | None, now_s: float
@@ -156,8 +162,7 @@ class OperatorSlots:
         """
         Note that an operator is alive.
 
-        :param media_id: If given, it has to be the operator's newest one: an older tab of the same
-            person is not the operator any more.
+        :param media_id: Which join the call is about; see :meth:`SessionTable.of_operator`.
         :raises SessionUnknown: See :meth:`get`.
         :raises NotOperator: The caller is not the operator.
         """

@@ -26,7 +26,12 @@ from typing import Final
 
 from aiortc import RTCDataChannel, RTCPeerConnection
 
-from teleop_webrtc_bridge.broker.channel_relay import ChannelEnd, EstopTap, Publication
+from teleop_webrtc_bridge.broker.channel_relay import (
+    ChannelEnd,
+    EstopTap,
+    Publication,
+    Voice,
+)
 from teleop_webrtc_bridge.broker.flood_guard import FloodGuard
 from teleop_webrtc_bridge.broker.media import DataChannelRequest, MediaSessionGone
 from teleop_webrtc_bridge.messages import CHANNELS, CMD_UNRELIABLE
@@ -66,10 +71,16 @@ class PeerChannels:
         self._own_channels = 0
         pc.on('datachannel', self._on_own_channel)
 
-    def open(self, request: DataChannelRequest, publisher: PeerChannels | None) -> int:
+    def open(
+        self,
+        request: DataChannelRequest,
+        publisher: PeerChannels | None,
+        voice: Voice | None = None,
+    ) -> int:
         """
         Open this peer's end of a channel and return its stream id.
 
+        :param voice: This peer, if that is a person who speaks to a robot.
         :raises MediaSessionGone: The publisher does not publish the label, or no id is left.
         """
         publication = publisher.publication(request.label) if publisher is not None else None
@@ -77,7 +88,7 @@ class PeerChannels:
             request.label, ordered=request.ordered, max_retransmits=request.max_retransmits
         )
         if publication is None:
-            self._publish(request.label, channel)
+            self._publish(request.label, channel, voice)
         else:
             publication.add(self._receive(stream_id, channel, publication))
         return stream_id
@@ -96,8 +107,9 @@ class PeerChannels:
         self._channels[stream_id] = channel
         return stream_id, channel
 
-    def _publish(self, label: str, channel: RTCDataChannel) -> None:
-        publication = self._publications[label] = Publication(channel, self._guard(label))
+    def _publish(self, label: str, channel: RTCDataChannel, voice: Voice | None = None) -> None:
+        publication = Publication(channel, self._guard(label), voice)
+        self._publications[label] = publication
         for end in self._followers.get(label, {}).values():
             publication.add(end)
 
@@ -132,8 +144,12 @@ class PeerChannels:
                 self._publish(spec.label, channel)
         return ids
 
-    def watch_channels(self, robot: PeerChannels) -> dict[str, int]:
-        """Open this peer's ends as a viewer of a robot."""
+    def watch_channels(self, robot: PeerChannels, voice: Voice | None) -> dict[str, int]:
+        """
+        Open this peer's ends as a viewer of a robot.
+
+        :param voice: This peer; ``None``: it may not stop the robot.
+        """
         self._followed = robot
         ids = {}
         for spec in CHANNELS:
@@ -142,7 +158,7 @@ class PeerChannels:
             )
             ids[spec.label] = stream_id
             if spec.to_robot:
-                EstopTap(channel, self._guard(spec.label), robot.deliver)
+                EstopTap(channel, self._guard(spec.label), voice, robot.deliver)
             else:
                 robot.add_follower(spec.label, self._receive(stream_id, channel, None))
         return ids

@@ -24,7 +24,7 @@ import asyncio
 from collections.abc import Callable
 import logging
 import time
-from typing import Final
+from typing import Final, Literal
 import uuid
 
 from aiortc import (
@@ -32,10 +32,11 @@ from aiortc import (
     RTCConfiguration,
     RTCPeerConnection,
     RTCRtpTransceiver,
-    RTCSessionDescription,
 )
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 
+from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
+from teleop_webrtc_bridge.aiortc_support.ingress import budget_of
 from teleop_webrtc_bridge.aiortc_support.internals import (
     keep_first_codec,
     negotiated_codec,
@@ -45,12 +46,14 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
 )
 from teleop_webrtc_bridge.aiortc_support.sctp_probe import SctpProbe
 from teleop_webrtc_bridge.broker.media import (
+    MediaError,
+    MediaSessionGone,
     NoPublishedTrack,
     UnusableSdp,
 )
 from teleop_webrtc_bridge.broker.peer_channels import PeerChannels
 from teleop_webrtc_bridge.broker.video_relay import VideoRelay
-from teleop_webrtc_bridge.sdp import spread_candidates
+from teleop_webrtc_bridge.exceptions import ProtocolError
 
 __all__ = ['PeerSession']
 
@@ -78,6 +81,8 @@ class PeerSession:
         self.video: VideoRelay | None = None
         """What this session publishes."""
         self._on_end = on_end
+        self._connected = asyncio.Event()
+        """Also set at the end, for those who wait for it."""
         self._pc = RTCPeerConnection(
             RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         )
@@ -97,6 +102,16 @@ class PeerSession:
     @property
     def is_connected(self) -> bool:
         return bool(self._pc.connectionState == 'connected')
+
+    async def connected(self) -> None:
+        """
+        Wait until the peer connection is connected.
+
+        :raises MediaSessionGone: It ended instead.
+        """
+        await self._connected.wait()
+        if not self.is_connected:
+            raise MediaSessionGone('the connection ended')
 
     def last_heard_s(self) -> float:
         """Return when a packet last arrived, as exactly as this is asked."""
@@ -133,7 +148,7 @@ class PeerSession:
             late = time.monotonic() - self._started_s > CONNECT_S
             reason = 'not_connected' if late else None
         if reason is not None:
-            _logger.warning('event=peer_given_up media_id=%s reason=%s', self.media_id, reason)
+            _logger.warning('event=peer_given_up media_id=%s reason=%r', self.media_id, reason)
             self._on_end(self.media_id)
             return
         delay_s = self._probe_if_silent()
@@ -143,22 +158,30 @@ class PeerSession:
         """Return what the peer does that no peer of good will does."""
         if self._pc.sctp is not None and receive_window(self._pc.sctp) < 0:
             return 'endless_message'
+        budget = budget_of(self._pc)
+        if budget is not None and budget.is_flooded():
+            return f'packet_flood {dict(budget.dropped)}'
         return self.channels.abuse()
 
     def _on_state(self) -> None:
         state = self._pc.connectionState
         _logger.debug('event=media_state media_id=%s state=%s', self.media_id, state)
+        if state in ('connected', 'failed', 'closed'):
+            self._connected.set()
         if state in ('failed', 'closed'):
             self._on_end(self.media_id)
 
     async def close(self) -> None:
         """Close the connection; what it watched and received from stops sending to it."""
         self._check_timer.cancel()
+        self._connected.set()
         if self._probing is not None:
             self._probing.cancel()
         self._pc.remove_all_listeners()
         if self._watched is not None:
             self._watched.remove_viewer(self.media_id)
+        if self.video is not None:
+            self.video.close()
         self.channels.release()
         try:
             async with asyncio.timeout(CLOSE_S):
@@ -171,43 +194,65 @@ class PeerSession:
 
     async def answer(self, sdp_offer: str) -> str:
         """
-        Take the peer's first offer and return the answer.
+        Take the peer's first offer and return the answer; after a failure nothing is left.
 
         :raises UnusableSdp: It cannot be used.
+        :raises MediaError: There is no socket left for it.
         """
-        offer = RTCSessionDescription(sdp=spread_candidates(sdp_offer), type='offer')
+        answered = False
         try:
-            await self._pc.setRemoteDescription(offer)
-            for transceiver in self._pc.getTransceivers():
-                _configure(transceiver)
-            await self._pc.setLocalDescription(await self._pc.createAnswer())
-        except Exception as error:
-            # aiortc's parser raises seven kinds of exception on malformed descriptions.
-            raise UnusableSdp(f'the SDP offer cannot be used: {error}') from error
+            answer = await self._answer(sdp_offer)
+            answered = True
+        finally:
+            if not answered:
+                await self.close()
         if self._pc.sctp is not None:
             self._probe = SctpProbe(self._pc.sctp, self._note_answer)
-        return str(self._pc.localDescription.sdp)
+        return answer
+
+    async def _answer(self, sdp_offer: str) -> str:
+        await self._take(sdp_offer, 'offer')
+        for transceiver in self._pc.getTransceivers():
+            _configure(transceiver, is_published=transceiver is _video_transceiver(self._pc))
+        await self._pc.setLocalDescription(await self._pc.createAnswer())
+        answer = str(self._pc.localDescription.sdp)
+        if 'a=candidate:' not in answer:
+            raise MediaError('no socket could be opened for a new peer connection')
+        return answer
 
     async def take_answer(self, sdp_answer: str) -> None:
         """
         Take the peer's answer to our offer.
 
+        After a refusal the offer still stands. After any other failure the connection is not what
+        either side believes, and is closed.
+
         :raises UnusableSdp: It cannot be used.
         """
-        answer = RTCSessionDescription(sdp=spread_candidates(sdp_answer), type='answer')
         try:
-            await self._pc.setRemoteDescription(answer)
-        except Exception as error:
-            raise UnusableSdp(f'the SDP answer cannot be used: {error}') from error
+            await self._take(sdp_answer, 'answer')
+        except UnusableSdp:
+            raise
+        except Exception:
+            self._on_end(self.media_id)
+            raise
         if self._watched is not None:
-            await self._watched.request_keyframe()
+            await self._watched.request_keyframe(
+                only_watches=self.channels.only_watches, is_new=True
+            )
+
+    async def _take(self, sdp: str, kind: Literal['offer', 'answer']) -> None:
+        try:
+            await take_description(self._pc, sdp, kind)
+        except ProtocolError as error:
+            raise UnusableSdp(f'the SDP {kind} cannot be used: {error}') from error
 
     # --- video --------------------------------------------------------------------------------
 
     def _on_track(self, track: object) -> None:
-        for receiver in self._pc.getReceivers():
-            if receiver.track is track and receiver.track.kind == 'video':
-                self.video = VideoRelay(receiver)
+        published = _video_transceiver(self._pc)
+        if published is not None and published.receiver.track is track:
+            self.video = VideoRelay(published.receiver)
 
     def video_codec(self) -> RTCRtpCodecCapability:
         """
@@ -247,9 +292,13 @@ class PeerSession:
         return str(self._pc.localDescription.sdp)
 
 
-def _configure(transceiver: RTCRtpTransceiver) -> None:
-    """Prepare one section of a first offer: take video in, nothing else for now."""
-    if transceiver.kind == 'audio':
+def _configure(transceiver: RTCRtpTransceiver, *, is_published: bool) -> None:
+    """
+    Prepare one section of a first offer: take video in, nothing else for now.
+
+    :param is_published: It is the one that others may watch; each costs a thread and memory.
+    """
+    if not is_published:
         transceiver.direction = 'inactive'
     elif transceiver.receiver.track is not None:
         prepare_receiving(transceiver)

@@ -31,6 +31,9 @@ The states of a session follow from its operator slot::
 - Who claims the slot first has it; the holder may claim it again, from a reloaded page. Another
   one gets it when the holder grants his request, and joins; the epoch counts the operators.
 - Viewers watch beside the slot; see :mod:`~teleop_webrtc_bridge.broker.viewers`.
+- A person is a tenant, a name and a role: a token of the same name that only watches is another
+  person's. Several joins of one person are told apart by their media sessions, else by the token.
+- Who was put out of a robot's viewers is neither viewer nor operator of it for ten minutes.
 - What another tenant has does not exist.
 """
 
@@ -38,6 +41,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from teleop_webrtc_bridge.broker.bans import Bans
 from teleop_webrtc_bridge.broker.bridge_state import BridgeState
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.control_requests import ControlRequests
@@ -45,7 +49,13 @@ from teleop_webrtc_bridge.broker.identity import OperatorCaller
 from teleop_webrtc_bridge.broker.operator_slots import eviction, OperatorSlots
 from teleop_webrtc_bridge.broker.robot_sessions import RobotSessions
 from teleop_webrtc_bridge.broker.session_table import is_alive, SessionTable
-from teleop_webrtc_bridge.broker.sessions import Effect, MediaLiveness, Reason, SessionState
+from teleop_webrtc_bridge.broker.sessions import (
+    Effect,
+    MediaLiveness,
+    Reason,
+    Session,
+    SessionState,
+)
 from teleop_webrtc_bridge.broker.viewers import Viewers
 
 __all__ = ['Registry']
@@ -56,13 +66,14 @@ class Registry:
 
     def __init__(self, caps: Caps) -> None:
         self._table = SessionTable()
+        self._bans = Bans()
         self.robots = RobotSessions(self._table, caps)
         """What robots do."""
-        self.operators = OperatorSlots(self._table)
+        self.operators = OperatorSlots(self._table, self._bans)
         """What operators do."""
-        self.viewers = Viewers(self._table, caps)
+        self.viewers = Viewers(self._table, self._bans, caps)
         """Who only watches."""
-        self.control = ControlRequests(self._table)
+        self.control = ControlRequests(self._table, self._bans)
         """How control goes from one operator to another."""
         self.bridges = BridgeState(self._table)
         """The data channels between the two."""
@@ -74,6 +85,16 @@ class Registry:
         ids += [session.operator.media_id for session in sessions if session.operator]
         return ids + [viewer.media_id for session in sessions for viewer in session.viewers]
 
+    def session_of_media(self, media_id: str) -> Session | None:
+        """Return the session that an operator's or viewer's media session belongs to."""
+        found = self._table.where(
+            lambda session: (
+                (session.operator is not None and session.operator.media_id == media_id)
+                or any(viewer.media_id == media_id for viewer in session.viewers)
+            )
+        )
+        return found[0] if found else None
+
     def figures(self) -> dict[SessionState, int]:
         """Count the live sessions by state."""
         states = [session.state for session in self._table.where(lambda session: True)]
@@ -83,6 +104,13 @@ class Registry:
         """Return the API keys that live sessions were made with."""
         sessions = self._table.where(lambda session: True)
         return {session.identity.key_id for session in sessions}
+
+    def token_ids(self) -> set[str]:
+        """Return our own tokens that people in live sessions came with."""
+        sessions = self._table.where(lambda session: True)
+        callers = [viewer.caller for session in sessions for viewer in session.viewers]
+        callers += [session.operator.caller for session in sessions if session.operator]
+        return {caller.token_id for caller in callers if caller.token_id is not None}
 
     def revoke(self, is_revoked: Callable[[OperatorCaller], bool]) -> list[Effect]:
         """Let all go whose tokens are not valid any more."""
@@ -114,4 +142,5 @@ class Registry:
                 effects += self._table.drop_operator(session, reason)
             effects += self.viewers.reap(session.session_id, now_s, liveness)
         self._table.forget_old(now_s)
+        self._bans.forget_old(now_s)
         return effects

@@ -23,6 +23,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from teleop_webrtc_bridge.broker.caps import Caps
+from teleop_webrtc_bridge.broker.identity import RobotCaller
 from teleop_webrtc_bridge.broker.session_table import SessionTable, state_changed
 from teleop_webrtc_bridge.broker.sessions import (
     Effect,
@@ -80,7 +81,7 @@ class RobotSessions:
         return [*effects, state_changed(session, Reason.CREATED, None)]
 
     def robot_heartbeat(
-        self, session_id: str, owner: str, link: LinkQuality, now_s: float
+        self, session_id: str, caller: RobotCaller, link: LinkQuality, now_s: float
     ) -> str | None:
         """
         Note that a robot is alive.
@@ -90,7 +91,9 @@ class RobotSessions:
         :raises SessionUnknown: The robot has to dial again.
         :raises Superseded: Another instance of this robot took over.
         """
-        session = replace(self._table.of_robot(session_id, owner), heartbeat_at_s=now_s, link=link)
+        session = replace(
+            self._table.of_robot(session_id, caller), heartbeat_at_s=now_s, link=link
+        )
         bridge = session.bridge
         ready = bridge is not None and bridge.answered and not bridge.robot_ready
         if bridge is not None and ready:
@@ -103,14 +106,14 @@ class RobotSessions:
         session = self._table.find(session_id)
         return session is None or session.snapshot_version != session.answered_version
 
-    def answer_heartbeat(self, session_id: str, owner: str) -> HeartbeatAnswer:
+    def answer_heartbeat(self, session_id: str, caller: RobotCaller) -> HeartbeatAnswer:
         """
         Return the snapshot and count it as sent; a ``renegotiate_offer`` leaves with it.
 
         :raises SessionUnknown: The session ended meanwhile.
         :raises Superseded: Another instance of this robot took over meanwhile.
         """
-        session = self._table.of_robot(session_id, owner)
+        session = self._table.of_robot(session_id, caller)
         bridge = replace(session.bridge, answered=True) if session.bridge else None
         self._table.store(
             replace(
@@ -145,7 +148,7 @@ class RobotSessions:
         )
         return [SnapshotChanged(session_id=session_id)]
 
-    def take_robot_answer(self, session_id: str, owner: str) -> str:
+    def take_robot_answer(self, session_id: str, caller: RobotCaller) -> str:
         """
         Accept that a robot answers its ``renegotiate_offer``; once per offer.
 
@@ -154,20 +157,26 @@ class RobotSessions:
         :raises Superseded: Another instance of this robot took over.
         :raises NoPendingOffer: No offer was handed out.
         """
-        session = self._table.of_robot(session_id, owner)
+        session = self._table.of_robot(session_id, caller)
         if not session.renegotiation_pending or session.renegotiate_offer is not None:
             raise NoPendingOffer
         self._table.store(replace(session, renegotiation_pending=False))
         return session.identity.media_id
 
-    def delete(self, session_id: str, owner: str) -> list[Effect]:
+    def refuse_robot_answer(self, session_id: str) -> None:
+        """Note that the answer could not be used: the offer still stands."""
+        session = self._table.find(session_id)
+        if session is not None:
+            self._table.store(replace(session, renegotiation_pending=True))
+
+    def delete(self, session_id: str, caller: RobotCaller) -> list[Effect]:
         """
         End a session at its robot's wish.
 
         :raises SessionUnknown: No such session.
         :raises Superseded: Another instance of this robot took over.
         """
-        return self._table.end(self._table.of_robot(session_id, owner), Reason.DELETED)
+        return self._table.end(self._table.of_robot(session_id, caller), Reason.DELETED)
 
     def revoke_key(self, key_id: str) -> list[Effect]:
         """End all sessions that were made with an API key."""

@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 from typing import Final
 
 from aiohttp import web
 
 from teleop_webrtc_bridge.broker import schemas
 from teleop_webrtc_bridge.broker.constant_answers import constant
+from teleop_webrtc_bridge.broker.database import RETRY_S
 from teleop_webrtc_bridge.broker.host_names import is_ip_literal, name_of_host
 from teleop_webrtc_bridge.broker.http import PARTS
 from teleop_webrtc_bridge.broker.identity import RobotCaller
@@ -40,8 +42,20 @@ ROUTES = web.RouteTableDef()
 
 @ROUTES.get('/api/v1/health')
 async def health(request: web.Request) -> web.Response:
-    """Say that the broker runs."""
-    return web.json_response({'status': 'ok'})
+    """
+    Say that the broker runs, and whether its database does.
+
+    While the last known keys and tokens hold, it serves everybody who is there, so this is no
+    failure: what watches over the broker must not restart it under a driven robot.
+    """
+    database = request.app[PARTS].database.health
+    if database.reason is None:
+        note = {} if database.note is None else {'database': database.note}
+        return web.json_response({'status': 'ok', **note})
+    status = 503 if database.is_given_up() else 200
+    headers = {'Retry-After': str(math.ceil(RETRY_S))} if database.is_given_up() else {}
+    body = {'status': 'degraded', 'database': database.reason}
+    return web.json_response(body, status=status, headers=headers)
 
 
 ROUTES.get('/api/v1/openapi.json')(constant(json.dumps(document()).encode(), 'application/json'))
@@ -59,6 +73,7 @@ async def metrics(request: web.Request) -> web.Response:
         ('sessions_active', 'Robots with an operator', figures[SessionState.ACTIVE]),
         ('viewers', 'Viewers of all robots', parts.broker.viewers),
         ('connections', 'Open HTTP connections', len(parts.front)),
+        ('database_fails', 'Whether the database fails', parts.database.health.reason is not None),
     ]
     return web.Response(
         text=parts.metrics.render(gauges),
@@ -88,5 +103,5 @@ async def turn_credentials(request: web.Request) -> web.Response:
     if isinstance(caller, RobotCaller):
         parts.limit(parts.limits.turn_credentials_of_key, caller.key_id)
     else:
-        parts.limit(parts.limits.turn_credentials, caller.sub)
+        parts.limit(parts.limits.turn_credentials, caller.identity)
     return web.json_response({'ice_servers': schemas.ice_servers_body(parts.ice_servers)})

@@ -16,12 +16,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+import json
+from typing import Any
+
 from aiohttp import web
 
 from teleop_webrtc_bridge.broker import schemas
+from teleop_webrtc_bridge.broker.audit import about_key, about_token, AuditAction
 from teleop_webrtc_bridge.broker.errors import ApiError
-from teleop_webrtc_bridge.broker.http import PARTS, Parts, read_json
+from teleop_webrtc_bridge.broker.http import caller_address, PARTS, Parts, read_json
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
+from teleop_webrtc_bridge.broker.records import KeyRecord, TokenRecord
+from teleop_webrtc_bridge.broker.store import Store
 
 __all__ = ['ROUTES']
 
@@ -40,20 +47,59 @@ def _check_may_mint(caller: OperatorCaller) -> None:
         raise ApiError(403, "Keys and tokens are made with the broker's own operator tokens only")
 
 
+def _as_json(rows: Iterable[dict[str, Any]]) -> bytes:
+    """Return a list as JSON: row by row, because one call for all would stop every thread."""
+    return f'[{", ".join(json.dumps(row) for row in rows)}]'.encode()
+
+
+def _record_key(
+    parts: Parts,
+    request: web.Request,
+    action: AuditAction,
+    caller: OperatorCaller,
+    record: KeyRecord,
+) -> None:
+    parts.audit.record(
+        action,
+        caller.identity,
+        robot_id=record.robot_id or '',
+        address=caller_address(request),
+        detail=about_key(record),
+    )
+
+
+def _record_token(
+    parts: Parts,
+    request: web.Request,
+    action: AuditAction,
+    caller: OperatorCaller,
+    record: TokenRecord,
+) -> None:
+    parts.audit.record(
+        action, caller.identity, address=caller_address(request), detail=about_token(record)
+    )
+
+
 @ROUTES.post('/api/v1/keys')
 async def create_key(request: web.Request) -> web.Response:
     """Make a robot API key, shown this once."""
     parts = request.app[PARTS]
     caller = _manager(parts, request)
     _check_may_mint(caller)
-    parts.limit(parts.limits.key_writes, caller.sub)
+    parts.limit(parts.limits.key_writes, caller.identity)
     body = await read_json(request)
-    record, api_key = parts.store.create_robot_key(
-        name=schemas.required_name(body, 'name'),
-        robot_id=schemas.optional_robot_id(body),
-        owner=caller.tenant,
-        now_s=parts.wall_clock(),
+    name, robot_id = schemas.required_name(body, 'name'), schemas.optional_robot_id(body)
+    now_s = parts.wall_clock()
+    record, api_key = await parts.database.write(
+        lambda store: store.create_robot_key(
+            name=name,
+            robot_id=robot_id,
+            owner=caller.tenant,
+            now_s=now_s,
+            most=parts.caps.keys_per_tenant,
+        )
     )
+    _record_key(parts, request, AuditAction.KEY_CREATED, caller, record)
     return web.json_response({**schemas.key_body(record), 'api_key': api_key}, status=201)
 
 
@@ -62,7 +108,12 @@ async def list_keys(request: web.Request) -> web.Response:
     """List the API keys that work, without the keys."""
     parts = request.app[PARTS]
     caller = _manager(parts, request)
-    return web.json_response([schemas.key_body(key) for key in parts.store.robot_keys(caller)])
+    return web.Response(
+        body=await parts.database.read(
+            lambda store: _as_json(map(schemas.key_body, store.robot_keys(caller)))
+        ),
+        content_type='application/json',
+    )
 
 
 @ROUTES.delete('/api/v1/keys/{key_id}')
@@ -70,10 +121,14 @@ async def revoke_key(request: web.Request) -> web.Response:
     """Make an API key useless and end the sessions that it is used for."""
     parts = request.app[PARTS]
     caller = _manager(parts, request)
-    parts.limit(parts.limits.key_writes, caller.sub)
-    key_id = request.match_info['key_id']
-    if not parts.store.revoke_robot_key(key_id, caller, parts.wall_clock()):
+    parts.limit(parts.limits.key_writes, caller.identity)
+    key_id, now_s = request.match_info['key_id'], parts.wall_clock()
+    record = await parts.database.write(
+        lambda store: store.revoke_robot_key(key_id, caller, now_s)
+    )
+    if record is None:
         raise ApiError(404, 'Key not found')
+    _record_key(parts, request, AuditAction.KEY_REVOKED, caller, record)
     await parts.broker.let_revoked_go()
     return web.Response(status=204)
 
@@ -94,19 +149,25 @@ async def create_operator(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     caller = _administrator(parts, request)
     _check_may_mint(caller)
-    parts.limit(parts.limits.key_writes, caller.sub)
+    parts.limit(parts.limits.key_writes, caller.identity)
     body = await read_json(request)
     sub = schemas.required_name(body, 'operator_id')
     tenant = schemas.required_name(body, 'tenant') if body.get('tenant') is not None else None
     role, life_s, now_s = schemas.token_role(body), schemas.token_life_s(body), parts.wall_clock()
-    token = parts.store.create_operator_token(
-        sub=sub,
-        role=role,
-        tenant_name=tenant,
-        now_s=now_s,
-        expires_at_s=None if life_s is None else now_s + life_s,
-    )
-    record = parts.store.token_record(token)
+
+    def create(store: Store) -> tuple[TokenRecord, str]:
+        token = store.create_operator_token(
+            sub=sub,
+            role=role,
+            tenant_name=tenant,
+            now_s=now_s,
+            expires_at_s=None if life_s is None else now_s + life_s,
+            most=parts.caps.tokens_per_tenant,
+        )
+        return store.token_record(token), token
+
+    record, token = await parts.database.write(create)
+    _record_token(parts, request, AuditAction.TOKEN_CREATED, caller, record)
     return web.json_response({**schemas.token_body(record), 'token': token}, status=201)
 
 
@@ -115,8 +176,13 @@ async def list_operators(request: web.Request) -> web.Response:
     """List the operator tokens that work, without the tokens."""
     parts = request.app[PARTS]
     caller = _administrator(parts, request)
-    tokens = parts.store.operator_tokens(caller, parts.wall_clock())
-    return web.json_response([schemas.token_body(token) for token in tokens])
+    now_s = parts.wall_clock()
+    return web.Response(
+        body=await parts.database.read(
+            lambda store: _as_json(map(schemas.token_body, store.operator_tokens(caller, now_s)))
+        ),
+        content_type='application/json',
+    )
 
 
 @ROUTES.delete('/api/v1/operators/{token_id}')
@@ -124,9 +190,13 @@ async def revoke_operator(request: web.Request) -> web.Response:
     """Make an operator token useless and let go whoever came with it."""
     parts = request.app[PARTS]
     caller = _administrator(parts, request)
-    parts.limit(parts.limits.key_writes, caller.sub)
-    token_id = request.match_info['token_id']
-    if not parts.store.revoke_operator_token(token_id, caller, parts.wall_clock()):
+    parts.limit(parts.limits.key_writes, caller.identity)
+    token_id, now_s = request.match_info['token_id'], parts.wall_clock()
+    record = await parts.database.write(
+        lambda store: store.revoke_operator_token(token_id, caller, now_s)
+    )
+    if record is None:
         raise ApiError(404, 'Token not found')
+    _record_token(parts, request, AuditAction.TOKEN_REVOKED, caller, record)
     await parts.broker.let_revoked_go()
     return web.Response(status=204)

@@ -19,7 +19,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from teleop_webrtc_bridge.broker import schemas
-from teleop_webrtc_bridge.broker.http import PARTS, read_json
+from teleop_webrtc_bridge.broker.audit import AuditAction
+from teleop_webrtc_bridge.broker.http import caller_address, PARTS, Parts, read_json
+from teleop_webrtc_bridge.broker.identity import OperatorCaller
 
 __all__ = ['ROUTES']
 
@@ -31,9 +33,8 @@ async def list_sessions(request: web.Request) -> web.Response:
     """List the robots that an operator may drive."""
     parts = request.app[PARTS]
     caller = parts.operator(request)
-    return web.json_response(
-        [schemas.session_row(row, parts.clock()) for row in parts.broker.sessions(caller)]
-    )
+    rows = parts.broker.sessions(caller)
+    return web.json_response([schemas.session_row(row, caller, parts.clock()) for row in rows])
 
 
 @ROUTES.get('/api/v1/sessions/{session_id}/status')
@@ -42,7 +43,7 @@ async def session_status(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     caller = parts.operator(request)
     session = parts.broker.session(caller, request.match_info['session_id'])
-    return web.json_response(schemas.session_row(session, parts.clock()))
+    return web.json_response(schemas.session_row(session, caller, parts.clock()))
 
 
 @ROUTES.post('/api/v1/sessions/{session_id}/join')
@@ -50,12 +51,13 @@ async def join(request: web.Request) -> web.Response:
     """Take the operator slot, or a viewer's place, and connect."""
     parts = request.app[PARTS]
     caller = parts.operator(request)
-    parts.limit(parts.limits.sessions, f'operator {caller.sub}')
+    parts.limit(parts.limits.sessions, caller.identity)
     body = await read_json(request)
     session_id = request.match_info['session_id']
     parts.broker.session(caller, session_id)  # unknown before malformed
     take_part = parts.broker.watch if schemas.join_role(body) == 'viewer' else parts.broker.join
-    answer = await take_part(caller, session_id, parts.sdp(body, 'sdp_offer'))
+    sdp_offer = parts.sdp(body, 'sdp_offer')
+    answer = await take_part(caller, session_id, sdp_offer, caller_address(request))
     return web.json_response(schemas.join_body(answer, caller.sub, parts.ice_servers))
 
 
@@ -117,7 +119,7 @@ async def request_control(request: web.Request) -> web.Response:
     caller = parts.operator(request)
     await read_json(request)
     state, holder = parts.broker.request_control(caller, request.match_info['session_id'])
-    return web.json_response({'state': state.value, 'operator_id': holder})
+    return web.json_response({'state': state.value, 'operator_id': schemas.name_of(holder)})
 
 
 @ROUTES.post('/api/v1/sessions/{session_id}/grant-control')
@@ -128,7 +130,8 @@ async def grant_control(request: web.Request) -> web.Response:
     body = await read_json(request)
     session_id = request.match_info['session_id']
     parts.broker.session(caller, session_id)
-    parts.broker.grant_control(caller, session_id, schemas.operator_name(body))
+    granted = parts.broker.grant_control(caller, session_id, schemas.named_person(body))
+    _record(parts, request, AuditAction.GRANT, caller, f'to {granted}')
     return web.json_response({'ok': True})
 
 
@@ -139,4 +142,33 @@ async def take_control(request: web.Request) -> web.Response:
     caller = parts.operator(request)
     await read_json(request)
     parts.broker.take_control(caller, request.match_info['session_id'])
+    _record(parts, request, AuditAction.TAKE_OVER, caller, 'with the next join')
     return web.json_response({'state': 'granted', 'operator_id': caller.sub})
+
+
+@ROUTES.post('/api/v1/sessions/{session_id}/remove-viewer')
+async def remove_viewer(request: web.Request) -> web.Response:
+    """Put somebody who watches out, for ten minutes."""
+    parts = request.app[PARTS]
+    caller = parts.operator(request)
+    body = await read_json(request)
+    session_id = request.match_info['session_id']
+    parts.broker.session(caller, session_id)
+    removed = await parts.broker.remove_viewer(caller, session_id, schemas.named_person(body))
+    _record(parts, request, AuditAction.VIEWER_REMOVED, caller, str(removed.who))
+    return web.json_response({'removed': removed.count})
+
+
+def _record(
+    parts: Parts, request: web.Request, action: AuditAction, caller: OperatorCaller, detail: str
+) -> None:
+    """Add a line about a session to the audit trail."""
+    session = parts.broker.session(caller, request.match_info['session_id'])
+    parts.audit.record(
+        action,
+        caller.identity,
+        robot_id=session.identity.robot_id,
+        session_id=session.session_id,
+        address=caller_address(request),
+        detail=detail,
+    )

@@ -24,12 +24,13 @@ from typing import Any, Final
 from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
 from teleop_webrtc_bridge.broker.control_requests import open_requests
 from teleop_webrtc_bridge.broker.errors import ApiError
-from teleop_webrtc_bridge.broker.identity import Role
+from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, Role
 from teleop_webrtc_bridge.broker.media import MediaSession
+from teleop_webrtc_bridge.broker.named_person import NamedPerson
 from teleop_webrtc_bridge.broker.names import as_label, as_name, LABEL_ALLOWED, NAME_ALLOWED
+from teleop_webrtc_bridge.broker.records import KeyRecord, TokenRecord
 from teleop_webrtc_bridge.broker.service import RobotDetails
 from teleop_webrtc_bridge.broker.sessions import LinkQuality, Session
-from teleop_webrtc_bridge.broker.store import KeyRecord, TokenRecord
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.messages import HeartbeatAnswer, IceServer
 from teleop_webrtc_bridge.sdp import check_sdp, strip_forbidden_candidates
@@ -42,8 +43,9 @@ __all__ = [
     'join_role',
     'key_body',
     'link_quality',
+    'name_of',
+    'named_person',
     'operator_media_id',
-    'operator_name',
     'optional_robot_id',
     'required_name',
     'robot_details',
@@ -136,16 +138,20 @@ def join_role(body: dict[str, Any]) -> str:
     return str(role)
 
 
-def operator_name(body: dict[str, Any]) -> str:
+def named_person(body: dict[str, Any]) -> NamedPerson:
     """
-    Read the ``operator_id`` to whom control is to be granted.
+    Read who is meant: ``operator_id``, and what tells people of that name apart.
 
     :raises ApiError: 422.
     """
-    value = body.get('operator_id')
-    if not isinstance(value, str) or not value:
-        raise ApiError(422, 'operator_id: who has asked for control is needed')
-    return value
+    sub, role, tenant = (body.get(field) for field in ('operator_id', 'role', 'tenant'))
+    if not isinstance(sub, str) or not sub:
+        raise ApiError(422, 'operator_id: a name is needed')
+    if not isinstance(tenant, str | None):
+        raise ApiError(422, 'tenant: a name is accepted')
+    return NamedPerson(
+        sub=sub, role=None if role is None else token_role(body), tenant=tenant or None
+    )
 
 
 def operator_media_id(body: dict[str, Any]) -> str | None:
@@ -263,6 +269,7 @@ def heartbeat_body(answer: HeartbeatAnswer) -> dict[str, Any]:
 
 def join_body(join: JoinAnswer, sub: str, servers: Sequence[IceServer]) -> dict[str, Any]:
     """Render the answer to a join of an operator or a viewer."""
+    may_stop = {} if join.may_stop is None else {'may_stop': join.may_stop}
     return {
         'sdp_answer': join.media.sdp_answer,
         'cf_session_id': join.media.media_id,
@@ -271,6 +278,7 @@ def join_body(join: JoinAnswer, sub: str, servers: Sequence[IceServer]) -> dict[
         'role': join.role,
         'operator_id': sub,
         'control_epoch': join.session.control_epoch,
+        **may_stop,
     }
 
 
@@ -286,27 +294,41 @@ def bridge_body(bridge: BridgeAnswer) -> dict[str, Any]:
     }
 
 
-def session_row(session: Session, now_s: float) -> dict[str, Any]:
+def session_row(session: Session, caller: OperatorCaller, now_s: float) -> dict[str, Any]:
     """
     Render a session as one row of the list.
 
+    :param caller: Who asks.
     :param now_s: Monotonic seconds.
     """
     request = next(iter(open_requests(session, now_s)), None)
+    may_put_out = caller.role is Role.ADMIN or session.is_driven_by(caller.identity)
     return {
         'session_id': session.session_id,
         'robot_id': session.identity.robot_id,
         'robot_name': session.identity.robot_name,
         'robot_type': session.identity.robot_type,
         'state': session.state.value,
-        'operator_id': session.holder,
+        'operator_id': name_of(session.holder),
         'rtt_ms': session.link.rtt_ms,
         'packet_loss_pct': session.link.packet_loss_pct,
         'created_at': session.identity.created_at,
         'control_epoch': session.control_epoch,
-        'control_request': request.sub if request is not None else None,
+        'control_request': None if request is None else request.who.sub,
         'viewers': len(session.viewers),
+        'watching': _watching(session) if may_put_out else [],
     }
+
+
+def _watching(session: Session) -> list[dict[str, str]]:
+    """Render who watches: each person once, in the order in which they came."""
+    people = dict.fromkeys(viewer.identity for viewer in session.viewers)
+    return [{'operator_id': who.sub, 'role': who.role.value} for who in people]
+
+
+def name_of(who: Identity | None) -> str | None:
+    """Return the name by which people know somebody."""
+    return None if who is None else who.sub
 
 
 def key_body(record: KeyRecord) -> dict[str, Any]:

@@ -21,20 +21,24 @@ Knows nothing of HTTP. One event loop owns it; between two awaits the registry d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, UTC
+import logging
 import secrets
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
 from teleop_webrtc_bridge.broker import media_calls
 from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
+from teleop_webrtc_bridge.broker.audit import Audit, AuditAction
 from teleop_webrtc_bridge.broker.bridger import Bridger
 from teleop_webrtc_bridge.broker.caps import Caps
+from teleop_webrtc_bridge.broker.credentials import Ended
 from teleop_webrtc_bridge.broker.effects import Effects
-from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
-from teleop_webrtc_bridge.broker.media import Media, MediaSession
+from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, RobotCaller
+from teleop_webrtc_bridge.broker.media import Media, MediaSession, StopSeen, UnusableSdp
+from teleop_webrtc_bridge.broker.named_person import NamedPerson
 from teleop_webrtc_bridge.broker.registry import Registry
 from teleop_webrtc_bridge.broker.sessions import (
     ControlState,
@@ -45,6 +49,7 @@ from teleop_webrtc_bridge.broker.sessions import (
     SessionState,
     Viewer,
 )
+from teleop_webrtc_bridge.broker.viewers import RemovedViewers
 from teleop_webrtc_bridge.messages import HeartbeatAnswer
 
 __all__ = ['Broker', 'RobotDetails']
@@ -54,8 +59,12 @@ MAX_BUILDING: Final = 4
 MAX_BUILDING_OF_TENANT: Final = 2
 """So that one tenant's never keep out another's."""
 SWEEP_PERIOD_S: Final = 0.5
+SWEEP_FAILURES: Final = 10
+"""One after the other; a broker that evicts nobody must not go on."""
 SWEEP_LATE_S: Final = 1.5
 """A loop that was stalled for this long has heard nobody: it must not blame the peers."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +80,11 @@ class RobotDetails:
 class Credentials(Protocol):
     """What is known of keys and tokens that are in use."""
 
-    def keys_in_force(self) -> set[str]:
-        """Return the ids of the API keys that work now."""
+    async def ended(self, key_ids: Collection[str], token_ids: Collection[str]) -> Ended:
+        """Return which of some keys and tokens, and of others in use, work no more."""
 
-    def revoked(self) -> Callable[[OperatorCaller], bool]:
-        """Return what tells whether an operator's token has been revoked or has expired."""
+    def has_expired(self, caller: OperatorCaller) -> bool:
+        """Return whether the time of somebody's token is over."""
 
 
 class Broker:
@@ -84,6 +93,7 @@ class Broker:
 
     :param clock: Monotonic seconds, the same as ``Media.last_heard_s``.
     :param wall_clock: Seconds since 1970, to show to people.
+    :param viewers_may_stop: Whether the E-STOP of people who watch reaches their robot.
     """
 
     def __init__(
@@ -94,6 +104,8 @@ class Broker:
         wall_clock: Callable[[], float],
         caps: Caps,
         credentials: Credentials,
+        audit: Audit,
+        viewers_may_stop: bool,
     ) -> None:
         self._media = media
         self._clock = clock
@@ -103,8 +115,12 @@ class Broker:
         self._building = asyncio.Semaphore(MAX_BUILDING)
         self._building_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         """Tenant → its share."""
-        self._effects = Effects(media)
-        self._bridger = Bridger(media, self._registry, self._effects, clock)
+        self._audit = audit
+        self._effects = Effects(media, audit)
+        self._viewers_may_stop = viewers_may_stop
+        self._bridger = Bridger(
+            media, self._registry, self._effects, clock, viewers_may_stop=viewers_may_stop
+        )
 
     # --- robot ---------------------------------------------------------------------------------
 
@@ -119,7 +135,7 @@ class Broker:
         :raises MediaError: The backend refuses the offer or fails.
         """
         self._registry.robots.check_room(caller.owner, caller.key_id, robot.robot_id)
-        media = await self._new_media(caller.owner, sdp_offer)
+        media = await self._new_media(caller.owner, sdp_offer, beside=None)
         identity = NewSession(
             session_id=secrets.token_hex(16),
             owner=caller.owner,
@@ -152,7 +168,7 @@ class Broker:
         :raises Superseded: Another instance of this robot took over.
         """
         robots = self._registry.robots
-        ready = robots.robot_heartbeat(session_id, caller.owner, link, self._clock())
+        ready = robots.robot_heartbeat(session_id, caller, link, self._clock())
         if ready is not None:
             self._media.subscriber_ready(ready)
         if wait_s <= 0.0 or robots.has_news(session_id):
@@ -166,7 +182,7 @@ class Broker:
         :raises SessionUnknown: The session ended while the heartbeat was held.
         :raises Superseded: Another instance took over while the heartbeat was held.
         """
-        return self._registry.robots.answer_heartbeat(session_id, caller.owner)
+        return self._registry.robots.answer_heartbeat(session_id, caller)
 
     async def take_robot_answer(
         self, caller: RobotCaller, session_id: str, sdp_answer: str
@@ -177,8 +193,12 @@ class Broker:
         :raises RegistryRefusal: No such session, or no offer is pending.
         :raises MediaError: The backend refuses the answer or fails.
         """
-        media_id = self._registry.robots.take_robot_answer(session_id, caller.owner)
-        await media_calls.renegotiate(self._media, media_id, sdp_answer)
+        media_id = self._registry.robots.take_robot_answer(session_id, caller)
+        try:
+            await media_calls.renegotiate(self._media, media_id, sdp_answer)
+        except UnusableSdp:
+            self._registry.robots.refuse_robot_answer(session_id)
+            raise
 
     async def delete_session(self, caller: RobotCaller, session_id: str) -> None:
         """
@@ -186,7 +206,7 @@ class Broker:
 
         :raises RegistryRefusal: No such session.
         """
-        await self._effects.carry_out(self._registry.robots.delete(session_id, caller.owner))
+        await self._effects.carry_out(self._registry.robots.delete(session_id, caller))
 
     # --- operator ------------------------------------------------------------------------------
 
@@ -202,20 +222,24 @@ class Broker:
         """
         return self._registry.operators.get(session_id, caller, self._clock())
 
-    async def join(self, caller: OperatorCaller, session_id: str, sdp_offer: str) -> JoinAnswer:
+    async def join(
+        self, caller: OperatorCaller, session_id: str, sdp_offer: str, address: str = ''
+    ) -> JoinAnswer:
         """
         Make a caller the operator of a session.
 
         :param sdp_offer: Checked, and without host names.
+        :param address: Where they are, for the audit trail.
         :raises RegistryRefusal: No such session, or the operator slot is taken.
         :raises MediaError: The backend refuses the offer or fails.
         """
         operators = self._registry.operators
         claim = operators.claim(session_id, caller, self._clock())
+        robot = self._registry.operators.get(session_id, caller, self._clock()).identity.media_id
         media: MediaSession | None = None
         joined = False
         try:
-            media = await self._new_media(caller.tenant, sdp_offer)
+            media = await self._new_media(caller.tenant, sdp_offer, beside=robot)
             session, effects = operators.attach(session_id, claim, media.media_id, self._clock())
             joined = True
         finally:
@@ -223,6 +247,9 @@ class Broker:
                 await self._effects.carry_out(operators.abandon(session_id, claim))
                 if media is not None:
                     await media_calls.close_session(self._media, media.media_id)
+        self._audit.entered(
+            AuditAction.JOIN, caller.identity, media.media_id, session, address, effects
+        )
         await self._effects.carry_out(effects)
         return JoinAnswer(media=media, session=session, role='operator')
 
@@ -289,20 +316,31 @@ class Broker:
             if viewer is None
             else self._registry.viewers.take_video_answer(session_id, viewer)
         )
-        await media_calls.renegotiate(self._media, operator_media_id, sdp_answer)
+        try:
+            await media_calls.renegotiate(self._media, operator_media_id, sdp_answer)
+        except UnusableSdp:
+            if viewer is None:
+                self._registry.bridges.refuse_video_answer(session_id, operator_media_id)
+            else:
+                self._registry.viewers.refuse_video_answer(session_id, viewer)
+            raise
 
     # --- viewers, and who has control ----------------------------------------------------------
 
-    async def watch(self, caller: OperatorCaller, session_id: str, sdp_offer: str) -> JoinAnswer:
+    async def watch(
+        self, caller: OperatorCaller, session_id: str, sdp_offer: str, address: str = ''
+    ) -> JoinAnswer:
         """
         Make a caller a viewer of a session.
 
         :param sdp_offer: Checked, and without host names.
-        :raises RegistryRefusal: No such session, or it has too many viewers.
+        :param address: Where they are, for the audit trail.
+        :raises RegistryRefusal: No such session, it has too many viewers, or the caller was put
+            out of it.
         :raises MediaError: The backend refuses the offer or fails.
         """
-        self._registry.viewers.check_room(session_id, caller, self._clock())
-        media = await self._new_media(caller.tenant, sdp_offer)
+        robot = self._registry.viewers.check_room(session_id, caller, self._clock()).identity
+        media = await self._new_media(caller.tenant, sdp_offer, beside=robot.media_id)
         session: Session | None = None
         try:
             session = self._registry.viewers.attach(
@@ -311,11 +349,34 @@ class Broker:
         finally:
             if session is None:
                 await media_calls.close_session(self._media, media.media_id)
-        return JoinAnswer(media=media, session=session, role='viewer')
+        self._audit.entered(AuditAction.WATCH, caller.identity, media.media_id, session, address)
+        return JoinAnswer(
+            media=media, session=session, role='viewer', may_stop=self._viewers_may_stop
+        )
+
+    async def remove_viewer(
+        self, caller: OperatorCaller, session_id: str, named: NamedPerson
+    ) -> RemovedViewers:
+        """
+        Put a viewer out; that person may not come back for some time.
+
+        :raises RegistryRefusal: No such session, not its operator, or nobody who can be put out.
+        """
+        viewers = self._registry.viewers
+        removed, effects = viewers.put_out(session_id, caller, named, self._clock())
+        _log.info(
+            'event=viewer_removed session=%s robot_id=%r viewer=%r by=%r',
+            session_id,
+            removed.robot_id,
+            str(removed.who),
+            str(caller.identity),
+        )
+        await self._effects.carry_out(effects)
+        return removed
 
     def request_control(
         self, caller: OperatorCaller, session_id: str
-    ) -> tuple[ControlState, str | None]:
+    ) -> tuple[ControlState, Identity | None]:
         """
         Ask the holder of the operator slot for it, or go on asking.
 
@@ -324,13 +385,16 @@ class Broker:
         """
         return self._registry.control.request(session_id, caller, self._clock())
 
-    def grant_control(self, caller: OperatorCaller, session_id: str, sub: str) -> None:
+    def grant_control(
+        self, caller: OperatorCaller, session_id: str, named: NamedPerson
+    ) -> Identity:
         """
         Let somebody who has asked take over with the next join.
 
-        :raises RegistryRefusal: No such session, not its operator, or no such request.
+        :returns: Whom.
+        :raises RegistryRefusal: No such session, not its operator, no such request, or several.
         """
-        self._registry.control.grant(session_id, caller, sub, self._clock())
+        return self._registry.control.grant(session_id, caller, named, self._clock())
 
     def take_control(self, caller: OperatorCaller, session_id: str) -> None:
         """
@@ -356,13 +420,22 @@ class Broker:
     # --- time ----------------------------------------------------------------------------------
 
     async def sweep_for_ever(self) -> None:
-        """Evict and reap twice a second; ends only by cancellation."""
-        loop = asyncio.get_running_loop()
+        """Evict and reap twice a second; ends only by cancellation, or if it fails for seconds."""
+        loop, failures = asyncio.get_running_loop(), 0
         while True:
             before = loop.time()
             await asyncio.sleep(SWEEP_PERIOD_S)
-            if loop.time() - before < SWEEP_LATE_S:
+            if loop.time() - before >= SWEEP_LATE_S:
+                continue
+            try:
                 await self.sweep()
+                failures = 0
+            except Exception:
+                # The outermost boundary: what was wrong with one session may be over.
+                failures += 1
+                if failures == SWEEP_FAILURES:
+                    raise
+                _log.exception('event=sweep_failed')
 
     async def sweep(self) -> None:
         """Evict and reap whom it is time for."""
@@ -370,16 +443,43 @@ class Broker:
             media_id: MediaLiveness(last_heard_s=self._media.last_heard_s(media_id))
             for media_id in self._registry.media_ids()
         }
-        await self._effects.carry_out(self._registry.reap(self._clock(), liveness))
-        await self.let_revoked_go()
+        effects = self._registry.reap(self._clock(), liveness)
+        effects += self._registry.revoke(self._credentials.has_expired)
+        await self._effects.carry_out(effects)
         await self._bridger.serve_robots()
+
+    async def watch_credentials_for_ever(self) -> None:
+        """
+        Let go whose keys and tokens are revoked, within a second.
+
+        Not with the sweep, which must not wait for the database.
+        """
+        while True:
+            await asyncio.sleep(SWEEP_PERIOD_S)
+            await self.let_revoked_go()
 
     async def let_revoked_go(self) -> None:
         """End what revoked API keys and tokens are being used for, whoever revoked them."""
-        effects = self._registry.revoke(self._credentials.revoked())
-        for key_id in self._registry.key_ids() - self._credentials.keys_in_force():
+        ended = await self._credentials.ended(self._registry.key_ids(), self._registry.token_ids())
+        effects = self._registry.revoke(lambda caller: caller.token_id in ended.token_ids)
+        for key_id in ended.key_ids:
             effects += self._registry.robots.revoke_key(key_id)
         await self._effects.carry_out(effects)
+
+    async def run_media(self) -> None:
+        """Let the media backend do its own work; ends only by cancellation."""
+        await self._media.run(self._note_stop)
+
+    def _note_stop(self, stop: StopSeen) -> None:
+        session = self._registry.session_of_media(stop.media_id)
+        robot_id = session.identity.robot_id if session else ''
+        session_id = session.session_id if session else ''
+        action = AuditAction.ESTOP_CLEAR if stop.is_release else AuditAction.ESTOP
+        _log.warning(
+            'event=%s session=%s robot_id=%r by=%r',
+            *(action.value, session_id, robot_id, str(stop.by)),
+        )
+        self._audit.acted(action, stop.media_id)
 
     def release_polls(self) -> None:
         """Answer all held heartbeats now: the broker is about to stop."""
@@ -387,8 +487,8 @@ class Broker:
 
     # --- inside --------------------------------------------------------------------------------
 
-    async def _new_media(self, tenant: str, sdp_offer: str) -> MediaSession:
+    async def _new_media(self, tenant: str, sdp_offer: str, *, beside: str | None) -> MediaSession:
         """Build a peer connection: others wait for a few of theirs, not for all of them."""
         share = self._building_of.setdefault(tenant, asyncio.Semaphore(MAX_BUILDING_OF_TENANT))
         async with share, self._building:
-            return await media_calls.new_session(self._media, sdp_offer)
+            return await media_calls.new_session(self._media, sdp_offer, beside=beside)

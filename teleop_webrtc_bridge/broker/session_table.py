@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from teleop_webrtc_bridge.broker.identity import OperatorCaller
+from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, RobotCaller
 from teleop_webrtc_bridge.broker.sessions import (
     CloseChannels,
     CloseMedia,
@@ -38,6 +38,7 @@ from teleop_webrtc_bridge.broker.sessions import (
     SnapshotChanged,
     StateChanged,
     Superseded,
+    Viewer,
 )
 from teleop_webrtc_bridge.messages import ChannelIds
 
@@ -49,6 +50,7 @@ __all__ = [
     'bridge_channels',
     'closing_operator',
     'is_alive',
+    'is_same_join',
     'state_changed',
 ]
 
@@ -82,18 +84,19 @@ class SessionTable:
         """Return the sessions that meet a condition, the oldest first."""
         return [session for session in self._sessions.values() if condition(session)]
 
-    def of_robot(self, session_id: str, owner: str) -> Session:
+    def of_robot(self, session_id: str, caller: RobotCaller) -> Session:
         """
-        Return a session to the robot that made it.
+        Return a session to its robot.
 
-        :raises SessionUnknown: It is unknown, ended, or another tenant's.
+        :raises SessionUnknown: It is unknown, ended, another tenant's, or of another robot than
+            the only one that the API key is good for.
         :raises Superseded: Another instance of this robot took over.
         """
         session = self._sessions.get(session_id)
-        if session is not None and session.identity.owner == owner:
+        if session is not None and caller.sees(session.identity.owner, session.identity.robot_id):
             return session
         tombstone = self._tombstones.get(session_id)
-        if tombstone is not None and tombstone.owner == owner:
+        if tombstone is not None and caller.sees(tombstone.owner, tombstone.robot_id):
             raise Superseded(tombstone.robot_id)
         raise SessionUnknown
 
@@ -116,16 +119,13 @@ class SessionTable:
         """
         Return a session to its operator.
 
-        :param media_id: If given, it has to be the operator's newest one: an older tab of the same
-            person is not the operator any more.
+        :param media_id: Which join the call is about; see :func:`is_same_join`.
         :raises SessionUnknown: See :meth:`get`.
-        :raises NotOperator: The caller is not the operator.
+        :raises NotOperator: The caller is not the operator, or this join is not the newest.
         """
         session = self.get(session_id, caller, now_s)
         operator = session.operator
-        if operator is None or operator.sub != caller.sub:
-            raise NotOperator
-        if media_id not in (None, operator.media_id):
+        if operator is None or not is_same_join(operator, caller, media_id):
             raise NotOperator
         return session, operator
 
@@ -139,7 +139,7 @@ class SessionTable:
         version = session.snapshot_version + (session.bridge is not None)
         without = replace(session, operator=None, bridge=None, snapshot_version=version)
         self.store(without)
-        operator = session.operator.sub if session.operator else None
+        operator = session.operator.identity if session.operator else None
         changed: list[Effect] = [SnapshotChanged(session_id=session.session_id)]
         return [
             *closing_operator(session),
@@ -181,6 +181,20 @@ class SessionTable:
         }
 
 
+def is_same_join(joined: Operator | Viewer, caller: OperatorCaller, media_id: str | None) -> bool:
+    """
+    Return whether a call is about somebody's join.
+
+    :param media_id: Which join the caller says that it is about. ``None``: the one that was made
+        with the same token, so that a forgotten tab never speaks for another device's join.
+    """
+    if joined.identity != caller.identity:
+        return False
+    if media_id is None:
+        return joined.caller.credential == caller.credential
+    return joined.media_id == media_id
+
+
 def is_alive(session: Session, now_s: float) -> bool:
     """Return whether the robot has been heard in time."""
     return now_s - session.heartbeat_at_s < ROBOT_SILENT_S
@@ -213,7 +227,7 @@ def closing_operator(session: Session) -> list[Effect]:
     return [CloseMedia(media_id=session.operator.media_id), *robot_side]
 
 
-def state_changed(session: Session, reason: Reason, operator: str | None) -> StateChanged:
+def state_changed(session: Session, reason: Reason, operator: Identity | None) -> StateChanged:
     """Return the note that a live session is now in its state."""
     return StateChanged(
         session_id=session.session_id,

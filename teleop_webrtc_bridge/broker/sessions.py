@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 import enum
 
-from teleop_webrtc_bridge.broker.identity import OperatorCaller
+from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, Role
 from teleop_webrtc_bridge.exceptions import TeleopError
 from teleop_webrtc_bridge.messages import ChannelIds
 
@@ -43,7 +43,9 @@ __all__ = [
     'NoPendingOffer',
     'NotAllowed',
     'NotOperator',
+    'NotRemovable',
     'NotRequested',
+    'NotWatching',
     'Operator',
     'Reason',
     'RegistryRefusal',
@@ -151,6 +153,25 @@ class NotRequested(RegistryRefusal):
         super().__init__('There is no such request for control')
 
 
+class NotWatching(RegistryRefusal):
+    """Nobody of a name can be put out, for nobody of that name watches."""
+
+    def __init__(self) -> None:
+        super().__init__('Nobody of that name watches this robot')
+
+
+class NotRemovable(RegistryRefusal):
+    """Whoever drives, and administrators, cannot be put out."""
+
+    def __init__(self, who: Identity) -> None:
+        why = (
+            'an administrator cannot be put out'
+            if who.role is Role.ADMIN
+            else 'whoever drives this robot cannot be put out'
+        )
+        super().__init__(f'{who.sub}: {why}')
+
+
 class TooManyViewers(RegistryRefusal):
     """The robot is watched by as many as may watch one."""
 
@@ -196,7 +217,7 @@ class StateChanged:
 
     session_id: str
     robot_id: str
-    operator: str | None
+    operator: Identity | None
     state: SessionState
     reason: Reason
 
@@ -241,8 +262,8 @@ class Claim:
     caller: OperatorCaller
 
     @property
-    def sub(self) -> str:
-        return self.caller.sub
+    def identity(self) -> Identity:
+        return self.caller.identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,8 +276,8 @@ class Operator:
     heartbeat_at_s: float
 
     @property
-    def sub(self) -> str:
-        return self.caller.sub
+    def identity(self) -> Identity:
+        return self.caller.identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +290,10 @@ class Viewer:
     bridged_at_s: float | None = None
     streams: tuple[int, ...] = ()
     video_offer_pending: bool = False
+
+    @property
+    def identity(self) -> Identity:
+        return self.caller.identity
 
 
 class ControlState(enum.Enum):
@@ -287,7 +312,7 @@ class ControlState(enum.Enum):
 class ControlRequest:
     """Somebody wants the operator slot that another one has."""
 
-    sub: str
+    who: Identity
     asked_at_s: float
     granted_at_s: float | None = None
 
@@ -339,10 +364,16 @@ class Session:
         return SessionState.IDLE if self.holder is None else SessionState.ACTIVE
 
     @property
-    def holder(self) -> str | None:
+    def holder(self) -> Identity | None:
         """Who has the operator slot, or is about to."""
         slot = self.claim or self.operator
-        return slot.sub if slot else None
+        return slot.identity if slot else None
+
+    def is_driven_by(self, who: Identity) -> bool:
+        """Return whether a person has the operator slot, or is about to."""
+        return any(
+            slot is not None and slot.identity == who for slot in (self.claim, self.operator)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,6 +382,7 @@ class BridgePlan:
 
     session_id: str
     epoch: int
+    operator: Identity
     operator_media_id: str
     robot_media_id: str
     close: tuple[CloseChannels, ...]
@@ -361,6 +393,7 @@ class WatchPlan:
     """Which viewer is to receive what a robot sends, and which older channels to close before."""
 
     session_id: str
+    viewer: Identity
     viewer_media_id: str
     robot_media_id: str
     close: CloseChannels

@@ -13,135 +13,112 @@
 # limitations under the License.
 
 """
-Robot API keys and operator tokens, on disk.
+Robot API keys, operator tokens and the audit trail, on disk.
 
-Only SHA-256 hashes are kept. That is enough here, and no slow password hash is needed, because
-every secret has 160 random bits: nobody can guess one, so nobody can search for the one behind a
-hash. It is also why looking a secret up by its hash is safe: how long the lookup takes depends on
-bits of the hash, which a caller cannot steer towards a stored one.
+Only SHA-256 hashes of secrets are kept. That is enough here, and no slow password hash is needed,
+because every secret has 160 random bits: nobody can guess one, so nobody can search for the one
+behind a hash. It is also why looking a secret up by its hash is safe: how long the lookup takes
+depends on bits of the hash, which a caller cannot steer towards a stored one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, fields
 import hashlib
-import os
+import json
 from pathlib import Path
 import secrets
 import sqlite3
-from typing import Final, Self
+from typing import Any, Final, Self
 
+from teleop_webrtc_bridge.broker.database_file import (
+    BUSY_TIMEOUT_S,
+    connect,
+    create_file,
+    DATABASE_NAME,
+)
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller, Role
+from teleop_webrtc_bridge.broker.records import (
+    AuditRow,
+    KeyRecord,
+    Known,
+    TokenRecord,
+    TooManyCredentials,
+)
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 
-__all__ = ['OPERATOR_TOKEN_PREFIX', 'KeyRecord', 'Store', 'TokenRecord']
+__all__ = ['API_KEY_PREFIX', 'OPERATOR_TOKEN_PREFIX', 'SECRET_BYTES', 'Store', 'hash_of']
 
-DATABASE_NAME: Final = 'broker.sqlite3'
 API_KEY_PREFIX: Final = 'dtk_live_'
 OPERATOR_TOKEN_PREFIX: Final = 'dto_live_'
 SECRET_BYTES: Final = 20
 #: So much of a key is shown, to tell keys apart; the remaining 128 bits stay secret.
 SHOWN_CHARS: Final = len(API_KEY_PREFIX) + 8
-#: A lookup by a caller's text is not worth hashing megabytes.
-MAX_SECRET_CHARS: Final = 256
-#: How long to wait for another process that writes, in seconds; the event loop waits too.
-BUSY_TIMEOUT_S: Final = 1.0
-
-_SCHEMA_VERSION: Final = 2
-#: What brings a database from version n to n + 1.
-_SCHEMAS: Final = (
-    """
-BEGIN;
-CREATE TABLE robot_key (
-    id TEXT PRIMARY KEY,
-    hash BLOB NOT NULL UNIQUE,
-    prefix TEXT NOT NULL,
-    name TEXT NOT NULL,
-    robot_id TEXT,
-    owner TEXT NOT NULL,
-    created_at_s REAL NOT NULL,
-    revoked_at_s REAL
-) STRICT;
-CREATE TABLE operator_token (
-    id TEXT PRIMARY KEY,
-    hash BLOB NOT NULL UNIQUE,
-    sub TEXT NOT NULL,
-    role TEXT NOT NULL,
-    created_at_s REAL NOT NULL,
-    expires_at_s REAL,
-    revoked_at_s REAL
-) STRICT;
-PRAGMA user_version = 1;
-COMMIT;
-""",
-    """
-BEGIN;
-ALTER TABLE operator_token ADD COLUMN tenant TEXT;
-PRAGMA user_version = 2;
-COMMIT;
-""",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRecord:
-    """What is known of an API key; not the key."""
-
-    key_id: str
-    name: str
-    prefix: str
-    robot_id: str | None
-    owner: str
-    created_at_s: float
-    """Seconds since 1970."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenRecord:
-    """What is known of an operator's token; not the token."""
-
-    token_id: str
-    sub: str
-    role: Role
-    tenant: str
-    created_at_s: float
-    """Seconds since 1970."""
-    expires_at_s: float | None
+SETTLE_BUSY_MS: Final = 100
+"""How long to wait for readers before the log is left as it is."""
+ROWS_AT_ONCE: Final = 500
+NO_CAP: Final = 2**63 - 1
 
 
 class Store:
-    """
-    Owns the database connection; used by one thread.
-
-    Lookups are of one row by its index and take some 10 µs, so they run on the event loop.
-    """
+    """Owns one connection to the database; used by one thread at a time."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
 
     @classmethod
-    def open(cls, directory: Path) -> Self:
+    def open(cls, directory: Path, *, may_create: bool = True) -> Self:
         """
         Open, or create, the database in a directory.
 
         :raises ConfigurationError: The directory or the database cannot be used.
         """
         try:
-            # A directory that exists is left as it is: it may be somebody's home.
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = directory / DATABASE_NAME
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            path.chmod(0o600)  # SQLite gives the same mode to the files beside it
-            return cls(_connect(path))
+            if may_create:
+                create_file(directory)
+            elif not (directory / DATABASE_NAME).is_file():
+                raise FileNotFoundError(f'there is no {DATABASE_NAME}')
+            return cls(connect(directory / DATABASE_NAME, may_be_new=may_create))
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(
                 '--state-dir', str(directory), f'a directory for our database ({error})'
             ) from error
 
+    @classmethod
+    def of_file(cls, path: Path) -> Self:
+        """
+        Open a database that is there.
+
+        :raises sqlite3.Error: It cannot be used.
+        """
+        return cls(connect(path, may_be_new=False))
+
     def close(self) -> None:
         self._database.close()
+
+    def settle(self) -> int:
+        """
+        Move what was written from the log into the database file, if nobody reads just now.
+
+        If somebody puts another file in its place, the log of the old one must be empty: SQLite
+        would add it to the new one.
+
+        :returns: How large the file is to be, in bytes.
+        """
+        self._database.execute(f'PRAGMA busy_timeout = {SETTLE_BUSY_MS}')
+        with suppress(sqlite3.Error):  # the log is as good, and the next call tries again
+            self._database.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchone()
+        self._database.execute(f'PRAGMA busy_timeout = {int(1e3 * BUSY_TIMEOUT_S)}')
+        (pages,) = self._database.execute('PRAGMA page_count').fetchone()
+        (page_bytes,) = self._database.execute('PRAGMA page_size').fetchone()
+        return int(pages * page_bytes)
+
+    def version(self) -> int:
+        """Return a number that is another one after each change through other connections."""
+        (version,) = self._database.execute('PRAGMA data_version').fetchone()
+        return int(version)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -149,10 +126,11 @@ class Store:
         self._database.execute('BEGIN IMMEDIATE')
         try:
             yield
+            self._database.execute('COMMIT')
         except BaseException:
-            self._database.execute('ROLLBACK')
+            if self._database.in_transaction:  # a full disk may have ended it
+                self._database.execute('ROLLBACK')
             raise
-        self._database.execute('COMMIT')
 
     def is_empty(self) -> bool:
         """Return whether nobody was ever given a key or a token."""
@@ -160,18 +138,55 @@ class Store:
         (occupied,) = self._database.execute(query).fetchone()
         return not occupied
 
+    def in_force(
+        self, key_ids: Collection[str], token_ids: Collection[str], now_s: float
+    ) -> tuple[set[str], set[str]]:
+        """
+        Return those of some keys and tokens that are neither revoked nor expired.
+
+        :param now_s: Seconds since 1970.
+        """
+        # Fetched at once: a query that is not at its end sees the database as it was.
+        keys = self._database.execute(
+            'SELECT robot_key.id FROM json_each(?) CROSS JOIN robot_key ON robot_key.id = value'
+            ' WHERE revoked_at_s IS NULL',
+            (json.dumps(list(key_ids)),),
+        ).fetchall()
+        tokens = self._database.execute(
+            'SELECT operator_token.id FROM json_each(?)'
+            ' CROSS JOIN operator_token ON operator_token.id = value'
+            ' WHERE revoked_at_s IS NULL AND (expires_at_s IS NULL OR expires_at_s > ?)',
+            (json.dumps(list(token_ids)), now_s),
+        ).fetchall()
+        return {key for (key,) in keys}, {token for (token,) in tokens}
+
     # --- robot API keys ------------------------------------------------------------------------
 
     def create_robot_key(
-        self, *, name: str, robot_id: str | None, owner: str, now_s: float
+        self,
+        *,
+        name: str,
+        robot_id: str | None,
+        owner: str,
+        now_s: float,
+        most: int = NO_CAP,
     ) -> tuple[KeyRecord, str]:
         """
         Make an API key.
 
         :param robot_id: The only robot that it is good for; ``None``: any of the owner's.
         :param now_s: Seconds since 1970.
+        :param most: How many the owner may have; inside a transaction, nobody gets in between.
         :returns: What is known of it, and the key itself, which is nowhere kept.
+        :raises TooManyCredentials: The owner has that many.
         """
+        query = 'SELECT count(*) FROM robot_key WHERE owner = ? AND revoked_at_s IS NULL'
+        (count,) = self._database.execute(query, (owner,)).fetchone()
+        if count >= most:
+            raise TooManyCredentials(
+                f'Tenant {owner!r} has {count} API keys; revoke some'
+                f' (caps.keys_per_tenant: {most})'
+            )
         api_key = API_KEY_PREFIX + secrets.token_hex(SECRET_BYTES)
         record = KeyRecord(
             key_id=secrets.token_hex(8),
@@ -184,56 +199,46 @@ class Store:
         self._database.execute(
             'INSERT INTO robot_key (id, hash, prefix, name, robot_id, owner, created_at_s)'
             ' VALUES (?, ?, ?, ?, ?, ?, ?)',
-            (record.key_id, _hash(api_key), record.prefix, name, robot_id, owner, now_s),
+            (record.key_id, hash_of(api_key), record.prefix, name, robot_id, owner, now_s),
         )
         return record, api_key
 
-    def robot_of(self, api_key: str) -> RobotCaller | None:
-        """Return whom a key belongs to, or ``None`` if it is unknown or revoked."""
-        if len(api_key) > MAX_SECRET_CHARS:
-            return None
+    def robot_of(self, secret_hash: bytes) -> Known | None:
+        """Return whom the key behind a hash belongs to, or belonged to."""
         row = self._database.execute(
-            'SELECT id, owner, robot_id FROM robot_key WHERE hash = ? AND revoked_at_s IS NULL',
-            (_hash(api_key),),
+            'SELECT id, owner, robot_id, revoked_at_s FROM robot_key WHERE hash = ?',
+            (secret_hash,),
         ).fetchone()
-        return None if row is None else RobotCaller(key_id=row[0], owner=row[1], robot_id=row[2])
+        if row is None:
+            return None
+        caller = RobotCaller(key_id=row[0], owner=row[1], robot_id=row[2])
+        return Known(caller=caller, is_revoked=row[3] is not None)
 
     def robot_keys(self, caller: OperatorCaller) -> list[KeyRecord]:
         """Return the keys that a caller may see and that work, the oldest first."""
+        where, values = _visible(caller, 'owner')
         rows = self._database.execute(
-            'SELECT id, name, prefix, robot_id, owner, created_at_s FROM robot_key'
-            ' WHERE revoked_at_s IS NULL ORDER BY created_at_s, rowid'
+            f'SELECT {_KEY_COLUMNS} FROM robot_key'
+            f' WHERE revoked_at_s IS NULL AND {where} ORDER BY created_at_s, rowid',
+            values,
         )
-        records = [
-            KeyRecord(
-                key_id=row[0],
-                name=row[1],
-                prefix=row[2],
-                robot_id=row[3],
-                owner=row[4],
-                created_at_s=row[5],
-            )
-            for row in rows
-        ]
-        return [record for record in records if caller.sees(record.owner)]
+        return [_key_record(row) for row in rows]
 
-    def revoke_robot_key(self, key_id: str, caller: OperatorCaller, now_s: float) -> bool:
+    def revoke_robot_key(
+        self, key_id: str, caller: OperatorCaller, now_s: float
+    ) -> KeyRecord | None:
         """
         Make a key useless, from now on and for ever.
 
-        :returns: Whether there was such a key that the caller may see.
+        :returns: What it was; ``None``: there is no such key that the caller may see.
         """
-        if key_id not in {record.key_id for record in self.robot_keys(caller)}:
-            return False
-        self._database.execute(
-            'UPDATE robot_key SET revoked_at_s = ? WHERE id = ?', (now_s, key_id)
-        )
-        return True
-
-    def keys_in_force(self) -> set[str]:
-        """Return the ids of all keys that are not revoked."""
-        rows = self._database.execute('SELECT id FROM robot_key WHERE revoked_at_s IS NULL')
-        return {key_id for (key_id,) in rows}
+        where, values = _visible(caller, 'owner')
+        rows = self._database.execute(
+            'UPDATE robot_key SET revoked_at_s = ? WHERE id = ? AND revoked_at_s IS NULL'
+            f' AND {where} RETURNING {_KEY_COLUMNS}',
+            (now_s, key_id, *values),
+        ).fetchall()
+        return _key_record(rows[0]) if rows else None
 
     # --- operator tokens -----------------------------------------------------------------------
 
@@ -245,80 +250,43 @@ class Store:
         now_s: float,
         expires_at_s: float | None,
         tenant_name: str | None = None,
+        most: int = NO_CAP,
     ) -> str:
         """
         Make a bearer token.
 
         :param now_s: Seconds since 1970.
         :param expires_at_s: Seconds since 1970; ``None``: never.
-        :param tenant_name: Whose robots are his; ``None``: those of the tenant called ``sub``.
+        :param tenant_name: The tenant whose robots it is for; ``None``: the one called ``sub``.
+        :param most: How many the tenant may have; inside a transaction, nobody gets in between.
         :returns: The token, which is nowhere kept.
+        :raises TooManyCredentials: The tenant has that many.
         """
+        tenant = sub if tenant_name is None else tenant_name
+        (count,) = self._database.execute(
+            f'SELECT count(*) FROM operator_token WHERE {_TENANT} = ? AND {_TOKEN_WORKS}',
+            (tenant, now_s),
+        ).fetchone()
+        if count >= most:
+            raise TooManyCredentials(
+                f'Tenant {tenant!r} has {count} operator tokens; revoke some'
+                f' (caps.tokens_per_tenant: {most})'
+            )
         token = OPERATOR_TOKEN_PREFIX + secrets.token_hex(SECRET_BYTES)
         self._database.execute(
             'INSERT INTO operator_token (id, hash, sub, role, tenant, created_at_s, expires_at_s)'
             ' VALUES (?, ?, ?, ?, ?, ?, ?)',
             (
                 secrets.token_hex(8),
-                _hash(token),
+                hash_of(token),
                 sub,
                 role.value,
-                None if tenant_name == sub else tenant_name,
+                None if tenant == sub else tenant,
                 now_s,
                 expires_at_s,
             ),
         )
         return token
-
-    def operator_of(self, token: str, now_s: float) -> OperatorCaller | None:
-        """
-        Return whom a token belongs to.
-
-        :param now_s: Seconds since 1970.
-        :returns: ``None`` if it is unknown, revoked or expired.
-        """
-        if len(token) > MAX_SECRET_CHARS:
-            return None
-        row = self._database.execute(
-            'SELECT sub, role, tenant, id, expires_at_s FROM operator_token'
-            ' WHERE hash = ? AND revoked_at_s IS NULL'
-            ' AND (expires_at_s IS NULL OR expires_at_s > ?)',
-            (_hash(token), now_s),
-        ).fetchone()
-        if row is None:
-            return None
-        return OperatorCaller(
-            sub=row[0],
-            role=Role(row[1]),
-            tenant_name=row[2],
-            token_id=row[3],
-            expires_at_s=row[4],
-        )
-
-    def operator_tokens(self, caller: OperatorCaller, now_s: float) -> list[TokenRecord]:
-        """
-        Return the tokens that a caller may see and that work, the oldest first.
-
-        :param now_s: Seconds since 1970.
-        """
-        rows = self._database.execute(
-            'SELECT id, sub, role, coalesce(tenant, sub), created_at_s, expires_at_s'
-            ' FROM operator_token WHERE revoked_at_s IS NULL'
-            ' AND (expires_at_s IS NULL OR expires_at_s > ?) ORDER BY created_at_s, rowid',
-            (now_s,),
-        )
-        records = [
-            TokenRecord(
-                token_id=row[0],
-                sub=row[1],
-                role=Role(row[2]),
-                tenant=row[3],
-                created_at_s=row[4],
-                expires_at_s=row[5],
-            )
-            for row in rows
-        ]
-        return [record for record in records if caller.sees(record.tenant)]
 
     def token_record(self, token: str) -> TokenRecord:
         """
@@ -327,64 +295,145 @@ class Store:
         :raises KeyError: It is unknown.
         """
         row = self._database.execute(
-            'SELECT id FROM operator_token WHERE hash = ?', (_hash(token),)
+            f'SELECT {_TOKEN_COLUMNS} FROM operator_token WHERE hash = ?', (hash_of(token),)
         ).fetchone()
-        everybody = OperatorCaller(sub='', role=Role.ADMIN)
-        known = {item.token_id: item for item in self.operator_tokens(everybody, float('-inf'))}
-        return known[row[0] if row else '']
+        if row is None:
+            raise KeyError
+        return _token_record(row)
 
-    def tokens_in_force(self, now_s: float) -> set[str]:
+    def operator_of(self, secret_hash: bytes) -> Known | None:
+        """Return whom the token behind a hash belongs to, or belonged to, expired or not."""
+        row = self._database.execute(
+            'SELECT sub, role, tenant, id, expires_at_s, revoked_at_s FROM operator_token'
+            ' WHERE hash = ?',
+            (secret_hash,),
+        ).fetchone()
+        if row is None:
+            return None
+        caller = OperatorCaller(
+            sub=row[0],
+            role=Role(row[1]),
+            tenant_name=row[2],
+            token_id=row[3],
+            expires_at_s=row[4],
+        )
+        return Known(caller=caller, is_revoked=row[5] is not None)
+
+    def operator_tokens(self, caller: OperatorCaller, now_s: float) -> list[TokenRecord]:
         """
-        Return the ids of all tokens that are neither revoked nor expired.
+        Return the tokens that a caller may see and that work, the oldest first.
 
         :param now_s: Seconds since 1970.
         """
+        where, values = _visible(caller, _TENANT)
         rows = self._database.execute(
-            'SELECT id FROM operator_token WHERE revoked_at_s IS NULL'
-            ' AND (expires_at_s IS NULL OR expires_at_s > ?)',
-            (now_s,),
+            f'SELECT {_TOKEN_COLUMNS} FROM operator_token WHERE {_TOKEN_WORKS} AND {where}'
+            ' ORDER BY created_at_s, rowid',
+            (now_s, *values),
         )
-        return {token_id for (token_id,) in rows}
+        return [_token_record(row) for row in rows]
 
-    def revoke_operator_token(self, token_id: str, caller: OperatorCaller, now_s: float) -> bool:
+    def revoke_operator_token(
+        self, token_id: str, caller: OperatorCaller, now_s: float
+    ) -> TokenRecord | None:
         """
         Make one token useless, from now on and for ever.
 
-        :returns: Whether there was such a token that the caller may see.
+        :returns: What it was; ``None``: there is no such token that the caller may see.
         """
-        if token_id not in {item.token_id for item in self.operator_tokens(caller, now_s)}:
-            return False
-        self._database.execute(
-            'UPDATE operator_token SET revoked_at_s = ? WHERE id = ?', (now_s, token_id)
+        where, values = _visible(caller, _TENANT)
+        rows = self._revoke_tokens(f'id = ? AND {where}', (token_id, *values), now_s)
+        return rows[0] if rows else None
+
+    def revoke_operator_tokens(self, sub: str, now_s: float) -> list[TokenRecord]:
+        """
+        Make all tokens of a name useless, of whatever tenant.
+
+        :returns: What they were.
+        """
+        return self._revoke_tokens('sub = ?', (sub,), now_s)
+
+    def _revoke_tokens(
+        self, where: str, values: tuple[str, ...], now_s: float
+    ) -> list[TokenRecord]:
+        rows = self._database.execute(
+            f'UPDATE operator_token SET revoked_at_s = ? WHERE {_TOKEN_WORKS} AND {where}'
+            f' RETURNING {_TOKEN_COLUMNS}',
+            (now_s, now_s, *values),
+        ).fetchall()
+        return [_token_record(row) for row in rows]
+
+    # --- the audit trail -----------------------------------------------------------------------
+
+    def append_audit(self, rows: Iterable[AuditRow]) -> None:
+        """Add lines to the audit trail, in their order."""
+        self._database.executemany(
+            f'INSERT INTO audit ({", ".join(_AUDIT_COLUMNS)})'
+            f' VALUES ({", ".join("?" * len(_AUDIT_COLUMNS))})',
+            [astuple(row) for row in rows],
         )
-        return True
 
-    def revoke_operator_tokens(self, sub: str, now_s: float) -> int:
+    def audit(self, *, since_s: float = 0.0, robot_id: str | None = None) -> Iterator[AuditRow]:
         """
-        Make all tokens of a person useless.
+        Return lines of the audit trail, the newest last.
 
-        :returns: How many there were.
+        :param since_s: Seconds since 1970.
+        :param robot_id: Only those of robots with this name; ``None``: all.
         """
-        return self._database.execute(
-            'UPDATE operator_token SET revoked_at_s = ? WHERE sub = ? AND revoked_at_s IS NULL',
-            (now_s, sub),
-        ).rowcount
+        after = (since_s, -1)
+        # Bit by bit: whoever reads slowly must not keep the log from being emptied.
+        while rows := self._database.execute(
+            f'SELECT number, {", ".join(_AUDIT_COLUMNS)} FROM audit'
+            ' WHERE (at_s, number) > (?, ?) AND (? IS NULL OR robot_id = ?)'
+            ' ORDER BY at_s, number LIMIT ?',
+            (*after, robot_id, robot_id, ROWS_AT_ONCE),
+        ).fetchall():
+            for number, *row in rows:
+                line = AuditRow(**dict(zip(_AUDIT_COLUMNS, row, strict=True)))
+                yield line
+                after = (line.at_s, number)
+
+    def forget_audit(self, before_s: float) -> None:
+        """Delete the lines of the audit trail from before a time, in seconds since 1970."""
+        self._database.execute('DELETE FROM audit WHERE at_s < ?', (before_s,))
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-    try:
-        database.execute('PRAGMA journal_mode = WAL')
-        (version,) = database.execute('PRAGMA user_version').fetchone()
-        if version > _SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f'written by a newer version of the broker: {version}')
-        for schema in _SCHEMAS[version:]:
-            database.executescript(schema)
-    except BaseException:
-        database.close()
-        raise
-    return database
+_KEY_COLUMNS: Final = 'id, name, prefix, robot_id, owner, created_at_s'
+_TENANT: Final = 'coalesce(tenant, sub)'
+_TOKEN_COLUMNS: Final = f'id, sub, role, {_TENANT}, created_at_s, expires_at_s'
+_TOKEN_WORKS: Final = 'revoked_at_s IS NULL AND (expires_at_s IS NULL OR expires_at_s > ?)'
+_AUDIT_COLUMNS: Final = tuple(field.name for field in fields(AuditRow))
 
 
-def _hash(secret: str) -> bytes:
+def _key_record(row: tuple[Any, ...]) -> KeyRecord:
+    return KeyRecord(
+        key_id=row[0],
+        name=row[1],
+        prefix=row[2],
+        robot_id=row[3],
+        owner=row[4],
+        created_at_s=row[5],
+    )
+
+
+def _token_record(row: tuple[Any, ...]) -> TokenRecord:
+    return TokenRecord(
+        token_id=row[0],
+        sub=row[1],
+        role=Role(row[2]),
+        tenant=row[3],
+        created_at_s=row[4],
+        expires_at_s=row[5],
+    )
+
+
+def _visible(caller: OperatorCaller, tenant: str) -> tuple[str, tuple[str, ...]]:
+    """Return a condition for what a caller may see, and its values."""
+    if caller.role is Role.ADMIN:
+        return 'TRUE', ()
+    return f'{tenant} = ?', (caller.tenant,)
+
+
+def hash_of(secret: str) -> bytes:
+    """Return what is stored of a secret."""
     return hashlib.sha256(secret.encode('utf-8', 'surrogateescape')).digest()

@@ -31,10 +31,13 @@ from teleop_webrtc_bridge.aiortc_support.video_forwarding import VideoEgress, Vi
 
 __all__ = ['VideoRelay']
 
-KEYFRAME_PERIOD_S: Final = 0.4
-"""Keyframes are large: no more of them than this, however many viewers ask."""
+KEYFRAME_PERIOD_S: Final = 1.0
+"""Keyframes are large: no more of them than this, however many ask. Who has lost the picture gets
+the first one at once."""
 VIEWERS_KEYFRAME_PERIOD_S: Final = 2.0
 """The same for those who only watch, while somebody drives: their bad links are not his."""
+KEYFRAME_COMES_S: Final = 0.4
+"""Who asks so soon after another asked gets the same one: it is on its way."""
 FEEDBACK_PERIOD_S: Final = 0.05
 """Receivers report a few times a second; who reports more often is not listened to."""
 
@@ -63,6 +66,8 @@ class VideoRelay:
         self._ingress = VideoIngress(receiver, self._forward)
         self._viewers: dict[str, _Viewer] = {}
         self._keyframe_asked_s = float('-inf')
+        self._keyframe_due_s = float('inf')
+        self._keyframe_timer: asyncio.TimerHandle | None = None
         self._reports: set[asyncio.Task[None]] = set()
 
     def add_viewer(
@@ -85,14 +90,47 @@ class VideoRelay:
     def _is_driven(self) -> bool:
         return not all(viewer.only_watches for viewer in self._viewers.values())
 
-    async def request_keyframe(self, *, only_watches: bool = False) -> None:
-        """Ask the robot for a keyframe, unless that was done just now."""
+    async def request_keyframe(self, *, only_watches: bool = False, is_new: bool = False) -> None:
+        """
+        Ask the robot for a keyframe, as soon as one may be asked for.
+
+        :param is_new: The one that is on its way may come before the viewer is ready for it.
+        """
         now = time.monotonic()
         yields = only_watches and self._is_driven
-        period_s = VIEWERS_KEYFRAME_PERIOD_S if yields else KEYFRAME_PERIOD_S
-        if now - self._keyframe_asked_s >= period_s:
-            self._keyframe_asked_s = now
-            await self._ingress.request_keyframe()
+        due_s = self._keyframe_asked_s + (
+            VIEWERS_KEYFRAME_PERIOD_S if yields else KEYFRAME_PERIOD_S
+        )
+        if now >= due_s:
+            await self._ask_for_keyframe(now)
+        elif (is_new or now - self._keyframe_asked_s >= KEYFRAME_COMES_S) and (
+            due_s < self._keyframe_due_s
+        ):
+            self._cancel_timer()
+            self._keyframe_due_s = due_s
+            loop = asyncio.get_running_loop()
+            self._keyframe_timer = loop.call_later(due_s - now, self._on_keyframe_due)
+
+    def _on_keyframe_due(self) -> None:
+        self._keep(asyncio.create_task(self._ask_for_keyframe(time.monotonic())))
+
+    async def _ask_for_keyframe(self, now: float) -> None:
+        self._cancel_timer()
+        self._keyframe_asked_s = now
+        await self._ingress.request_keyframe()
+
+    def _cancel_timer(self) -> None:
+        if self._keyframe_timer is not None:
+            self._keyframe_timer.cancel()
+        self._keyframe_timer, self._keyframe_due_s = None, float('inf')
+
+    def close(self) -> None:
+        """Ask the robot for nothing any more: it is gone."""
+        self._cancel_timer()
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
 
     def _on_feedback(self, media_id: str, feedback: Feedback) -> None:
         viewer = self._viewers.get(media_id)
@@ -102,9 +140,7 @@ class VideoRelay:
         if now - viewer.reported_s.get(kind, float('-inf')) < FEEDBACK_PERIOD_S:
             return
         viewer.reported_s[kind] = now
-        task = asyncio.get_running_loop().create_task(self._ingress.pass_on(feedback))
-        self._reports.add(task)
-        task.add_done_callback(self._reports.discard)
+        self._keep(asyncio.create_task(self._ingress.pass_on(feedback)))
 
     async def _forward(self, packet: RtpPacket) -> None:
         for media_id, viewer in list(self._viewers.items()):

@@ -25,13 +25,19 @@ Pure; a part of :mod:`~teleop_webrtc_bridge.broker.registry`, which explains the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from teleop_webrtc_bridge.broker.bans import Bans
 from teleop_webrtc_bridge.broker.caps import Caps
-from teleop_webrtc_bridge.broker.identity import OperatorCaller
+from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, Role
+from teleop_webrtc_bridge.broker.named_person import NamedPerson
 from teleop_webrtc_bridge.broker.operator_slots import OPERATOR_CONNECT_S, OPERATOR_SILENT_S
-from teleop_webrtc_bridge.broker.session_table import closing_operator, SessionTable
+from teleop_webrtc_bridge.broker.session_table import (
+    closing_operator,
+    is_same_join,
+    SessionTable,
+)
 from teleop_webrtc_bridge.broker.sessions import (
     Bridge,
     CloseChannels,
@@ -40,6 +46,8 @@ from teleop_webrtc_bridge.broker.sessions import (
     MediaLiveness,
     NoPendingOffer,
     NotOperator,
+    NotRemovable,
+    NotWatching,
     Session,
     SessionUnknown,
     SnapshotChanged,
@@ -49,14 +57,25 @@ from teleop_webrtc_bridge.broker.sessions import (
 )
 from teleop_webrtc_bridge.messages import ChannelIds
 
-__all__ = ['Viewers']
+__all__ = ['RemovedViewers', 'Viewers']
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedViewers:
+    """Who was put out of a robot's viewers."""
+
+    who: Identity
+    robot_id: str
+    count: int
+    """How many of the robot's viewers this person was."""
 
 
 class Viewers:
     """The viewers of the session table."""
 
-    def __init__(self, table: SessionTable, caps: Caps) -> None:
+    def __init__(self, table: SessionTable, bans: Bans, caps: Caps) -> None:
         self._table = table
+        self._bans = bans
         self._caps = caps
 
     @property
@@ -66,12 +85,14 @@ class Viewers:
 
     def check_room(self, session_id: str, caller: OperatorCaller, now_s: float) -> Session:
         """
-        Make sure that a robot may have one more viewer.
+        Make sure that a robot may have the caller as one more viewer.
 
         :raises SessionUnknown: See :meth:`SessionTable.get`.
-        :raises TooManyViewers: It may not.
+        :raises PutOut: The caller was put out.
+        :raises TooManyViewers: It may not have one more.
         """
         session = self._table.get(session_id, caller, now_s)
+        self._bans.check(session.identity, caller.identity, now_s)
         if len(session.viewers) >= self._caps.viewers_per_robot:
             raise TooManyViewers(len(session.viewers))
         return session
@@ -83,6 +104,7 @@ class Viewers:
         Let a caller watch through a media session.
 
         :raises SessionUnknown: The session ended meanwhile.
+        :raises PutOut: The caller was put out meanwhile.
         :raises TooManyViewers: Others were faster.
         """
         session = self.check_room(session_id, caller, now_s)
@@ -96,15 +118,16 @@ class Viewers:
         """
         Return the caller as a viewer.
 
-        :param media_id: Which of his viewers; ``None``: if he is not the operator, the newest.
+        :param media_id: Which join the call is about; see :func:`is_same_join`. ``None``: if it is
+            not the operator's, the newest.
         :raises SessionUnknown: See :meth:`SessionTable.get`.
         """
         session = self._table.get(session_id, caller, now_s)
         operator = session.operator
-        if media_id is None and operator is not None and operator.sub == caller.sub:
+        if operator is not None and is_same_join(operator, caller, media_id):
             return None
         for viewer in reversed(session.viewers):
-            if viewer.caller.sub == caller.sub and media_id in (None, viewer.media_id):
+            if is_same_join(viewer, caller, media_id):
                 return viewer
         return None
 
@@ -120,6 +143,41 @@ class Viewers:
         session = self._table.find(session_id)
         return [] if session is None else self._drop(session, viewer)
 
+    def put_out(
+        self, session_id: str, caller: OperatorCaller, named: NamedPerson, now_s: float
+    ) -> tuple[RemovedViewers, list[Effect]]:
+        """
+        Let all viewers of one person go, who may not come back to this robot for some time.
+
+        Whoever drives, and administrators, cannot be put out: nobody locks themselves out.
+
+        :raises SessionUnknown: See :meth:`SessionTable.get`.
+        :raises NotOperator: The caller neither drives the robot nor is an administrator.
+        :raises NotWatching: Nobody of that name watches.
+        :raises NotRemovable: Who does cannot be put out.
+        :raises AmbiguousName: Several people of that name watch.
+        """
+        session = self._table.get(session_id, caller, now_s)
+        if caller.role is not Role.ADMIN:
+            self._table.of_operator(session_id, caller, None, now_s)
+        named_so = [item.identity for item in session.viewers if named.means(item.identity)]
+        if not named_so:
+            raise NotWatching
+        who = named.among(
+            item
+            for item in named_so
+            if item.role is not Role.ADMIN and not session.is_driven_by(item)
+        )
+        if who is None:
+            raise NotRemovable(named_so[0])
+        self._bans.add(session.identity, who, now_s)
+        requests = tuple(request for request in session.requests if request.who != who)
+        self._table.store(replace(session, requests=requests))
+        theirs = [viewer for viewer in session.viewers if viewer.identity == who]
+        effects = [effect for viewer in theirs for effect in self.leave(session_id, viewer)]
+        robot_id = session.identity.robot_id
+        return RemovedViewers(who=who, robot_id=robot_id, count=len(theirs)), effects
+
     # --- his channels --------------------------------------------------------------------------
 
     def plan(self, session_id: str, viewer: Viewer) -> WatchPlan:
@@ -127,15 +185,21 @@ class Viewers:
         Say from where a viewer is to receive.
 
         :raises SessionUnknown: The session ended.
+        :raises NotOperator: The viewer went away.
         """
         session = self._table.find(session_id)
         if session is None:
             raise SessionUnknown
+        # As it is now: another call of the same viewer may have opened channels meanwhile.
+        now = next((item for item in session.viewers if item.media_id == viewer.media_id), None)
+        if now is None:
+            raise NotOperator
         return WatchPlan(
             session_id=session_id,
+            viewer=viewer.caller.identity,
             viewer_media_id=viewer.media_id,
             robot_media_id=session.identity.media_id,
-            close=CloseChannels(media_id=viewer.media_id, stream_ids=viewer.streams),
+            close=CloseChannels(media_id=viewer.media_id, stream_ids=now.streams),
         )
 
     def commit(self, plan: WatchPlan, ids: ChannelIds, now_s: float) -> None:
@@ -166,6 +230,10 @@ class Viewers:
             raise NoPendingOffer
         self._replace(session_id, viewer.media_id, video_offer_pending=False)
         return viewer.media_id
+
+    def refuse_video_answer(self, session_id: str, viewer: Viewer) -> None:
+        """Note that the answer could not be used: the offer still stands."""
+        self._replace(session_id, viewer.media_id, video_offer_pending=True)
 
     # --- the robot's channels while nobody drives ----------------------------------------------
 

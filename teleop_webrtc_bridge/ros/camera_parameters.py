@@ -12,36 +12,20 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-The parameters of several cameras: ``cameras`` names them, each has parameters under its name.
-
-As Nav2 does it with ``observation_sources``. Without names there is one camera, on ``image``.
-"""
+"""Declares the parameters of the cameras on the node."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-import dataclasses
-import re
-from typing import Any, Final
+from typing import Any
 
-from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
-from rclpy.validate_topic_name import validate_topic_name
 
-from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.ros.camera import CameraSettings
-from teleop_webrtc_bridge.ros.parameter_row import declare_row, Parameter
-from teleop_webrtc_bridge.ros.parameters import PARAMETERS, refuse_unknown, Settings
+from teleop_webrtc_bridge.ros.camera_rows import camera_rows, checked_names, INHERITED
+from teleop_webrtc_bridge.ros.declaration import declare_row
+from teleop_webrtc_bridge.ros.parameters import Settings
 
-__all__ = ['MAX_CAMERAS', 'declare_cameras', 'refuse_unknown_names']
-
-MAX_CAMERAS: Final = 8
-#: A token of a ROS name.
-_NAME: Final = re.compile(r'[A-Za-z](_?[A-Za-z0-9]){0,31}')
-#: Of one camera; where they are not set, the parameters of the same names are in force.
-_INHERITED: Final = ('image_transport', 'image_reliability', 'video_max_width', 'video_fps')
-_OWN: Final = ('topic', *_INHERITED)
+__all__ = ['declare_cameras']
 
 
 def declare_cameras(node: Node, settings: Settings) -> tuple[CameraSettings, ...]:
@@ -50,29 +34,16 @@ def declare_cameras(node: Node, settings: Settings) -> tuple[CameraSettings, ...
 
     :raises ConfigurationError: A name or a value cannot be used.
     """
-    names = _checked_names(settings.cameras)
+    names = checked_names(settings.cameras)
+    common = {name: getattr(settings, name) for name in INHERITED}
     if not names:
-        inherited = {name: getattr(settings, name) for name in _INHERITED}
-        return (_camera('image', {'topic': 'image', **inherited}, is_named=False),)
+        return (_camera('image', {'topic': 'image', **common}, is_named=False),)
     return tuple(
-        _camera(name, {row.name: declare_row(node, row, name) for row in _rows(name, settings)})
+        _camera(
+            name, {row.name: declare_row(node, row, name) for row in camera_rows(name, common)}
+        )
         for name in names
     )
-
-
-def refuse_unknown_names(given: Sequence[str], cameras: Sequence[CameraSettings]) -> None:
-    """
-    Refuse parameter names that this node with these cameras does not have.
-
-    :param given: The names given on the command line or in parameter files.
-    :raises ConfigurationError: One is neither a parameter of ours nor one of rclpy's own.
-    """
-    names = [camera.name for camera in cameras if camera.is_named]
-    for name in given:
-        camera, _, own = name.rpartition('.')
-        if own in _OWN and camera and camera not in names:
-            raise ConfigurationError('cameras', names, f'a list with {camera}: {name} is set')
-    refuse_unknown(given, [f'{name}.{own}' for name in names for own in _OWN])
 
 
 def _camera(name: str, values: dict[str, Any], *, is_named: bool = True) -> CameraSettings:
@@ -85,48 +56,3 @@ def _camera(name: str, values: dict[str, Any], *, is_named: bool = True) -> Came
         max_width_px=values['video_max_width'],
         is_named=is_named,
     )
-
-
-def _rows(name: str, settings: Settings) -> tuple[Parameter, ...]:
-    topic = Parameter(
-        name='topic',
-        default=f'{name}/image',
-        description=f'Images of the camera {name}; without what image_transport adds',
-        check=lambda value: _checked_topic(f'{name}.topic', value),
-    )
-    inherited = (
-        dataclasses.replace(
-            row,
-            default=getattr(settings, row.name),
-            description=f'{row.description}; of the camera {name}',
-        )
-        for row in PARAMETERS
-        if row.name in _INHERITED
-    )
-    return (topic, *inherited)
-
-
-def _checked_names(names: Iterable[str]) -> tuple[str, ...]:
-    # An empty list has no type in ROS: a list with an empty text stands for it.
-    listed = [name for name in names if name]
-    taken = {row.name for row in PARAMETERS} | {'qos_overrides'}
-    for name in listed:
-        if not _NAME.fullmatch(name):
-            raise ConfigurationError(
-                'cameras', name, 'letters, digits and single _, a letter first, 32 at most'
-            )
-        if name in taken:
-            raise ConfigurationError('cameras', name, 'names that no other parameter has')
-        if listed.count(name) > 1:
-            raise ConfigurationError('cameras', name, 'each name once')
-    if len(listed) > MAX_CAMERAS:
-        raise ConfigurationError('cameras', listed, f'{MAX_CAMERAS} names at most')
-    return tuple(listed)
-
-
-def _checked_topic(name: str, value: str) -> str:
-    try:
-        validate_topic_name(value)
-    except (InvalidTopicNameException, ValueError) as error:
-        raise ConfigurationError(name, value, 'a topic, like camera/image_raw') from error
-    return value

@@ -45,7 +45,8 @@ from teleop_webrtc_bridge.link.packets import (
     Status,
 )
 from teleop_webrtc_bridge.link.room import has_room
-from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.messages import Origin, Velocity
+from teleop_webrtc_bridge.ros.estop_record import EstopCause, EstopEvent, EstopRecord
 from teleop_webrtc_bridge.ros.operator_messages import OperatorMessages
 from teleop_webrtc_bridge.session import SessionState
 
@@ -67,6 +68,8 @@ class DriveSnapshot:
     status: Status
     latch: int | None = None
     """The number of the E-STOP latch that holds."""
+    cause: EstopCause | None = None
+    """Who set that latch; ``None``: none holds."""
     enabled: bool = True
     link_up: bool = False
     """Whether the WebRTC half is there."""
@@ -96,6 +99,7 @@ class DriveThread(threading.Thread):
     :param on_change: Called from this thread after :attr:`snapshot` was replaced; must not block.
     :param cameras: Names of the robot's cameras; at least one.
     :param clock_ahead_s: What the clock of ``pong`` is ahead of ``time.monotonic``, in seconds.
+    :param restored: Who had set the latch that the gate begins with.
     """
 
     def __init__(
@@ -106,10 +110,15 @@ class DriveThread(threading.Thread):
         on_change: Callable[[], None],
         cameras: Sequence[str],
         clock_ahead_s: float,
+        restored: EstopCause | None = None,
     ) -> None:
         super().__init__(name='drive', daemon=True)
+        self._estops = EstopRecord(clock_ahead_s=clock_ahead_s, latch=gate.latch, cause=restored)
         self.snapshot = DriveSnapshot(
-            status=_DISCONNECTED, latch=gate.latch, selected=tuple(cameras[:1])
+            status=_DISCONNECTED,
+            latch=gate.latch,
+            cause=self._estops.cause(gate.latch),
+            selected=tuple(cameras[:1]),
         )
         self.words = 0
         """How often the WebRTC half has told how it is."""
@@ -118,6 +127,7 @@ class DriveThread(threading.Thread):
         self._on_change = on_change
         self._messages = OperatorMessages(
             gate,
+            estops=self._estops,
             publish=self._publish_output,
             send=self._send_to_operator,
             cameras=cameras,
@@ -143,6 +153,44 @@ class DriveThread(threading.Thread):
         """Let the thread call this with the gate and the time, then publish what follows."""
         self._requests.put(apply)
         os.eventfd_write(self._wake, 1)
+
+    def press_estop(self, by: Origin, applied: Callable[[], None] | None = None) -> None:
+        """
+        Latch the E-STOP.
+
+        :param by: Who presses, or from where.
+        :param applied: Called from the thread when the zero is published.
+        """
+
+        def apply(gate: CommandGate, now: float) -> None:
+            gate.set_estop(now)
+            self._publish_output()
+            if applied is not None:
+                applied()
+            self._estops.pressed(now, gate.latch, by)
+
+        self.request(apply)
+
+    def release_estop(self, by: Origin, applied: Callable[[], None] | None = None) -> None:
+        """
+        Release whichever latch holds.
+
+        :param by: Who releases, or from where.
+        :param applied: Called from the thread when it is released.
+        """
+
+        def apply(gate: CommandGate, now: float) -> None:
+            latch = gate.latch
+            gate.clear_estop(now)
+            if applied is not None:
+                applied()
+            self._estops.released(latch, by)
+
+        self.request(apply)
+
+    def take_estop_events(self) -> list[EstopEvent]:
+        """Return what happened to the latch since the last call; for one thread to log."""
+        return self._estops.take_events()
 
     def use_link(self, link: socket.socket) -> None:
         """Talk to this WebRTC half from now on."""
@@ -329,6 +377,7 @@ class DriveThread(threading.Thread):
         self.snapshot = DriveSnapshot(
             status=self._status,
             latch=self._gate.latch,
+            cause=self._estops.cause(self._gate.latch),
             enabled=self._gate.enabled,
             link_up=self._link is not None,
             selected=self._messages.selected,

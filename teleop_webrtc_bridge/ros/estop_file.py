@@ -12,15 +12,36 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Keeps the E-STOP latch over restarts: a file that is there while the latch holds."""
+"""
+Keeps the E-STOP latch over restarts: a file that is there while the latch holds.
+
+Its being there is the latch. What is in it only explains it: who pressed, and when. A file that is
+empty, as older bridges left it, or that cannot be read, is a latch like any other.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 import re
+from typing import Final
+
+from teleop_webrtc_bridge.codec import decode_origin, parse_json_object
+from teleop_webrtc_bridge.exceptions import ProtocolError
+from teleop_webrtc_bridge.messages import Origin, OriginRole
+from teleop_webrtc_bridge.ros.estop_record import EstopCause
 
 __all__ = ['EstopFile', 'estop_path']
+
+MAX_BYTES: Final = 4096
+MAX_NAME_CHARS: Final = 255
+"""Of a topic or a service."""
+LATEST_S: Final = 2.0**33
+"""A time beyond it, of the year 2242, is no time."""
+_EXPLAIN: Final = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+#: Names the parameter that keeps a latch whose file does not say who pressed.
+_UNKNOWN: Final = EstopCause(by=Origin(sub='estop_persist', role=OriginRole.ROBOT), since_s=None)
 
 
 def estop_path(robot_id: str, fully_qualified_name: str) -> Path:
@@ -54,6 +75,38 @@ class EstopFile:
             return True
         return True
 
+    def cause(self) -> EstopCause:
+        """Return who set the latch, as far as the file says it."""
+        try:
+            fields = parse_json_object(self._read(), max_bytes=MAX_BYTES)
+        except (OSError, ProtocolError):
+            return _UNKNOWN
+        by = decode_origin(fields.get('by'), max_chars=MAX_NAME_CHARS)
+        return _UNKNOWN if by is None else EstopCause(by=by, since_s=_time(fields.get('since_s')))
+
+    def _read(self) -> bytes:
+        # Whatever lies in its place, a pipe too, must not hold up the start.
+        file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return os.read(file, MAX_BYTES)
+        finally:
+            os.close(file)
+
+    def explain(self, cause: EstopCause) -> None:
+        """
+        Write into the file who set the latch.
+
+        :raises OSError: It cannot be written; the latch is kept all the same.
+        """
+        text = json.dumps({'by': cause.by.as_fields(), 'since_s': cause.since_s})
+        # Never one that is not there: that would be a latch.
+        file = os.open(self._path, _EXPLAIN)
+        try:
+            os.write(file, text.encode())
+            os.fsync(file)
+        finally:
+            os.close(file)
+
     def write(self, latched: bool) -> None:
         """
         Record the latch, for good.
@@ -71,3 +124,9 @@ class EstopFile:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _time(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0.0 <= value <= LATEST_S else None

@@ -26,6 +26,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from teleop_webrtc_bridge.command_gate import CommandGate
+from teleop_webrtc_bridge.messages import Origin, OriginRole
 from teleop_webrtc_bridge.ros.drive import DriveThread
 
 __all__ = ['LATCHED_QOS', 'LocalControl']
@@ -57,7 +58,9 @@ class LocalControl:
         self._told: bool | None = None
         self._estop = node.create_publisher(Bool, '~/estop', LATCHED_QOS)
         node.create_subscription(Bool, '~/estop_in', self._on_estop_in, 10)
+        self._button = _on_the_robot(node.resolve_topic_name('~/estop_in'))
         node.create_service(SetBool, '~/set_estop', self._set_estop)
+        self._service = _on_the_robot(node.resolve_service_name('~/set_estop'))
         node.create_service(SetBool, '~/enable', self._enable)
         node.create_service(Trigger, '~/stop', self._stop)
         node.create_service(Trigger, '~/reconnect', self._on_reconnect)
@@ -80,12 +83,15 @@ class LocalControl:
     def _on_estop_in(self, message: Bool) -> None:
         """Latch on true; false says nothing: a silent button must not release what it set."""
         if message.data:
-            self._drive.request(CommandGate.set_estop)
+            self._drive.press_estop(self._button)
 
     def _set_estop(self, request: Any, response: Any) -> Any:
+        applied = threading.Event()
         if request.data:
-            return self._apply(CommandGate.set_estop, 'E-STOP latched', response)
-        return self._apply(CommandGate.clear_estop, 'E-STOP released', response)
+            self._drive.press_estop(self._service, applied.set)
+            return self._answer(applied, 'E-STOP latched', response)
+        self._drive.release_estop(self._service, applied.set)
+        return self._answer(applied, 'E-STOP released', response)
 
     def _enable(self, request: Any, response: Any) -> Any:
         enabled = bool(request.data)
@@ -111,6 +117,13 @@ class LocalControl:
             applied.set()
 
         self._drive.request(apply)
+        return self._answer(applied, text, response)
+
+    def _answer(self, applied: threading.Event, text: str, response: Any) -> Any:
         response.success = applied.wait(APPLIED_S)
         response.message = text if response.success else 'the drive thread did not answer'
         return response
+
+
+def _on_the_robot(name: str) -> Origin:
+    return Origin(sub=name, role=OriginRole.ROBOT)

@@ -26,6 +26,7 @@ from typing import Final, TYPE_CHECKING
 
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.hang_guard import exit_within, FREED_S, give_up_when_spinning
+from teleop_webrtc_bridge.ros.early_refusal import refuse_early
 from teleop_webrtc_bridge.ros.output import output_that_never_blocks
 
 if TYPE_CHECKING:
@@ -90,6 +91,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: list[str], ending: _Ending) -> int:
+    try:
+        refuse_early(arguments[1:])
+    except ConfigurationError as error:
+        return _refuse(error)
     # Now: these imports take a good part of a second, in which a signal may arrive as well.
     import rclpy
     from rclpy.exceptions import ParameterException
@@ -100,10 +105,14 @@ def _main(arguments: list[str], ending: _Ending) -> int:
         _init(arguments)
         node = TeleopBridge()
     except (ConfigurationError, ParameterException) as error:
-        print(f'teleop_bridge: {error}', file=sys.stderr)
         rclpy.try_shutdown()
-        return MISCONFIGURED
+        return _refuse(error)
     return _run(node, ending)
+
+
+def _refuse(error: Exception) -> int:
+    print(f'teleop_bridge: {error}', file=sys.stderr)
+    return MISCONFIGURED
 
 
 def _keep_freed_memory() -> None:

@@ -41,14 +41,17 @@ from teleop_webrtc_bridge.link.packets import Configure
 from teleop_webrtc_bridge.messages import Velocity
 from teleop_webrtc_bridge.ros.api_key import read_api_key
 from teleop_webrtc_bridge.ros.camera import Camera, CameraSettings
-from teleop_webrtc_bridge.ros.camera_parameters import declare_cameras, refuse_unknown_names
+from teleop_webrtc_bridge.ros.camera_parameters import declare_cameras
+from teleop_webrtc_bridge.ros.camera_rows import refuse_unknown_names
 from teleop_webrtc_bridge.ros.cameras import Cameras
+from teleop_webrtc_bridge.ros.declaration import declare
 from teleop_webrtc_bridge.ros.diagnostics import diagnose, INSECURE
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot, DriveThread
 from teleop_webrtc_bridge.ros.estop_file import estop_path, EstopFile
+from teleop_webrtc_bridge.ros.estop_keeper import EstopKeeper
 from teleop_webrtc_bridge.ros.image_thread import ImageThread
 from teleop_webrtc_bridge.ros.local_control import LATCHED_QOS, LocalControl
-from teleop_webrtc_bridge.ros.parameters import declare, Settings
+from teleop_webrtc_bridge.ros.parameters import Settings
 from teleop_webrtc_bridge.ros.self_diagnosis import SelfDiagnosis
 from teleop_webrtc_bridge.ros.turns import Every, Turns
 from teleop_webrtc_bridge.ros.webrtc_process import WebrtcProcess
@@ -105,7 +108,7 @@ class TeleopBridge(Node):
         try:
             self._settings = declare(self)
             cameras = declare_cameras(self, self._settings)
-            refuse_unknown_names(names, cameras)
+            refuse_unknown_names(names, [camera.name for camera in cameras if camera.is_named])
             api_key = read_api_key(self._settings.api_key_file)
         except Exception:
             self.destroy_node()
@@ -115,11 +118,7 @@ class TeleopBridge(Node):
         self._rival = False
         self._is_realtime: bool | None = None
         self._diagnosed: list[tuple[str, bytes, str]] = []
-        self._estop_file: EstopFile | None = None
-        if self._settings.estop_persist:
-            path = estop_path(self._settings.robot_id, self.get_fully_qualified_name())
-            self._estop_file = EstopFile(path)
-        self._saved_estop = self._estop_file is not None and self._estop_file.is_latched()
+        self._estops = self._keep_estops()
         self._logged: tuple[object, bool] | None = None
         self._create_topics()
         self._create_bridge(api_key, cameras)
@@ -131,6 +130,13 @@ class TeleopBridge(Node):
         self.add_post_set_parameters_callback(self._apply_parameters)
 
     # --- construction -------------------------------------------------------------------------
+
+    def _keep_estops(self) -> EstopKeeper:
+        file = None
+        if self._settings.estop_persist:
+            path = estop_path(self._settings.robot_id, self.get_fully_qualified_name())
+            file = EstopFile(path)
+        return EstopKeeper(file, log=self._say, warn=self._warn, complain=self._complain)
 
     def _create_topics(self) -> None:
         kind = TwistStamped if self._settings.publish_stamped else Twist
@@ -162,7 +168,7 @@ class TeleopBridge(Node):
         clock_ahead_s = time.time() - time.monotonic()
         self._changed = self.create_guard_condition(self._on_drive_change)
         gate = CommandGate(self._settings.limits(), first_token=secrets.randbits(32))
-        if self._saved_estop:
+        if self._estops.restored is not None:
             # Before anything can ask: a latch that is not known yet would be recorded as released.
             gate.set_estop(time.monotonic())
         self._drive = DriveThread(
@@ -171,6 +177,7 @@ class TeleopBridge(Node):
             on_change=self._changed.trigger,
             cameras=self._cameras.names,
             clock_ahead_s=clock_ahead_s,
+            restored=self._estops.restored,
         )
         configuration = self._settings.bridge_configuration(
             instance_id=uuid.uuid4().hex,
@@ -190,7 +197,7 @@ class TeleopBridge(Node):
             self,
             self._webrtc,
             clock_ahead_s=clock_ahead_s,
-            persisted=self._estop_file is not None,
+            persisted=self._estops.is_keeping,
         )
 
     # --- life ---------------------------------------------------------------------------------
@@ -208,7 +215,7 @@ class TeleopBridge(Node):
         self._drive.say_goodbye()
         self._webrtc.end()
         self._drive.end()
-        self._save_estop(self._drive.snapshot.estopped)
+        self._tell_estops()
         self._cmd_vel.wait_for_all_acked(rclpy.duration.Duration(seconds=ACKNOWLEDGED_S))
 
     def free(self) -> None:
@@ -250,6 +257,9 @@ class TeleopBridge(Node):
         stamped.header.frame_id = self._settings.base_frame
         self._cmd_vel.publish(stamped)
 
+    def _say(self, text: str) -> None:
+        self.get_logger().info(text)
+
     def _warn(self, text: str) -> None:
         self.get_logger().warning(text)
 
@@ -286,7 +296,7 @@ class TeleopBridge(Node):
         snapshot = self._drive.snapshot
         self._watch_cameras()
         self._local.publish_change()
-        self._save_estop(snapshot.estopped)
+        self._tell_estops()
         self._publish_state(snapshot)
         self._say_scheduling(snapshot)
         self._publish_diagnostics(only_news=True)
@@ -299,14 +309,9 @@ class TeleopBridge(Node):
             )
         self._is_realtime = snapshot.realtime
 
-    def _save_estop(self, estopped: bool) -> None:
-        if self._estop_file is None or estopped is self._saved_estop:
-            return
-        self._saved_estop = estopped
-        try:
-            self._estop_file.write(estopped)
-        except OSError as error:
-            self.get_logger().error(f'event=estop_not_saved reason="{error}"')
+    def _tell_estops(self) -> None:
+        self._estops.save(self._drive.snapshot)
+        self._estops.log(self._drive.take_estop_events())
 
     def _watch_cameras(self) -> None:
         """Slow the operator down while there is no picture of now that he could drive by."""
@@ -346,6 +351,7 @@ class TeleopBridge(Node):
             'state': snapshot.status.state.value,
             'reason': snapshot.status.reason,
             'estopped': snapshot.estopped,
+            'estopped_by': None if snapshot.cause is None else snapshot.cause.by.as_fields(),
         }
         text = json.dumps(state)
         if text == self._told:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from teleop_webrtc_bridge.codec import (
     decode_command,
@@ -43,6 +43,7 @@ from teleop_webrtc_bridge.messages import (
     STATE_RELIABLE_BACK,
     Unsupported,
 )
+from teleop_webrtc_bridge.ros.estop_record import EstopRecord
 from teleop_webrtc_bridge.telemetry import CommandStatistics
 
 __all__ = ['OperatorMessages']
@@ -59,6 +60,7 @@ class OperatorMessages:
     Owned by the drive thread.
 
     :param gate: Judges commands and holds the E-STOP latch.
+    :param estops: Is told who pressed and released it.
     :param publish: Publishes what the gate lets out now: a stop is acknowledged after its zero.
     :param send: Sends to the operator: label, payload, whether it is text, and whether it is
         urgent: an answer that he waits for.
@@ -70,6 +72,7 @@ class OperatorMessages:
         self,
         gate: CommandGate,
         *,
+        estops: EstopRecord,
         publish: Callable[[], None],
         send: Callable[[str, bytes, bool, bool], None],
         cameras: Sequence[str],
@@ -80,6 +83,7 @@ class OperatorMessages:
         """The cameras that the operator wants to see, from the left."""
         self._cameras = tuple(cameras)
         self._gate = gate
+        self._estops = estops
         self._publish = publish
         self._send = send
         self._clock_ahead_s = clock_ahead_s
@@ -122,10 +126,10 @@ class OperatorMessages:
             self._gate.set_estop(now)
             self._publish()
             self._acknowledge(message.nonce, ok=True)
+            # Last of all: no name stands between a press and its zero.
+            self._estops.pressed(now, self._gate.latch, message.by)
         elif isinstance(message, EstopClear):
-            cleared = self._gate.clear_estop(now, message.latch)
-            reason = None if cleared else f'latch {self._gate.latch} holds, not {message.latch}'
-            self._acknowledge(message.nonce, ok=cleared, reason=reason)
+            self._clear(message, now)
         elif isinstance(message, CameraSelect):
             self._select(message, now)
         elif isinstance(message, Unsupported):
@@ -134,6 +138,14 @@ class OperatorMessages:
         else:
             return False
         return True
+
+    def _clear(self, message: EstopClear, now: float) -> None:
+        latch = self._gate.latch
+        cleared = self._gate.clear_estop(now, message.latch)
+        reason = None if cleared else f'latch {latch} holds, not {message.latch}'
+        self._acknowledge(message.nonce, ok=cleared, reason=reason)
+        if cleared:
+            self._estops.released(latch, message.by)
 
     def _select(self, message: CameraSelect, now: float) -> None:
         known = [name for name in message.cameras if name in self._cameras]
@@ -183,7 +195,7 @@ class OperatorMessages:
         clock_s = now + self._clock_ahead_s
         gate = self._gate
         refusing = gate.refusing(now)
-        state = {
+        state: dict[str, Any] = {
             'estopped': gate.estopped,
             'latch': gate.latch,
             'enabled': gate.enabled,
@@ -194,6 +206,9 @@ class OperatorMessages:
             'cameras': self._cameras,
             'selected': self.selected,
         }
+        cause = self._estops.cause(gate.latch)
+        if cause is not None:
+            state['estopped_by'] = cause.by.as_fields()
         self._send_state(
             encode_telemetry(
                 cmd=self._statistics.report(clock_s), state=state, robot_ts_s=clock_s

@@ -12,27 +12,18 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""One parameter of a node: how it is described, declared and checked."""
+"""One parameter of a node: what it accepts. Needs no ROS."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-import dataclasses
 from dataclasses import dataclass
-import re
+import math
 from typing import Any, Final
-
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import (
-    InvalidParameterTypeException,
-    InvalidParameterValueException,
-    ParameterException,
-)
-from rclpy.node import Node
 
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 
-__all__ = ['Parameter', 'declare_row']
+__all__ = ['Parameter']
 
 _KINDS: Final = {
     str: 'text (quote what looks like a number)',
@@ -55,6 +46,8 @@ class Parameter:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     check: Callable[[str], str] | None = None
+    check_loads: bool = False
+    """The check imports message types or rclpy, which takes long."""
     dynamic: bool = False
     """May be set while the node runs; otherwise read-only."""
 
@@ -67,23 +60,18 @@ class Parameter:
             text += f' from {self.minimum} to {self.maximum}'
         return f'{text} {self.unit}'.rstrip()
 
-    def descriptor(self) -> ParameterDescriptor:
-        description = self.description + (f' [{self.unit}]' if self.unit else '')
-        descriptor = ParameterDescriptor(
-            description=description,
-            read_only=not self.dynamic,
-            additional_constraints=f'one of: {self.allowed()}' if self.choices else '',
-        )
-        if self.minimum is not None and self.maximum is not None:
-            if type(self.default) is float:
-                descriptor.floating_point_range = [
-                    FloatingPointRange(from_value=self.minimum, to_value=self.maximum)
-                ]
-            else:
-                descriptor.integer_range = [
-                    IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum))
-                ]
-        return descriptor
+    def fits(self, value: Any) -> bool:
+        """Return whether rclpy takes the value, by its type and the bounds."""
+        if type(value) is not type(self.default):
+            return False
+        if isinstance(value, list):
+            return all(isinstance(item, str) for item in value)
+        if self.minimum is None or self.maximum is None:
+            return True
+        number: Any = value
+        # What is as good as a bound is within it.
+        ends = (self.minimum, self.maximum)
+        return ends[0] <= number <= ends[1] or any(math.isclose(number, end) for end in ends)
 
     def checked(self, value: Any) -> Any:
         """
@@ -98,28 +86,3 @@ class Parameter:
         except ConfigurationError as error:
             # Of one of several cameras, its name is a longer one.
             raise ConfigurationError(self.name, error.value, error.allowed) from error
-
-
-def declare_row(node: Node, row: Parameter, group: str = '') -> Any:
-    """
-    Declare one parameter on the node and return its value.
-
-    :param group: What its name begins with, before a dot.
-    :raises ConfigurationError: The value has the wrong type or is out of bounds.
-    """
-    name = f'{group}.{row.name}' if group else row.name
-    row = dataclasses.replace(row, name=name)
-    try:
-        value: Any = node.declare_parameter(name, row.default, row.descriptor()).value
-    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-        raise ConfigurationError(name, _given(error), row.allowed()) from error
-    except ParameterException as error:
-        raise ConfigurationError(name, str(error), row.allowed()) from error
-    return row.checked(value)
-
-
-def _given(error: ParameterException) -> str:
-    """Return the refused value as rclpy tells it; the exceptions keep it in their text only."""
-    text = str(error)
-    found = re.search(r"to '(.*)' of type|value \((.*)\) for parameter", text)
-    return next((group for group in found.groups() if group is not None), text) if found else text

@@ -15,6 +15,8 @@
 """
 The node's parameters: one table, from which they are declared, checked and documented.
 
+Needs no ROS, so that a start can be refused before ROS is loaded.
+
 ``config/go2.yaml`` and the README list the same parameters; a test compares them with this table.
 """
 
@@ -24,14 +26,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 import difflib
 import math
-from typing import Any, Final
-
-from rclpy.node import Node
+from typing import Final
 
 from teleop_webrtc_bridge.configuration import (
     BridgeConfiguration,
     CameraConfiguration,
-    check_broker_url,
     check_name,
     check_robot_id,
     shown_name,
@@ -39,11 +38,11 @@ from teleop_webrtc_bridge.configuration import (
 )
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.ros.api_key import API_KEY_VARIABLE
-from teleop_webrtc_bridge.ros.parameter_row import declare_row, Parameter
+from teleop_webrtc_bridge.ros.parameter_row import Parameter
 from teleop_webrtc_bridge.ros.transports import check_transport, TRANSPORTS
 from teleop_webrtc_bridge.velocity_limits import GateLimits
 
-__all__ = ['PARAMETERS', 'Settings', 'declare', 'refuse_unknown']
+__all__ = ['PARAMETERS', 'Settings', 'refuse_unknown']
 
 #: Declared by rclpy itself on every node.
 _RCLPY_NAMES: Final = frozenset({'use_sim_time', 'start_type_description_service'})
@@ -167,6 +166,7 @@ PARAMETERS: Final = (
         'h264 and ffmpeg: what the camera encoded, passed on, from image/h264 or image/ffmpeg',
         choices=tuple(TRANSPORTS),
         check=check_transport,
+        check_loads=True,
     ),
     Parameter(
         name='image_reliability',
@@ -299,21 +299,6 @@ class Settings:
             ),
             cameras=cameras,
         )
-
-
-def declare(node: Node) -> Settings:
-    """
-    Declare every parameter on the node and return their values.
-
-    :raises ConfigurationError: A value has the wrong type or is out of bounds.
-    """
-    values: dict[str, Any] = {}
-    for row in PARAMETERS:
-        values[row.name] = declare_row(node, row)
-    values['broker_url'] = check_broker_url(
-        values['broker_url'], allow_insecure=values['allow_insecure_broker']
-    )
-    return Settings(**values)
 
 
 def refuse_unknown(overrides: Iterable[str], others: Iterable[str] = ()) -> None:

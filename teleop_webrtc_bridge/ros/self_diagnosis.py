@@ -23,7 +23,7 @@ from typing import Final
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 
-from teleop_webrtc_bridge.ros.child_watch import memory_bytes
+from teleop_webrtc_bridge.child_process import memory_bytes
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot
 from teleop_webrtc_bridge.ros.webrtc_process import WebrtcProcess
 from teleop_webrtc_bridge.session import SessionState
@@ -56,12 +56,22 @@ def operator(snapshot: DriveSnapshot) -> Concern:
 
 
 def estop(snapshot: DriveSnapshot, *, persisted: bool) -> Concern:
-    """Tell whether the E-STOP latch holds, and whether it would survive a restart."""
+    """Tell who holds the E-STOP latch, if it holds, and whether it would survive a restart."""
+    cause = snapshot.cause
     if snapshot.latch is None:
         level, message = DiagnosticStatus.OK, 'released'
-    else:
+    elif cause is None:
         level, message = DiagnosticStatus.WARN, f'latched: {snapshot.latch}'
-    return 'E-STOP', level, message, {'latch': snapshot.latch, 'persisted': persisted}
+    else:
+        level, message = DiagnosticStatus.WARN, f'latched: {snapshot.latch}, by {cause.by}'
+    values: dict[str, object] = {
+        'latch': snapshot.latch,
+        'by': '' if cause is None else cause.by.sub,
+        'role': '' if cause is None else cause.by.role.value,
+        'since': '' if cause is None else cause.since,
+        'persisted': persisted,
+    }
+    return 'E-STOP', level, message, values
 
 
 def processes(snapshot: DriveSnapshot, *, pid: int, child: int | None, restarts: int) -> Concern:

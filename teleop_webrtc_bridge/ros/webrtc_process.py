@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 import os
-from pathlib import Path
 import select
 import socket
 import subprocess
@@ -27,32 +26,21 @@ import threading
 import time
 from typing import Final
 
-import teleop_webrtc_bridge
+from teleop_webrtc_bridge.child_process import (
+    back_off_s,
+    child_environment,
+    ChildWatch,
+    LARGEST_BYTES,
+    memory_bytes,
+    TURN_S,
+)
 from teleop_webrtc_bridge.link.packets import Configure, encode
 from teleop_webrtc_bridge.ros.api_key import API_KEY_VARIABLE
-from teleop_webrtc_bridge.ros.child_watch import ChildWatch, LARGEST_BYTES, memory_bytes, TURN_S
 
-__all__ = ['WebrtcProcess', 'back_off_s']
+__all__ = ['WebrtcProcess']
 
-FIRST_BACK_OFF_S: Final = 0.2
-LONGEST_BACK_OFF_S: Final = 5.0
-STEADY_S: Final = 5.0
-"""The successor of a child that lived this long starts at once: its operator waits. To start as
-often as that takes a tenth of a core."""
 GOODBYE_S: Final = 3.0
 """How long the child may take to end once it was asked; its DELETE is capped at 2 s."""
-
-
-def back_off_s(previous_s: float, lived_s: float) -> float:
-    """
-    Return how long to wait before the next child is started, in seconds.
-
-    :param previous_s: The same before the child that has ended; 0.0 for the first one.
-    :param lived_s: How long it lived.
-    """
-    if lived_s > STEADY_S:
-        return 0.0
-    return min(max(2 * previous_s, FIRST_BACK_OFF_S), LONGEST_BACK_OFF_S)
 
 
 class WebrtcProcess:
@@ -161,17 +149,9 @@ class WebrtcProcess:
             self._child = subprocess.Popen(
                 command,
                 pass_fds=(theirs.fileno(), self._wake, *self._memories),
-                env=_environment(),
+                env=child_environment(without=API_KEY_VARIABLE),
             )
         ours.setblocking(False)
         ours.send(encode(self._configure))
         self._on_link(ours)
         return self._child
-
-
-def _environment() -> dict[str, str]:
-    """Return the child's environment: this package is found in it, the API key is not."""
-    environment = {name: value for name, value in os.environ.items() if name != API_KEY_VARIABLE}
-    package = str(Path(teleop_webrtc_bridge.__file__).parent.parent)
-    paths = [package, *filter(None, environment.get('PYTHONPATH', '').split(os.pathsep))]
-    return environment | {'PYTHONPATH': os.pathsep.join(paths)}

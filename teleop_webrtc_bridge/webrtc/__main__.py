@@ -23,27 +23,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
-import ctypes
 import gc
 import logging
-import os
-from pathlib import Path
-import signal
 import socket
 import sys
-from typing import Final
 
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
+from teleop_webrtc_bridge.child_process import live_as_child
 from teleop_webrtc_bridge.configuration import is_loopback_url
 from teleop_webrtc_bridge.link.packets import Configure, Send, Show, Shutdown
 from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.half_link import HalfLink
 from teleop_webrtc_bridge.webrtc.robot import Robot
-
-OOM_SCORE: Final = 500
-"""As if it took half of all memory more than it does."""
-_PR_SET_PDEATHSIG = 1
 
 
 class _Ended(Exception):
@@ -52,26 +43,9 @@ class _Ended(Exception):
 
 def main() -> None:
     link, parent, wake, *memories = map(int, sys.argv[1:])
-    _die_with_parent(parent)
-    _die_before_parent()
-    # A terminal's signals reach us too, but the parent tells us when it is time: after the stop.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    live_as_child(parent)
     logging.basicConfig(format='[webrtc] %(levelname)s %(message)s', level=logging.WARNING)
     asyncio.run(_run(socket.socket(fileno=link), wake, memories))
-
-
-def _die_with_parent(parent: int) -> None:
-    """Let the kernel kill this process when the thread that started it ends (Linux)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit('the parent is gone already')
-
-
-def _die_before_parent() -> None:
-    """When memory runs out, let the kernel end this process, not the one that stops the robot."""
-    with suppress(OSError):
-        Path('/proc/self/oom_score_adj').write_text(str(OOM_SCORE), 'ascii')
 
 
 async def _run(socket_end: socket.socket, wake: int, memories: Sequence[int]) -> None:

@@ -21,7 +21,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 import logging
 import time
-from typing import Final
+from typing import Final, Literal
 
 from aiortc import (
     MediaStreamTrack,
@@ -31,12 +31,12 @@ from aiortc import (
     RTCIceServer,
     RTCPeerConnection,
     RTCRtpSender,
-    RTCSessionDescription,
 )
 from aiortc.exceptions import InvalidStateError
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcicetransport import parse_stun_turn_uri
 
+from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
 from teleop_webrtc_bridge.aiortc_support.feedback import (
     Estimate,
     Feedback,
@@ -52,9 +52,9 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
 from teleop_webrtc_bridge.aiortc_support.sctp_probe import SctpProbe
 from teleop_webrtc_bridge.codec import MAX_MESSAGE_BYTES
 from teleop_webrtc_bridge.configuration import BridgeConfiguration
-from teleop_webrtc_bridge.exceptions import PeerConnectionLost
+from teleop_webrtc_bridge.exceptions import PeerConnectionLost, ProtocolError
 from teleop_webrtc_bridge.messages import ChannelIds, CHANNELS, ChannelSpec, IceServer
-from teleop_webrtc_bridge.sdp import check_sdp, spread_candidates
+from teleop_webrtc_bridge.sdp import check_sdp
 from teleop_webrtc_bridge.webrtc.camera_track import CameraTrack
 from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, Verdict
@@ -169,7 +169,7 @@ class RobotPeer:
                 await self._pc.setLocalDescription(await self._pc.createOffer())
         except TimeoutError:
             raise PeerConnectionLost(f'no ICE candidates within {GATHER_S:g} s') from None
-        except Exception as error:
+        except OSError as error:
             raise PeerConnectionLost(f'gathering ICE candidates failed: {error!r}') from error
         return str(self._pc.localDescription.sdp)
 
@@ -179,16 +179,8 @@ class RobotPeer:
 
         :raises PeerConnectionLost: The answer cannot be used, or nothing came about in time.
         """
-        try:
-            check_sdp(sdp_answer)
-            await self._pc.setRemoteDescription(
-                RTCSessionDescription(sdp=spread_candidates(sdp_answer), type='answer')
-            )
-            codec = negotiated_codec(self._video)
-        except Exception as error:
-            # aiortc's parser raises seven kinds of exception on malformed descriptions.
-            raise PeerConnectionLost(f"the broker's SDP answer cannot be used: {error}") from error
-        self.track.use(codec.mimeType, self._configuration.video)
+        await self._take(sdp_answer, 'answer')
+        self.track.use(negotiated_codec(self._video).mimeType, self._configuration.video)
         try:
             async with asyncio.timeout(CONNECT_S):
                 await self._connected.wait()
@@ -203,15 +195,19 @@ class RobotPeer:
 
         :raises PeerConnectionLost: It cannot be used.
         """
+        await self._take(sdp_offer, 'offer')
         try:
-            check_sdp(sdp_offer)
-            await self._pc.setRemoteDescription(
-                RTCSessionDescription(sdp=spread_candidates(sdp_offer), type='offer')
-            )
             await self._pc.setLocalDescription(await self._pc.createAnswer())
-        except Exception as error:
-            raise PeerConnectionLost(f"the broker's SDP offer cannot be used: {error}") from error
+        except InvalidStateError:
+            raise PeerConnectionLost('the peer connection has just ended') from None
         return str(self._pc.localDescription.sdp)
+
+    async def _take(self, sdp: str, kind: Literal['offer', 'answer']) -> None:
+        try:
+            check_sdp(sdp)
+            await take_description(self._pc, sdp, kind)
+        except ProtocolError as error:
+            raise PeerConnectionLost(f"the broker's SDP {kind} cannot be used: {error}") from error
 
     # --- liveness -----------------------------------------------------------------------------
 

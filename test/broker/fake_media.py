@@ -19,12 +19,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.broker.media import (
     DataChannelRequest,
     MediaError,
     MediaSession,
     MediaSessionGone,
     NoPublishedTrack,
+    StopSeen,
     UnusableSdp,
 )
 from teleop_webrtc_bridge.messages import CHANNELS
@@ -38,7 +40,8 @@ class FakeSession:
     def __init__(self, offer: str, heard_s: float) -> None:
         self.offer = offer
         self.heard_s = heard_s
-        self.is_connected = True
+        self.connected = asyncio.Event()
+        self.connected.set()
         self.published: dict[str, int] = {}
         self.subscribed: dict[int, tuple[str, str]] = {}
         """Stream id → publisher, label."""
@@ -68,6 +71,10 @@ class FakeMedia:
         self.after_opening: Callable[[], Awaitable[object]] | None = None
         """Runs when channels are open, before the broker knows of it."""
         self.calls: asyncio.Queue[str] = asyncio.Queue()
+        self.on_stop: Callable[[StopSeen], None] = lambda stop: None
+        """What the broker is told E-STOPs by."""
+        self.watching: dict[str, tuple[Identity, bool]] = {}
+        """Viewer's media session → who they are, and whether they may stop the robot."""
 
     async def _enter(self, method: str) -> None:
         self.calls.put_nowait(method)
@@ -83,8 +90,14 @@ class FakeMedia:
         while await self.calls.get() != method:
             pass
 
-    async def new_session(self, sdp_offer: str) -> MediaSession:
+    async def run(self, on_stop: Callable[[StopSeen], None]) -> None:
+        self.on_stop = on_stop
+        await asyncio.get_running_loop().create_future()
+
+    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
         await self._enter('new_session')
+        if beside is not None:
+            self._session(beside)
         if 'unusable' in sdp_offer:
             raise UnusableSdp('it says so')
         self._serial += 1
@@ -106,6 +119,8 @@ class FakeMedia:
 
     async def renegotiate(self, media_id: str, sdp_answer: str) -> None:
         await self._enter('renegotiate')
+        if 'unusable' in sdp_answer:
+            raise UnusableSdp('it says so')
         self._session(media_id).answers.append(sdp_answer)
 
     async def new_data_channels(
@@ -143,8 +158,11 @@ class FakeMedia:
                 session.published[label] = opened[label]
         return opened
 
-    async def watch_channels(self, media_id: str, *, publisher: str) -> dict[str, int]:
+    async def watch_channels(
+        self, media_id: str, *, publisher: str, by: Identity, may_stop: bool
+    ) -> dict[str, int]:
         await self._enter('watch_channels')
+        self.watching[media_id] = (by, may_stop)
         self._session(publisher)
         session = self._session(media_id)
         opened = {spec.label: self._fresh() for spec in CHANNELS}
@@ -172,9 +190,8 @@ class FakeMedia:
     def subscriber_ready(self, media_id: str) -> None:
         self.ready.append(media_id)
 
-    def is_connected(self, media_id: str) -> bool:
-        session = self.sessions.get(media_id)
-        return session is not None and session.is_connected
+    async def connected(self, media_id: str) -> None:
+        await self._session(media_id).connected.wait()
 
     def last_heard_s(self, media_id: str) -> float | None:
         session = self.sessions.get(media_id)

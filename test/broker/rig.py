@@ -29,11 +29,11 @@ from teleop_webrtc_bridge.broker.app import build_app, serving
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.configuration import Configuration
 from teleop_webrtc_bridge.broker.cpu_budgets import RequestClass, Share, SHARES
-from teleop_webrtc_bridge.broker.http import Limits, PARTS
+from teleop_webrtc_bridge.broker.database import Database
+from teleop_webrtc_bridge.broker.http import Limits, PARTS, Parts
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.page import PageFile
 from teleop_webrtc_bridge.broker.rate_limit import RateLimit
-from teleop_webrtc_bridge.broker.service import Broker
 from teleop_webrtc_bridge.broker.store import Store
 
 __all__ = [
@@ -94,12 +94,14 @@ class Rig:
     """A running broker, with callers of two tenants."""
 
     def __init__(
-        self, http: aiohttp.ClientSession, media: FakeMedia, store: Store, broker: Broker
+        self, http: aiohttp.ClientSession, media: FakeMedia, store: Store, parts: Parts
     ) -> None:
         self.http = http
         self.media = media
         self.store = store
-        self.broker = broker
+        self.broker = parts.broker
+        self.database = parts.database
+        self.audit = parts.audit
         self.clock = Clock(0.0)
         self.wall = Clock(0.0)
         self.port = 0
@@ -171,10 +173,11 @@ class Rig:
         return await self.post(f'/sessions/{session}/bridge-datachannel', headers, fields or None)
 
     async def pass_time(self, seconds: float) -> None:
-        """Let time pass with every peer connection alive, then sweep."""
+        """Let time pass with every peer connection alive, then do what is done twice a second."""
         self.clock.now_s += seconds
         self.media.hear_all()
         await self.broker.sweep()
+        await self.broker.let_revoked_go()
 
 
 def configuration(directory: Path, **changes: Any) -> Configuration:
@@ -186,9 +189,12 @@ def configuration(directory: Path, **changes: Any) -> Configuration:
         'log_level': 'info',
         'ice_servers': (),
         'include_loopback': True,
+        'media_processes': 0,
+        'viewers_may_stop': True,
         'public_urls': (),
         'trusted_proxies': (),
         'caps': Caps(),
+        'audit_days': 90,
         'oidc': None,
         'login_link': False,
         **changes,
@@ -207,10 +213,12 @@ async def running(
 ) -> AsyncIterator[Rig]:
     """Run a broker until the context is left."""
     clock, wall = Clock(1000.0), Clock(1.7e9)
-    media, store = FakeMedia(clock), Store.open(directory)
+    media, database = FakeMedia(clock), Database.open(directory, clock=clock)
+    store = Store.open(directory)
+    """A connection of the test's own, as another process would have."""
     app = build_app(
         configuration(directory, **settings),
-        store,
+        database,
         media,
         clock=clock,
         wall_clock=wall,
@@ -222,7 +230,8 @@ async def running(
         base = f'http://127.0.0.1:{served.port}'
         timeout = aiohttp.ClientTimeout(total=20)
         async with aiohttp.ClientSession(base, timeout=timeout) as http:
-            rig = Rig(http, media, store, app[PARTS].broker)
+            rig = Rig(http, media, store, app[PARTS])
             rig.clock, rig.wall, rig.port = clock, wall, served.port
             yield rig
     store.close()
+    database.close()

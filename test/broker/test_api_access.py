@@ -23,7 +23,7 @@ import pytest
 from rig import OFFER, Rig, running
 
 from teleop_webrtc_bridge.broker.caps import Caps
-from teleop_webrtc_bridge.broker.identity import Role
+from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
 from teleop_webrtc_bridge.broker.page import PageFile, read_page
 from teleop_webrtc_bridge.messages import IceServer
 
@@ -165,11 +165,60 @@ async def test_sessions_are_limited_per_caller(rig: Rig) -> None:
     assert statuses == [200] * 12 + [429]
 
 
+LIMITED = {
+    'join': (12, 'POST', '/sessions/{}/join'),
+    'key writes': (10, 'POST', '/keys'),
+    'turn credentials': (6, 'GET', '/sessions/turn-credentials'),
+}
+
+
+@pytest.mark.parametrize('what', LIMITED)
+async def test_a_person_uses_up_nobody_elses_budget(rig: Rig, what: str) -> None:
+    session = await rig.dial(rig.robot())
+    burst, method, path = LIMITED[what]
+    path = path.format(session)
+    carol, same = rig.operator('carol'), rig.operator('carol')
+    fields = BODY | {'name': 'key', 'role': 'viewer'} if method == 'POST' else None
+
+    async def is_limited(headers: dict[str, str]) -> bool:
+        return (await rig.call(method, path, headers, fields)).status == 429
+
+    # Two tokens of one person share a budget: half each.
+    for _ in range(burst // 2):
+        assert not await is_limited(carol)
+        assert not await is_limited(same)
+    assert await is_limited(carol)
+    assert await is_limited(same)
+    for others in (
+        rig.operator('carol', tenant='alice'),
+        rig.operator('carol', Role.ADMIN),
+        rig.operator('carol', Role.VIEWER),
+    ):
+        assert not await is_limited(others)
+
+
 async def test_key_writes_are_limited(rig: Rig) -> None:
     operator = rig.operator()
     statuses = [(await rig.post('/keys', operator, {'name': 'a'})).status for _ in range(11)]
     assert statuses == [201] * 10 + [429]
     assert (await rig.get('/keys', operator)).status == 200
+
+
+async def test_a_tenant_has_only_so_many_keys_and_tokens(tmp_path: Path) -> None:
+    caps = Caps(keys_per_tenant=2, tokens_per_tenant=2)
+    async with running(tmp_path, caps=caps) as rig:
+        alice, root = rig.operator(), rig.operator('root', Role.ADMIN)
+        for path, who, body, why in (
+            ('/keys', alice, {'name': 'a'}, "Tenant 'alice' has 2 API keys"),
+            ('/operators', root, {'operator_id': 'b', 'tenant': 'yard'}, "Tenant 'yard' has 2 op"),
+        ):
+            made = [await rig.post(path, who, body) for _ in range(3)]
+            assert [answer.status for answer in made] == [201, 201, 409]
+            assert made[2].detail.startswith(why)
+            assert 'caps.' in made[2].detail
+            assert (await rig.call('DELETE', f'{path}/{made[0].body["id"]}', who)).status == 204
+            assert (await rig.post(path, who, body)).status == 201
+        assert (await rig.post('/keys', rig.operator('bob'), {'name': 'a'})).status == 201
 
 
 async def test_turn_credentials_are_limited(rig: Rig) -> None:
@@ -232,6 +281,35 @@ async def test_guessing_is_slowed_down_and_keeps_nobody_out(rig: Rig) -> None:
     rig.clock.now_s += 6.0
     statuses = [(await rig.get('/sessions', guess)).status for guess in guesses[:2]]
     assert statuses == [401, 429]
+
+
+async def test_who_has_an_old_secret_reads_that_whatever_strangers_have_tried(rig: Rig) -> None:
+    token = rig.store.create_operator_token(
+        sub='alice', role=Role.OPERATOR, now_s=rig.wall(), expires_at_s=rig.wall() + 60.0
+    )
+    expired, revoked, robot = (
+        {'Authorization': f'Bearer {token}'},
+        rig.operator('bob'),
+        rig.robot(),
+    )
+    assert rig.store.revoke_operator_tokens('bob', rig.wall())
+    everybody = OperatorCaller(sub='', role=Role.ADMIN)
+    (key,) = rig.store.robot_keys(everybody)
+    assert rig.store.revoke_robot_key(key.key_id, everybody, rig.wall())
+    rig.wall.now_s += 60.0
+    for number in range(12):
+        guess = {'Authorization': f'Bearer dto_live_{number:040x}'}
+        status = (await rig.get('/sessions', guess)).status
+    assert status == 429
+    for _ in range(12):
+        for headers, why in (
+            (expired, 'This operator token has expired'),
+            (revoked, 'This operator token has been revoked'),
+            (robot, 'This robot API key has been revoked'),
+        ):
+            answer = await rig.get('/sessions/turn-credentials', headers)
+            assert (answer.status, answer.detail) == (401, why)
+    assert (await rig.get('/sessions', guess)).status == 429
 
 
 # --- where peers may be ------------------------------------------------------------------------

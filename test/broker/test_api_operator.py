@@ -42,6 +42,7 @@ async def test_the_list_shows_live_robots(rig: Rig) -> None:
         'control_epoch': 0,
         'control_request': None,
         'viewers': 0,
+        'watching': [],
     }
     assert (await rig.get('/sessions', operator)).body == [row]
     assert (await rig.get(f'/sessions/{session}/status', operator)).body == row
@@ -266,6 +267,33 @@ async def test_a_video_offer_is_answered_once(rig: Rig) -> None:
     assert len(rig.media.sessions['media2'].answers) == 1
 
 
+async def test_after_an_unusable_answer_the_video_offer_still_stands(rig: Rig) -> None:
+    session, operator = await rig.dial(rig.robot()), rig.operator()
+    await rig.join(session, operator)
+    await rig.bridge(session, operator)
+    path = f'/sessions/{session}/renegotiate-answer'
+    for _ in range(2):
+        answer = await rig.post(path, operator, {'sdp_answer': OFFER + 'unusable'})
+        assert (answer.status, answer.detail) == (
+            400,
+            'The session description cannot be used: it says so',
+        )
+    assert (await rig.post(path, operator, {'sdp_answer': OFFER})).status == 200
+    assert (await rig.post(path, operator, {'sdp_answer': OFFER})).status == 409
+
+
+@pytest.mark.parametrize('error', [AttributeError('ours'), KeyError('ours'), ValueError('ours')])
+async def test_a_bug_of_the_broker_is_not_blamed_on_the_caller(
+    rig: Rig, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    session, operator = await rig.dial(rig.robot()), rig.operator()
+    rig.media.failures['new_session'] = error
+    assert (await rig.join(session, operator)).status == 500
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error]
+    del rig.media.failures['new_session']
+    assert (await rig.join(session, operator)).status == 200
+
+
 async def test_a_failed_bridge_leaves_nothing_open(rig: Rig) -> None:
     robot, operator = rig.robot(), rig.operator()
     session = await rig.dial(robot)
@@ -290,12 +318,12 @@ async def test_a_bridge_without_media_is_409(rig: Rig, gone: str) -> None:
 async def test_a_bridge_waits_a_moment_for_the_connection(rig: Rig) -> None:
     session, operator = await rig.dial(rig.robot()), rig.operator()
     await rig.join(session, operator)
-    rig.media.sessions['media2'].is_connected = False
+    rig.media.sessions['media2'].connected.clear()
     async with asyncio.TaskGroup() as tasks:
         bridge = tasks.create_task(rig.bridge(session, operator))
         beat = await rig.post(f'/sessions/{session}/op-heartbeat', operator)
         assert beat.status == 200
-        rig.media.sessions['media2'].is_connected = True
+        rig.media.sessions['media2'].connected.set()
         assert (await bridge).status == 200
 
 

@@ -66,6 +66,8 @@ async def test_a_viewer_of_a_driven_robot_changes_nothing_for_it(rig: Rig) -> No
     assert (bridged['video_status'], bridged['video_offer']) == ('ok', 'video offer from media1')
     answer = {'sdp_answer': joined_answer(), **me}
     path = f'/sessions/{session}/renegotiate-answer'
+    unusable = answer | {'sdp_answer': joined_answer() + 'unusable'}
+    assert (await rig.post(path, bob, unusable)).status == 400
     assert (await rig.post(path, bob, answer)).body == {'ok': True}
     assert (await rig.post(path, bob, answer)).status == 409
     assert await settled(rig, session, robot) == before

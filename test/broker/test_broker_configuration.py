@@ -48,6 +48,7 @@ def test_defaults() -> None:
     assert configuration.log_level == 'info'
     assert configuration.ice_servers == ()
     assert configuration.include_loopback
+    assert configuration.viewers_may_stop
     assert not configuration.login_link
 
 
@@ -230,6 +231,7 @@ def test_bad_options_name_themselves(arguments: list[str]) -> None:
         ('state_dir: []', 'state_dir'),
         ('log_level: INFO', 'log_level'),
         ('include_loopback: 1', 'include_loopback'),
+        ('viewers_may_stop: sometimes', 'viewers_may_stop'),
         ('ice_servers: stun:a', 'ice_servers'),
         ('ice_servers: [stun:a]', 'ice_servers[0]'),
         ('ice_servers: [{urls: []}]', 'ice_servers[0].urls'),
@@ -241,6 +243,12 @@ def test_bad_options_name_themselves(arguments: list[str]) -> None:
         ('caps: {robots: 7}', 'caps'),
         ('caps: {robots_per_key: 0}', 'caps.robots_per_key'),
         ('caps: {robots_per_key: true}', 'caps.robots_per_key'),
+        ('caps: {keys_per_tenant: 0}', 'caps.keys_per_tenant'),
+        ('caps: {tokens_per_tenant: x}', 'caps.tokens_per_tenant'),
+        ('audit_days: 0', 'audit_days'),
+        ('audit_days: 3651', 'audit_days'),
+        ('audit_days: true', 'audit_days'),
+        ('audit_days: 1.5', 'audit_days'),
         ('- 1', 'a.yaml'),
         ('a: [', 'a.yaml'),
         ('\x00', 'a.yaml'),

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 import os
 from pathlib import Path
 import re
@@ -30,9 +30,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from teleop_webrtc_bridge.broker.store import Store
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name('broker_on_fake_media.py')
-LINE = re.compile(r'Operator page: (http://127\.0\.0\.1:\d+)/(?:#token=(\S+))?\n')
+LINE = re.compile(r'Operator page: (http://127\.0\.0\.1:\d+)/(?: \(sign-in link: (.+)\))?\n')
 WAIT_S = 20.0
 
 
@@ -44,7 +46,11 @@ class Program:
         assert match is not None, line
         self.process = process
         self.url = match[1]
-        self.token: str | None = match[2]
+        self.link = Path(match[2]) if match[2] else None
+        self.token: str | None = None
+        if self.link is not None:
+            page, _, self.token = self.link.read_text().strip().partition('#token=')
+            assert page == f'{self.url}/'
 
     async def sessions_status(self) -> int:
         """Return the status of a call with the printed token."""
@@ -136,6 +142,8 @@ async def test_the_first_start_gives_a_token_and_a_robot_key(tmp_path: Path) -> 
         assert await program.sessions_status() == 200
         file = tmp_path / 'state' / 'robot_api_key'
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert program.link == tmp_path / 'state' / 'operator_page_link'
+        assert stat.S_IMODE(program.link.stat().st_mode) == 0o600
         key = file.read_text().strip()
         async with (
             aiohttp.ClientSession(headers={'X-Robot-API-Key': key}) as http,
@@ -148,6 +156,31 @@ async def test_the_first_start_gives_a_token_and_a_robot_key(tmp_path: Path) -> 
     assert program.token is not None
     assert program.token not in err
     assert key not in err
+
+
+async def test_on_a_terminal_the_link_is_printed_and_kept_nowhere(tmp_path: Path) -> None:
+    main_end, terminal = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(PROGRAM), '--port', '0', '--state-dir', str(tmp_path)),
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    os.close(terminal)  # so that the other end is told when the program ends
+    try:
+        said = b''
+        while not said.endswith(b'\n'):
+            said += await asyncio.to_thread(os.read, main_end, 4096)
+    finally:
+        process.kill()
+        await process.wait()
+        os.close(main_end)
+    found = re.fullmatch(rb'Operator page: http://127\.0\.0\.1:\d+/#token=(\S+)\r\n', said)
+    assert found is not None, said
+    assert not (tmp_path / 'operator_page_link').exists()
+    with closing(Store.open(tmp_path)) as store:
+        assert store.token_record(found[1].decode()).sub == 'owner'
 
 
 async def test_later_starts_print_the_address_only(tmp_path: Path) -> None:
@@ -168,7 +201,9 @@ async def test_a_login_link_is_made_when_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-async def test_signals_stop_it_in_2_s(tmp_path: Path, number: signal.Signals) -> None:
+async def test_signals_stop_it_while_a_heartbeat_is_held(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     async with running(tmp_path) as program, aiohttp.ClientSession() as http:
         key = (tmp_path / 'robot_api_key').read_text().strip()
         offer = 'v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n'
@@ -187,7 +222,7 @@ async def test_signals_stop_it_in_2_s(tmp_path: Path, number: signal.Signals) ->
             async with asyncio.timeout(WAIT_S):
                 while await program.round_trip_ms() != 7:
                     pass
-            async with asyncio.timeout(2.0):
+            async with asyncio.timeout(WAIT_S):
                 program.process.send_signal(number)
                 program.process.send_signal(number)
                 _, err = await finish(program.process)

@@ -29,7 +29,7 @@ import urllib.request
 
 from browser import chromium
 from playwright.sync_api import Browser, Page, Route
-from programs import ROOT, wait_for
+from programs import page_address, ROOT, wait_for
 import pytest
 
 from teleop_webrtc_bridge.broker.schemas import required_name
@@ -76,7 +76,7 @@ def address(state: Path) -> Iterator[str]:
     )
     assert process.stdout is not None
     try:
-        yield process.stdout.readline().removeprefix('Operator page: ').strip()
+        yield page_address(process.stdout.readline())
     finally:
         process.terminate()
         process.wait(10)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+import json
 from typing import Any
 
 from aiortc import (
@@ -28,13 +29,17 @@ from aiortc import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
+import pytest
 import pytest_asyncio
 
 from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
-from teleop_webrtc_bridge.broker.media import DataChannelRequest
+from teleop_webrtc_bridge.broker.identity import Identity, Role
+from teleop_webrtc_bridge.broker.media import DataChannelRequest, StopSeen
 from teleop_webrtc_bridge.messages import CHANNELS
 
 PATIENCE_S = 20.0
+ANN = Identity(tenant='yard', sub='ann', role=Role.VIEWER)
+BOB = Identity(tenant='yard', sub='bob', role=Role.OPERATOR)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -63,7 +68,12 @@ class Peer:
         await until(lambda: self.pc.connectionState == 'connected')
 
     async def open(
-        self, label: str, *, reliable: bool, publisher: Peer | None = None
+        self,
+        label: str,
+        *,
+        reliable: bool,
+        publisher: Peer | None = None,
+        by: Identity | None = None,
     ) -> RTCDataChannel:
         """Open both ends of one channel between this peer and the SFU."""
         request = DataChannelRequest(
@@ -71,6 +81,7 @@ class Peer:
             ordered=reliable,
             max_retransmits=None if reliable else 0,
             publisher=publisher.media_id if publisher else None,
+            by=by,
         )
         ids = await self._media.new_data_channels(self.media_id, [request])
         channel = self.pc.createDataChannel(
@@ -171,13 +182,16 @@ async def test_a_peer_may_not_open_channels_without_end(media: EmbeddedMedia) ->
 class Viewer:
     """A peer that watches a robot, with all four channels."""
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Peer, *, may_stop: bool = True) -> None:
         self.peer = peer
+        self.may_stop = may_stop
         self.channels: dict[str, RTCDataChannel] = {}
         self.received: list[bytes | str] = []
 
     async def open(self, media: EmbeddedMedia, robot: Peer) -> None:
-        ids = await media.watch_channels(self.peer.media_id, publisher=robot.media_id)
+        ids = await media.watch_channels(
+            self.peer.media_id, publisher=robot.media_id, by=ANN, may_stop=self.may_stop
+        )
         for spec in CHANNELS:
             self.channels[spec.label] = channel = self.peer.pc.createDataChannel(
                 spec.label,
@@ -221,7 +235,65 @@ async def test_of_what_a_viewer_sends_the_robot_gets_the_estop_alone(media: Embe
         await until(lambda: len(received) >= 2)
         viewer.channels['state_reliable'].send(b'{"type":"estop","nonce":true}')
         await until(lambda: len(received) >= 3)
-    assert received == ['{"type": "estop", "nonce": "n"}'] * 2 + ['{"type": "estop"}']
+    signed = {'by': {'sub': 'ann', 'role': 'viewer', 'tenant': 'yard'}}
+    first = {'type': 'estop', 'nonce': 'n', **signed}
+    assert [json.loads(message) for message in received] == [
+        first,
+        first,
+        {'type': 'estop', **signed},
+    ]
+
+
+async def test_a_viewer_who_may_not_stop_does_not(media: EmbeddedMedia) -> None:
+    received: list[bytes | str] = []
+    async with peer_of(media) as operator, peer_of(media) as robot, peer_of(media) as third:
+        sending = await operator.open('state_reliable', reliable=True)
+        channel = await robot.open('state_reliable', reliable=True, publisher=operator)
+        channel.on('message', received.append)
+        viewer = Viewer(third, may_stop=False)
+        await viewer.open(media, robot)
+        for label in ('cmd_unreliable', 'state_reliable'):
+            viewer.channels[label].send('{"type":"estop"}')
+        # What the viewer has sent by now has been judged when their connection answers again.
+        own = third.pc.createDataChannel('own')
+        await until(lambda: own.readyState == 'open')
+        sending.send('last')
+        await until(lambda: bool(received))
+    assert received == ['last']
+
+
+@pytest.mark.parametrize('label', ['cmd_unreliable', 'state_reliable'])
+async def test_an_operators_estop_is_signed_by_the_broker_and_told_once(
+    media: EmbeddedMedia, label: str
+) -> None:
+    stops: list[StopSeen] = []
+    running = asyncio.create_task(media.run(stops.append))
+    received: list[bytes | str] = []
+    reliable = label == 'state_reliable'
+    async with peer_of(media) as operator, peer_of(media) as robot:
+        sending = await operator.open(label, reliable=reliable, by=BOB)
+        channel = await robot.open(label, reliable=reliable, publisher=operator)
+        channel.on('message', received.append)
+        forged = '{"type":"estop","nonce":1,"by":{"sub":"ann","role":"admin","tenant":"x"}}'
+        for message in (forged, forged.encode(), '{"type":"ping"}', '{"type":"est\\u006fp"}'):
+            sending.send(message)
+        sending.send('{"type":"estop_clear","nonce":2,"latch":7}')
+        await until(lambda: len(received) == 5)
+    running.cancel()
+    by = {'sub': 'bob', 'role': 'operator', 'tenant': 'yard'}
+    stop = {'type': 'estop', 'nonce': 1, 'by': by}
+    assert sorted(received, key=str) == sorted(
+        [
+            *[json.dumps(stop)] * 2,
+            '{"type":"ping"}',
+            json.dumps({'type': 'estop', 'by': by}),
+            json.dumps({'type': 'estop_clear', 'nonce': 2, 'latch': 7, 'by': by}),
+        ],
+        key=str,
+    )
+    assert stops
+    assert {(stop.media_id, stop.by) for stop in stops} == {(operator.media_id, BOB)}
+    assert len(stops) <= 2
 
 
 async def test_viewers_get_what_the_robot_sends_also_after_a_new_bridge(
@@ -256,4 +328,6 @@ async def test_a_robot_without_an_operator_can_be_stopped_by_a_viewer(
         channel.on('message', received.append)
         await until(lambda: channel.readyState == 'open')
         media.subscriber_ready(robot.media_id)
-        await until(lambda: received == ['{"type": "estop"}'])
+        await until(lambda: bool(received))
+        assert json.loads(received[0])['type'] == 'estop'
+        assert json.loads(received[0])['by']['sub'] == 'ann'

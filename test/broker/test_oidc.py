@@ -378,6 +378,9 @@ async def test_guessing_is_slowed_down(tmp_path: Path, issuer: Issuer) -> None:
         statuses = [await status_of(rig, wrong) for _ in range(12)]
         assert statuses == [401] * 10 + [429] * 2
         assert await status_of(rig, issuer.signed_in()) == 200
+        # Nobody has guessed what the issuer has signed.
+        expired = issuer.signed_in(exp=int(NOW_S))
+        assert [await status_of(rig, expired) for _ in range(12)] == [401] * 12
 
 
 async def test_id_tokens_are_not_logged(
@@ -645,8 +648,8 @@ async def test_who_comes_with_a_newer_token_stays(rig: Rig, issuer: Issuer) -> N
         assert (row['operator_id'], row['viewers']) == (operator, viewers)
 
 
-@pytest.mark.parametrize('changes', [{'sub': 'bob'}, {'groups': 'guests'}])
-async def test_nothing_less_renews_a_drivers_token(
+@pytest.mark.parametrize('changes', [{'sub': 'bob'}, {'groups': 'guests'}, {'groups': 'bosses'}])
+async def test_nothing_but_the_same_person_renews_a_drivers_token(
     rig: Rig, issuer: Issuer, changes: dict[str, str]
 ) -> None:
     session = await rig.dial(rig.robot('yard'))
@@ -661,8 +664,11 @@ async def test_nothing_less_renews_a_drivers_token(
 async def test_our_own_tokens_are_not_exchanged_for_each_other(rig: Rig) -> None:
     session = await rig.dial(rig.robot('yard'))
     first, second = rig.operator('bob', tenant='yard'), rig.operator('bob', tenant='yard')
-    assert (await rig.join(session, first)).status == 200
-    assert (await rig.post(f'/sessions/{session}/op-heartbeat', second, {})).status == 200
+    joined = (await rig.join(session, first)).body
+    heartbeat = f'/sessions/{session}/op-heartbeat'
+    assert (await rig.post(heartbeat, second, {})).status == 403
+    me = {'cf_session_id': joined['cf_session_id']}
+    assert (await rig.post(heartbeat, second, me)).status == 200
     secret = first['Authorization'].removeprefix('Bearer ')
     root = rig.operator('root', Role.ADMIN)
     token_id = rig.store.token_record(secret).token_id

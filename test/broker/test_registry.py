@@ -19,7 +19,7 @@ from __future__ import annotations
 import pytest
 
 from teleop_webrtc_bridge.broker.caps import Caps
-from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
+from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller, Role
 from teleop_webrtc_bridge.broker.registry import Registry
 from teleop_webrtc_bridge.broker.session_table import MAX_TOMBSTONES, TOMBSTONE_AGE_S
 from teleop_webrtc_bridge.broker.sessions import (
@@ -44,6 +44,8 @@ from teleop_webrtc_bridge.messages import ChannelIds
 
 ALICE = OperatorCaller(sub='alice', role=Role.OPERATOR)
 ROOT = OperatorCaller(sub='root', role=Role.ADMIN)
+ROBOT = RobotCaller(key_id='key', owner='alice', robot_id=None)
+OTHERS = RobotCaller(key_id='other', owner='bob', robot_id=None)
 ROBOT_IDS = ChannelIds(cmd=2, state=3, state_back=4, map=5)
 OPERATOR_IDS = ChannelIds(cmd=6, state=7, state_back=8, map=9)
 
@@ -71,7 +73,7 @@ def dial(
 
 
 def beat(registry: Registry, session_id: str = 's1', now_s: float = 0.0) -> str | None:
-    return registry.robots.robot_heartbeat(session_id, 'alice', LinkQuality(), now_s)
+    return registry.robots.robot_heartbeat(session_id, ROBOT, LinkQuality(), now_s)
 
 
 def operate(registry: Registry, media_id: str = 'op', now_s: float = 0.0) -> list[Effect]:
@@ -94,9 +96,15 @@ def driven() -> Registry:
     return registry
 
 
-def changed(state: SessionState, reason: Reason, operator: str | None = None) -> StateChanged:
+def changed(
+    state: SessionState, reason: Reason, operator: OperatorCaller | None = None
+) -> StateChanged:
     return StateChanged(
-        session_id='s1', robot_id='', operator=operator, state=state, reason=reason
+        session_id='s1',
+        robot_id='',
+        operator=operator.identity if operator is not None else None,
+        state=state,
+        reason=reason,
     )
 
 
@@ -109,7 +117,7 @@ def test_joining_makes_it_active_and_is_news() -> None:
     dial(registry)
     assert operate(registry) == [
         SnapshotChanged(session_id='s1'),
-        changed(SessionState.ACTIVE, Reason.JOINED, 'alice'),
+        changed(SessionState.ACTIVE, Reason.JOINED, ALICE),
     ]
 
 
@@ -120,7 +128,7 @@ def test_leaving_closes_what_the_operator_had_and_tells_the_robot() -> None:
             CloseMedia(media_id='op'),
             CloseChannels(media_id='robot of s1', stream_ids=(4, 5, 3, 2)),
             SnapshotChanged(session_id='s1'),
-            changed(SessionState.IDLE, Reason.LEFT, 'alice'),
+            changed(SessionState.IDLE, Reason.LEFT, ALICE),
         ],
     )
 
@@ -129,16 +137,16 @@ def test_an_operator_that_was_never_bridged_leaves_without_news_for_the_robot() 
     registry = Registry(Caps())
     dial(registry)
     operate(registry)
-    registry.robots.answer_heartbeat('s1', 'alice')
+    registry.robots.answer_heartbeat('s1', ROBOT)
     registry.operators.leave('s1', ALICE, None, 1.0)
     assert not registry.robots.has_news('s1')
 
 
 def test_the_end_of_a_session_closes_the_operator_first() -> None:
-    assert driven().robots.delete('s1', 'alice') == [
+    assert driven().robots.delete('s1', ROBOT) == [
         CloseMedia(media_id='op'),
         CloseMedia(media_id='robot of s1'),
-        changed(SessionState.DISCONNECTED, Reason.DELETED, 'alice'),
+        changed(SessionState.DISCONNECTED, Reason.DELETED, ALICE),
     ]
 
 
@@ -149,7 +157,7 @@ def test_a_claim_takes_the_slot_at_once() -> None:
     with pytest.raises(SlotTaken, match='alice'):
         registry.operators.claim('s1', ROOT, 0.0)
     assert registry.operators.abandon('s1', claim) == [
-        changed(SessionState.IDLE, Reason.JOIN_FAILED, 'alice')
+        changed(SessionState.IDLE, Reason.JOIN_FAILED, ALICE)
     ]
     registry.operators.claim('s1', ROOT, 0.0)
 
@@ -166,17 +174,17 @@ def test_an_operator_evicted_while_it_joins_again_keeps_its_claim() -> None:
 def test_the_snapshot_is_news_until_it_was_sent() -> None:
     registry = driven()
     assert registry.robots.has_news('s1')
-    answer = registry.robots.answer_heartbeat('s1', 'alice')
+    answer = registry.robots.answer_heartbeat('s1', ROBOT)
     assert (answer.channels, answer.control_epoch) == (ROBOT_IDS, 1)
     assert not registry.robots.has_news('s1')
-    assert registry.robots.answer_heartbeat('s1', 'alice') == answer
+    assert registry.robots.answer_heartbeat('s1', ROBOT) == answer
 
 
 def test_a_rebridge_never_shows_the_robot_an_operator_that_left() -> None:
     registry = driven()
     plan = registry.bridges.plan('s1', ALICE, None, 1.0)
     assert {close.media_id for close in plan.close} == {'op', 'robot of s1'}
-    assert registry.robots.answer_heartbeat('s1', 'alice').channels == ROBOT_IDS
+    assert registry.robots.answer_heartbeat('s1', ROBOT).channels == ROBOT_IDS
 
 
 def test_a_bridge_of_an_operator_that_was_replaced_is_refused() -> None:
@@ -186,7 +194,7 @@ def test_a_bridge_of_an_operator_that_was_replaced_is_refused() -> None:
     with pytest.raises(NotOperator):
         registry.bridges.commit(plan, robot_ids=ROBOT_IDS, operator_ids=OPERATOR_IDS, now_s=2.0)
     assert registry.bridges.abort(plan) == []
-    assert registry.robots.answer_heartbeat('s1', 'alice').channels == ChannelIds()
+    assert registry.robots.answer_heartbeat('s1', ROBOT).channels == ChannelIds()
 
 
 def test_a_renegotiation_offer_is_handed_out_once_and_answered_once() -> None:
@@ -194,18 +202,21 @@ def test_a_renegotiation_offer_is_handed_out_once_and_answered_once() -> None:
     dial(registry)
     assert registry.robots.offer_renegotiation('s1', 'offer') == [SnapshotChanged(session_id='s1')]
     with pytest.raises(NoPendingOffer):
-        registry.robots.take_robot_answer('s1', 'alice')
-    assert registry.robots.answer_heartbeat('s1', 'alice').renegotiate_offer == 'offer'
-    assert registry.robots.answer_heartbeat('s1', 'alice').renegotiate_offer is None
-    assert registry.robots.take_robot_answer('s1', 'alice') == 'robot of s1'
+        registry.robots.take_robot_answer('s1', ROBOT)
+    assert registry.robots.answer_heartbeat('s1', ROBOT).renegotiate_offer == 'offer'
+    assert registry.robots.answer_heartbeat('s1', ROBOT).renegotiate_offer is None
+    assert registry.robots.take_robot_answer('s1', ROBOT) == 'robot of s1'
     with pytest.raises(NoPendingOffer):
-        registry.robots.take_robot_answer('s1', 'alice')
+        registry.robots.take_robot_answer('s1', ROBOT)
+    registry.robots.refuse_robot_answer('s1')
+    assert registry.robots.take_robot_answer('s1', ROBOT) == 'robot of s1'
+    registry.robots.refuse_robot_answer('gone')
 
 
 def test_a_robot_is_ready_with_the_first_heartbeat_after_the_answer() -> None:
     registry = driven()
     assert beat(registry) is None
-    registry.robots.answer_heartbeat('s1', 'alice')
+    registry.robots.answer_heartbeat('s1', ROBOT)
     assert beat(registry) == 'robot of s1'
     assert beat(registry) is None
 
@@ -229,7 +240,7 @@ def test_who_is_told_that_it_was_superseded(
     with pytest.raises(told):
         beat(registry, 's1')
     with pytest.raises(SessionUnknown):
-        registry.robots.robot_heartbeat('s1', 'bob', LinkQuality(), 0.0)
+        registry.robots.robot_heartbeat('s1', OTHERS, LinkQuality(), 0.0)
 
 
 def test_superseded_sessions_are_remembered_for_an_hour_and_in_bounded_number() -> None:
@@ -249,7 +260,7 @@ def test_revoking_a_key_ends_its_sessions() -> None:
     registry = driven()
     assert registry.robots.revoke_key('other') == []
     assert changed(
-        SessionState.DISCONNECTED, Reason.KEY_REVOKED, 'alice'
+        SessionState.DISCONNECTED, Reason.KEY_REVOKED, ALICE
     ) in registry.robots.revoke_key('key')
     assert registry.media_ids() == []
 

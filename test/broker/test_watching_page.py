@@ -22,7 +22,7 @@ from pathlib import Path
 import time
 
 from browser import chromium, OperatorPage
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 from programs import wait_for
 import pytest
 from stack import running_stack, Stack
@@ -64,7 +64,17 @@ def stop_and_release(bob: OperatorPage, owner: OperatorPage) -> None:
     bob.page.click('#estop')
     bob.wait_for_state('stopped')
     owner.wait_for_state('stopped')
+    expect(owner.page.locator('#estop-note')).to_have_text('by bob, operator')
+    expect(owner.page.locator('#message')).to_contain_text('Stopped by bob, operator.')
+    expect(bob.page.locator('#estop-note')).to_have_text('by you')
     assert not bob.page.is_visible('#estop-release')
+    owner.page.click('#estop-release')
+    owner.page.click('#estop-release')
+    owner.wait_for_state('drivable')
+    bob.wait_for_state('watching')
+    owner.page.click('#estop')
+    expect(owner.page.locator('#estop-note')).to_have_text('by you')
+    expect(bob.page.locator('#estop-note')).to_have_text('by owner, operator')
     owner.page.click('#estop-release')
     owner.page.click('#estop-release')
     owner.wait_for_state('drivable')
@@ -113,3 +123,40 @@ def test_watching_stopping_and_taking_over(chromium_path: str, tmp_path: Path) -
         hand_over(bob, owner)
         assert bob.errors == []
         assert [text for text in owner.errors if 'status of 4' not in text] == []
+
+
+def test_whoever_drives_reads_who_stopped_the_robot_and_puts_them_out(
+    chromium_path: str, tmp_path: Path
+) -> None:
+    with (
+        running_stack(tmp_path) as stack,
+        chromium(chromium_path) as browser,
+        page_of(browser) as bob,
+        page_of(browser) as owner,
+    ):
+        watch(bob, address_of(stack, 'bob', Role.VIEWER), stack.robot_id)
+        owner.connect(stack.broker.page, stack.robot_id)
+        bob.page.click('#estop')
+        owner.wait_for_state('stopped')
+        expect(owner.page.locator('#estop-note')).to_have_text('by bob, viewer')
+        stack.bridge.wait_for_line('event=estop latch=1 sub="bob" role="viewer"')
+        expect(owner.page.locator('#watchers-toggle')).to_have_text('Watched by bob')
+        assert not bob.page.is_visible('#watchers-toggle')
+        owner.page.click('#watchers-toggle')
+        put_out = owner.page.locator('#watchers-list .put-out')
+        put_out.click()
+        expect(put_out).to_have_text('Press again')
+        put_out.click()
+        bob.wait_for_state('error')
+        expect(bob.page.locator('#message')).to_contain_text('You were put out')
+        expect(owner.page.locator('#watchers-toggle')).to_be_hidden()
+        # The robot stays as it is: it is for whoever drives to release it.
+        assert owner.page.inner_text('#estop-note') == 'by bob, viewer'
+        owner.page.click('#estop-release')
+        owner.page.click('#estop-release')
+        owner.wait_for_state('drivable')
+        stack.bridge.wait_for_line('event=estop_released latch=1 sub="owner" role="operator"')
+        bob.page.click('#watch')
+        bob.wait_for_state('error')
+        assert bob.errors == []
+        assert owner.errors == []

@@ -157,5 +157,14 @@ def mutated(decoder: Decoder, source: random.Random) -> bytes:
     return bytes(data)
 
 
+def largest(decoder: Decoder) -> list[bytes]:
+    """Return inputs of the largest size that are all of one kind."""
+    size = decoder.max_bytes
+    units = [*decoder.seeds, *decoder.words]
+    units += [b'[', b'{"a":', b'"a":1,', b'1', b'\\ud800', b'a\n', b'm=a\n', b'\xff', b'\0']
+    heads = [b'', b'{"a":', b'{"type":"estop","nonce":"', b'v=0\nm=a\n', *decoder.seeds]
+    return [(head + unit * (size // len(unit) + 1))[:size] for head in heads for unit in units]
+
+
 if __name__ == '__main__':
     main()

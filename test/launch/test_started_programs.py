@@ -119,12 +119,15 @@ def test_a_robot_joins_the_broker_that_is_started_beside_it(
     started = start('demo.launch.py', arguments, count=3)
     by_name = {it.executable: it for it in started}
     broker, broker_said = programs.start(by_name['teleop_broker'])
-    page = wait_for(
-        lambda: re.search(r'^Operator page: (\S+)\n', broker_said(), re.MULTILINE),
+    address, link = wait_for(
+        lambda: re.search(
+            r'^Operator page: (\S+) \(sign-in link: (.+)\)\n', broker_said(), re.MULTILINE
+        ),
         broker,
         broker_said,
-    )[1]
-    address, _, token = page.partition('#token=')
+    ).groups()
+    linked, _, token = Path(link).read_text().strip().partition('#token=')
+    assert linked == address
     assert address == f'http://127.0.0.1:{port}/'
     key_file = tmp_path / 'state' / 'robot_api_key'
     assert key_file.stat().st_mode & 0o077 == 0
@@ -134,6 +137,7 @@ def test_a_robot_joins_the_broker_that_is_started_beside_it(
     listed = wait_for(lambda: sessions(port, token), bridge, bridge_said)
     assert [row['robot_id'] for row in listed] == ['007']
     assert key_file.read_text().strip() not in bridge_said() + broker_said()
+    assert token not in bridge_said() + broker_said()
 
     end(bridge, bridge_said)
     assert sessions(port, token) == []

@@ -61,6 +61,25 @@ test('429 says how long to wait', async () => {
   assert.equal((await failureOf(client.sessions())).retryAfterS, 7);
 });
 
+test('who was put out is barred for a while, and reads why', async () => {
+  const headers = { 'Retry-After': '590' };
+  const said = answering(403, { detail: 'You were put out; come back in 590 s' }, headers).client;
+  const error = await failureOf(said.join('s', 'v=0'));
+  assert.equal(error.kind, 'barred');
+  assert.equal(error.retryAfterS, 590);
+  assert.equal(error.message, 'You were put out; come back in 590 s');
+  const silent = answering(403, {}, headers).client;
+  assert.match((await failureOf(silent.join('s', 'v=0'))).message, /put out.* in 10 min/);
+});
+
+test('somebody who watches is put out by name and role', async () => {
+  const { client, requests } = answering(200, { removed: 1 });
+  await client.removeViewer('a/b', { operator_id: 'ann', role: 'viewer', more: 1 });
+  assert.equal(requests[0].url, '/api/v1/sessions/a%2Fb/remove-viewer');
+  assert.equal(requests[0].method, 'POST');
+  assert.deepEqual(JSON.parse(requests[0].body), { operator_id: 'ann', role: 'viewer' });
+});
+
 test('an error page that is not JSON is still one line', async () => {
   const { client } = answering(502, () => Promise.reject(new SyntaxError('<html>')));
   assert.match((await failureOf(client.sessions())).message, /HTTP 502/);

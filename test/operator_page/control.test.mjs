@@ -88,3 +88,17 @@ test('a refusal is said and ends the asking', async () => {
   });
   broker.requestControl = async () => answer;
 });
+
+test('the row that is read is passed on, and being barred is said', async () => {
+  const rows = [];
+  const desk = new ControlDesk({
+    broker: { ...broker, requestControl: () => Promise.reject(new BrokerError('barred', 'Out.')) },
+    watching: true,
+    onTake: () => {},
+    onStatus: (read) => rows.push(read),
+  });
+  await desk.poll('s');
+  assert.deepEqual(rows, [row]);
+  await desk.press('s');
+  assert.equal(desk.banner().text, 'Out.');
+});

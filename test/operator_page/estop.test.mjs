@@ -222,3 +222,46 @@ test('a release that the link took with it leaves the latch', () => {
   estop.onLinkDown();
   assert.equal(estop.state(11), 'stopped');
 });
+
+const ANN = { sub: 'ann', role: 'viewer' };
+
+test('who stopped the robot is what the robot says, until the release', () => {
+  assert.equal(estop.stoppedBy, null);
+  estop.onTelemetry(true, 1, 1, { ...ANN, tenant: 'acme' });
+  assert.deepEqual(estop.stoppedBy, { ...ANN, pressedHere: false });
+  estop.onTelemetry(false, 2, null);
+  assert.equal(estop.stoppedBy, null);
+  estop.onTelemetry(true, 3, 2, { sub: 'ben', role: 'operator' });
+  assert.equal(estop.stoppedBy.sub, 'ben');
+});
+
+test('a robot that does not say who, or says it in a way that cannot be read, names nobody', () => {
+  const told = [undefined, null, 'ann', [], {}, { sub: 'ann' }, { sub: 7, role: 'viewer' }];
+  for (const by of [...told, { sub: 'ann', role: ['viewer'] }]) {
+    estop.onTelemetry(true, 1, 1, by);
+    assert.equal(estop.stoppedBy, null);
+    assert.equal(estop.state(1), 'stopped');
+  }
+});
+
+test('this page has pressed until the robot is released, whoever was first', () => {
+  stop();
+  assert.equal(estop.stoppedBy, null, 'not told yet');
+  estop.onTelemetry(true, 1, 1, ANN);
+  assert.deepEqual(estop.stoppedBy, { ...ANN, pressedHere: true });
+  estop.onTelemetry(false, 2);
+  estop.onTelemetry(true, 3, 2, ANN);
+  assert.deepEqual(estop.stoppedBy, { ...ANN, pressedHere: false });
+});
+
+test('telemetry of before a press names nobody', () => {
+  estop.press(0);
+  run(0, 0.1);
+  estop.onTelemetry(true, 0.1, 1, ANN);
+  assert.equal(estop.stoppedBy, null);
+  estop.onAck({ nonce: 'n1', ok: true }, 0.2);
+  estop.onTelemetry(true, 0.3, 1, ANN);
+  assert.equal(estop.stoppedBy, null);
+  estop.onTelemetry(true, 1, 1, ANN);
+  assert.equal(estop.stoppedBy.sub, 'ann');
+});

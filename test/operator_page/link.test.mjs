@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 
-import { load } from './support.mjs';
+import { FakeTimers, load } from './support.mjs';
 
 const { Link, backoffS, findAgain } = await load('link.js');
 const { BrokerError } = await load('broker_client.js');
@@ -241,27 +241,27 @@ test('a refused token ends everything, also in the middle', async () => {
 });
 
 test('a set-up that hangs ends after 20 s', async (t) => {
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const timers = new FakeTimers(t);
   let aborted = null;
   opens = [(signal) => new Promise((_, reject) => {
     signal.addEventListener('abort', () => reject((aborted = signal.reason)));
   })];
   link.connect({ ...TARGET });
   await settle();
-  t.mock.timers.tick(19_900);
+  timers.pass(19_900);
   await settle();
   assert.equal(link.state, 'connecting');
-  t.mock.timers.tick(200);
+  timers.pass(200);
   await settle();
   assert.match(aborted.message, /within 20 s/);
   assert.equal(link.state, 'reconnecting');
 });
 
 test('a robot that never answers ends after 20 s too', async (t) => {
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const timers = new FakeTimers(t);
   link.connect({ ...TARGET });
   await settle();
-  t.mock.timers.tick(20_100);
+  timers.pass(20_100);
   await settle();
   assert.equal(link.state, 'reconnecting');
 });
@@ -277,4 +277,19 @@ test('a robot that another operator has taken over is not dialled again', async 
   await wake();
   assert.deepEqual(states.at(-1), ['error', 'taken.']);
   assert.equal(link.isWanted, false);
+});
+
+test('who was put out does not knock again, also not after Retry-After', async () => {
+  link.connect({ ...TARGET });
+  await settle();
+  link.onDrivable();
+  await settle();
+  opens = [failing('barred', { retryAfterS: 600 })];
+  link.onLost(new Error('closed'));
+  await settle();
+  await wake();
+  assert.deepEqual(states.at(-1), ['error', 'barred.']);
+  assert.equal(link.isWanted, false);
+  assert.equal(sessions.length, 2, 'one attempt, then no more');
+  assert.equal(sleeps.length, 1);
 });

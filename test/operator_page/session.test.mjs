@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 
-import { load } from './support.mjs';
+import { FakeTimers, load } from './support.mjs';
 
 const { Session } = await load('session.js');
 const { BrokerError } = await load('broker_client.js');
@@ -105,21 +105,23 @@ let peers;
 let lost;
 let session;
 let attempt;
+let timers;
 
 /** Let everything that waits for nothing but promises happen. */
 async function settle() {
   for (let i = 0; i < 5; i += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
-async function pass(t, seconds) {
+async function pass(seconds) {
   for (let i = 0; i < seconds; i += 1) {
-    t.mock.timers.tick(1_000);
+    timers.pass(1_000);
     await settle();
   }
 }
 
-function createSession(sessionId, onLost, role = 'operator') {
+function createSession(sessionId, onLost, role = 'operator', onJoined = () => {}) {
   const events = {
+    onJoined,
     onChannels: () => {},
     onTrack: () => {},
     onVideoPromised: () => {},
@@ -133,7 +135,7 @@ function createSession(sessionId, onLost, role = 'operator') {
 
 /** Join; the connection is not up yet. */
 async function joined(t, role) {
-  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  timers = new FakeTimers(t);
   session = createSession('s1', (error) => lost.push(error), role);
   const opened = session.open(attempt.signal);
   opened.catch(() => {});
@@ -163,10 +165,10 @@ afterEach(() => {
 
 test('a session that ends before the connection is up is noticed by the next heartbeat', async (t) => {
   await joined(t);
-  await pass(t, 2);
+  await pass(2);
   assert.deepEqual(lost, []);
   broker.heartbeatFails = 'gone';
-  await pass(t, 1);
+  await pass(1);
   assert.deepEqual(lost.map(({ kind }) => kind), ['ended']);
 });
 
@@ -174,24 +176,24 @@ for (const kind of ['refused', 'conflict', 'unauthorized', 'server', 'busy', 'un
   test(`a broker that answers heartbeats with ${kind} before the bridge is no end`, async (t) => {
     broker.heartbeatFails = kind;
     const { opened } = await joined(t);
-    await pass(t, 5);
+    await pass(5);
     assert.equal(broker.heartbeats.length, 5);
     assert.deepEqual(lost, []);
     peers[0].become('connected');
     await opened;
     broker.heartbeatFails = null;
-    await pass(t, 10);
+    await pass(10);
     assert.deepEqual(lost, []);
   });
 }
 
-for (const kind of ['refused', 'conflict', 'unauthorized']) {
+for (const kind of ['refused', 'barred', 'conflict', 'unauthorized']) {
   test(`${kind} after the bridge has given the robot away`, async (t) => {
     const { opened } = await joined(t);
     peers[0].become('connected');
     await opened;
     broker.heartbeatFails = kind;
-    await pass(t, 1);
+    await pass(1);
     assert.equal(lost[0]?.kind, kind);
   });
 }
@@ -201,7 +203,7 @@ test('a broker that is out of reach is no end', async (t) => {
   peers[0].become('connected');
   await opened;
   broker.heartbeatFails = 'unreachable';
-  await pass(t, 40);
+  await pass(40);
   assert.deepEqual(lost, []);
 });
 
@@ -209,9 +211,9 @@ test('once a second while the longest set-up takes, then every 5 s', async (t) =
   const { opened } = await joined(t);
   peers[0].become('connected');
   await opened;
-  await pass(t, 20);
+  await pass(20);
   assert.equal(broker.heartbeats.length, 20);
-  await pass(t, 20);
+  await pass(20);
   assert.equal(broker.heartbeats.length, 24);
 });
 
@@ -219,25 +221,25 @@ test('one heartbeat at a time', async (t) => {
   let answer;
   broker.holdsHeartbeats = new Promise((resolve) => (answer = resolve));
   await joined(t);
-  await pass(t, 5);
+  await pass(5);
   assert.equal(broker.heartbeats.length, 1);
   answer();
   await settle();
-  await pass(t, 1);
+  await pass(1);
   assert.equal(broker.heartbeats.length, 2);
 });
 
 test('a viewer says which one it is', async (t) => {
   await joined(t, 'viewer');
-  await pass(t, 1);
+  await pass(1);
   assert.deepEqual(broker.heartbeats, [['s1', 'me']]);
 });
 
 test('a session that was closed sends no more', async (t) => {
   await joined(t);
-  await pass(t, 1);
+  await pass(1);
   session.close('operator');
-  await pass(t, 30);
+  await pass(30);
   assert.equal(broker.heartbeats.length, 1);
   assert.deepEqual(broker.left, [['s1', 'operator']]);
 });
@@ -246,17 +248,17 @@ test('nor does one that is closed while a heartbeat is under way', async (t) => 
   let answer;
   broker.holdsHeartbeats = new Promise((resolve) => (answer = resolve));
   await joined(t);
-  await pass(t, 1);
+  await pass(1);
   session.close(null);
   broker.heartbeatFails = 'gone';
   answer();
-  await pass(t, 30);
+  await pass(30);
   assert.equal(broker.heartbeats.length, 1);
   assert.deepEqual(lost, []);
 });
 
 test('the page joins the robot’s next session when the first ends while connecting', async (t) => {
-  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  timers = new FakeTimers(t);
   const states = [];
   let rows = [];
   const link = new Link({
@@ -271,7 +273,7 @@ test('the page joins the robot’s next session when the first ends while connec
   await settle();
   rows = [{ session_id: 's2', robot_id: 'go2' }];
   broker.heartbeatFails = 'gone';
-  await pass(t, 1);
+  await pass(1);
   broker.heartbeatFails = null;
   assert.deepEqual(states.at(-1), [
     'reconnecting',
@@ -283,4 +285,13 @@ test('the page joins the robot’s next session when the first ends while connec
   link.onDrivable();
   await settle();
   assert.equal(link.state, 'drivable');
+});
+
+test('what the broker says of this person at the join is passed on', async () => {
+  const told = [];
+  broker.join = async () => ({ sdp_answer: 'answer', operator_id: 'ann', may_stop: false });
+  session = createSession('s1', () => {}, 'viewer', (answer) => told.push(answer));
+  session.open(attempt.signal).catch(() => {});
+  await settle();
+  assert.deepEqual(told, [{ sdp_answer: 'answer', operator_id: 'ann', may_stop: false }]);
 });

@@ -6,12 +6,14 @@ import { test } from 'node:test';
 
 import { load } from './support.mjs';
 
-const { headline, message, pageState } = await load('status.js');
+const status = await load('status.js');
+const { headline, message, pageState, stoppedByText } = status;
 
 const CALM = {
   signedIn: true, link: 'drivable', estop: 'clear', moving: false, blockedBy: null, held: false,
   hasVideo: true, quiet: false,
 };
+const ANN = { sub: 'ann', role: 'viewer', isMe: false };
 const TEXTS = { link: '', notice: '', releaseFailure: null };
 
 test('the one state of the page', () => {
@@ -66,4 +68,65 @@ test('a failed connection keeps its reason', () => {
 test('a failed release is said', () => {
   const texts = { ...TEXTS, releaseFailure: 'The robot refused the release.' };
   assert.equal(message({ ...CALM, estop: 'stopped' }, texts), texts.releaseFailure);
+});
+
+test('who stopped the robot, in words', () => {
+  const cases = [
+    [{ sub: 'ann', role: 'viewer' }, 'by ann, viewer'],
+    [{ sub: 'ben', role: 'operator' }, 'by ben, operator'],
+    [{ sub: 'root', role: 'admin' }, 'by root, admin'],
+    [{ sub: '/teleop_bridge/estop_in', role: 'robot' }, 'by /teleop_bridge/estop_in on the robot'],
+    [{ sub: '', role: 'robot' }, 'on the robot'],
+    [{ sub: '', role: 'operator' }, 'by an operator'],
+    [{ sub: '', role: 'admin' }, 'by an admin'],
+    [{ sub: '', role: 'viewer' }, 'by a viewer'],
+    [{ sub: 'you', role: 'viewer' }, 'by you, viewer'],
+    [{ sub: 'ann', role: 'constructor' }, 'by ann'],
+    [{ sub: '', role: 'something new' }, ''],
+  ];
+  for (const [by, text] of cases) {
+    assert.equal(stoppedByText({ ...by, isMe: false }), text);
+  }
+  assert.equal(stoppedByText(null), '');
+  assert.equal(stoppedByText(undefined), '');
+  assert.equal(stoppedByText({ sub: 'ann', role: 'operator', isMe: true }), 'by you');
+  assert.equal(stoppedByText({ sub: 'ann', role: 'robot', isMe: true }), 'by ann on the robot');
+  assert.equal(stoppedByText({ sub: '', role: 'operator', isMe: true }), 'by an operator');
+});
+
+test('no name is longer than its place', () => {
+  const long = 'a'.repeat(5_000) + 'z'.repeat(5_000);
+  assert.ok(stoppedByText({ sub: long, role: 'viewer' }).length < 200);
+  const note = (sub, role) =>
+    status.estopNote(
+      { ...CALM, estop: 'stopped', stoppedBy: { sub, role } },
+      { usable: true, mayStop: true },
+    );
+  assert.equal(note(long, 'viewer'), `by ${'a'.repeat(17)}…, viewer`);
+  assert.equal(note(long, 'robot'), `by …${'z'.repeat(23)} on the robot`);
+  assert.equal(note('/teleop_bridge/estop_in', 'robot'), 'by /teleop_bridge/estop_in on the robot');
+});
+
+test('who stopped the robot is said to whoever drives and to whoever watches', () => {
+  const stopped = { ...CALM, estop: 'stopped', stoppedBy: ANN };
+  assert.match(message(stopped, TEXTS), /^Stopped by ann, viewer\. The robot does not move/);
+  assert.match(
+    message({ ...stopped, watching: true }, TEXTS),
+    /^Stopped by ann, viewer\. Only the operator/,
+  );
+  assert.match(message({ ...stopped, stoppedBy: null }, TEXTS), /^The E-STOP is engaged\./);
+});
+
+test('beside the E-STOP: who stopped the robot, else why this page cannot', () => {
+  const may = { usable: true, mayStop: true };
+  const mayNot = { usable: true, mayStop: false };
+  const stopped = { ...CALM, estop: 'stopped', stoppedBy: ANN };
+  assert.equal(status.estopNote(CALM, may), '');
+  assert.equal(status.estopNote(stopped, may), 'by ann, viewer');
+  assert.equal(status.estopNote(CALM, mayNot), 'Viewers may not stop this robot.');
+  assert.equal(status.estopNote(stopped, mayNot), 'by ann, viewer');
+  assert.equal(status.estopNote(stopped, { usable: false, mayStop: true }), '');
+  assert.match(status.estopHint(may), /^Stop the robot/);
+  assert.equal(status.estopHint(mayNot), 'Viewers may not stop this robot.');
+  assert.match(status.estopHint({ usable: false, mayStop: true }), /^Connect/);
 });

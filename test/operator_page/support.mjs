@@ -14,6 +14,46 @@ export function hex(buffer) {
   return Buffer.from(buffer).toString('hex');
 }
 
+/**
+ * A setTimeout whose time passes only when a test says so, until the test's end. Of our own, because
+ * the mock timers of node:test differ between Node 18 and 20.
+ */
+export class FakeTimers {
+  #nowMs = 0;
+  #lastId = 0;
+  #pending = new Map();
+
+  /** @param {import('node:test').TestContext} t */
+  constructor(t) {
+    const { setTimeout, clearTimeout } = globalThis;
+    t.after(() => Object.assign(globalThis, { setTimeout, clearTimeout }));
+    globalThis.setTimeout = (callback, delayMs = 0, ...values) => {
+      this.#lastId += 1;
+      this.#pending.set(this.#lastId, { callback, values, dueMs: this.#nowMs + delayMs });
+      return this.#lastId;
+    };
+    globalThis.clearTimeout = (id) => void this.#pending.delete(id);
+  }
+
+  /** Let time pass: call what becomes due, in its order, also what is set meanwhile. */
+  pass(ms) {
+    const endMs = this.#nowMs + ms;
+    for (let next; (next = this.#next(endMs)); ) {
+      const [id, { callback, values, dueMs }] = next;
+      this.#nowMs = dueMs;
+      this.#pending.delete(id);
+      callback(...values);
+    }
+    this.#nowMs = endMs;
+  }
+
+  /** The earliest that is due by then; of several, the first that was set. */
+  #next(endMs) {
+    const due = [...this.#pending].filter(([, { dueMs }]) => dueMs <= endMs);
+    return due.sort(([, a], [, b]) => a.dueMs - b.dueMs)[0];
+  }
+}
+
 /** A data channel that keeps what is sent through it. */
 export class FakeChannel {
   readyState = 'open';

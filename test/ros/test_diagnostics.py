@@ -21,9 +21,12 @@ from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
 
 from teleop_webrtc_bridge.link.packets import Status
+from teleop_webrtc_bridge.messages import Origin, OriginRole
 from teleop_webrtc_bridge.ros.diagnostics import diagnose
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot
+from teleop_webrtc_bridge.ros.estop_record import EstopCause
 from teleop_webrtc_bridge.ros.parameters import PARAMETERS, Settings
+from teleop_webrtc_bridge.ros.self_diagnosis import estop
 from teleop_webrtc_bridge.session import SessionState
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
@@ -79,3 +82,37 @@ def test_a_link_that_does_not_is_told() -> None:
 
 def test_pictures_that_are_encoded_here_are_made_to_fit() -> None:
     assert broker({'video_target_bps': 2e5}).level == DiagnosticStatus.OK
+
+
+# --- E-STOP ------------------------------------------------------------------------------------
+
+STATUS = Status(
+    state=SessionState.OPERATED, reason='', control_epoch=1, video_fps=0.0, counters={}
+)
+ANN = Origin(sub='ann', role=OriginRole.VIEWER)
+
+
+def test_who_stopped_the_robot_and_since_when_is_told() -> None:
+    snapshot = DriveSnapshot(status=STATUS, latch=3, cause=EstopCause(by=ANN, since_s=1.7e9))
+    name, level, message, values = estop(snapshot, persisted=True)
+    assert (name, level) == ('E-STOP', DiagnosticStatus.WARN)
+    assert message == 'latched: 3, by ann (viewer)'
+    assert values == {
+        'latch': 3,
+        'by': 'ann',
+        'role': 'viewer',
+        'since': '2023-11-14T22:13:20+00:00',
+        'persisted': True,
+    }
+
+
+def test_nobody_is_told_of_while_nothing_is_latched() -> None:
+    _, level, message, values = estop(DriveSnapshot(status=STATUS), persisted=False)
+    assert (level, message) == (DiagnosticStatus.OK, 'released')
+    assert values == {'latch': None, 'by': '', 'role': '', 'since': '', 'persisted': False}
+
+
+def test_a_latch_of_which_nobody_knows_who_set_it_is_told() -> None:
+    _, level, message, values = estop(DriveSnapshot(status=STATUS, latch=1), persisted=False)
+    assert (level, message) == (DiagnosticStatus.WARN, 'latched: 1')
+    assert values['since'] == ''

@@ -39,6 +39,8 @@ from teleop_webrtc_bridge.link.packets import (
 from teleop_webrtc_bridge.messages import (
     CMD_UNRELIABLE,
     DriveCommand,
+    Origin,
+    OriginRole,
     STATE_RELIABLE,
     STATE_RELIABLE_BACK,
     Velocity,
@@ -199,6 +201,57 @@ def test_a_stalled_webrtc_half_costs_telemetry_before_acknowledgements(robot: Ro
     until(lambda: acknowledged() == list(range(20)))
     assert all(send.label == STATE_RELIABLE_BACK for send in sent if send.urgent)
     assert 'link_full' not in robot.thread.snapshot.counters
+
+
+BUTTON = Origin(sub='/teleop_bridge/estop_in', role=OriginRole.ROBOT)
+SERVICE = Origin(sub='/teleop_bridge/set_estop', role=OriginRole.ROBOT)
+
+
+def test_an_estop_of_the_robots_side_is_published_before_anybody_is_told(robot: Robot) -> None:
+    robot.thread.start()
+    published: list[int] = []
+    robot.drive(0.0)
+    robot.drive(0.5)
+    until(robot.moved)
+    robot.thread.press_estop(BUTTON, lambda: published.append(len(robot.published)))
+    until(lambda: robot.thread.snapshot.cause)
+    assert robot.published[published[0] - 1] == ZERO
+    assert robot.thread.snapshot.latch == 1
+    assert robot.thread.snapshot.cause is not None
+    assert robot.thread.snapshot.cause.by == BUTTON
+
+
+def test_who_pressed_and_who_released_is_told_whoever_it_was(robot: Robot) -> None:
+    def say(kind: str, sub: str, role: str) -> None:
+        by = {'sub': sub, 'role': role}
+        robot.say(json.dumps({'type': kind, 'nonce': 1, 'by': by}).encode(), STATE_RELIABLE)
+
+    def holder() -> str | None:
+        cause = robot.thread.snapshot.cause
+        return None if cause is None else str(cause.by)
+
+    robot.thread.start()
+    say('estop', 'ann', 'viewer')
+    until(lambda: holder() == 'ann (viewer)')
+    robot.thread.press_estop(BUTTON)
+    robot.thread.release_estop(SERVICE)
+    until(lambda: holder() is None)
+    robot.thread.press_estop(SERVICE)
+    until(lambda: holder() == '/teleop_bridge/set_estop (robot)')
+    say('estop_clear', 'ben', 'operator')
+    until(lambda: not robot.thread.snapshot.estopped)
+    assert holder() is None
+    told = [
+        (event.action.value, event.latch, event.by.sub)
+        for event in robot.thread.take_estop_events()
+    ]
+    assert told == [
+        ('estop', 1, 'ann'),
+        ('estop_again', 1, BUTTON.sub),
+        ('estop_released', 1, SERVICE.sub),
+        ('estop', 2, SERVICE.sub),
+        ('estop_released', 2, 'ben'),
+    ]
 
 
 def operated(epoch: int) -> bytes:

@@ -16,11 +16,16 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from pathlib import Path
 
 import pytest
 
+from teleop_webrtc_bridge.messages import Origin, OriginRole
 from teleop_webrtc_bridge.ros.estop_file import estop_path, EstopFile
+from teleop_webrtc_bridge.ros.estop_record import EstopCause
 
 FOLDER = 'teleop_webrtc_bridge'
 
@@ -130,3 +135,108 @@ def test_a_latch_that_cannot_be_removed_goes_on(path: Path) -> None:
     with pytest.raises(OSError, match='directory|permitted'):
         EstopFile(path).write(False)
     assert EstopFile(path).is_latched()
+
+
+# --- who ---------------------------------------------------------------------------------------
+
+ANN = EstopCause(by=Origin(sub='Ann Ärmel', role=OriginRole.VIEWER), since_s=1.7e9)
+UNKNOWN = EstopCause(by=Origin(sub='estop_persist', role=OriginRole.ROBOT), since_s=None)
+
+
+def latched(path: Path, content: bytes = b'') -> EstopFile:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    file = EstopFile(path)
+    assert file.is_latched()
+    return file
+
+
+def test_who_set_the_latch_is_there_for_whoever_comes_next(path: Path) -> None:
+    button = '/' + 'x' * 254
+    for cause in (
+        ANN,
+        EstopCause(by=Origin(sub=button, role=OriginRole.ROBOT), since_s=None),
+        EstopCause(by=Origin(sub='', role=OriginRole.OPERATOR), since_s=0.0),
+        ANN,
+    ):
+        file = EstopFile(path)
+        file.write(True)
+        file.explain(cause)
+        assert EstopFile(path).is_latched()
+        assert EstopFile(path).cause() == cause
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_of_an_older_bridge_is_latched_by_nobody_known(path: Path) -> None:
+    assert latched(path).cause() == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'\0\xff' * 100,
+        b'{',
+        b'[1]',
+        b'{"by":' + b'[' * 3000,
+        b'{}',
+        b'{"by":null}',
+        b'{"by":{"sub":"ann"}}',
+        b'{"by":{"sub":7,"role":"viewer"}}',
+        b'{"by":{"sub":"a\\u0000","role":"viewer"}}',
+        b'{"by":{"sub":"ann","role":"king"}}',
+        b'{"by":{"sub":"' + b'x' * 256 + b'","role":"viewer"}}',
+        b'x' * 10_000,
+    ],
+)
+def test_a_file_that_cannot_be_understood_is_latched_by_nobody_known(
+    path: Path, content: bytes
+) -> None:
+    assert latched(path, content).cause() == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    'since', ['-1', '1e999', '1e300', '1' + '0' * 400, 'true', '"x"', 'null', '[]']
+)
+def test_a_time_that_is_none_costs_no_name(path: Path, since: str) -> None:
+    content = f'{{"by":{{"sub":"ann","role":"viewer"}},"since_s":{since}}}'
+    cause = latched(path, content.encode()).cause()
+    assert (cause.by.sub, cause.since_s, cause.since) == ('ann', None, '')
+
+
+def test_what_is_no_file_is_latched_by_nobody_known_and_holds_up_nothing(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.mkdir()
+    assert EstopFile(path).cause() == UNKNOWN
+    path.rmdir()
+    os.mkfifo(path)
+    assert EstopFile(path).is_latched()
+    assert EstopFile(path).cause() == UNKNOWN
+    with pytest.raises(OSError, match='No such device') as error:
+        EstopFile(path).explain(ANN)
+    assert error.value.errno == errno.ENXIO
+
+
+def test_to_explain_a_latch_never_sets_one(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with pytest.raises(FileNotFoundError):
+        EstopFile(path).explain(ANN)
+    assert not EstopFile(path).is_latched()
+
+
+def test_what_a_link_leads_to_is_not_written_over(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / 'other'
+    other.write_text('precious')
+    path.parent.mkdir(parents=True)
+    path.symlink_to(other)
+    with pytest.raises(OSError, match='symbolic links'):
+        EstopFile(path).explain(ANN)
+    assert other.read_text() == 'precious'
+
+
+def test_the_file_is_for_people_too(path: Path) -> None:
+    file = latched(path)
+    file.explain(ANN)
+    assert json.loads(path.read_text()) == {
+        'by': {'sub': 'Ann Ärmel', 'role': 'viewer'},
+        'since_s': 1.7e9,
+    }

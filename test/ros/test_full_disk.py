@@ -26,7 +26,7 @@ import shutil
 import signal
 import subprocess
 
-from driven_robot import driven_robot, DrivenRobot, FORWARD, SLACK_S, TIMEOUT_S
+from driven_robot import driven_robot, DrivenRobot, FORWARD
 from programs import wait_for
 import psutil
 import pytest
@@ -138,6 +138,5 @@ async def robot_is_stopped_by_a_dead_half(robot: DrivenRobot) -> None:
     await asyncio.to_thread(
         wait_for,
         lambda: any(command.is_zero for command in robot.probe.commands[begin:]),
-        timeout_s=TIMEOUT_S + SLACK_S,
         what='the zero',
     )

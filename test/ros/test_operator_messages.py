@@ -29,10 +29,12 @@ from teleop_webrtc_bridge.messages import (
     CMD_UNRELIABLE,
     DriveCommand,
     MAP_UNRELIABLE,
+    Origin,
     STATE_RELIABLE,
     STATE_RELIABLE_BACK,
     Velocity,
 )
+from teleop_webrtc_bridge.ros.estop_record import EstopAction, EstopRecord
 from teleop_webrtc_bridge.ros.operator_messages import OperatorMessages
 
 CLOCK_AHEAD_S = 1.7e9
@@ -50,8 +52,10 @@ class Robot:
         self.gate = CommandGate(limits, first_token=40)
         self.left: list[Any] = []
         """Velocities, and (time, label, message) of what was sent to the operator."""
+        self.estops = EstopRecord(clock_ahead_s=CLOCK_AHEAD_S)
         self.messages = OperatorMessages(
             self.gate,
+            estops=self.estops,
             publish=self.publish,
             send=self.send,
             cameras=('front', 'rear', 'arm'),
@@ -174,6 +178,90 @@ def test_a_clear_whose_latch_is_no_number_is_malformed_and_clears_nothing(robot:
     assert robot.messages.counters == {'malformed': 4}
     assert robot.gate.latch == 1
     assert robot.told('cmd_ack') == []
+
+
+# --- who pressed -----------------------------------------------------------------------------
+
+ANN = {'sub': 'ann', 'role': 'viewer', 'tenant': 'acme'}
+BEN = {'sub': 'ben', 'role': 'operator', 'tenant': 'acme'}
+UNNAMED = {'sub': '', 'role': 'operator'}
+
+
+def named(by: dict[str, str]) -> dict[str, str]:
+    return {'sub': by['sub'], 'role': by['role']}
+
+
+@BOTH_CHANNELS
+def test_telemetry_tells_who_pressed_until_it_is_released(robot: Robot, label: str) -> None:
+    assert 'estopped_by' not in robot.telemetry()['state']
+    robot.take({'type': 'estop', 'nonce': 1, 'by': ANN}, label)
+    assert robot.telemetry()['state']['estopped_by'] == named(ANN)
+    robot.take({'type': 'estop_clear', 'nonce': 2, 'latch': 1, 'by': BEN})
+    assert 'estopped_by' not in robot.telemetry()['state']
+    robot.take({'type': 'estop', 'nonce': 3, 'by': BEN}, label)
+    assert robot.telemetry()['state']['estopped_by'] == named(BEN)
+
+
+@BOTH_CHANNELS
+def test_no_name_is_looked_at_before_the_zero_and_its_acknowledgement(
+    robot: Robot, label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[Any]] = []
+
+    def pressed(now: float, latch: int | None, by: Origin) -> None:
+        seen.append([*robot.left])
+
+    monkeypatch.setattr(robot.estops, 'pressed', pressed)
+    robot.begin()
+    robot.take({'type': 'estop', 'nonce': 1, 'by': ANN}, label)
+    ack = {'type': 'cmd_ack', 'nonce': 1, 'ok': True}
+    assert seen == [[ZERO, (robot.now, STATE_RELIABLE_BACK, ack)]]
+
+
+def test_the_first_who_pressed_stays_the_name_of_the_latch(robot: Robot) -> None:
+    for by in (ANN, BEN, ANN, BEN):
+        robot.take({'type': 'estop', 'nonce': 1, 'by': by})
+        assert robot.telemetry()['state']['estopped_by'] == named(ANN)
+    told = [(event.action, event.by.sub) for event in robot.estops.take_events()]
+    assert told == [(EstopAction.LATCHED, 'ann'), (EstopAction.PRESSED_AGAIN, 'ben')]
+
+
+def test_who_is_refused_a_release_has_released_nothing(robot: Robot) -> None:
+    robot.take({'type': 'estop', 'nonce': 1, 'by': ANN})
+    robot.take({'type': 'estop_clear', 'nonce': 2, 'latch': 7, 'by': BEN})
+    assert robot.telemetry()['state']['estopped_by'] == named(ANN)
+    robot.take({'type': 'estop_clear', 'nonce': 2, 'latch': 1, 'by': BEN})
+    events = robot.estops.take_events()
+    assert [(event.action, event.latch, event.by.sub) for event in events] == [
+        (EstopAction.LATCHED, 1, 'ann'),
+        (EstopAction.RELEASED, 1, 'ben'),
+    ]
+
+
+def test_a_broker_that_does_not_say_who_pressed_is_an_unnamed_operators(robot: Robot) -> None:
+    robot.take({'type': 'estop', 'nonce': 1})
+    assert robot.telemetry()['state']['estopped_by'] == UNNAMED
+
+
+@BOTH_CHANNELS
+@pytest.mark.parametrize(
+    'by',
+    [
+        *(None, 7, True, 'ann', [], ['ann', 'viewer'], {}, {'sub': 'ann'}, {'role': 'viewer'}),
+        *({'sub': sub, 'role': 'viewer'} for sub in (None, 7, ['x'], 'x' * 65, 'a\nb', '\0')),
+        *({'sub': sub, 'role': 'viewer'} for sub in ('\ud800', 'a\u202eb', '\x1b[2J')),
+        *({'sub': 'ann', 'role': role} for role in (None, 1, [], {}, 'robot', 'root', 'Viewer')),
+    ],
+)
+def test_no_malformed_name_refuses_a_stop(robot: Robot, label: str, by: object) -> None:
+    robot.begin()
+    assert robot.take({'type': 'estop', 'nonce': 'n', 'by': by}, label)
+    ack = {'type': 'cmd_ack', 'nonce': 'n', 'ok': True}
+    assert robot.left == [ZERO, (robot.now, STATE_RELIABLE_BACK, ack)]
+    assert robot.messages.counters == {}
+    assert robot.telemetry()['state']['estopped_by'] == UNNAMED
+    assert robot.take({'type': 'estop_clear', 'nonce': 'n', 'by': by})
+    assert not robot.gate.estopped
 
 
 # --- other messages --------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from aiohttp import web
 
 from teleop_webrtc_bridge.broker.app import build_app, serving
 from teleop_webrtc_bridge.broker.configuration import read_configuration
+from teleop_webrtc_bridge.broker.database import Database
 from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.media import DataChannelRequest, MediaSession
@@ -44,8 +45,8 @@ class CountingMedia(EmbeddedMedia):
         self.channels: dict[str, list[str]] = {}
         """Media session → labels of the channels that were opened on it."""
 
-    async def new_session(self, sdp_offer: str) -> MediaSession:
-        session = await super().new_session(sdp_offer)
+    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
+        session = await super().new_session(sdp_offer, beside=beside)
         self.offers[session.media_id] = sdp_offer
         return session
 
@@ -104,7 +105,8 @@ async def counted_broker(folder: Path) -> AsyncIterator[CountedBroker]:
         key_file = folder / 'key'
         key_file.write_text(key)
         broker = CountedBroker(CountingMedia(), key_file, token)
-        app = build_app(configuration, store, broker.media)
+    with closing(Database.open(configuration.state_dir)) as database:
+        app = build_app(configuration, database, broker.media)
         app.middlewares.insert(0, broker.spy)
         async with serving(app, broker.media, host='127.0.0.1', port=0) as served:
             broker.url = f'http://127.0.0.1:{served.port}'

@@ -43,19 +43,19 @@ TAG_M_S = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What a process uses."""
+    """What processes use together."""
 
     descriptors: int
     threads: int
     rss_mb: float
 
     @classmethod
-    def of(cls, pid: int) -> Resources:
-        process = psutil.Process(pid)
+    def of(cls, *pids: int) -> Resources:
+        processes = [psutil.Process(pid) for pid in pids]
         return cls(
-            descriptors=process.num_fds(),
-            threads=process.num_threads(),
-            rss_mb=process.memory_info().rss / 1e6,
+            descriptors=sum(process.num_fds() for process in processes),
+            threads=sum(process.num_threads() for process in processes),
+            rss_mb=sum(process.memory_info().rss for process in processes) / 1e6,
         )
 
 

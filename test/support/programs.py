@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, ExitStack
 import os
 from pathlib import Path
+import re
 import signal
 import socket
 import subprocess
@@ -49,6 +50,17 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         return int(probe.getsockname()[1])
+
+
+def page_address(line: str, root: Path = Path('/')) -> str:
+    """
+    Return the complete address of the operator page that a line of the broker tells.
+
+    :param root: Of the broker's files, as this process sees it.
+    """
+    page = line.partition('Operator page: ')[2].strip()
+    kept = re.fullmatch(r'\S+ \(sign-in link: (.+)\)', page)
+    return (root / kept[1].lstrip('/')).read_text(encoding='ascii').strip() if kept else page
 
 
 class Program:
@@ -161,13 +173,19 @@ class Programs:
 
 
 class Broker:
-    """A running broker and what is needed to use it."""
+    """
+    A running broker and what is needed to use it.
 
-    def __init__(self, program: Program, port: int, state_dir: Path) -> None:
+    :param root: Of its files, as this process sees it.
+    """
+
+    def __init__(
+        self, program: Program, port: int, state_dir: Path, root: Path = Path('/')
+    ) -> None:
         self.program = program
         self.url = f'http://127.0.0.1:{port}'
-        self.key_file = state_dir / 'robot_api_key'
-        self.page = program.wait_for_line('Operator page: ').partition(': ')[2]
+        self.key_file = root / state_dir.relative_to('/') / 'robot_api_key'
+        self.page = page_address(program.wait_for_line('Operator page: '), root)
         self.token = self.page.partition('token=')[2]
         program.wait_for_line('event=broker_ready')
 

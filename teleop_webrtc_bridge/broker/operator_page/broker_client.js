@@ -20,6 +20,9 @@ const ICE_SERVERS_MAX_AGE_MS = 5 * 60_000;
  * @property {'idle' | 'active'} state
  * @property {string | null} operator_id
  * @property {string | null} [control_request] who asks the operator for control
+ * @property {Watcher[]} [watching] told to the operator and to administrators only
+ *
+ * @typedef {{operator_id: string, role: string}} Watcher Somebody who watches.
  *
  * @typedef {object} Bridge
  * @property {number} cmd_channel_id
@@ -33,8 +36,8 @@ const ICE_SERVERS_MAX_AGE_MS = 5 * 60_000;
 /** A call that failed; `kind` decides what to do, `message` is what to tell. */
 export class BrokerError extends Error {
   /**
-   * @param {'unauthorized' | 'refused' | 'conflict' | 'taken' | 'gone' | 'ended' | 'busy'
-   *   | 'server' | 'unreachable'} kind
+   * @param {'unauthorized' | 'refused' | 'barred' | 'conflict' | 'taken' | 'gone' | 'ended'
+   *   | 'busy' | 'server' | 'unreachable'} kind
    * @param {string} message
    * @param {{status?: number | null, retryAfterS?: number}} [details]
    */
@@ -89,7 +92,10 @@ export class BrokerClient {
     }
   }
 
-  /** @returns {Promise<{sdp_answer: string, cf_session_id?: string}>} */
+  /**
+   * @returns {Promise<{sdp_answer: string, cf_session_id?: string, operator_id?: string,
+   *   may_stop?: boolean}>}
+   */
   async join(sessionId, sdpOffer, { role = 'operator', signal } = {}) {
     const body = { role, sdp_offer: sdpOffer };
     const answer = await this.#call('POST', `${path(sessionId)}/join`, { body, signal });
@@ -137,6 +143,12 @@ export class BrokerClient {
   async grantControl(sessionId, operatorId) {
     const body = { operator_id: operatorId };
     await this.#call('POST', `${path(sessionId)}/grant-control`, { body });
+  }
+
+  /** Put somebody who watches out; for ten minutes they cannot come back. @param {Watcher} who */
+  async removeViewer(sessionId, { operator_id, role }) {
+    const body = { operator_id, role };
+    await this.#call('POST', `${path(sessionId)}/remove-viewer`, { body });
   }
 
   /** Free the robot; survives the page's own end. Never fails: the broker evicts the silent. */
@@ -198,6 +210,10 @@ function unreadable() {
   return new BrokerError('server', 'The broker sent an answer that cannot be read.');
 }
 
+function barredFor(seconds) {
+  return `You were put out of this robot. You may come back in ${Math.ceil(seconds / 60)} min.`;
+}
+
 /** @param {Response} response @param {unknown} detail */
 function failure(response, detail) {
   const status = response.status;
@@ -205,6 +221,7 @@ function failure(response, detail) {
   const retryAfterS = Math.max(0, Number(response.headers?.get('Retry-After')) || 0);
   const error = (kind, message) => new BrokerError(kind, message, { status, retryAfterS });
   if (status === 401) return error('unauthorized', 'The token was not accepted. Sign in again.');
+  if (status === 403 && retryAfterS > 0) return error('barred', said ?? barredFor(retryAfterS));
   if (status === 403) return error('refused', said ?? 'You are not the operator of this robot.');
   if (status === 404) return error('gone', 'The robot is not connected to the broker any more.');
   if (status === 409 && said?.startsWith(TAKEN)) return error('taken', said);

@@ -42,6 +42,10 @@ export class Cockpit {
   telemetry = {};
   #refusing = null;
   #blind = false;
+  /** This person's name, as the broker said at the join; null: it did not. @type {string | null} */
+  #me = null;
+  /** Whether the broker passes this page's E-STOP on. */
+  mayStop = true;
   linkMessage = '';
   timings = { connectPressedMs: null, firstFrameMs: null, drivableMs: null };
   drive = new Drive();
@@ -84,6 +88,7 @@ export class Cockpit {
   connect(row, { watch = false } = {}) {
     if (this.link.isWanted) return;
     this.commander.watching = watch;
+    this.mayStop = true;
     this.drive.setLock('watching', watch);
     const robot = row.robot_id || row.session_id;
     // The same robot keeps its latch as this operator knows it; another one has its own.
@@ -161,6 +166,7 @@ export class Cockpit {
       watching: this.watching,
       link: this.link.state,
       estop: this.estop.state(now),
+      stoppedBy: this.#stoppedBy(),
       moving: forward !== 0 || left !== 0 || turn !== 0,
       blockedBy: this.drive.blockedBy,
       refusing: this.#refusing,
@@ -171,12 +177,20 @@ export class Cockpit {
     };
   }
 
+  /** @returns {import('./status.js').Stopper | null} */
+  #stoppedBy() {
+    const by = this.estop.stoppedBy;
+    // The name alone is not enough: somebody else, or another role of this person, may have it too.
+    return by && { sub: by.sub, role: by.role, isMe: by.pressedHere && by.sub === this.#me };
+  }
+
   #createSession(sessionId) {
     const session = new Session({
       broker: this.#broker,
       sessionId,
       role: this.watching ? 'viewer' : 'operator',
       events: {
+        onJoined: (answer) => this.#onJoined(answer),
         onChannels: (channels, first) => {
           this.#heardS = nowS();
           this.commander.attach(channels, nowS(), { sameConnection: !first });
@@ -195,6 +209,12 @@ export class Cockpit {
       },
     });
     return session;
+  }
+
+  #onJoined({ operator_id: me, may_stop: mayStop }) {
+    this.#me = typeof me === 'string' ? me : null;
+    // Of brokers that do not say it, every viewer may stop; an operator always may.
+    this.mayStop = !this.watching || mayStop !== false;
   }
 
   #onLink(state, message) {
@@ -232,8 +252,8 @@ export class Cockpit {
       this.#blind = message.state?.blind === true && this.telemetry.state?.blind === true;
       this.telemetry = message;
       this.cameras.onTelemetry(message.state ?? {}, now);
-      const { estopped, latch } = message.state ?? {};
-      if (typeof estopped === 'boolean') this.estop.onTelemetry(estopped, now, latch);
+      const { estopped, latch, estopped_by: by } = message.state ?? {};
+      if (typeof estopped === 'boolean') this.estop.onTelemetry(estopped, now, latch, by);
     }
   }
 

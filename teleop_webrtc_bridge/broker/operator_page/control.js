@@ -23,6 +23,7 @@ const NOTHING = Object.freeze({ text: '', action: '' });
 export class ControlDesk {
   #broker;
   #onTake;
+  #onStatus;
   #watching;
   #busy = false;
   #asking = false;
@@ -38,11 +39,13 @@ export class ControlDesk {
    * @param {ControlBroker} options.broker
    * @param {boolean} options.watching whether this page only watches
    * @param {() => void} options.onTake control is ours to take: join as the operator now
+   * @param {(row: object) => void} [options.onStatus] the session's row was read
    */
-  constructor({ broker, watching, onTake }) {
+  constructor({ broker, watching, onTake, onStatus = () => {} }) {
     this.#broker = broker;
     this.#watching = watching;
     this.#onTake = onTake;
+    this.#onStatus = onStatus;
   }
 
   /** @returns {ControlBanner} */
@@ -96,6 +99,7 @@ export class ControlDesk {
     const request = row?.control_request;
     if (request !== this.#request) this.#granted = false;
     this.#request = typeof request === 'string' ? request : null;
+    this.#onStatus(row);
   }
 
   async #try(call) {
@@ -103,7 +107,7 @@ export class ControlDesk {
       await call();
     } catch (error) {
       // Out of reach is the link's to tell; a refusal is the answer to what was pressed.
-      if (error.kind !== 'refused' && error.kind !== 'conflict') return;
+      if (!['refused', 'barred', 'conflict'].includes(error.kind)) return;
       this.#failure = error.message;
       this.#asking = false;
       this.#granted = false;

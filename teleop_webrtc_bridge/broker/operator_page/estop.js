@@ -47,6 +47,13 @@ export class Estop {
   /** The robot's number of the latch that it reported last; null: none, or a robot without. */
   #latchNumber = null;
   #ignoreTelemetryUntilS = -Infinity;
+  /** Whether this page has pressed since the robot was last seen without a latch. */
+  #pressedHere = false;
+  /**
+   * Who pressed first, as the robot says; null: it does not say.
+   * @type {{sub: string, role: string} | null}
+   */
+  #by = null;
   /** Why the last release failed; null: it did not. @type {string | null} */
   releaseFailure = null;
 
@@ -58,6 +65,15 @@ export class Estop {
   /** Whether motion is locked by the E-STOP. */
   get latched() {
     return this.#latched;
+  }
+
+  /**
+   * Who stopped the robot.
+   * @returns {{sub: string, role: string, pressedHere: boolean} | null} null: nobody has, or it is
+   *   not known
+   */
+  get stoppedBy() {
+    return this.#by && { ...this.#by, pressedHere: this.#pressedHere };
   }
 
   /**
@@ -76,6 +92,7 @@ export class Estop {
   /** The operator wants the robot stopped. @param {number} nowS */
   press(nowS) {
     this.#latched = true;
+    this.#pressedHere = true;
     this.#confirmed = false;
     this.#release = null;
     this.#confirmUntilS = null;
@@ -184,8 +201,9 @@ export class Estop {
    * @param {boolean} estopped
    * @param {number} nowS
    * @param {unknown} [latch] its number
+   * @param {unknown} [by] who pressed
    */
-  onTelemetry(estopped, nowS, latch) {
+  onTelemetry(estopped, nowS, latch, by) {
     this.#latchNumber = estopped && Number.isSafeInteger(latch) ? latch : null;
     const pending = (this.#stop && !this.#stop.over) || this.#release;
     if (pending || nowS < this.#ignoreTelemetryUntilS) return;
@@ -193,6 +211,7 @@ export class Estop {
       this.#stop = null;
       this.#latched = true;
       this.#confirmed = true;
+      this.#by = person(by);
     } else if (this.#confirmed) {
       // An unconfirmed stop of ours stays: the robot may simply not know of it.
       this.#unlatch();
@@ -209,9 +228,17 @@ export class Estop {
   #unlatch() {
     this.#latched = false;
     this.#confirmed = false;
+    this.#pressedHere = false;
+    this.#by = null;
     this.#confirmUntilS = null;
     this.releaseFailure = null;
   }
+}
+
+/** @param {unknown} by @returns {{sub: string, role: string} | null} */
+function person(by) {
+  const known = typeof by?.sub === 'string' && typeof by?.role === 'string';
+  return known ? { sub: by.sub, role: by.role } : null;
 }
 
 function refusal(reason) {

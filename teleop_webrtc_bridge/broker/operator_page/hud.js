@@ -5,8 +5,8 @@
 
 const IDS = [
   'state', 'message', 'robot-name', 'rtt', 'fps', 'resolution', 'bitrate', 'latency', 'commands',
-  'battery', 'velocity', 'speed-value', 'estop', 'estop-state', 'estop-release', 'picture-note',
-  'disconnect', 'control', 'control-text', 'control-action',
+  'battery', 'velocity', 'speed-value', 'estop', 'estop-state', 'estop-note', 'estop-release',
+  'picture-note', 'disconnect', 'control', 'control-text', 'control-action',
 ];
 const NONE = '–';
 
@@ -61,14 +61,16 @@ export class Hud {
    * @param {object} estop
    * @param {string} estop.state
    * @param {string} estop.text
+   * @param {string} estop.note who stopped the robot, or why this page cannot
    * @param {string} estop.release
    * @param {boolean} estop.usable
    * @param {boolean} estop.mayRelease
    * @param {string} estop.hint
    */
-  showEstop({ state, text, release, usable, mayRelease, hint }) {
+  showEstop({ state, text, note, release, usable, mayRelease, hint }) {
     this.#data('estop', state);
     this.#text('estop-state', text);
+    this.#text('estop-note', note);
     this.#text('estop-release', release);
     const releasable = mayRelease && state !== 'clear' && state !== 'stopping';
     this.#elements.get('estop-release').hidden = !releasable;

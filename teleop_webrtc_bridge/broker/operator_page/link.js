@@ -19,6 +19,8 @@ const BACKOFF_MAX_S = 5;
 const FINAL_KINDS = new Set(['conflict', 'gone', 'refused']);
 /** Another operator has the robot: he must not lose it to a page that redials. */
 const TAKEN = 'taken';
+/** Whoever drives has put this person out: knocking again is the last thing to do. */
+const BARRED = 'barred';
 /** The session that was joined is over. Its robot was there, and has dialled anew or will. */
 const ENDED = 'ended';
 
@@ -166,7 +168,8 @@ export class Link {
       failures += 1;
       wasThere ||= error.kind === ENDED;
       if (error.kind === 'unauthorized') return this.#end('unauthorized', error);
-      if (error.kind === TAKEN || (!wasThere && FINAL_KINDS.has(error.kind))) {
+      const isOver = error.kind === TAKEN || error.kind === BARRED;
+      if (isOver || (!wasThere && FINAL_KINDS.has(error.kind))) {
         return this.#end('error', error);
       }
       this.#closeSession(null);

@@ -6,8 +6,8 @@
  *
  * Stable for tests and benchmarks
  *   #sign-in #token · #robots button[data-session-id][data-robot-id] · #connect #watch #disconnect ·
- *   #control #control-text #control-action · body[data-role]: operator viewer, or empty ·
- *   #video · #cameras button[data-camera][aria-pressed] .several · #estop #estop-release #estop-state · #state #message · #rtt #speed #pad
+ *   #control #control-text #control-action · #watchers-toggle #watchers-list .put-out · body[data-role]: operator viewer, or empty ·
+ *   #video · #cameras button[data-camera][aria-pressed] .several · #estop #estop-release #estop-state #estop-note · #state #message · #rtt #speed #pad
  *   document.body.dataset.state: signed-out idle connecting drivable driving watching stopped
  *     reconnecting error;  dataset.lock: why motion is refused (estop link video hidden neutral, or empty)
  *   window.teleop.metrics(): {state, lock, estop, robotId, sessionId, rttMs, offsetMs (robot minus
@@ -30,7 +30,17 @@ import { Hud } from './hud.js';
 import { attachKeyboard } from './input/keyboard.js';
 import { attachTouchPad } from './input/touch_pad.js';
 import { RobotList } from './robot_list.js';
-import { estopText, headline, message, pageState, releaseText } from './status.js';
+import {
+  estopHint,
+  estopNote,
+  estopText,
+  headline,
+  message,
+  pageState,
+  releaseText,
+} from './status.js';
+import { WatcherDesk } from './watchers.js';
+import { WatcherPanel } from './watcher_panel.js';
 
 const LIST_INTERVAL_MS = 2_000;
 const READINGS_INTERVAL_MS = 250;
@@ -53,11 +63,21 @@ class Page {
   #notice = '';
   /** @type {ControlDesk | null} */
   #desk = null;
+  /** @type {WatcherDesk | null} */
+  #watchers = null;
   #pad;
   #robots = new RobotList({
     list: $('robots'),
     empty: $('no-robots'),
     onSelect: () => this.#onSelect(),
+  });
+  #watcherPanel = new WatcherPanel({
+    document,
+    onPress: (key) => {
+      const id = this.#cockpit?.link.target?.sessionId;
+      if (id) void this.#watchers?.press(id, key, nowS()).then(() => this.#showWatchers());
+      this.#showWatchers();
+    },
   });
   #cameras = new CameraSwitch({
     group: $('cameras'),
@@ -192,9 +212,12 @@ class Page {
     // The focus must not stay on a control that is about to vanish: Enter would press it.
     document.activeElement?.blur();
     this.#hud.showRobot([robot.robot_name, robot.robot_id].filter(Boolean).join(' · '));
+    const watchers = new WatcherDesk({ broker: this.#broker });
+    this.#watchers = watchers;
     this.#desk = new ControlDesk({
       broker: this.#broker,
       watching: watch,
+      onStatus: (row) => watchers.update(row?.watching),
       onTake: () => {
         this.#cockpit?.disconnect('takes control');
         this.#connect(robot, false);
@@ -210,8 +233,9 @@ class Page {
   }
 
   #estop() {
-    if (this.#isControlling()) this.#cockpit.pressEstop();
-    else this.#notice = 'No robot is connected: there is nothing to stop.';
+    if (!this.#isControlling()) {
+      this.#notice = 'No robot is connected: there is nothing to stop.';
+    } else if (this.#cockpit.mayStop) this.#cockpit.pressEstop();
     this.#showStatus();
   }
 
@@ -285,6 +309,7 @@ class Page {
     this.#cockpit.tick();
     this.#hud.showVelocity(this.#cockpit.commander.velocity);
     this.#showCameras();
+    this.#showWatchers();
     this.#showStatus();
   }
 
@@ -316,13 +341,19 @@ class Page {
     const role = cockpit?.watching ? 'viewer' : 'operator';
     const banner = controlling ? this.#desk?.banner() : null;
     this.#hud.showControl({ role: controlling ? role : '', text: '', action: '', ...banner });
+    this.#showEstop(situation, controlling);
+  }
+
+  #showEstop(situation, controlling) {
+    const button = { usable: controlling, mayStop: this.#cockpit?.mayStop ?? true };
     this.#hud.showEstop({
       state: controlling ? situation.estop : 'clear',
       text: controlling ? estopText(situation.estop) : '',
+      note: estopNote(situation, button),
       release: releaseText(situation.estop),
-      usable: controlling,
-      mayRelease: controlling && !cockpit.watching,
-      hint: controlling ? 'Stop the robot (Space)' : 'Connect to a robot first',
+      usable: controlling && button.mayStop,
+      mayRelease: controlling && !this.#cockpit.watching,
+      hint: estopHint(button),
     });
   }
 
@@ -333,6 +364,15 @@ class Page {
       names: watching ? [] : cameras.names,
       selected: cameras.selected(nowS()),
       several: cameras.several,
+    });
+  }
+
+  #showWatchers() {
+    const desk = this.#isControlling() ? this.#watchers : null;
+    this.#watcherPanel.show({
+      summary: desk?.summary() ?? '',
+      rows: desk?.rows(nowS()) ?? [],
+      failure: desk?.failure ?? '',
     });
   }
 

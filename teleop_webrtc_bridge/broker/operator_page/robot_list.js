@@ -3,6 +3,8 @@
 
 /** The list of robots: one stable row each, so that focus, hover and a click survive every poll. */
 
+import { group, summary } from './watchers.js';
+
 /**
  * @param {object} options
  * @param {HTMLElement} options.list
@@ -82,7 +84,8 @@ function fill({ button, parts }, session) {
   setAttribute(button, 'data-robot-id', session.robot_id ?? '');
   setAttribute(button, 'data-robot-state', session.state === 'active' ? 'active' : 'idle');
   setText(parts.name, session.robot_name || session.robot_id || 'Unnamed robot');
-  setText(parts.detail, [session.robot_id, session.robot_type].filter(Boolean).join(' · '));
+  const details = [session.robot_id, session.robot_type, summary(group(session.watching))];
+  setText(parts.detail, details.filter(Boolean).join(' · '));
   const driver = session.operator_id ? `Driven by ${session.operator_id}` : 'In use';
   setText(parts.status, session.state === 'active' ? driver : 'Available');
 }

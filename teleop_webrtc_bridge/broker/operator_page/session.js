@@ -30,6 +30,7 @@ const BRIDGE_RETRIES = 3;
 
 /**
  * @typedef {object} SessionEvents
+ * @property {(answer: {operator_id?: string, may_stop?: boolean}) => void} onJoined
  * @property {(channels: Record<string, RTCDataChannel>, first: boolean) => void} onChannels
  * @property {(track: MediaStreamTrack, receiver: RTCRtpReceiver) => void} onTrack
  * @property {() => void} onVideoPromised the broker has agreed to send the robot's video
@@ -95,6 +96,7 @@ export class Session {
       throw error;
     });
     if (role === 'viewer') this.#viewerId = joined.cf_session_id;
+    this.#events.onJoined(joined);
     this.#keepBeating(FIRST_HEARTBEATS);
     const sdp = joined.sdp_answer;
     await pc.setRemoteDescription({ type: 'answer', sdp });
@@ -208,7 +210,7 @@ export class Session {
       // Out of reach is not lost: media flows without the broker's HTTP, and the link's own
       // silence ends it. But a broker that says no has given the robot away. Until the bridge is
       // there, brokers may differ about who is the operator; the bridge itself will tell.
-      const saysNo = ['refused', 'conflict', 'unauthorized'].includes(error.kind);
+      const saysNo = ['refused', 'barred', 'conflict', 'unauthorized'].includes(error.kind);
       if (saysNo && this.#bridged) this.#lose(error);
     }
   }

@@ -12,6 +12,7 @@
  * @property {boolean} [watching] whether this page has no control
  * @property {import('./link.js').LinkState} link
  * @property {import('./estop.js').EstopState} estop
+ * @property {Stopper | null} [stoppedBy] null: nobody has stopped the robot, or it is not known
  * @property {boolean} moving whether the last command sent was a motion
  * @property {ReturnType<import('./drive.js').Drive['blockedBy']>} blockedBy
  * @property {string | null} [refusing] why the robot does not obey, as it says itself
@@ -19,6 +20,13 @@
  * @property {boolean} held whether an input asks for motion
  * @property {boolean} hasVideo whether a picture is promised or may still come
  * @property {boolean} quiet whether nothing was heard from the robot for a while
+ */
+
+/**
+ * @typedef {object} Stopper Who stopped the robot.
+ * @property {string} sub a name at the broker, or a topic or service of the robot; may be empty
+ * @property {string} role operator, admin, viewer or robot
+ * @property {boolean} isMe whether it was this person, on this page
  */
 
 const HEADLINES = Object.freeze({
@@ -33,7 +41,14 @@ const HEADLINES = Object.freeze({
   error: 'Could not connect',
 });
 
-const WATCHED_STOP = 'The E-STOP is engaged. Only the operator can release it.';
+const ENGAGED = 'The E-STOP is engaged.';
+const MAY_NOT_STOP = 'Viewers may not stop this robot.';
+/** Of a topic or a service of the robot; people's names are shorter. */
+const MAX_NAME_LENGTH = 160;
+/** Beside the E-STOP: no name may grow over what stands there. The message has all of it. */
+const SHORT = Object.freeze({ person: 18, topic: 24 });
+const LONG = Object.freeze({ person: MAX_NAME_LENGTH, topic: MAX_NAME_LENGTH });
+const ROLES = new Set(['operator', 'admin', 'viewer']);
 
 const ESTOP_TEXT = Object.freeze({
   clear: '',
@@ -79,6 +94,51 @@ export function estopText(estop) {
   return ESTOP_TEXT[estop];
 }
 
+/**
+ * Who stopped the robot, in words that follow "Stopped".
+ * @param {Stopper | null | undefined} by
+ * @param {{person: number, topic: number}} [lengths] of names, at most
+ * @returns {string} empty: not known
+ */
+export function stoppedByText(by, lengths = LONG) {
+  if (!by) return '';
+  const { sub, role } = by;
+  if (role === 'robot') {
+    return sub ? `by ${ending(sub, lengths.topic)} on the robot` : 'on the robot';
+  }
+  const name = beginning(sub, lengths.person);
+  if (!ROLES.has(role)) return name && `by ${name}`;
+  if (!name) return role === 'viewer' ? 'by a viewer' : `by an ${role}`;
+  return by.isMe ? 'by you' : `by ${name}, ${role}`;
+}
+
+function beginning(name, length) {
+  return name.length > length ? `${name.slice(0, length - 1)}…` : name;
+}
+
+/** Of a topic's name the last part says the most. */
+function ending(name, length) {
+  return name.length > length ? `…${name.slice(1 - length)}` : name;
+}
+
+/**
+ * What stands beside the E-STOP: who stopped the robot, or why this page cannot.
+ * @param {Situation} situation
+ * @param {{usable: boolean, mayStop: boolean}} button
+ * @returns {string}
+ */
+export function estopNote({ estop, stoppedBy }, { usable, mayStop }) {
+  if (!usable) return '';
+  const by = estop === 'clear' ? '' : stoppedByText(stoppedBy, SHORT);
+  return by || (mayStop ? '' : MAY_NOT_STOP);
+}
+
+/** What the button is good for. @param {{usable: boolean, mayStop: boolean}} button */
+export function estopHint({ usable, mayStop }) {
+  if (!usable) return 'Connect to a robot first';
+  return mayStop ? 'Stop the robot (Space)' : MAY_NOT_STOP;
+}
+
 /** @param {import('./estop.js').EstopState} estop @returns {string} */
 export function releaseText(estop) {
   return RELEASE_TEXT[estop] ?? 'Release E-STOP';
@@ -99,7 +159,7 @@ export function message(situation, { link, notice, releaseFailure }) {
       : 'E-STOP not delivered: no connection. It is sent as soon as the robot is back.';
   }
   if (state === 'stopped') {
-    return releaseFailure ?? (situation.watching ? WATCHED_STOP : stoppedText(estop));
+    return releaseFailure ?? stoppedText(situation);
   }
   if (state === 'watching') return watchingText(situation, notice);
   if (state !== 'drivable' && state !== 'driving') return link || notice;
@@ -118,9 +178,12 @@ function watchingText({ quiet, hasVideo }, notice) {
   return hasVideo ? notice : 'This robot sends no picture.';
 }
 
-function stoppedText(estop) {
+function stoppedText({ estop, watching, stoppedBy }) {
+  const by = stoppedByText(stoppedBy);
+  const said = by ? `Stopped ${by}.` : ENGAGED;
+  if (watching) return `${said} Only the operator can release it.`;
   if (estop === 'confirm-release') return 'Press again within 3 seconds to release the E-STOP.';
   if (estop === 'releasing') return 'Releasing the E-STOP …';
   if (estop === 'stopping') return 'Stopping …';
-  return 'The E-STOP is engaged. The robot does not move until it is released.';
+  return `${said} The robot does not move until the E-STOP is released.`;
 }

@@ -12,17 +12,19 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""When a WebRTC half is given up, in time that the test moves."""
+"""When a child process is given up and started again, in time that the test moves."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 
 import pytest
 
-from teleop_webrtc_bridge.ros.child_watch import (
+from teleop_webrtc_bridge.child_process import (
+    back_off_s,
     ChildWatch,
     HUNG_S,
     LARGEST_BYTES,
@@ -105,3 +107,20 @@ def test_memory_is_that_of_the_process() -> None:
     with subprocess.Popen([sys.executable, '-c', '']) as ended:
         pass
     assert memory_bytes(ended.pid) == 0
+
+
+# --- how soon the next one starts --------------------------------------------------------------
+
+
+def test_a_half_that_worked_is_started_again_at_once_however_often_it_ends() -> None:
+    assert list(itertools.accumulate([6.0] * 3, back_off_s, initial=0.0)) == [0.0] * 4
+
+
+def test_a_half_that_cannot_start_is_tried_ever_less_often() -> None:
+    pauses_s = list(itertools.accumulate([0.5] * 7, back_off_s, initial=0.0))
+    assert pauses_s[1:] == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+
+
+def test_the_pauses_are_forgotten_when_it_works_again() -> None:
+    assert back_off_s(5.0, 6.0) == 0.0
+    assert back_off_s(0.0, 0.5) == 0.2

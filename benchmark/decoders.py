@@ -1,0 +1,54 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The longest time that an input of the largest size takes: ``python3 -m benchmark.decoders``.
+
+For each decoder of what comes from outside: processor time, the median of three runs of the input
+that takes longest. The inputs are those of test/fuzz, which counts the lines of Python instead.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Final
+
+from campaign import largest
+from decoders import Decoder, DECODERS
+
+import benchmark  # noqa: F401 - finds test/fuzz
+
+RUNS: Final = 3
+
+
+def cpu_ms(decoder: Decoder, data: bytes) -> float:
+    """Return the processor time of one input, the median of some runs."""
+    taken = []
+    for _ in range(RUNS):
+        began_s = time.process_time()
+        decoder.check(data)
+        taken.append(1e3 * (time.process_time() - began_s))
+    return statistics.median(taken)
+
+
+def main() -> None:
+    print(f'{"decoder":<20}{"bytes":>8}{"ms":>8}  input that takes longest')
+    for name, decoder in sorted(DECODERS.items()):
+        longest_ms, data = max((cpu_ms(decoder, data), data) for data in largest(decoder))
+        print(f'{name:<20}{len(data):>8}{longest_ms:>8.2f}  {data[:40]!r}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,142 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+One of the broker's media processes, as a program; the broker starts it, nobody else.
+
+``python3 -m teleop_webrtc_bridge.broker.media_process LINK PARENT LOOPBACK LOG_LEVEL``: an
+inherited descriptor, the parent's process id, whether 127.0.0.1 is offered to peers (0 or 1), and
+what is logged. It holds an :class:`~teleop_webrtc_bridge.broker.embedded_media.EmbeddedMedia`; see
+:mod:`~teleop_webrtc_bridge.broker.media_link` for what it is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+import gc
+import logging
+import socket
+import sys
+from typing import Any, Final
+
+from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
+from teleop_webrtc_bridge.broker.log import start_logging
+from teleop_webrtc_bridge.broker.media import Media, MediaBug, MediaError
+from teleop_webrtc_bridge.broker.media_link import (
+    as_identity,
+    as_request,
+    error_kind,
+    MAX_LINE_BYTES,
+    read_line,
+    write_line,
+)
+from teleop_webrtc_bridge.child_process import live_as_child
+
+__all__ = ['serve']
+
+REPORT_PERIOD_S: Final = 0.25
+"""Operators that fall silent are let go after 3 s, so their robots must be told of soon."""
+CLOSE_S: Final = 0.8
+"""How long the goodbyes to the peers may take."""
+
+_log = logging.getLogger(__name__)
+
+_CALLS: Final[dict[str, Callable[[Media, dict[str, Any]], Coroutine[Any, Any, Any]]]] = {
+    'new_session': lambda media, args: media.new_session(**args),
+    'close_session': lambda media, args: media.close_session(**args),
+    'pull_video': lambda media, args: media.pull_video(**args),
+    'renegotiate': lambda media, args: media.renegotiate(**args),
+    'new_data_channels': lambda media, args: media.new_data_channels(
+        args['media_id'], [as_request(item) for item in args['requests']]
+    ),
+    'open_for_viewers': lambda media, args: media.open_for_viewers(**args),
+    'watch_channels': lambda media, args: media.watch_channels(
+        **{**args, 'by': as_identity(args['by'])}
+    ),
+    'close_data_channels': lambda media, args: media.close_data_channels(**args),
+    'connected': lambda media, args: media.connected(**args),
+}
+
+
+async def serve(media: EmbeddedMedia, link: socket.socket) -> None:
+    """Answer the broker's calls until it hangs up."""
+    reader, writer = await asyncio.open_unix_connection(sock=link, limit=MAX_LINE_BYTES)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            working = [
+                tasks.create_task(media.run(lambda stop: write_line(writer, {'stop': stop}))),
+                tasks.create_task(_report(media, writer)),
+            ]
+            while (message := await read_line(reader)) is not None:
+                if message['method'] == 'subscriber_ready':
+                    media.subscriber_ready(**message['arguments'])
+                else:
+                    tasks.create_task(_carry_out(media, writer, message))
+            for task in working:
+                task.cancel()
+    finally:
+        writer.close()
+
+
+async def _report(media: EmbeddedMedia, writer: asyncio.StreamWriter) -> None:
+    """Tell the broker when each peer was last heard; this is also our sign of life."""
+    while True:
+        heard = {media_id: media.last_heard_s(media_id) for media_id in media.media_ids}
+        # A broker that does not read, because it is stopped or overloaded, misses some.
+        if writer.transport.get_write_buffer_size() < MAX_LINE_BYTES:
+            write_line(writer, {'heard': heard})
+        await asyncio.sleep(REPORT_PERIOD_S)
+
+
+async def _carry_out(
+    media: EmbeddedMedia, writer: asyncio.StreamWriter, message: dict[str, Any]
+) -> None:
+    """Do what the broker asks for, and answer if it waits for that."""
+    try:
+        answer = {'result': await _CALLS[message['method']](media, message['arguments'])}
+    except MediaError as error:
+        answer = {'error': error_kind(error), 'text': str(error)}
+    except Exception as error:  # noqa: BLE001
+        # The outermost boundary: one call fails, the peers of all others go on.
+        _log.exception('event=media_call_failed method=%s', message['method'])
+        answer = {'error': MediaBug.__name__, 'text': repr(error)}
+    if 'call' in message:
+        write_line(writer, {'call': message['call'], **answer})
+
+
+async def _run(media: EmbeddedMedia, link: socket.socket) -> None:
+    # What there is now stays for good. To look through all of it takes the collector 30 ms of CPU,
+    # during which no command is forwarded.
+    gc.collect()
+    gc.freeze()
+    try:
+        await serve(media, link)
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await media.close()
+
+
+def main(make_media: Callable[..., EmbeddedMedia] = EmbeddedMedia) -> None:
+    link, parent, loopback, level = sys.argv[1:]
+    live_as_child(int(parent))
+    start_logging(level)
+    media = make_media(include_loopback=loopback == '1')
+    asyncio.run(_run(media, socket.socket(fileno=int(link))))
+
+
+if __name__ == '__main__':
+    main()

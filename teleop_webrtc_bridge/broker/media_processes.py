@@ -1,0 +1,390 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Our SFU in processes of its own: a robot and its operators in one of them.
+
+Strangers who load the broker's HTTP side share no interpreter with the drive; a crash in a codec
+or a parser ends the sessions of one process and not the broker; one machine uses all its cores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+import itertools
+import logging
+import os
+import socket
+import sys
+import time
+from typing import Any, Final
+
+from teleop_webrtc_bridge.broker.identity import Identity
+from teleop_webrtc_bridge.broker.media import (
+    DataChannelRequest,
+    MediaError,
+    MediaSession,
+    MediaSessionGone,
+    StopSeen,
+)
+from teleop_webrtc_bridge.broker.media_link import (
+    as_stop,
+    MAX_LINE_BYTES,
+    read_line,
+    refusal,
+    write_line,
+)
+from teleop_webrtc_bridge.child_process import (
+    back_off_s,
+    child_environment,
+    ChildWatch,
+    memory_bytes,
+    TURN_S,
+)
+
+__all__ = ['MediaProcess', 'MediaProcesses', 'Start', 'processor_count']
+
+HUNG_S: Final = 5.0
+"""Of silence. Its robots have stopped after a quarter of a second."""
+LARGEST_BYTES: Final = 2 * 2**30
+"""Of memory that is its own. 20 robots and their operators take 0.2 GB."""
+CLOSE_S: Final = 0.9
+"""How long a process may take to say goodbye to its peers."""
+MOST_CALLS: Final = 256
+"""That one process may have before it; further ones fail."""
+
+_log = logging.getLogger(__name__)
+
+
+def processor_count() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How a media process is started."""
+
+    include_loopback: bool
+    """Offer 127.0.0.1 to peers, for a broker that serves this machine."""
+    log_level: str
+    program: str = 'teleop_webrtc_bridge.broker.media_process'
+    hung_s: float = HUNG_S
+
+    def command(self, link: int) -> list[str]:
+        loopback = str(int(self.include_loopback))
+        arguments = [str(link), str(os.getpid()), loopback, self.log_level]
+        return [sys.executable, '-m', self.program, *arguments]
+
+
+class MediaProcess:
+    """
+    One media process, which is started again when it ends, and what is known of its sessions.
+
+    :param on_stop: Told of each E-STOP that passes.
+    """
+
+    def __init__(self, start: Start, on_stop: Callable[[StopSeen], None]) -> None:
+        self.heard_s: dict[str, float] = {}
+        """Media session → when its peer was last heard, in seconds of ``time.monotonic``."""
+        self.pid: int | None = None
+        """Of the newest process."""
+        self._start = start
+        self._on_stop = on_stop
+        self._robots: set[str] = set()
+        self._dialling = 0
+        self._writer: asyncio.StreamWriter | None = None
+        self._is_ready = asyncio.Event()
+        self._calls: dict[int, asyncio.Future[Any]] = {}
+        """Each is answered, or the process ends."""
+        self._numbers = itertools.count()
+        self._words = 0
+        self._closing = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    @property
+    def robots(self) -> int:
+        """How many robots it has, with those that are dialling."""
+        return len(self._robots & self.heard_s.keys()) + self._dialling
+
+    async def run(self) -> None:
+        """Keep the process running; ends after :meth:`close`, or by cancellation."""
+        pause_s = 0.0
+        try:
+            while not self._closing.is_set():
+                started_s = time.monotonic()
+                status = await self._live()
+                if self._closing.is_set():
+                    return
+                lived_s = time.monotonic() - started_s
+                pause_s = back_off_s(pause_s, lived_s)
+                _log.error(
+                    'event=media_process_ended pid=%s status=%s lived_s=%.1f restart_in_s=%.1f',
+                    *(self.pid, status, lived_s, pause_s),
+                )
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._closing.wait()
+        finally:
+            self._ended.set()
+
+    async def close(self) -> None:
+        """Let the process say goodbye to its peers, and wait for its end."""
+        self._closing.set()
+        if self._writer is not None:
+            self._writer.close()
+        await self._ended.wait()
+
+    async def new_session(self, sdp_offer: str, beside: str | None) -> MediaSession:
+        """
+        Answer an offer.
+
+        :raises MediaError: See :meth:`call`.
+        """
+        self._dialling += beside is None
+        try:
+            answer = await self.call('new_session', sdp_offer=sdp_offer, beside=beside)
+            session = MediaSession(**answer)
+            self.heard_s[session.media_id] = time.monotonic()
+            if beside is None:
+                self._robots.add(session.media_id)
+            return session
+        finally:
+            self._dialling -= beside is None
+
+    async def close_session(self, media_id: str) -> None:
+        """Close a peer connection."""
+        self.heard_s.pop(media_id, None)
+        await self.call('close_session', media_id=media_id)
+
+    async def call(self, method: str, **arguments: Any) -> Any:
+        """
+        Ask for something and wait for the result; the caller has a time-out.
+
+        :raises MediaError: What the process refuses, or that it has ended.
+        """
+        await self._is_ready.wait()
+        if len(self._calls) >= MOST_CALLS:
+            raise MediaError('the media process has too much to do')
+        number = next(self._numbers)
+        answer = self._calls[number] = asyncio.get_running_loop().create_future()
+        self._send({'call': number, 'method': method, 'arguments': arguments})
+        return await answer
+
+    def tell(self, method: str, **arguments: Any) -> None:
+        """Ask for something that has no result."""
+        self._send({'method': method, 'arguments': arguments})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._writer is not None:
+            write_line(self._writer, message)
+
+    # --- one life of the process ---------------------------------------------------------------
+
+    async def _live(self) -> int | None:
+        """Start the process and listen to it until it ends; returns its exit status."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            child = await asyncio.create_subprocess_exec(
+                *self._start.command(theirs.fileno()),
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+                env=child_environment(),
+            )
+        self.pid = child.pid
+        reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
+        if self._closing.is_set():
+            self._writer.close()
+        watching = asyncio.create_task(self._watch(child))
+        try:
+            await self._listen(reader)
+        finally:
+            watching.cancel()
+            self._forget()
+            await _end(child)
+        return child.returncode
+
+    async def _watch(self, child: asyncio.subprocess.Process) -> None:
+        """Kill a process that hangs or takes all memory."""
+        watch = ChildWatch(
+            time.monotonic(), self._words, largest_bytes=LARGEST_BYTES, hung_s=self._start.hung_s
+        )
+        reason = None
+        while reason is None:
+            await asyncio.sleep(TURN_S)
+            reason = watch.turn(
+                time.monotonic(), words=self._words, memory_bytes=memory_bytes(child.pid)
+            )
+        _log.error('event=media_process_given_up pid=%d reason="%s"', child.pid, reason)
+        child.kill()
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        while (message := await read_line(reader)) is not None:
+            if 'heard' in message:
+                self._words += 1
+                self.heard_s = message['heard']
+                self._robots &= self.heard_s.keys()
+                self._is_ready.set()
+            elif 'stop' in message:
+                self._on_stop(as_stop(message['stop']))
+            else:
+                self._take_answer(message)
+
+    def _take_answer(self, message: dict[str, Any]) -> None:
+        answer = self._calls.pop(message['call'])
+        result = message.get('result')
+        if answer.cancelled():
+            # Nobody waits for it any more, so nobody would ever close a new session.
+            if isinstance(result, dict) and 'media_id' in result:
+                self.tell('close_session', media_id=result['media_id'])
+        elif 'error' in message:
+            answer.set_exception(refusal(message['error'], message['text']))
+        else:
+            answer.set_result(result)
+
+    def _forget(self) -> None:
+        """Let go of a process that has hung up: its sessions and what it was asked."""
+        self._is_ready.clear()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self.heard_s = {}
+        self._robots.clear()
+        calls, self._calls = self._calls, {}
+        for answer in calls.values():
+            if not answer.done():
+                answer.set_exception(MediaError('the media process has ended'))
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Wait for a process that was hung up on, and kill it if it does not end."""
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await child.wait()
+    finally:
+        if child.returncode is None:
+            with suppress(ProcessLookupError):
+                child.kill()
+    await child.wait()
+
+
+class MediaProcesses:
+    """
+    Implements :class:`~teleop_webrtc_bridge.broker.media.Media`.
+
+    :param start: How each process is started.
+    :param most: How many there may be. The first one is started at once, each further one when a
+        robot comes and every process has one.
+    """
+
+    def __init__(self, start: Start, *, most: int) -> None:
+        self._start = start
+        self._most = most
+        self._on_stop: Callable[[StopSeen], None] = lambda stop: None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._processes: list[MediaProcess] = []
+
+    async def run(self, on_stop: Callable[[StopSeen], None]) -> None:
+        self._on_stop = on_stop
+        async with asyncio.TaskGroup() as self._tasks:
+            self._add_process()
+            await asyncio.get_running_loop().create_future()
+
+    def _add_process(self) -> MediaProcess:
+        if self._tasks is None:
+            raise MediaError('the broker is starting')
+        process = MediaProcess(self._start, self._on_stop)
+        self._tasks.create_task(process.run())
+        self._processes.append(process)
+        return process
+
+    def _place_for_robot(self) -> MediaProcess:
+        """Return the process with the fewest robots; a new one rather than one that has any."""
+        emptiest = min(self._processes, key=lambda process: process.robots, default=None)
+        if emptiest is None or (emptiest.robots and len(self._processes) < self._most):
+            return self._add_process()
+        return emptiest
+
+    def _find(self, media_id: str) -> MediaProcess | None:
+        return next((it for it in self._processes if media_id in it.heard_s), None)
+
+    def _process_of(self, media_id: str) -> MediaProcess:
+        process = self._find(media_id)
+        if process is None:
+            raise MediaSessionGone('the media session is gone')
+        return process
+
+    # --- the interface -------------------------------------------------------------------------
+
+    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
+        process = self._place_for_robot() if beside is None else self._process_of(beside)
+        return await process.new_session(sdp_offer, beside)
+
+    async def close_session(self, media_id: str) -> None:
+        process = self._find(media_id)
+        if process is not None:
+            await process.close_session(media_id)
+
+    async def pull_video(self, media_id: str, *, publisher: str) -> str:
+        process = self._process_of(media_id)
+        return str(await process.call('pull_video', media_id=media_id, publisher=publisher))
+
+    async def renegotiate(self, media_id: str, sdp_answer: str) -> None:
+        process = self._process_of(media_id)
+        await process.call('renegotiate', media_id=media_id, sdp_answer=sdp_answer)
+
+    async def new_data_channels(
+        self, media_id: str, requests: Sequence[DataChannelRequest]
+    ) -> dict[str, int]:
+        process = self._process_of(media_id)
+        opened = await process.call('new_data_channels', media_id=media_id, requests=requests)
+        return dict(opened)
+
+    async def open_for_viewers(self, media_id: str) -> dict[str, int]:
+        return dict(await self._process_of(media_id).call('open_for_viewers', media_id=media_id))
+
+    async def watch_channels(
+        self, media_id: str, *, publisher: str, by: Identity, may_stop: bool
+    ) -> dict[str, int]:
+        process = self._process_of(media_id)
+        opened = await process.call(
+            'watch_channels', media_id=media_id, publisher=publisher, by=by, may_stop=may_stop
+        )
+        return dict(opened)
+
+    async def close_data_channels(self, media_id: str, stream_ids: Sequence[int]) -> None:
+        process = self._find(media_id)
+        if process is not None:
+            await process.call('close_data_channels', media_id=media_id, stream_ids=stream_ids)
+
+    def subscriber_ready(self, media_id: str) -> None:
+        process = self._find(media_id)
+        if process is not None:
+            process.tell('subscriber_ready', media_id=media_id)
+
+    async def connected(self, media_id: str) -> None:
+        await self._process_of(media_id).call('connected', media_id=media_id)
+
+    def last_heard_s(self, media_id: str) -> float | None:
+        process = self._find(media_id)
+        return None if process is None else process.heard_s[media_id]
+
+    async def close(self) -> None:
+        async with asyncio.TaskGroup() as closing:
+            for process in self._processes:
+                closing.create_task(process.close())

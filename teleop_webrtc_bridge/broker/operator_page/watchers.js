@@ -1,0 +1,134 @@
+// Copyright 2026 The teleop_webrtc_bridge contributors
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * Who watches, as the broker tells the operator and administrators, and putting one of them out.
+ * Pure: time is passed in, in seconds.
+ */
+
+const CONFIRM_WINDOW_S = 3;
+const MAX_ROWS = 50;
+const MAX_NAME_LENGTH = 160;
+const ROLES = new Set(['operator', 'admin', 'viewer']);
+
+/**
+ * @typedef {object} WatcherRow
+ * @property {string} key
+ * @property {string} text "ann, viewer"
+ * @property {string} action the button's label
+ * @property {boolean} armed whether the next press puts them out
+ * @property {boolean} busy whether they are being put out
+ *
+ * @typedef {object} WatcherBroker
+ * @property {(sessionId: string, who: import('./broker_client.js').Watcher) => Promise<void>}
+ *   removeViewer
+ */
+
+/** One connection's view of who watches; a new one is made for each connection. */
+export class WatcherDesk {
+  #broker;
+  #people = group([]);
+  /** Whose button was pressed once. @type {{key: string, untilS: number} | null} */
+  #armed = null;
+  /** Who is being put out. @type {Set<string>} */
+  #busy = new Set();
+  /** Why the last one was not put out; empty: they were. */
+  failure = '';
+
+  /** @param {{broker: WatcherBroker}} options */
+  constructor({ broker }) {
+    this.#broker = broker;
+  }
+
+  /** @param {unknown} watching of a row of the broker's list; a broker may not tell it */
+  update(watching) {
+    this.#people = group(watching);
+  }
+
+  /** @returns {string} see the function of this name */
+  summary() {
+    return summary(this.#people);
+  }
+
+  /** @param {number} nowS @returns {WatcherRow[]} */
+  rows(nowS) {
+    return Array.from(this.#people).slice(0, MAX_ROWS).map(([key, { who, count }]) => {
+      const armed = this.#armed?.key === key && nowS < this.#armed.untilS;
+      const busy = this.#busy.has(key);
+      const text = `${describe(who)}${count > 1 ? ` (${count}×)` : ''}`;
+      const action = busy ? 'Putting out …' : armed ? 'Press again' : 'Put out';
+      return { key, text, action, armed, busy };
+    });
+  }
+
+  /**
+   * Somebody's button was pressed: the first press arms it, the second within 3 s puts them out.
+   * @param {string} sessionId
+   * @param {string} key
+   * @param {number} nowS
+   */
+  async press(sessionId, key, nowS) {
+    const person = this.#people.get(key);
+    if (!person || this.#busy.has(key)) return;
+    this.failure = '';
+    const armed = this.#armed;
+    this.#armed = null;
+    if (armed?.key !== key || nowS >= armed.untilS) {
+      this.#armed = { key, untilS: nowS + CONFIRM_WINDOW_S };
+      return;
+    }
+    this.#busy.add(key);
+    await this.#putOut(sessionId, key, person.who);
+    this.#busy.delete(key);
+  }
+
+  async #putOut(sessionId, key, who) {
+    try {
+      await this.#broker.removeViewer(sessionId, who);
+      this.#people.delete(key);
+    } catch (error) {
+      // Nobody of that name watches any more, which is what was asked for.
+      if (error.kind === 'gone') this.#people.delete(key);
+      else this.failure = `${name(who)} was not put out: ${error.message}`;
+    }
+  }
+}
+
+/**
+ * Two pages of one person are one entry: both are put out.
+ * @param {unknown} watching of a row of the broker's list
+ * @returns {Map<string, {who: import('./broker_client.js').Watcher, count: number}>}
+ */
+export function group(watching) {
+  const people = new Map();
+  for (const { operator_id, role } of Array.isArray(watching) ? watching.filter(isPerson) : []) {
+    const key = JSON.stringify([operator_id, role]);
+    const known = people.get(key) ?? { who: { operator_id, role }, count: 0 };
+    known.count += 1;
+    people.set(key, known);
+  }
+  return people;
+}
+
+/**
+ * @param {ReturnType<typeof group>} people
+ * @returns {string} "Watched by ann and 2 more"; empty: by nobody, or it is not told
+ */
+export function summary(people) {
+  const [first] = people.values();
+  if (!first) return '';
+  const more = people.size - 1;
+  return `Watched by ${name(first.who)}${more ? ` and ${more} more` : ''}`;
+}
+
+function isPerson(entry) {
+  return typeof entry?.operator_id === 'string' && typeof entry.role === 'string';
+}
+
+function name({ operator_id }) {
+  return operator_id.slice(0, MAX_NAME_LENGTH);
+}
+
+function describe(who) {
+  return ROLES.has(who.role) ? `${name(who)}, ${who.role}` : name(who);
+}

@@ -1,0 +1,181 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A driven robot while the broker's database fails, with real programs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+import shutil
+import subprocess
+from typing import Any
+
+import aiohttp
+from failing_disk import FailingDisk
+from programs import Broker, free_port, Program, Programs, programs, wait_for
+import pytest
+
+from benchmark.attack import Healthy, healthy
+from benchmark.database_faults import Fault, faults
+from teleop_webrtc_bridge.session import SessionState
+
+COMMANDS = 25
+NEW_KEY = ('POST', 'keys', {'name': 'yard'})
+FAILING = {
+    'removed': 'broker.sqlite3 is missing',
+    'overwritten with garbage': 'file is not a database',
+    'disk full': 'database or disk is full',
+    'disk read-only': 'disk I/O error',
+}
+SMALL_DISK = 'mount -t tmpfs -o size=512k,nr_inodes=64 tmpfs "$1" && shift && exec "$@"'
+
+
+async def goes_on(subject: Healthy, epoch: int) -> None:
+    """Make sure that the robot goes on being driven, in the same session."""
+    robot = subject.robot
+    enough = len(robot.arrivals) + COMMANDS
+    await robot.until(lambda: len(robot.arrivals) > enough, 'commands')
+    assert robot.status is not None
+    assert (robot.state, robot.status.control_epoch) == (SessionState.OPERATED, epoch)
+
+
+async def driven(subject: Healthy) -> int:
+    """Wait until the robot is driven, and return the epoch of its control."""
+    robot = subject.robot
+    await robot.until(lambda: len(robot.arrivals) > COMMANDS, 'commands')
+    await robot.until(lambda: robot.state is SessionState.OPERATED, 'operated')
+    assert robot.status is not None
+    return robot.status.control_epoch
+
+
+async def health(broker: Broker) -> dict[str, Any]:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f'{broker.url}/api/v1/health') as response,
+    ):
+        assert response.status == 200
+        return dict(await response.json())
+
+
+def says(program: Program, event: str, count: int) -> None:
+    """Wait until an event was logged so often; more often is a failure."""
+    wait_for(lambda: program.output().count(f'event={event} ') >= count, what=event)
+    assert program.output().count(f'event={event} ') == count
+
+
+def assert_is_quiet(program: Program) -> None:
+    assert program.process.poll() is None
+    assert 'Traceback' not in program.output()
+
+
+async def failing(
+    subject: Healthy, broker: Broker, fault: Fault, reason: str, epoch: int, earlier: int
+) -> None:
+    """Have the database fail once more, and work again."""
+    async with fault.lasting():
+        status, answer = await subject.person.call(*NEW_KEY)
+        assert (status, answer['detail']) == (503, f'The database fails: {reason}')
+        assert await health(broker) == {'status': 'degraded', 'database': reason}
+        await goes_on(subject, epoch)
+        await asyncio.to_thread(says, broker.program, 'database_fails', earlier + 1)
+    await asyncio.to_thread(says, broker.program, 'database_works_again', earlier + 1)
+    assert (await health(broker))['status'] == 'ok'
+    await goes_on(subject, epoch)
+
+
+async def test_a_driven_robot_does_not_notice_what_is_wrong_with_the_database(
+    tmp_path: Path,
+) -> None:
+    disk = FailingDisk(tmp_path, tmp_path / 'broker') if FailingDisk.compiler() else None
+    with programs(tmp_path, disk.environment if disk else None) as started:
+        broker = await asyncio.to_thread(started.start_broker)
+        possible = faults(broker.key_file.parent, disk)
+        async with healthy(broker, tmp_path) as subject:
+            epoch = await driven(subject)
+
+            locked = asyncio.Event()
+            async with possible['locked'].lasting():
+                making = asyncio.create_task(subject.person.call(*NEW_KEY))
+                making.add_done_callback(lambda made: locked.set())
+                await goes_on(subject, epoch)
+                assert not locked.is_set()
+                assert await health(broker) == {'status': 'ok'}
+            assert (await making)[0] == 201
+
+            async with possible['replaced by one of ours'].lasting():
+                await asyncio.to_thread(says, broker.program, 'database_replaced', 1)
+                assert (await subject.person.call(*NEW_KEY))[0] == 201
+                await goes_on(subject, epoch)
+
+            failed = [name for name in FAILING if name in possible]
+            for earlier, name in enumerate(failed):
+                await failing(subject, broker, possible[name], FAILING[name], epoch, earlier)
+
+            for name in ('each sync takes 2 s', 'each write takes 2 s'):
+                if name in possible:
+                    async with possible[name].lasting():
+                        making = asyncio.create_task(subject.person.call(*NEW_KEY))
+                        await goes_on(subject, epoch)
+                    # The first takes two seconds; the other so long that it may be given up.
+                    assert (await making)[0] in (201, 503)
+                    await goes_on(subject, epoch)
+        assert_is_quiet(broker.program)
+
+
+def why_no_mount() -> str:
+    """Return why no disk of our own can be mounted; empty: it can."""
+    if shutil.which('unshare') is None:
+        return 'needs unshare'
+    tried = subprocess.run(
+        ['unshare', '--mount', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'],
+        capture_output=True,
+        check=False,
+    )
+    return '' if tried.returncode == 0 else 'may not mount in a namespace: not root'
+
+
+@pytest.mark.namespace
+async def test_a_disk_that_is_really_full_is_told_of_and_reaches_no_robot(tmp_path: Path) -> None:
+    if reason := why_no_mount():
+        pytest.skip(reason)
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    # Only the broker sees it.
+    launcher = ('unshare', '--mount', 'sh', '-c', SMALL_DISK, 'sh', str(disk))
+    started, port = Programs(tmp_path, launcher=launcher), free_port()
+    try:
+        words = ('--port', str(port), '--state-dir', str(disk / 'broker'))
+        program = started.start('broker.main', *words)
+        root = Path(f'/proc/{program.pid}/root')
+        broker = await asyncio.to_thread(Broker, program, port, disk / 'broker', root)
+        theirs = broker.key_file.parent
+        async with healthy(broker, tmp_path) as subject:
+            epoch = await driven(subject)
+            assert (await subject.person.call(*NEW_KEY))[0] == 201
+
+            def fill() -> Any:
+                filling = (theirs / 'filling').open('wb', buffering=0)
+                try:
+                    while True:
+                        filling.write(bytes(4096))
+                except OSError:
+                    filling.close()
+                return (theirs / 'filling').unlink
+
+            await failing(subject, broker, Fault(fill), 'database or disk is full', epoch, 0)
+            assert (await subject.person.call(*NEW_KEY))[0] == 201
+        assert_is_quiet(broker.program)
+    finally:
+        await asyncio.to_thread(started.end)

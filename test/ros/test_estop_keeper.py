@@ -1,0 +1,157 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What is logged of the E-STOP, and what is kept, with real files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from teleop_webrtc_bridge.link.packets import Status
+from teleop_webrtc_bridge.messages import Origin, OriginRole
+from teleop_webrtc_bridge.ros.drive import DriveSnapshot
+from teleop_webrtc_bridge.ros.estop_file import EstopFile
+from teleop_webrtc_bridge.ros.estop_keeper import EstopKeeper
+from teleop_webrtc_bridge.ros.estop_record import EstopAction, EstopCause, EstopEvent
+from teleop_webrtc_bridge.session import SessionState
+
+# The parser behind the message packages' wheels imports them; ROS from apt does not.
+pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+
+ANN = EstopCause(by=Origin(sub='ann', role=OriginRole.VIEWER), since_s=12.0)
+BEN = EstopCause(by=Origin(sub='ben', role=OriginRole.OPERATOR), since_s=13.0)
+STATUS = Status(
+    state=SessionState.DIALLING, reason='', control_epoch=0, video_fps=0.0, counters={}
+)
+
+
+class Log:
+    """Lines with their severity."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+
+    def keeper(self, path: Path | None) -> EstopKeeper:
+        def at(level: str) -> object:
+            return lambda text: self.lines.append((level, text))
+
+        return EstopKeeper(
+            None if path is None else EstopFile(path),
+            log=at('INFO'),  # type: ignore[arg-type]
+            warn=at('WARN'),  # type: ignore[arg-type]
+            complain=at('ERROR'),  # type: ignore[arg-type]
+        )
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / 'folder' / 'go2-a.estop'
+
+
+def held(cause: EstopCause | None, latch: int = 1) -> DriveSnapshot:
+    return DriveSnapshot(status=STATUS, latch=latch, cause=cause)
+
+
+RELEASED = DriveSnapshot(status=STATUS)
+
+
+def test_who_pressed_and_who_released_is_logged_in_one_line_each(log: Log) -> None:
+    spaced = Origin(sub='Ann "the" Ärmel event=state', role=OriginRole.ADMIN)
+    log.keeper(None).log(
+        [
+            EstopEvent(action=EstopAction.LATCHED, latch=3, by=ANN.by),
+            EstopEvent(action=EstopAction.PRESSED_AGAIN, latch=3, by=spaced),
+            EstopEvent(action=EstopAction.RELEASED, latch=3, by=BEN.by),
+            EstopEvent(action=EstopAction.RESTORED, latch=1, by=ANN.by),
+        ]
+    )
+    assert log.lines == [
+        ('WARN', 'event=estop latch=3 sub="ann" role="viewer"'),
+        (
+            'INFO',
+            r'event=estop_again latch=3 sub="Ann \"the\" \u00c4rmel event=state" role="admin"',
+        ),
+        ('INFO', 'event=estop_released latch=3 sub="ben" role="operator"'),
+        ('WARN', 'event=estop_restored latch=1 sub="ann" role="viewer"'),
+    ]
+
+
+def test_without_a_file_nothing_is_kept(log: Log) -> None:
+    keeper = log.keeper(None)
+    keeper.save(held(ANN))
+    assert not keeper.is_keeping
+    assert keeper.restored is None
+    assert log.lines == []
+
+
+def test_latch_and_name_are_kept_until_the_release(log: Log, path: Path) -> None:
+    keeper = log.keeper(path)
+    assert keeper.is_keeping
+    assert keeper.restored is None
+    keeper.save(RELEASED)
+    assert not path.exists()
+    keeper.save(held(ANN))
+    assert log.keeper(path).restored == ANN
+    # Released and pressed anew between two looks: another name, and a file all the time.
+    keeper.save(held(BEN, latch=2))
+    assert log.keeper(path).restored == BEN
+    keeper.save(RELEASED)
+    assert log.keeper(path).restored is None
+    assert log.lines == []
+
+
+def test_a_latch_without_a_name_is_kept_all_the_same(log: Log, path: Path) -> None:
+    log.keeper(path).save(held(None))
+    assert path.exists()
+
+
+def test_a_restored_latch_stays_as_it_is(log: Log, path: Path) -> None:
+    log.keeper(path).save(held(ANN))
+    keeper = log.keeper(path)
+    written_ns = path.stat().st_mtime_ns
+    keeper.save(held(keeper.restored))
+    assert path.stat().st_mtime_ns == written_ns
+    keeper.save(RELEASED)
+    assert not path.exists()
+
+
+def test_a_name_that_cannot_be_written_costs_no_latch(
+    log: Log, path: Path, tmp_path: Path
+) -> None:
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / 'elsewhere')
+    log.keeper(path).save(held(ANN))
+    ((level, line),) = log.lines
+    assert level == 'WARN'
+    assert line.startswith('event=estop_name_not_saved by="ann (viewer)" reason="')
+    assert log.keeper(path).restored is not None
+
+
+def test_a_latch_that_cannot_be_written_is_said_once(log: Log, path: Path) -> None:
+    path.parent.write_text('in the way of the folder')
+    path = path.parent / 'x' / 'go2-a.estop'
+    keeper = log.keeper(path)
+    assert keeper.restored is not None, 'unreadable means latched'
+    keeper.save(RELEASED)
+    keeper.save(RELEASED)
+    ((level, line),) = log.lines
+    assert level == 'ERROR'
+    assert line.startswith('event=estop_not_saved reason="')

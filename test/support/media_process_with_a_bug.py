@@ -1,0 +1,32 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A media process with an error of ours in it, to be run as a program."""
+
+from __future__ import annotations
+
+from teleop_webrtc_bridge.broker import media_process
+from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
+from teleop_webrtc_bridge.broker.media import MediaSession
+
+
+class Wrong(EmbeddedMedia):
+    """Fails in a way that nobody has thought of."""
+
+    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
+        raise AttributeError('ours')
+
+
+if __name__ == '__main__':
+    media_process.main(Wrong)
