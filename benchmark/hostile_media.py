@@ -99,7 +99,7 @@ class Attacker:
                 RTCSessionDescription(sdp=answer['sdp_answer'], type='answer')
             )
             async with asyncio.timeout(PHASE_S):
-                while pc.connectionState != 'connected' or pc.sctp.state != 'connected':  # noqa: ASYNC110
+                while pc.sctp.state != 'connected':  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             self.counts['connected'] += 1
             await self._storm(pc, None)

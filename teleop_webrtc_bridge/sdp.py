@@ -266,7 +266,7 @@ def _is_usable(line: str, *, allow_local: bool) -> bool:
 
 
 def _address(text: str) -> _Address | None:
-    """Return the address of a candidate, given its fields; ``None`` for a host name."""
+    """Return an address; ``None``: it is a host name, or something else."""
     try:
         return ipaddress.ip_address(text)
     except ValueError:

@@ -67,7 +67,7 @@ class Share:
 SHARES: Final = {
     RequestClass.ROBOT_CALL: Share(total=0.5, total_burst_s=0.2, each=0.2, each_burst_s=0.2),
     RequestClass.OPERATOR_CALL: Share(total=0.3, total_burst_s=0.05, each=0.05, each_burst_s=0.1),
-    RequestClass.QUERY: Share(total=0.3, total_burst_s=0.05, each=0.05, each_burst_s=0.1),
+    RequestClass.QUERY: Share(total=0.3, total_burst_s=0.05, each=0.1, each_burst_s=0.2),
     RequestClass.UNVERIFIED: Share(total=0.1, total_burst_s=0.05, each=0.05, each_burst_s=0.1),
     RequestClass.ANONYMOUS: Share(total=0.1, total_burst_s=0.05, each=0.05, each_burst_s=0.1),
 }

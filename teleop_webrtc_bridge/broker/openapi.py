@@ -317,6 +317,7 @@ ERRORS: Final = {
     408: 'The request came too slowly',
     409: 'Not in this state, or there are too many',
     413: f'The body is larger than {MAX_HTTP_BODY_BYTES} bytes',
+    421: 'The broker does not know the Host by its setting public_urls',
     422: 'The body is not as described',
     429: 'Too many; see Retry-After',
     502: 'The media backend has failed',
@@ -344,7 +345,7 @@ def document() -> dict[str, Any]:
 
 
 def _operation(call: _Call) -> dict[str, Any]:
-    errors = set(call.errors) | ({401, 429, 503} if call.callers else set())
+    errors = {*call.errors, 421, 429} | ({401, 503} if call.callers else set())
     if OPERATOR in call.callers:
         errors.add(403)
     if call.method != 'get':

@@ -23,6 +23,7 @@ import os
 from pathlib import Path
 import re
 import signal
+import sqlite3
 import stat
 import sys
 from typing import Any
@@ -230,4 +231,17 @@ async def test_signals_stop_it_while_a_heartbeat_is_held(
                 _, err = await finish(program.process)
             assert (await held).status == 200
     assert program.process.returncode == 0
+    assert 'Traceback' not in err
+
+
+async def test_a_locked_database_keeps_it_from_nothing_that_ends_it(tmp_path: Path) -> None:
+    async with running(tmp_path) as program:
+        with closing(sqlite3.connect(tmp_path / 'broker.sqlite3', isolation_level=None)) as other:
+            other.execute('BEGIN EXCLUSIVE')
+            assert await program.sessions_status() == 200  # which the audit trail is to tell
+            async with asyncio.timeout(4.0):  # less than SQLite waits for the lock
+                program.process.send_signal(signal.SIGTERM)
+                _, err = await finish(program.process)
+    assert program.process.returncode == 0
+    assert 'event=audit_lost lines=' in err
     assert 'Traceback' not in err

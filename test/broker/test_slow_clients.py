@@ -403,7 +403,10 @@ async def test_a_failed_accept_is_one_line_and_accepting_goes_on(
     await asyncio.wait([serving])
 
 
-async def test_without_descriptors_the_oldest_idle_connection_makes_room() -> None:
+async def test_without_descriptors_the_oldest_idle_connection_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_connection, 'HEAD_DEADLINE_S', 1e9)
     table: ConnectionTable[ClientConnection] = ConnectionTable(total=9, per_address=9, per_token=9)
     front = HttpFront(table, TrustedProxies(), RateLimit(per_minute=6, burst=1), lambda: None)
     listener = Exhausted()
