@@ -21,7 +21,6 @@ from contextlib import closing, suppress
 import json
 import os
 from pathlib import Path
-import re
 import signal
 import socket
 import subprocess
@@ -33,6 +32,7 @@ import urllib.request
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Twist, TwistStamped
+from programs import page_address
 import psutil
 import pytest
 import rclpy
@@ -80,10 +80,8 @@ class Broker:
             text=True,
         )
         assert self.process.stdout is not None
-        said = self.process.stdout.readline()
-        found = re.search(r'(http://127\.0\.0\.1:\d+)/#token=(\S+)', said)
-        assert found is not None, said
-        self.url, self._token = found.groups()
+        page = page_address(self.process.stdout.readline())
+        self.url, _, self._token = page.partition('/#token=')
         self.key = (state_dir / 'robot_api_key').read_text('ascii').strip()
 
     def sessions(self) -> dict[str, dict[str, Any]]:
