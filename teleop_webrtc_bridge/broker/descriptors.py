@@ -41,7 +41,7 @@ def connections_within(wanted: int | None) -> int:
     """
     Return how many HTTP connections there may be.
 
-    Half of what is not reserved is for media: a robot or an operator takes a few descriptors.
+    Media need none of them: they have processes of their own, each with a limit of its own.
 
     :param wanted: What was configured; ``None``: what the limit of open files allows.
     :raises ConfigurationError: There are not enough descriptors.
@@ -49,9 +49,9 @@ def connections_within(wanted: int | None) -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return wanted or MOST_CONNECTIONS
-    possible = (limit - RESERVED) // 2
+    possible = limit - RESERVED
     if possible < LEAST_CONNECTIONS:
-        least = RESERVED + 2 * LEAST_CONNECTIONS
+        least = RESERVED + LEAST_CONNECTIONS
         raise ConfigurationError('ulimit -n', limit, f'at least {least} open files')
     if wanted is not None and wanted > possible:
         allowed = f'at most {possible} with a limit of {limit} open files (ulimit -n)'

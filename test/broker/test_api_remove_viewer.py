@@ -275,7 +275,7 @@ async def test_a_viewer_that_never_connects_holds_up_nobody(
     session = await rig.dial(robot)
     eve = rig.operator('eve', Role.VIEWER, 'alice')
     me = {'cf_session_id': (await rig.join(session, eve, role='viewer')).body['cf_session_id']}
-    rig.media.sessions[me['cf_session_id']].is_connected = False
+    rig.media.sessions[me['cf_session_id']].connected.clear()
     assert (await rig.join(session, alice)).status == 200
     async with asyncio.TaskGroup() as tasks:
         waiting = [tasks.create_task(rig.bridge(session, eve, **me)) for _ in range(3)]
@@ -283,7 +283,7 @@ async def test_a_viewer_that_never_connects_holds_up_nobody(
         assert (await rig.get(f'/sessions/{session}/status', eve)).status == 200
         assert (await rig.bridge(session, alice)).status == 200
         assert not any(task.done() for task in waiting)
-        rig.media.sessions[me['cf_session_id']].is_connected = True
+        rig.media.sessions[me['cf_session_id']].connected.set()
     assert {task.result().status for task in waiting} == {200}
     # The channels of all but the last of them are closed again.
     assert len(rig.media.open_streams(me['cf_session_id'])) == 4

@@ -55,22 +55,23 @@ def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
 
 
 @pytest.mark.usefixtures('soft_limit')
-def test_connections_take_half_of_what_there_is() -> None:
+def test_connections_take_what_is_not_reserved() -> None:
     lower(256)
-    assert connections_within(None) == 96
+    assert connections_within(None) == 192
     assert connections_within(50) == 50
-    with pytest.raises(ConfigurationError, match='caps.connections: 97 .* at most 96 .*ulimit'):
-        connections_within(97)
+    with pytest.raises(ConfigurationError, match='caps.connections: 193 .* at most 192 .*ulimit'):
+        connections_within(193)
     lower(1024)
-    assert connections_within(None) == 480
-    lower(90)
-    with pytest.raises(ConfigurationError, match='ulimit -n: 90 .* at least 96'):
+    assert connections_within(None) == 960
+    lower(70)
+    with pytest.raises(ConfigurationError, match='ulimit -n: 70 .* at least 80'):
         connections_within(None)
 
 
+@pytest.mark.real_programs
 @pytest.mark.parametrize(
     ('open_files', 'settings', 'named'),
-    [(90, '', 'ulimit -n'), (256, 'caps: {connections: 5000}', 'caps.connections')],
+    [(70, '', 'ulimit -n'), (256, 'caps: {connections: 5000}', 'caps.connections')],
 )
 def test_too_few_open_files_are_one_line_and_status_2(
     tmp_path: Path, open_files: int, settings: str, named: str

@@ -42,6 +42,7 @@ import pytest
 from teleop_webrtc_bridge.aiortc_support.internals import take_keyframe_requests
 from teleop_webrtc_bridge.aiortc_support.video_forwarding import VideoIngress
 from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
+from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.media import DataChannelRequest
 from teleop_webrtc_bridge.messages import CMD_UNRELIABLE
 
@@ -81,7 +82,7 @@ class Peer:
         answer = RTCSessionDescription(sdp=session.sdp_answer, type='answer')
         await self.pc.setRemoteDescription(answer)
         await until(lambda: self.pc.connectionState == 'connected')
-        await until(lambda: self._media.is_connected(self.media_id))
+        await self._media.connected(self.media_id)
         await until(lambda: self.pc.sctp.state == 'connected')
 
     def _watch(self, track: object) -> None:
@@ -137,6 +138,12 @@ class Peer:
     @property
     def is_served(self) -> bool:
         return self._media.last_heard_s(self.media_id) is not None
+
+
+async def watch_channels(media: EmbeddedMedia, viewer: Peer, robot: Peer) -> None:
+    """Open the channels of a viewer of a robot."""
+    guest = Identity(tenant='yard', sub='guest', role=Role.VIEWER)
+    await media.watch_channels(viewer.media_id, publisher=robot.media_id, by=guest, may_stop=True)
 
 
 @asynccontextmanager
@@ -235,7 +242,7 @@ async def test_what_a_hostile_peer_sends_stops_no_other_robot(
         peer_of(media, publishes=role == 'robot') as hostile,
     ):
         if role == 'viewer':
-            await media.watch_channels(hostile.media_id, publisher=robot.media_id)
+            await watch_channels(media, hostile, robot)
             await hostile.watch(robot)
         await hostile.open()
         for number in range(COMMANDS):
@@ -252,7 +259,7 @@ async def test_what_a_hostile_peer_sends_stops_no_other_robot(
 async def test_who_goes_on_is_closed(media: EmbeddedMedia, name: str) -> None:
     source = random.Random(name)
     async with driven(media) as (robot, _, drive), peer_of(media) as hostile:
-        await media.watch_channels(hostile.media_id, publisher=robot.media_id)
+        await watch_channels(media, hostile, robot)
         await hostile.watch(robot)
         async with asyncio.timeout(PATIENCE_S):
             while hostile.is_served:
@@ -264,7 +271,7 @@ async def test_who_goes_on_is_closed(media: EmbeddedMedia, name: str) -> None:
 
 async def test_keyframes_that_are_asked_for_are_merged(media: EmbeddedMedia) -> None:
     async with driven(media) as (robot, person, _), peer_of(media) as hostile:
-        await media.watch_channels(hostile.media_id, publisher=robot.media_id)
+        await watch_channels(media, hostile, robot)
         await hostile.watch(robot)
         await until(lambda: bool(robot.keyframes_asked_s))
         began_s, before = time.monotonic(), len(robot.keyframes_asked_s)
