@@ -41,7 +41,7 @@ def read_api_key(api_key_file: str) -> str:
             )
         return _usable(key, API_KEY_VARIABLE)
     try:
-        key = Path(api_key_file).expanduser().read_text(encoding='ascii').strip()
+        key = Path(os.path.expanduser(api_key_file)).read_text(encoding='ascii').strip()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else 'it is not text'
         raise ConfigurationError(

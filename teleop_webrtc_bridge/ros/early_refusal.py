@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import dataclasses
-from pathlib import Path
+import os
 from typing import Any
 
 from teleop_webrtc_bridge.configuration import check_broker_url
@@ -88,5 +88,5 @@ def _check_cameras(values: dict[str, Any], given: Given) -> None:
 
 def _is_special(path: str) -> bool:
     """Return whether a file is a pipe, for instance, which can be read only once."""
-    file = Path(path).expanduser()
-    return bool(path) and file.exists() and not file.is_file() and not file.is_dir()
+    path = os.path.expanduser(path)
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 import enum
+import os
 from pathlib import Path
 import re
 from typing import Any, Final
@@ -113,20 +114,20 @@ def _read(arguments: Sequence[str], given: Given) -> None:
                 raise _NotCertain
             given.add(assignment[1], _value(_composed(assignment[2])))
         elif option == '--params-file':
-            _read_file(Path(value), given)
+            _read_file(value, given)
         elif option not in _OTHER_OPTIONS:
             raise _NotCertain
 
 
-def _read_file(path: Path, given: Given) -> None:
-    if path.exists() and not path.is_file():
+def _read_file(path: str, given: Given) -> None:
+    if os.path.exists(path) and not os.path.isfile(path):
         # A pipe can be read only once.
         raise _NotCertain
     try:
-        text = path.read_text(encoding='utf-8')
+        text = Path(path).read_text(encoding='utf-8')
     except OSError as error:
         allowed = f'a readable file ({error.strerror})'
-        raise ConfigurationError('--params-file', str(path), allowed) from error
+        raise ConfigurationError('--params-file', path, allowed) from error
     except ValueError as error:
         raise _NotCertain from error
     for section, content in _items(_composed(text)):

@@ -155,6 +155,13 @@ def test_a_pipe_is_left_to_those_who_need_what_is_in_it() -> None:
         assert rest.read() == b'something'
 
 
+@pytest.mark.parametrize('path', ['~nobody-of-this-name/key', 'x' * 5000, '/dev/null/key'])
+def test_a_path_that_cannot_be_is_refused_like_any_other(path: str) -> None:
+    for arguments in (['-p', f'api_key_file:={path}'], ['--params-file', path]):
+        with pytest.raises(ConfigurationError, match='a readable file'):
+            refuse_early(['--ros-args', *arguments])
+
+
 def _given(*arguments: str) -> Any:
     given = read_arguments(['--ros-args', *arguments])
     assert given is not None
