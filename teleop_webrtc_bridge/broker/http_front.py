@@ -57,7 +57,8 @@ SIGN_IN_S: Final = 500e-6
 """What looking up an unknown key or token takes beside, in the thread of the database."""
 PACE: Final = 0.8
 PACE_BURST_S: Final = 1e-3
-"""Requests of all kinds go on a few at a time: between them, the event loop forwards commands."""
+"""Requests of all kinds go on a few at a time: between them, the event loop hears the media
+processes, and answers the heartbeats that it holds."""
 LEAST_WAIT_S: Final = 1e-3
 MOST_KNOWN_SECRETS: Final = 4096
 SWEEP_PERIOD_S: Final = 1.0
