@@ -41,9 +41,8 @@ import time
 from typing import Any, Final
 
 from programs import Broker, programs, ROOT
-import psutil
 
-from benchmark.attack_subject import Healthy, healthy, phase, probe
+from benchmark.attack_subject import descriptors, Healthy, healthy, phase, probe
 from benchmark.attackers import ATTACKS
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.manage import FIRST_TENANT
@@ -89,11 +88,11 @@ async def attacked(broker: Broker, subject: Healthy, seconds: float) -> dict[str
     return figures
 
 
-async def back_at(process: psutil.Process, descriptors: float) -> float:
-    """Return after how many seconds a process has no more descriptors than before."""
+async def back_at(broker_pid: int, most: float) -> float:
+    """Return after how many seconds a broker has no more descriptors than before."""
     began_s = time.monotonic()
     async with asyncio.timeout(BASELINE_TIMEOUT_S):
-        while process.num_fds() > descriptors + MARGIN_DESCRIPTORS:  # noqa: ASYNC110
+        while descriptors(broker_pid) > most + MARGIN_DESCRIPTORS:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
     return time.monotonic() - began_s
 
@@ -105,7 +104,7 @@ async def measure_peers(folder: Path, seconds: float) -> dict[str, dict[str, Any
         phases['control'] = await attacked(other, subject, seconds)
         phases['attack'] = await attacked(broker, subject, seconds)
         phases['attack']['descriptors_back_s'] = await back_at(
-            subject.broker, phases['quiet']['descriptors_broker']
+            subject.broker_pid, phases['quiet']['descriptors_broker']
         )
         phases['after'] = await phase(subject, seconds)
     return phases

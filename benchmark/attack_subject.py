@@ -27,6 +27,7 @@ from typing import Any, Final
 
 import aiohttp
 from aiortc import RTCPeerConnection, RTCSessionDescription
+from process_tree import process_tree
 from programs import Broker
 import psutil
 from python_operator import operator, PythonOperator
@@ -34,16 +35,16 @@ from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
 from benchmark.attackers import peer
 from benchmark.figures import Figures, percentile
+from benchmark.processes import Usage
 from teleop_webrtc_bridge.messages import Velocity
 
-__all__ = ['Healthy', 'healthy', 'phase', 'probe']
+__all__ = ['Healthy', 'descriptors', 'healthy', 'phase', 'probe']
 
 DRIVE_PERIOD_S: Final = 0.02
 WATCHDOG_S: Final = 0.25
 """The default ``command_timeout``."""
 HEARTBEAT_PERIOD_S: Final = 0.05
 OPERATOR_HEARTBEAT_S: Final = 5.0
-MIB: Final = 2**20
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,7 +57,7 @@ class Healthy:
     probe: aiohttp.ClientSession
     probe_path: str
     """Where a second robot of the same key sends its heartbeats, which are timed."""
-    broker: psutil.Process
+    broker_pid: int
     sent: int = 0
 
     async def drive(self) -> None:
@@ -119,7 +120,7 @@ async def healthy(broker: Broker, folder: Path) -> AsyncIterator[Healthy]:
             session_id=session_id,
             probe=http,
             probe_path=path,
-            broker=psutil.Process(broker.program.pid),
+            broker_pid=broker.program.pid,
         )
         working = [asyncio.create_task(work) for work in (subject.drive(), subject.beat())]
         try:
@@ -138,11 +139,17 @@ async def phase(subject: Healthy, seconds: float) -> dict[str, Any]:
     first, sent = len(subject.robot.arrivals), subject.sent
     assert subject.robot.status is not None
     epoch = subject.robot.status.control_epoch
-    began_s, cpu_s, machine_s = time.monotonic(), _cpu_s(subject.broker), _busy_s()
+    front = psutil.Process(subject.broker_pid)
+    usage = Usage(
+        {
+            'front': lambda: [front],
+            'media': lambda: front.children(recursive=True),
+        }
+    )
+    began_s = time.monotonic()
     heartbeats, refused = await _heartbeats(subject, began_s + seconds)
     took_s = time.monotonic() - began_s
-    broker_s = _cpu_s(subject.broker) - cpu_s
-    others_s = _busy_s() - machine_s - broker_s
+    used = usage.figures()
     arrivals = subject.robot.arrivals[first:]
     latencies = [
         1e3 * (arrival_s - (command.stamp_s - wall_ahead_s)) for arrival_s, command in arrivals
@@ -156,10 +163,8 @@ async def phase(subject: Healthy, seconds: float) -> dict[str, Any]:
         'commands_sent': float(subject.sent - sent),
         'commands_arrived': float(len(latencies)),
         'reconnects': float(subject.robot.status.control_epoch - epoch),
-        'cpu_broker_percent': 100.0 * broker_s / took_s,
-        'cpu_others_percent': 100.0 * others_s / took_s,
-        'rss_broker_mib': subject.broker.memory_info().rss / MIB,
-        'descriptors_broker': float(subject.broker.num_fds()),
+        **used,
+        'descriptors_broker': float(descriptors(subject.broker_pid)),
     }
 
 
@@ -194,11 +199,6 @@ def _gaps(arrivals_s: Sequence[float], begin_s: float, end_s: float) -> Figures:
     }
 
 
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-def _busy_s() -> float:
-    times = psutil.cpu_times()
-    return float(times.user + times.nice + times.system + times.irq + times.softirq)
+def descriptors(broker_pid: int) -> int:
+    """Return how many a broker has open, with its media processes."""
+    return sum(process.num_fds() for process in process_tree(broker_pid))

@@ -171,8 +171,8 @@ async def row(subject: Healthy, seconds: float) -> dict[str, Any]:
         'longest_gap_ms': 1e3 * max(gaps),
         **{name: figures[name] for name in ('command_p50_ms', 'command_p99_ms')},
         **{name: figures[name] for name in ('commands_sent', 'commands_arrived')},
-        **{name: figures[name] for name in ('cpu_broker_percent', 'reconnects')},
-        'rss_broker_mib': figures['rss_broker_mib'],
+        **{name: figures[name] for name in ('cpu_media_percent', 'reconnects')},
+        'rss_media_mib': figures['rss_media_mib'],
     }
 
 
