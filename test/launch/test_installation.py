@@ -26,12 +26,12 @@ import sys
 from package_setup import entry_points, ROOT
 import pytest
 
+pytestmark = pytest.mark.real_programs
+
 PACKAGE = 'teleop_webrtc_bridge'
 LOOK_INSIDE = f"""
 import importlib.resources, json, sys
 import {PACKAGE}
-
-pytestmark = pytest.mark.real_programs
 modules = [name for name in ('rclpy', 'aiortc', 'cv_bridge') if name in sys.modules]
 page = importlib.resources.files('{PACKAGE}.broker') / 'operator_page'
 files = [str(path.relative_to(page)) for path in page.rglob('*') if path.is_file()]
