@@ -67,6 +67,8 @@ __all__ = [
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024
 """A larger message is dropped silently by some media backends."""
+MAX_JSON_BRACKETS: Final = 512
+"""Opening ones, of objects and arrays: far fewer than Python can nest."""
 MAX_COMMAND_BYTES: Final = 4 * 1024
 MAX_HTTP_BODY_BYTES: Final = 64 * 1024
 MAX_NONCE_CHARS: Final = 128
@@ -98,9 +100,14 @@ def parse_json_object(data: bytes | str, *, max_bytes: int = MAX_MESSAGE_BYTES) 
     if len(data) > max_bytes:
         raise ProtocolError(f'JSON of {len(data)} bytes; at most {max_bytes} are accepted')
     try:
-        # Deep nesting raises RecursionError, which is not a ValueError.
-        value = json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        # Not left to the parser, which takes UTF-16 and UTF-32 as well: as text and as bytes the
+        # same message must be the same to everybody.
+        text = data if isinstance(data, str) else data.decode()
+        # How deep a parser goes depends on its stack, so that two of them could differ.
+        if text.count('{') + text.count('[') > MAX_JSON_BRACKETS:
+            raise ValueError(f'more than {MAX_JSON_BRACKETS} brackets')
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
         raise ProtocolError(f'not JSON: {type(error).__name__}') from error
     if not isinstance(value, dict):
         raise ProtocolError(f'JSON {type(value).__name__} where an object is expected')

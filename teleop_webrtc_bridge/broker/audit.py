@@ -243,11 +243,11 @@ class Audit:
             reason = reasons.get(presence.session_id, '')
             self._record_of(AuditAction.LEAVE, presence, reason)
 
-    def acted(self, action: AuditAction, media_id: str) -> None:
+    def acted(self, action: AuditAction, media_id: str, detail: str) -> None:
         """Note what somebody who has joined or watches did to the robot."""
         presence = self._present.get(media_id)
         if presence is not None:
-            self._record_of(action, presence, '')
+            self._record_of(action, presence, detail)
 
     def _record_of(self, action: AuditAction, presence: _Presence, detail: str) -> None:
         self.record(

@@ -28,6 +28,7 @@ from aiortc import RTCDataChannel
 from teleop_webrtc_bridge.broker.flood_guard import FloodGuard, Flow
 from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.broker.media import StopSeen
+from teleop_webrtc_bridge.broker.rate_limit import RateLimit
 from teleop_webrtc_bridge.codec import MAX_COMMAND_BYTES, MAX_MESSAGE_BYTES, parse_json_object
 from teleop_webrtc_bridge.exceptions import ProtocolError
 
@@ -39,8 +40,11 @@ MAX_BUFFERED_BYTES: Final = 64 * 1024
 """``bufferedAmount`` grows without bound on a dead link; what does not fit below this is lost."""
 MAX_UNRELIABLE_BYTES: Final = 1024
 """The same where being late is worse than being lost: a quarter of a second of commands."""
-STOPS_PERIOD_S: Final = 1.0
-"""A peer that presses more often is told of once in so long: the audit trail is bounded."""
+COPIES_S: Final = 2.0
+"""An E-STOP is repeated ten times a second until it is acknowledged."""
+STOPS_PER_MINUTE: Final = 60.0
+"""Of each kind that one peer sends: the audit trail is bounded."""
+STOPS_AT_ONCE: Final = 10
 ESTOP: Final = 'estop'
 ESTOP_CLEAR: Final = 'estop_clear'
 
@@ -109,15 +113,25 @@ class Voice:
         self._media_id = media_id
         self._by = by
         self._on_stop = on_stop
-        self._told: tuple[object, object] | None = None
-        self._told_s = float('-inf')
+        self._last: tuple[object, object] | None = None
+        self._seen_s = float('-inf')
+        """When a copy of it was last seen."""
+        self._telling = RateLimit(per_minute=STOPS_PER_MINUTE, burst=STOPS_AT_ONCE)
+        self._left_out = 0
 
-    def sign(self, message: bytes | str) -> bytes | str:
-        """Return an operator's message as it is forwarded: signed, if it stops or releases."""
+    def sign(self, message: bytes | str) -> bytes | str | None:
+        """
+        Return an operator's message as it is forwarded: signed, if it stops or releases.
+
+        What begins like JSON and is none is not forwarded: some other parser might find an E-STOP
+        in it that nobody has signed. The robot's would not, it is the same.
+        """
+        if message[:1] not in (b'{', '{'):
+            return message
         fields = _fields(message, MAX_MESSAGE_BYTES)
         if fields is None or fields.get('type') not in (ESTOP, ESTOP_CLEAR):
-            return message
-        return self._signed(fields)
+            return None if fields is None else message
+        return self._signed(fields, ('type', 'nonce', 'latch'))
 
     def estop(self, message: bytes | str) -> str | None:
         """
@@ -128,24 +142,34 @@ class Voice:
         fields = _fields(message, MAX_COMMAND_BYTES)
         if fields is None or fields.get('type') != ESTOP:
             return None
-        nonce = fields.get('nonce')
-        has_nonce = isinstance(nonce, str | int) and not isinstance(nonce, bool)
-        return self._signed({'type': ESTOP, **({'nonce': nonce} if has_nonce else {})})
+        return self._signed(fields, ('type', 'nonce'))
 
-    def _signed(self, fields: dict[str, Any]) -> str:
+    def _signed(self, fields: dict[str, Any], names: tuple[str, ...]) -> str:
         self._tell(fields)
         by = {'sub': self._by.sub, 'role': self._by.role.value, 'tenant': self._by.tenant}
-        return json.dumps({**fields, 'by': by})
+        kept = {name: fields[name] for name in names if _is_plain(fields.get(name))}
+        return json.dumps({**kept, 'by': by}, ensure_ascii=False)
 
     def _tell(self, fields: dict[str, Any]) -> None:
-        """Tell of an E-STOP once, not of its copies, and at most once a second."""
+        """Tell of an E-STOP or release once, not of its copies; of very many, only of some."""
         now_s = time.monotonic()
         stop = (fields['type'], repr(fields.get('nonce')))
-        if stop == self._told or now_s - self._told_s < STOPS_PERIOD_S:
+        is_copy = stop == self._last and now_s - self._seen_s < COPIES_S
+        self._last, self._seen_s = stop, now_s
+        if is_copy:
             return
-        self._told, self._told_s = stop, now_s
-        is_release = fields['type'] == ESTOP_CLEAR
-        self._on_stop(StopSeen(media_id=self._media_id, by=self._by, is_release=is_release))
+        if self._telling.take(fields['type'], now_s) is not None:
+            self._left_out += 1
+            return
+        left_out, self._left_out = self._left_out, 0
+        self._on_stop(
+            StopSeen(
+                media_id=self._media_id,
+                by=self._by,
+                is_release=fields['type'] == ESTOP_CLEAR,
+                left_out=left_out,
+            )
+        )
 
 
 class Publication:
@@ -183,11 +207,13 @@ class Publication:
             # Never a reliable one, it may be an E-STOP: whoever goes on flooding is disconnected,
             # and until then the subscriber's send buffer is the bound.
             return
-        if self._voice is not None and message[:1] in (b'{', '{'):
-            message = self._voice.sign(message)
+        signed = message if self._voice is None else self._voice.sign(message)
+        if signed is None:
+            self._guard.counters['malformed'] += 1
+            return
         for end in list(self.subscribers.values()):
             try:
-                end.deliver(message)
+                end.deliver(signed)
             except Exception:
                 # An exception that leaves this handler would close the publisher's connection.
                 _logger.exception('event=forward_failed label=%s', self.channel.label)
@@ -229,6 +255,11 @@ class EstopTap:
         except Exception:
             # An exception that leaves this handler would close the viewer's connection.
             _logger.exception('event=estop_forward_failed label=%s', self._label)
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a field is one that is passed on: a name or a number."""
+    return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def _fields(message: bytes | str, max_bytes: int) -> dict[str, Any] | None:

@@ -97,11 +97,21 @@ def main(
         return 2
     except KeyboardInterrupt:
         return 0  # before we took the signals over: nothing runs yet
-    except Exception:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001
         # The outermost boundary.
+        if (misconfiguration := _misconfiguration(error)) is not None:
+            print(f'teleop_broker: {misconfiguration}', file=sys.stderr)
+            return 2
         _log.exception('event=broker_failed')
         return 1
     return 0
+
+
+def _misconfiguration(error: Exception) -> Exception | None:
+    """Return what is wrong with the settings or the installation, if that ended a task of ours."""
+    if not isinstance(error, ExceptionGroup):
+        return error if isinstance(error, ConfigurationError) else None
+    return next(filter(None, map(_misconfiguration, error.exceptions)), None)
 
 
 async def _run(

@@ -98,6 +98,8 @@ class StopSeen:
     """The person's media session."""
     by: Identity
     is_release: bool
+    left_out: int = 0
+    """How many that came before were not told of, because they were too many."""
 
 
 class Media(Protocol):

@@ -15,10 +15,11 @@
 """
 What the broker and its media processes say to each other: one JSON object a line, both ways.
 
-The broker sends calls: ``{"call": n, "method": ..., "arguments": {...}}``, and without ``call``
-what wants no answer. A media process sends ``{"call": n, "result": ...}`` or ``{"call": n,
-"error": kind, "text": ...}``; ``{"heard": {media id: seconds}}`` four times a second, whose first
-one says that it is ready; and ``{"stop": {...}}`` for each E-STOP that passes.
+The broker sends calls: ``{"call": n, "method": ..., "arguments": {...}}``, without ``call`` what
+wants no answer, and ``{"cancel": n}`` when nobody waits for a call any more. A media process sends
+``{"call": n, "result": ...}`` or ``{"call": n, "error": kind, "text": ...}``; ``{"heard": {media
+id: seconds}}`` four times a second, whose first one says that it is ready; ``{"connected": media
+id}`` once a session; and ``{"stop": {...}}`` for each E-STOP that passes.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
 import json
+import logging
 from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.identity import Identity, Role
@@ -56,6 +58,8 @@ __all__ = [
 MAX_LINE_BYTES: Final = 2**20
 """An SDP has 32 KiB at most; a report of 1,000 sessions has 60 KB."""
 
+_log = logging.getLogger(__name__)
+
 _KINDS: Final[dict[str, type[MediaError]]] = {
     kind.__name__: kind
     for kind in (MediaBug, MediaError, MediaSessionGone, NoPublishedTrack, UnusableSdp)
@@ -63,12 +67,14 @@ _KINDS: Final[dict[str, type[MediaError]]] = {
 
 
 async def read_line(reader: asyncio.StreamReader) -> dict[str, Any] | None:
-    """Return the next object, or ``None`` when the other side is gone."""
+    """Return the next object, or ``None`` when the other side is gone or talks nonsense."""
     try:
-        line = await reader.readuntil(b'\n')
+        return dict(json.loads(await reader.readuntil(b'\n')))
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
-    return dict(json.loads(line))
+    except (asyncio.LimitOverrunError, ValueError, TypeError) as error:
+        _log.error('event=media_link_broken error=%r', error)
+        return None
 
 
 def write_line(writer: asyncio.StreamWriter, message: Mapping[str, Any]) -> None:

@@ -26,6 +26,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+import functools
 import gc
 import logging
 import socket
@@ -34,7 +35,13 @@ from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
 from teleop_webrtc_bridge.broker.log import start_logging
-from teleop_webrtc_bridge.broker.media import Media, MediaBug, MediaError
+from teleop_webrtc_bridge.broker.media import (
+    Media,
+    MediaBug,
+    MediaError,
+    MediaSession,
+    MediaSessionGone,
+)
 from teleop_webrtc_bridge.broker.media_link import (
     as_identity,
     as_request,
@@ -67,7 +74,6 @@ _CALLS: Final[dict[str, Callable[[Media, dict[str, Any]], Coroutine[Any, Any, An
         **{**args, 'by': as_identity(args['by'])}
     ),
     'close_data_channels': lambda media, args: media.close_data_channels(**args),
-    'connected': lambda media, args: media.connected(**args),
 }
 
 
@@ -76,19 +82,35 @@ async def serve(media: EmbeddedMedia, link: socket.socket) -> None:
     reader, writer = await asyncio.open_unix_connection(sock=link, limit=MAX_LINE_BYTES)
     try:
         async with asyncio.TaskGroup() as tasks:
-            working = [
+            working: list[asyncio.Task[None]] = [
                 tasks.create_task(media.run(lambda stop: write_line(writer, {'stop': stop}))),
                 tasks.create_task(_report(media, writer)),
             ]
+            calls: dict[int, asyncio.Task[str | None]] = {}
             while (message := await read_line(reader)) is not None:
-                if message['method'] == 'subscriber_ready':
+                if 'cancel' in message:
+                    if (call := calls.get(message['cancel'])) is not None:
+                        call.cancel()
+                elif message['method'] == 'subscriber_ready':
                     media.subscriber_ready(**message['arguments'])
                 else:
-                    tasks.create_task(_carry_out(media, writer, message))
-            for task in working:
+                    task = tasks.create_task(_carry_out(media, writer, message))
+                    if (number := message.get('call')) is not None:
+                        calls[number] = task
+                        task.add_done_callback(functools.partial(_forget, calls, number))
+                    if message['method'] == 'new_session':
+                        working.append(tasks.create_task(_tell_connected(media, writer, task)))
+                        working = [task for task in working if not task.done()]
+            for task in [*working, *calls.values()]:
                 task.cancel()
     finally:
         writer.close()
+
+
+def _forget(
+    calls: dict[int, asyncio.Task[str | None]], number: int, task: asyncio.Task[str | None]
+) -> None:
+    del calls[number]
 
 
 async def _report(media: EmbeddedMedia, writer: asyncio.StreamWriter) -> None:
@@ -103,10 +125,16 @@ async def _report(media: EmbeddedMedia, writer: asyncio.StreamWriter) -> None:
 
 async def _carry_out(
     media: EmbeddedMedia, writer: asyncio.StreamWriter, message: dict[str, Any]
-) -> None:
-    """Do what the broker asks for, and answer if it waits for that."""
+) -> str | None:
+    """
+    Do what the broker asks for, and answer if it waits for that.
+
+    :returns: The media session that came of it, if any.
+    """
+    result = None
     try:
-        answer = {'result': await _CALLS[message['method']](media, message['arguments'])}
+        result = await _CALLS[message['method']](media, message['arguments'])
+        answer = {'result': result}
     except MediaError as error:
         answer = {'error': error_kind(error), 'text': str(error)}
     except Exception as error:  # noqa: BLE001
@@ -115,6 +143,20 @@ async def _carry_out(
         answer = {'error': MediaBug.__name__, 'text': repr(error)}
     if 'call' in message:
         write_line(writer, {'call': message['call'], **answer})
+    return result.media_id if isinstance(result, MediaSession) else None
+
+
+async def _tell_connected(
+    media: EmbeddedMedia, writer: asyncio.StreamWriter, making: asyncio.Task[str | None]
+) -> None:
+    """Tell the broker when a new session is connected, if it comes to that."""
+    await asyncio.wait([making])
+    media_id = None if making.cancelled() else making.result()
+    if media_id is None:
+        return
+    with suppress(MediaSessionGone):
+        await media.connected(media_id)
+        write_line(writer, {'connected': media_id})
 
 
 async def _run(media: EmbeddedMedia, link: socket.socket) -> None:

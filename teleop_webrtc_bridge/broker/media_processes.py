@@ -55,6 +55,7 @@ from teleop_webrtc_bridge.child_process import (
     memory_bytes,
     TURN_S,
 )
+from teleop_webrtc_bridge.exceptions import ConfigurationError
 
 __all__ = ['MediaProcess', 'MediaProcesses', 'Start', 'processor_count']
 
@@ -64,6 +65,10 @@ LARGEST_BYTES: Final = 2 * 2**30
 """Of memory that is its own. 20 robots and their operators take 0.2 GB."""
 CLOSE_S: Final = 0.9
 """How long a process may take to say goodbye to its peers."""
+READY_S: Final = 10.0
+"""How long a call waits for a process that is starting."""
+MOST_FALSE_STARTS: Final = 3
+"""A process that has never been ready by then never will be."""
 MOST_CALLS: Final = 256
 """That one process may have before it; further ones fail."""
 
@@ -96,9 +101,12 @@ class MediaProcess:
     One media process, which is started again when it ends, and what is known of its sessions.
 
     :param on_stop: Told of each E-STOP that passes.
+    :param must_start: Give up for good if it does not start.
     """
 
-    def __init__(self, start: Start, on_stop: Callable[[StopSeen], None]) -> None:
+    def __init__(
+        self, start: Start, on_stop: Callable[[StopSeen], None], *, must_start: bool = False
+    ) -> None:
         self.heard_s: dict[str, float] = {}
         """Media session → when its peer was last heard, in seconds of ``time.monotonic``."""
         self.pid: int | None = None
@@ -109,6 +117,10 @@ class MediaProcess:
         self._dialling = 0
         self._writer: asyncio.StreamWriter | None = None
         self._is_ready = asyncio.Event()
+        self._connections: dict[str, asyncio.Event] = {}
+        """Media session → set when it is connected, or gone."""
+        self._must_start = must_start
+        self._false_starts = 0
         self._calls: dict[int, asyncio.Future[Any]] = {}
         """Each is answered, or the process ends."""
         self._numbers = itertools.count()
@@ -121,13 +133,22 @@ class MediaProcess:
         """How many robots it has, with those that are dialling."""
         return len(self._robots & self.heard_s.keys()) + self._dialling
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it answers calls now."""
+        return self._is_ready.is_set()
+
     async def run(self) -> None:
-        """Keep the process running; ends after :meth:`close`, or by cancellation."""
+        """
+        Keep the process running; ends after :meth:`close`, or by cancellation.
+
+        :raises ConfigurationError: It must start, and never does.
+        """
         pause_s = 0.0
         try:
             while not self._closing.is_set():
                 started_s = time.monotonic()
-                status = await self._live()
+                status = await self._try_to_live()
                 if self._closing.is_set():
                     return
                 lived_s = time.monotonic() - started_s
@@ -141,6 +162,18 @@ class MediaProcess:
                         await self._closing.wait()
         finally:
             self._ended.set()
+
+    async def _try_to_live(self) -> object:
+        """Return the exit status, or why there was no process."""
+        self._false_starts += 1
+        try:
+            status: object = await self._live()
+        except OSError as error:  # out of descriptors, processes or memory: not for ever
+            status = error.strerror
+        if self._must_start and self._false_starts >= MOST_FALSE_STARTS:
+            allowed = 'a program that starts (its output is in the log)'
+            raise ConfigurationError(self._start.program, f'ended with {status}', allowed)
+        return status
 
     async def close(self) -> None:
         """Let the process say goodbye to its peers, and wait for its end."""
@@ -159,6 +192,7 @@ class MediaProcess:
         try:
             answer = await self.call('new_session', sdp_offer=sdp_offer, beside=beside)
             session = MediaSession(**answer)
+            self._connections.setdefault(session.media_id, asyncio.Event())
             self.heard_s[session.media_id] = time.monotonic()
             if beside is None:
                 self._robots.add(session.media_id)
@@ -166,10 +200,28 @@ class MediaProcess:
         finally:
             self._dialling -= beside is None
 
-    async def close_session(self, media_id: str) -> None:
-        """Close a peer connection."""
+    def close_session(self, media_id: str) -> None:
+        """Close a peer connection; whoever waits for it to connect learns that it is gone."""
         self.heard_s.pop(media_id, None)
-        await self.call('close_session', media_id=media_id)
+        self._gone(media_id)
+        self.tell('close_session', media_id=media_id)
+
+    async def connected(self, media_id: str) -> None:
+        """
+        Wait until a session is connected.
+
+        :raises MediaSessionGone: It ended instead.
+        """
+        connection = self._connections.get(media_id)
+        if connection is not None:
+            await connection.wait()
+        if media_id not in self._connections:
+            raise MediaSessionGone('the connection ended')
+
+    def _gone(self, media_id: str) -> None:
+        connection = self._connections.pop(media_id, None)
+        if connection is not None:
+            connection.set()
 
     async def call(self, method: str, **arguments: Any) -> Any:
         """
@@ -177,13 +229,26 @@ class MediaProcess:
 
         :raises MediaError: What the process refuses, or that it has ended.
         """
-        await self._is_ready.wait()
-        if len(self._calls) >= MOST_CALLS:
-            raise MediaError('the media process has too much to do')
+        try:
+            async with asyncio.timeout(READY_S):
+                await self._is_ready.wait()
+        except TimeoutError:
+            raise MediaError('the media process does not start') from None
+        if self._writer is None or len(self._calls) >= MOST_CALLS:
+            raise MediaError('the media process has ended, or has too much to do')
         number = next(self._numbers)
         answer = self._calls[number] = asyncio.get_running_loop().create_future()
         self._send({'call': number, 'method': method, 'arguments': arguments})
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if answer.cancelled():
+                self._send({'cancel': number})
+            elif answer.exception() is None:
+                self._close_unwanted(answer.result())
+            raise
+        finally:
+            self._calls.pop(number, None)
 
     def tell(self, method: str, **arguments: Any) -> None:
         """Ask for something that has no result."""
@@ -198,13 +263,17 @@ class MediaProcess:
     async def _live(self) -> int | None:
         """Start the process and listen to it until it ends; returns its exit status."""
         ours, theirs = socket.socketpair()
-        with theirs:
-            child = await asyncio.create_subprocess_exec(
-                *self._start.command(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                env=child_environment(),
-            )
+        try:
+            with theirs:
+                child = await asyncio.create_subprocess_exec(
+                    *self._start.command(theirs.fileno()),
+                    pass_fds=(theirs.fileno(),),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    env=child_environment(),
+                )
+        except BaseException:
+            ours.close()
+            raise
         self.pid = child.pid
         reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
         if self._closing.is_set():
@@ -238,23 +307,31 @@ class MediaProcess:
                 self._words += 1
                 self.heard_s = message['heard']
                 self._robots &= self.heard_s.keys()
+                for media_id in self._connections.keys() - self.heard_s.keys():
+                    self._gone(media_id)
+                self._must_start = False
                 self._is_ready.set()
+            elif 'connected' in message:
+                self._connections.setdefault(message['connected'], asyncio.Event()).set()
             elif 'stop' in message:
                 self._on_stop(as_stop(message['stop']))
             else:
                 self._take_answer(message)
 
     def _take_answer(self, message: dict[str, Any]) -> None:
-        answer = self._calls.pop(message['call'])
+        answer = self._calls.pop(message['call'], None)
         result = message.get('result')
-        if answer.cancelled():
-            # Nobody waits for it any more, so nobody would ever close a new session.
-            if isinstance(result, dict) and 'media_id' in result:
-                self.tell('close_session', media_id=result['media_id'])
+        if answer is None or answer.done():
+            self._close_unwanted(result)
         elif 'error' in message:
             answer.set_exception(refusal(message['error'], message['text']))
         else:
             answer.set_result(result)
+
+    def _close_unwanted(self, result: object) -> None:
+        """Close a new session that nobody waits for any more: nobody else ever would."""
+        if isinstance(result, dict) and 'media_id' in result:
+            self.close_session(result['media_id'])
 
     def _forget(self) -> None:
         """Let go of a process that has hung up: its sessions and what it was asked."""
@@ -264,6 +341,8 @@ class MediaProcess:
             self._writer = None
         self.heard_s = {}
         self._robots.clear()
+        for media_id in list(self._connections):
+            self._gone(media_id)
         calls, self._calls = self._calls, {}
         for answer in calls.values():
             if not answer.done():
@@ -306,17 +385,25 @@ class MediaProcesses:
             await asyncio.get_running_loop().create_future()
 
     def _add_process(self) -> MediaProcess:
-        if self._tasks is None:
-            raise MediaError('the broker is starting')
-        process = MediaProcess(self._start, self._on_stop)
+        assert self._tasks is not None
+        # The first one shows whether such a process works here at all.
+        process = MediaProcess(self._start, self._on_stop, must_start=not self._processes)
         self._tasks.create_task(process.run())
         self._processes.append(process)
         return process
 
     def _place_for_robot(self) -> MediaProcess:
-        """Return the process with the fewest robots; a new one rather than one that has any."""
-        emptiest = min(self._processes, key=lambda process: process.robots, default=None)
-        if emptiest is None or (emptiest.robots and len(self._processes) < self._most):
+        """
+        Return the process with the fewest robots; a new one rather than one that has any.
+
+        One that is starting, perhaps again and again, is taken only if no other one is ready.
+        """
+        if not self._processes:
+            raise MediaError('the broker is starting')
+        ready = [process for process in self._processes if process.is_ready]
+        emptiest = min(ready or self._processes, key=lambda process: process.robots)
+        is_one_starting = 0 < len(ready) < len(self._processes)
+        if emptiest.robots and len(self._processes) < self._most and not is_one_starting:
             return self._add_process()
         return emptiest
 
@@ -338,7 +425,7 @@ class MediaProcesses:
     async def close_session(self, media_id: str) -> None:
         process = self._find(media_id)
         if process is not None:
-            await process.close_session(media_id)
+            process.close_session(media_id)
 
     async def pull_video(self, media_id: str, *, publisher: str) -> str:
         process = self._process_of(media_id)
@@ -370,7 +457,7 @@ class MediaProcesses:
     async def close_data_channels(self, media_id: str, stream_ids: Sequence[int]) -> None:
         process = self._find(media_id)
         if process is not None:
-            await process.call('close_data_channels', media_id=media_id, stream_ids=stream_ids)
+            process.tell('close_data_channels', media_id=media_id, stream_ids=stream_ids)
 
     def subscriber_ready(self, media_id: str) -> None:
         process = self._find(media_id)
@@ -378,7 +465,7 @@ class MediaProcesses:
             process.tell('subscriber_ready', media_id=media_id)
 
     async def connected(self, media_id: str) -> None:
-        await self._process_of(media_id).call('connected', media_id=media_id)
+        await self._process_of(media_id).connected(media_id)
 
     def last_heard_s(self, media_id: str) -> float | None:
         process = self._find(media_id)

@@ -476,10 +476,11 @@ class Broker:
         session_id = session.session_id if session else ''
         action = AuditAction.ESTOP_CLEAR if stop.is_release else AuditAction.ESTOP
         _log.warning(
-            'event=%s session=%s robot_id=%r by=%r',
-            *(action.value, session_id, robot_id, str(stop.by)),
+            'event=%s session=%s robot_id=%r by=%r left_out=%d',
+            *(action.value, session_id, robot_id, str(stop.by), stop.left_out),
         )
-        self._audit.acted(action, stop.media_id)
+        detail = f'{stop.left_out} before it were too many to note' if stop.left_out else ''
+        self._audit.acted(action, stop.media_id, detail)
 
     def release_polls(self) -> None:
         """Answer all held heartbeats now: the broker is about to stop."""

@@ -32,9 +32,12 @@ from aiortc import (
 import pytest
 import pytest_asyncio
 
+from teleop_webrtc_bridge.broker.channel_relay import Voice
 from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.media import DataChannelRequest, StopSeen
+from teleop_webrtc_bridge.codec import decode_command
+from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.messages import CHANNELS
 
 PATIENCE_S = 20.0
@@ -291,9 +294,51 @@ async def test_an_operators_estop_is_signed_by_the_broker_and_told_once(
         ],
         key=str,
     )
-    assert stops
     assert {(stop.media_id, stop.by) for stop in stops} == {(operator.media_id, BOB)}
-    assert len(stops) <= 2
+    # The first one and its copy, another one, and the release.
+    assert [stop.is_release for stop in stops] == [False, False, True]
+
+
+@pytest.mark.parametrize('label', ['cmd_unreliable', 'state_reliable'])
+async def test_what_only_another_parser_takes_for_an_estop_is_not_forwarded(
+    media: EmbeddedMedia, label: str
+) -> None:
+    stop = '{"type":"estop","nonce":1,"by":{"sub":"ann","role":"admin","tenant":"x"}}'
+    deep = '{"type":"estop","x":' + '[' * 900 + ']' * 900 + '}'
+    odd: list[str | bytes] = [
+        stop.encode('utf-16-le'),
+        stop.encode('utf-32-le'),
+        stop.encode('utf-16-le').decode(),
+        stop.encode('utf-32-le').decode(),
+        deep,
+        f'{stop} x',
+        stop[:-1],
+        stop.encode()[:-1] + b'\xff}',
+    ]
+    received: list[bytes | str] = []
+    reliable = label == 'state_reliable'
+    async with peer_of(media) as operator, peer_of(media) as robot:
+        sending = await operator.open(label, reliable=reliable, by=BOB)
+        channel = await robot.open(label, reliable=reliable, publisher=operator)
+        channel.on('message', received.append)
+        for message in odd:
+            sending.send(message)
+            with pytest.raises(ProtocolError):
+                decode_command(message)
+        sending.send('last')
+        await until(lambda: bool(received))
+    assert received == ['last']
+
+
+async def test_many_stops_are_told_of_in_part_and_the_rest_is_counted() -> None:
+    stops: list[StopSeen] = []
+    voice = Voice('m', BOB, stops.append)
+    for nonce in range(100):
+        voice.sign(json.dumps({'type': 'estop', 'nonce': nonce}))
+    # A release is told of however many stops came before it.
+    voice.sign('{"type":"estop_clear","nonce":1}')
+    assert [stop.is_release for stop in stops] == [False] * 10 + [True]
+    assert stops[-1].left_out == 90
 
 
 async def test_viewers_get_what_the_robot_sends_also_after_a_new_bridge(

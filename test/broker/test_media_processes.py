@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 import os
 from pathlib import Path
 import signal
@@ -44,6 +45,7 @@ from teleop_webrtc_bridge.broker.media import (
     UnusableSdp,
 )
 from teleop_webrtc_bridge.broker.media_processes import MediaProcess, MediaProcesses, Start
+from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.messages import Velocity
 
 pytestmark = pytest.mark.real_programs
@@ -200,6 +202,65 @@ async def test_what_nobody_waits_for_any_more_is_closed(running: Running) -> Non
         with pytest.raises(NoPublishedTrack):
             await media.pull_video(robot_id, publisher=robot_id)
         await until(lambda: len(process.net_connections('udp')) == sockets)
+
+
+async def test_who_never_connects_takes_up_no_calls(running: Running) -> None:
+    media = running.media
+    async with peer() as robot, peer() as another, peer() as silent:
+        robot_id = await connect(media, robot)
+        silent_id = (
+            await media.new_session(silent.localDescription.sdp, beside=robot_id)
+        ).media_id
+        waiting = [asyncio.create_task(media.connected(silent_id)) for _ in range(1000)]
+        await asyncio.sleep(0)
+        # Calls are answered as before, and whoever waits learns of the end.
+        await connect(media, another, beside=robot_id)
+        await media.close_session(silent_id)
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(end) for end in ends} == {MediaSessionGone}
+
+
+async def test_a_process_that_is_starting_is_passed_over_for_one_that_is_ready(
+    running: Running,
+) -> None:
+    media = running.media
+    async with peer() as first, peer() as second, peer() as third, peer() as fourth:
+        await connect(media, first)
+        lost_id = await connect(media, second)
+        _, doomed = sorted(children(os.getpid()), key=lambda child: child.create_time())
+        doomed.send_signal(signal.SIGKILL)
+        await until(lambda: media.last_heard_s(lost_id) is None)
+        # At once, although the other process has a robot: nobody waits for a successor.
+        third_id = await connect(media, third)
+        fourth_id = await connect(media, fourth, beside=third_id)
+        assert media.last_heard_s(fourth_id) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing(Start):
+    """A program that cannot be started."""
+
+    def command(self, link: int) -> list[str]:
+        return ['/no/such/program']
+
+
+@pytest.mark.parametrize(
+    'start',
+    [
+        Missing(include_loopback=True, log_level='info'),
+        Start(include_loopback=True, log_level='info', program='no.such.module'),
+    ],
+)
+async def test_a_program_that_never_starts_is_an_error_of_the_installation(start: Start) -> None:
+    with pytest.raises(ConfigurationError, match='not usable'):
+        await MediaProcess(start, lambda stop: None, must_start=True).run()
+    # A further one is tried for ever: it may have been memory that was short.
+    further = MediaProcess(start, lambda stop: None)
+    living = asyncio.create_task(further.run())
+    await asyncio.wait([living], timeout=1.5)
+    assert not living.done()
+    await further.close()
+    await living
 
 
 async def test_an_error_of_ours_is_none_of_the_callers(
