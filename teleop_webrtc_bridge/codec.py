@@ -50,6 +50,7 @@ from teleop_webrtc_bridge.messages import (
 __all__ = [
     'MAX_COMMAND_BYTES',
     'MAX_HTTP_BODY_BYTES',
+    'MAX_JSON_BRACKETS',
     'MAX_MESSAGE_BYTES',
     'decode_command',
     'decode_heartbeat_answer',

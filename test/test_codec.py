@@ -38,6 +38,7 @@ from teleop_webrtc_bridge.codec import (
     encode_pong,
     encode_telemetry,
     MAX_COMMAND_BYTES,
+    MAX_JSON_BRACKETS,
     MAX_MESSAGE_BYTES,
     parse_json_object,
 )
@@ -667,6 +668,21 @@ def test_any_session_answer_is_read_or_refused(body: dict[str, Any]) -> None:
 @settings(RELAXED)
 def test_any_ice_servers_are_read_or_refused(servers: Any) -> None:
     refuses_or_answers(decode_ice_servers, {'ice_servers': servers})
+
+
+@pytest.mark.parametrize('encoding', ['utf-16-le', 'utf-16-be', 'utf-32-le'])
+def test_json_is_utf_8_whether_it_comes_as_text_or_as_bytes(encoding: str) -> None:
+    data = '{"type":"estop"}'.encode(encoding)
+    for message in (data, data.decode()):
+        with pytest.raises(ProtocolError):
+            parse_json_object(message)
+
+
+def test_how_deep_json_may_be_does_not_depend_on_the_stack() -> None:
+    half = MAX_JSON_BRACKETS - 1
+    assert parse_json_object('{"a":' + '[' * half + ']' * half + '}')
+    with pytest.raises(ProtocolError, match='ValueError'):
+        parse_json_object('{"a":' + '[' * (half + 1) + ']' * (half + 1) + '}')
 
 
 def test_a_value_nested_as_deep_as_json_allows_is_refused_like_any_other() -> None:
