@@ -83,7 +83,7 @@ async def still_driven(robot: WebrtcHalf) -> None:
 
 @pytest.mark.real_programs
 @pytest.mark.parametrize('open_files', [256, 1024])
-@pytest.mark.parametrize('kind', ['silent', 'holding'])
+@pytest.mark.parametrize('kind', ['silent', 'swallowed', 'holding'])
 async def test_thousands_of_connections_keep_out_nobody_and_stop_no_robot(
     tmp_path: Path, open_files: int, kind: str
 ) -> None:

@@ -71,6 +71,17 @@ def payloads(kind: str, secret: str, path: str) -> list[tuple[bytes, int, bool]]
         case 'silent':
             half = request('/api/v1/health')[:-2]
             return [(b'', 0, False), (half, 0, False)]
+        case 'swallowed':
+            health, websocket = '/api/v1/health', ['Connection: Upgrade', 'Upgrade: websocket']
+            sent = [
+                request(health, headers=['Expect: foo']),
+                b'PRI * HTTP/2.0\r\n\r\n',
+                request(health, headers=websocket) + request(health),
+                request(health, 'CONNECT') + request(health),
+                request(sessions, 'POST', ['Transfer-Encoding: chunked']),
+                request(sessions, 'POST', ['Expect: 100-continue', 'Content-Length: 99']),
+            ]
+            return [(it, 1, False) for it in sent]
         case 'holding':
             return [(request(sessions, headers=[bearer]), 1, False)]
     raise ValueError(kind)
