@@ -434,19 +434,19 @@ class _AccessLog(AbstractAccessLogger):
         kind.left_out = 0
 
 
-class _NoBadRequests(logging.Filter):
-    """Leaves out the tracebacks of requests that cannot be parsed, which strangers can cause."""
+class _NoFaultsOfClients(logging.Filter):
+    """Leaves out tracebacks that strangers can cause: of what is no HTTP, and of hanging up."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        return not isinstance(error, HttpProcessingError)
+        return not isinstance(error, HttpProcessingError | ConnectionError)
 
 
 def server_log() -> logging.Logger:
     """Return where aiohttp's server may tell what goes wrong."""
     log = logging.getLogger(f'{__name__}.server')
     if not log.filters:
-        log.addFilter(_NoBadRequests())
+        log.addFilter(_NoFaultsOfClients())
     return log
 
 

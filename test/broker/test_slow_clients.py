@@ -236,7 +236,7 @@ async def test_what_is_no_http_is_answered_400(rig: Rig) -> None:
         (b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505),
         (HEALTH.replace(b'Host', b'Content-Length: 00000000000000005\r\nHost'), 400),
         (HEALTH.replace(b'Host', b'Connection: Upgrade\r\nUpgrade: websocket\r\nHost'), 200),
-        (HEALTH.replace(b'GET', b'CONNECT'), 405),
+        (HEALTH.replace(b'GET', b'CONNECT'), 404),
     ],
 )
 async def test_what_aiohttp_could_keep_for_itself_is_the_last_of_its_connection(
