@@ -143,8 +143,8 @@ def _connection_table(caps: Caps) -> ConnectionTable[ClientConnection]:
     return ConnectionTable(
         total=total,
         # Neither an address nor a few tokens whose requests are held take all of them.
-        per_address=min(caps.connections_per_address, total // 2),
-        per_token=min(caps.connections_per_token, total // 4),
+        per_address=min(caps.connections_per_address, max(1, total // 2)),
+        per_token=min(caps.connections_per_token, max(1, total // 4)),
     )
 
 

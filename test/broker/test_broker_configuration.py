@@ -150,6 +150,14 @@ def test_a_bad_issuer_says_what_is_wrong(
     assert '\n' not in str(caught.value)
 
 
+def test_the_home_of_an_unknown_user_is_named(tmp_path: Path) -> None:
+    path = '~no-such-user/state'
+    for arguments in (['--state-dir', path], write(tmp_path, f'state_dir: "{path}"')):
+        with pytest.raises(ConfigurationError, match=f'{path}.*home') as caught:
+            read_configuration(arguments)
+        assert '\n' not in str(caught.value)
+
+
 def test_public_urls_and_trusted_proxies(tmp_path: Path) -> None:
     urls = ('https://a-1.example', 'http://b:8765/', 'http://192.0.2.1', 'https://[2001:db8::1]:1')
     text = f'public_urls: {list(urls)}\ntrusted_proxies: [127.0.0.1, X]\n'

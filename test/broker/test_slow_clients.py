@@ -112,8 +112,13 @@ async def test_silent_addresses_keep_out_nobody_when_all_connections_are_taken(
             wire.close()
 
 
-async def test_one_token_keeps_out_nobody(tmp_path: Path) -> None:
-    async with running(tmp_path, caps=Caps(connections=16, connections_per_token=4)) as rig:
+@pytest.mark.parametrize(
+    'caps',
+    [Caps(connections=16), Caps(connections=32, connections_per_token=4)],
+    ids=['a quarter', 'as configured'],
+)
+async def test_one_token_keeps_out_nobody(tmp_path: Path, caps: Caps) -> None:
+    async with running(tmp_path, caps=caps) as rig:
         viewer = rig.operator('eve', Role.VIEWER)['Authorization']
         request = (
             f'GET /api/v1/sessions HTTP/1.1\r\nHost: [::1]\r\nAuthorization: {viewer}\r\n\r\n'
