@@ -53,6 +53,7 @@ from teleop_webrtc_bridge.broker.http import (
     MIDDLEWARES,
     PARTS,
     Parts,
+    server_log,
 )
 from teleop_webrtc_bridge.broker.http_front import HttpFront
 from teleop_webrtc_bridge.broker.media import Media
@@ -141,9 +142,9 @@ def _connection_table(caps: Caps) -> ConnectionTable[ClientConnection]:
     total = connections_within(caps.connections)
     return ConnectionTable(
         total=total,
-        # Neither an address nor a token takes all of them.
-        per_address=min(caps.connections_per_address, total // 2),
-        per_token=min(caps.connections_per_token, total // 2),
+        # Neither an address nor a few tokens whose requests are held take all of them.
+        per_address=min(caps.connections_per_address, max(1, total // 2)),
+        per_token=min(caps.connections_per_token, max(1, total // 4)),
     )
 
 
@@ -200,6 +201,7 @@ async def serving(
     runner = web.AppRunner(
         app,
         access_log_class=access_log(),
+        logger=server_log(),
         # A join that is cut off half-way would leave media behind.
         handler_cancellation=False,
         shutdown_timeout=HANDLERS_STOP_S,

@@ -32,7 +32,13 @@ import time
 from typing import Final, Protocol
 
 from teleop_webrtc_bridge.broker.cpu_budgets import RequestClass
-from teleop_webrtc_bridge.broker.request_head import END_OF_HEAD, read_head, RequestHead
+from teleop_webrtc_bridge.broker.request_head import (
+    END_OF_HEAD,
+    fault_of,
+    HeadFault,
+    read_head,
+    RequestHead,
+)
 
 __all__ = ['CONNECTION', 'ClientConnection', 'Front', 'HttpHandler']
 
@@ -44,6 +50,7 @@ MAX_READS: Final = 32
 """Of one head: whoever sends byte by byte costs a read for each of them."""
 RECEIVE_BYTES: Final = 16 * 1024
 HEAD_DEADLINE_S: Final = 5.0
+"""Also between a head that aiohttp has got and the route that gets the request."""
 IDLE_DEADLINE_S: Final = 30.0
 """Between two requests of one connection."""
 HOLD_S: Final = 2.0
@@ -76,6 +83,15 @@ OVER_BUDGET: Final = _refusal(
 TOO_LARGE: Final = _refusal(
     '431 Request Header Fields Too Large', f'More than {MAX_HEAD_BYTES} bytes of headers'
 )
+FAULTS: Final = {
+    HeadFault.NO_REQUEST: _refusal('400 Bad Request', 'Not a request of HTTP/1.0 or HTTP/1.1'),
+    HeadFault.EXPECTATION: _refusal(
+        '417 Expectation Failed', 'Expect may be 100-continue and nothing else'
+    ),
+    HeadFault.VERSION: _refusal(
+        '505 HTTP Version Not Supported', 'HTTP/1.0 and HTTP/1.1 are supported'
+    ),
+}
 
 
 class HttpHandler(Protocol):
@@ -95,8 +111,11 @@ class Front(Protocol):
     def head_came(self, connection: ClientConnection, head: RequestHead) -> None:
         """Let a request wait for its budget."""
 
-    def admitted(self, connection: ClientConnection, first: socket.socket | None) -> None:
-        """Note that a request goes on; make a transport of its socket if it is the first one."""
+    def make_transport(self, connection: ClientConnection, accepted: socket.socket) -> None:
+        """Make a transport of the socket of a connection whose first request goes on."""
+
+    def begun(self, connection: ClientConnection) -> None:
+        """Note that a request is being answered."""
 
     def refused(self, connection: ClientConnection) -> None:
         """Note that a request was refused."""
@@ -118,10 +137,10 @@ class _State(enum.Enum):
     IDLE = 'idle'
     WAITING = 'waiting'
     """A request waits for its budget."""
+    PASSED = 'passed'
+    """A request is with aiohttp, which may keep it for itself: no route has got it."""
     BUSY = 'busy'
-    """A request is with aiohttp."""
-    PASSING = 'passing'
-    """As busy, but where its body ends is not known: this request is the last one."""
+    """A request is being answered."""
     CLOSED = 'closed'
 
 
@@ -148,8 +167,8 @@ class ClientConnection(asyncio.Protocol):
         self._state = _State.IDLE
         self._since_s = now_s
         self._is_first = True
-        self._has_begun = False
-        """A route has got the newest request."""
+        self._is_last = False
+        """Where the body of the newest request ends is not known: all that comes is its."""
         self._buffer = bytearray()
         self._head_bytes = 0
         """Of the request that waits."""
@@ -218,7 +237,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Do what can be done with the bytes that have come."""
-        if self._state is _State.PASSING:
+        if self._is_last:
             self._pass(len(self._buffer))
         elif self._body_bytes and self._state is not _State.WAITING:
             self._pass(min(self._body_bytes, len(self._buffer)))
@@ -243,21 +262,28 @@ class ClientConnection(asyncio.Protocol):
         self._head_bytes = size
         self._reads = 0
         self._pause()
-        self.head = read_head(bytes(self._buffer[:size]))
+        head = bytes(self._buffer[:size])
+        fault = fault_of(head)
+        if fault is not None:
+            # aiohttp would answer some of them before any route, and others never.
+            self._answer(FAULTS[fault])
+            return
+        self.head = read_head(head)
         self._front.head_came(self, self.head)
 
     def admit(self) -> None:
         """Let the request that waits go on."""
-        self._state = _State.BUSY
-        self._front.admitted(self, self._socket)
+        self._state = _State.PASSED
+        self._since_s = self._loop.time()
         if self._transport is not None:
             self._pass_head()
+        elif self._socket is not None:
+            self._front.make_transport(self, self._socket)
 
     def _pass_head(self) -> None:
-        self._is_first = self._has_begun = False
+        self._is_first = False
+        self._is_last = self.head.is_last
         self._body_bytes = self.head.body_bytes
-        if self.head.is_chunked:
-            self._state = _State.PASSING
         self._pass(self._head_bytes, is_body=False)
         if self._resuming is None:
             self._resume()
@@ -280,7 +306,9 @@ class ClientConnection(asyncio.Protocol):
 
     def request_begun(self) -> None:
         """Note that the newest request is understood, and is being answered."""
-        self._has_begun = True
+        if self._state is _State.PASSED:
+            self._state = _State.BUSY
+            self._front.begun(self)
 
     def request_finished(self, cpu_s: float) -> bool:
         """
@@ -298,7 +326,7 @@ class ClientConnection(asyncio.Protocol):
             if self._buffer:
                 # Not at once: aiohttp has this answer still to write.
                 self._loop.call_soon(self._resume)
-        return self._state is not _State.PASSING
+        return not self._is_last
 
     def refuse(self) -> None:
         """Answer the request that waits with 429, and hang up."""
@@ -312,7 +340,8 @@ class ClientConnection(asyncio.Protocol):
                 self._socket.send(answer)
         elif self._transport is not None:
             self._transport.write(answer)
-            self._transport.close()
+            if self._transport.get_write_buffer_size() == 0:
+                self._transport.close()
         self.drop()
 
     # --- reading and closing -------------------------------------------------------------------
@@ -339,8 +368,7 @@ class ClientConnection(asyncio.Protocol):
         if self._state is _State.IDLE:
             is_overdue = silent_s > (HEAD_DEADLINE_S if self._is_first else IDLE_DEADLINE_S)
         else:
-            # aiohttp has what is no request, or none to its end.
-            is_overdue = not self._has_begun and silent_s > IDLE_DEADLINE_S
+            is_overdue = self._state is _State.PASSED and silent_s > HEAD_DEADLINE_S
         if is_overdue:
             self.drop()
 
@@ -351,11 +379,11 @@ class ClientConnection(asyncio.Protocol):
     def drop(self) -> None:
         """Hang up now."""
         transport, accepted = self._transport, self._socket
-        is_becoming_transport = self._state is _State.BUSY and transport is None
+        is_becoming_transport = self._state is _State.PASSED and transport is None
         self._end()
         if transport is not None:
-            if not transport.is_closing():
-                transport.abort()
+            # Also if it is closing: it could wait for ever for a peer that does not read.
+            transport.abort()
         elif accepted is not None and not is_becoming_transport:
             self._socket = None
             self._loop.remove_reader(accepted)

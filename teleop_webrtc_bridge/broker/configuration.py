@@ -23,6 +23,7 @@ from importlib import metadata
 import ipaddress
 import os
 from pathlib import Path
+import re
 from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -54,6 +55,10 @@ ICE_SCHEMES: Final = ('stun', 'stuns', 'turn', 'turns')
 PYJWT_MINIMUM: Final = (2, 6)
 """The oldest that it is tested with."""
 
+_PUBLIC_URL: Final = re.compile(
+    r'https?://(?:\[(?P<ipv6>[0-9a-f:.]+)\]|[a-z0-9-]+(?:\.[a-z0-9-]+)*\.?)(?::[0-9]{1,5})?/?',
+    re.IGNORECASE | re.ASCII,
+)
 _HOST_ALLOWED: Final = 'a host name or address of this machine'
 _PORT_ALLOWED: Final = 'a whole number from 0 to 65535 (0: the system chooses)'
 _ICE_ALLOWED: Final = (
@@ -228,11 +233,13 @@ def _port(where: str, value: Any) -> int:
 
 
 def _state_dir(where: str, value: Any) -> Path:
-    if value is None:
-        return default_state_dir()
-    if not isinstance(value, str) or not value or '\0' in value:
+    if value is not None and (not isinstance(value, str) or not value or '\0' in value):
         raise ConfigurationError(where, value, 'the path of a folder')
-    return Path(value).expanduser()
+    try:
+        return default_state_dir() if value is None else Path(value).expanduser()
+    except RuntimeError as error:
+        allowed = 'the path of a folder; ~ needs a user who has a home directory'
+        raise ConfigurationError(where, value, allowed) from error
 
 
 def _log_level(where: str, value: Any) -> str:
@@ -259,14 +266,14 @@ def _public_urls(where: str, value: Any) -> tuple[str, ...]:
         raise ConfigurationError(where, value, 'a list of http or https URLs')
     for index, url in enumerate(value):
         allowed = 'an http or https URL without a path, such as https://teleop.example.org'
+        match = _PUBLIC_URL.fullmatch(url) if isinstance(url, str) else None
         try:
-            parts = urlsplit(url if isinstance(url, str) else '')
-            is_url = parts.scheme in ('http', 'https') and parts.hostname and parts.port != 0
+            is_url = match is not None and urlsplit(match[0]).port != 0
+            if match is not None and match['ipv6'] is not None:
+                ipaddress.IPv6Address(match['ipv6'])
         except ValueError:
             is_url = False
-        if not is_url or '@' in parts.netloc or parts.path not in ('', '/'):
-            raise ConfigurationError(f'{where}[{index}]', url, allowed)
-        if parts.query or parts.fragment:
+        if not is_url:
             raise ConfigurationError(f'{where}[{index}]', url, allowed)
     return tuple(value)
 

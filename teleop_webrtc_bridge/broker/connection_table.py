@@ -37,9 +37,9 @@ class Activity(enum.Enum):
     IDLE = 'idle'
     """Nothing: no whole head of a request has come since the last answer."""
     WAITING = 'waiting'
-    """A request waits for processor time."""
+    """A request waits for processor time, or no route has got it yet."""
     BUSY = 'busy'
-    """A request is being answered."""
+    """A route answers a request."""
 
 
 class _Holders(Generic[_T]):

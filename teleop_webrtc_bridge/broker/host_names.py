@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 __all__ = ['HostNames', 'is_ip_literal', 'name_of_host']
 
 HOST: Final = re.compile(r'(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@\s]+)(?::\d{1,5})?')
+ORIGIN: Final = re.compile(r'https?://[^/?#@\s]+')
 DEFAULT_PORTS: Final = {'http': 80, 'https': 443}
 
 
@@ -62,7 +63,7 @@ class HostNames:
     def is_own_origin(self, origin: str) -> bool:
         """Return whether a page of ``public_urls`` sent a request."""
         try:
-            return _origin(origin) in self._origins
+            return ORIGIN.fullmatch(origin) is not None and _origin(origin) in self._origins
         except ValueError:
             return False
 

@@ -25,6 +25,7 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
 
 from teleop_webrtc_bridge.broker import schemas
 from teleop_webrtc_bridge.broker.audit import Audit
@@ -77,6 +78,7 @@ __all__ = [
     'access_log',
     'caller_address',
     'read_json',
+    'server_log',
 ]
 
 BODY_DEADLINE_S: Final = 5.0
@@ -391,7 +393,11 @@ MIDDLEWARES: Final = (
 
 def caller_address(request: web.BaseRequest) -> str:
     """Return who calls: the address of the peer, or of whom a trusted proxy calls for."""
-    app = request.app if isinstance(request, web.Request) else None
+    try:
+        app = request.app if isinstance(request, web.Request) else None
+    except (AssertionError, AttributeError):
+        # No application gets what aiohttp cannot parse, and its headers are unknown.
+        return TrustedProxies().caller(request.remote, [])
     proxies = TrustedProxies() if app is None else app[PARTS].proxies
     return proxies.caller(request.remote, request.headers.getall('X-Forwarded-For', []))
 
@@ -426,6 +432,22 @@ class _AccessLog(AbstractAccessLogger):
             kind.left_out,
         )
         kind.left_out = 0
+
+
+class _NoFaultsOfClients(logging.Filter):
+    """Leaves out tracebacks that strangers can cause: of what is no HTTP, and of hanging up."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError | ConnectionError)
+
+
+def server_log() -> logging.Logger:
+    """Return where aiohttp's server may tell what goes wrong."""
+    log = logging.getLogger(f'{__name__}.server')
+    if not log.filters:
+        log.addFilter(_NoFaultsOfClients())
+    return log
 
 
 def access_log() -> type[AbstractAccessLogger]:

@@ -230,10 +230,8 @@ class HttpFront:
         kind = RequestClass.UNVERIFIED if head.secrets else RequestClass.ANONYMOUS
         return kind, network_of(self._proxies.caller(peer, head.forwarded)), False
 
-    def admitted(self, connection: ClientConnection, first: socket.socket | None) -> None:
-        self._table.now(connection, Activity.BUSY)
-        if first is not None:
-            self._tasks.create_task(self._make_transport(connection, first))
+    def make_transport(self, connection: ClientConnection, accepted: socket.socket) -> None:
+        self._tasks.create_task(self._make_transport(connection, accepted))
 
     async def _make_transport(self, connection: ClientConnection, accepted: socket.socket) -> None:
         try:
@@ -262,6 +260,10 @@ class HttpFront:
         self._pace.spend('', seconds, now_s)
         self._queues[kind].spend(party, seconds, now_s)
         return self._queues[kind].debt_s(party, now_s)
+
+    def begun(self, connection: ClientConnection) -> None:
+        # Not earlier: what no route has got holds no place that others need.
+        self._table.now(connection, Activity.BUSY)
 
     def idle(self, connection: ClientConnection) -> None:
         self._table.now(connection, Activity.IDLE)

@@ -150,12 +150,21 @@ def test_a_bad_issuer_says_what_is_wrong(
     assert '\n' not in str(caught.value)
 
 
+def test_the_home_of_an_unknown_user_is_named(tmp_path: Path) -> None:
+    path = '~no-such-user/state'
+    for arguments in (['--state-dir', path], write(tmp_path, f'state_dir: "{path}"')):
+        with pytest.raises(ConfigurationError, match=f'{path}.*home') as caught:
+            read_configuration(arguments)
+        assert '\n' not in str(caught.value)
+
+
 def test_public_urls_and_trusted_proxies(tmp_path: Path) -> None:
-    text = 'public_urls: [https://a.example, http://b:8765/]\ntrusted_proxies: [127.0.0.1, X]\n'
+    urls = ('https://a-1.example', 'http://b:8765/', 'http://192.0.2.1', 'https://[2001:db8::1]:1')
+    text = f'public_urls: {list(urls)}\ntrusted_proxies: [127.0.0.1, X]\n'
     with pytest.raises(ConfigurationError, match='trusted_proxies'):
         read_configuration(write(tmp_path, text))
     configuration = read_configuration(write(tmp_path, text.replace('X', '10.0.0.0/8')))
-    assert configuration.public_urls == ('https://a.example', 'http://b:8765/')
+    assert configuration.public_urls == urls
     assert list(map(str, configuration.trusted_proxies)) == ['127.0.0.1/32', '10.0.0.0/8']
 
 
@@ -172,6 +181,14 @@ def test_public_urls_and_trusted_proxies(tmp_path: Path) -> None:
         'public_urls: [https://u@a.example]',
         'public_urls: ["https://a.example?a=b"]',
         'public_urls: [https://a.example:x]',
+        'public_urls: [https://a.example:0]',
+        'public_urls: [https://a.example:65536]',
+        'public_urls: ["https://a b"]',
+        'public_urls: ["https://a\\tb"]',
+        'public_urls: ["https://*.evil.com"]',
+        'public_urls: ["https://a..b"]',
+        'public_urls: ["https://[::g]"]',
+        'public_urls: ["https://[1::2::3]"]',
         'trusted_proxies: 127.0.0.1',
         'trusted_proxies: [proxy.lan]',
         'trusted_proxies: [10.0.0.1/8]',

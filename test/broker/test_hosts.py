@@ -96,6 +96,8 @@ def test_a_missing_or_doubled_host_is_not_ours() -> None:
         ('', False),
         ('https://[', False),
         ('https://teleop.example.org:x', False),
+        ('https://a@teleop.example.org', False),
+        ('https://teleop.example.org/path', False),
     ],
 )
 def test_pages_that_are_ours(origin: str, is_ours: bool) -> None:

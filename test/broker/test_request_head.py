@@ -23,7 +23,12 @@ from hypothesis import strategies as st
 import pytest
 
 from teleop_webrtc_bridge.broker.metered import Metered
-from teleop_webrtc_bridge.broker.request_head import END_OF_HEAD, read_head
+from teleop_webrtc_bridge.broker.request_head import (
+    END_OF_HEAD,
+    fault_of,
+    HeadFault,
+    read_head,
+)
 
 
 def head(line: str, *headers: str) -> bytes:
@@ -83,13 +88,56 @@ def test_the_length_of_the_body(headers: list[str], body_bytes: int) -> None:
 def test_forwarded_addresses_keep_their_order() -> None:
     found = read_head(head('GET / HTTP/1.1', 'X-Forwarded-For: a, b', 'x-forwarded-for: c'))
     assert found.forwarded == ('a, b', 'c')
-    assert read_head(head('GET / HTTP/1.1', 'Transfer-Encoding: chunked')).is_chunked
+    assert read_head(head('GET / HTTP/1.1', 'Transfer-Encoding: chunked')).is_last
+
+
+@pytest.mark.parametrize(
+    'data',
+    [
+        head('CONNECT a:1 HTTP/1.1'),
+        head('GET / HTTP/1.1', 'upgrade: websocket'),
+        head('POST / HTTP/1.1', 'Transfer-Encoding: chunked'),
+    ],
+)
+def test_after_some_requests_nothing_can_be_told_apart(data: bytes) -> None:
+    assert read_head(data).is_last
+    assert not read_head(head('GET / HTTP/1.1', 'Upgrade-Insecure-Requests: 1')).is_last
+
+
+@pytest.mark.parametrize(
+    ('data', 'fault'),
+    [
+        (head('GET / HTTP/1.1', 'Host: a'), None),
+        (head('GET /a?b=%20 HTTP/1.0'), None),
+        (head('POST / HTTP/1.1', 'Content-Length: 5', 'Expect: 100-Continue'), None),
+        (head('PRI * HTTP/2.0'), HeadFault.VERSION),
+        (head('GET / HTTP/0.9'), HeadFault.VERSION),
+        (head('GET /'), HeadFault.NO_REQUEST),
+        (head('GET  / HTTP/1.1'), HeadFault.NO_REQUEST),
+        (head('GET / b HTTP/1.1'), HeadFault.NO_REQUEST),
+        (head('get / HTTP/1.1'), HeadFault.NO_REQUEST),
+        (head('GET / HTTP/1.1 '), HeadFault.NO_REQUEST),
+        (head('GET / HTTP/1.10'), HeadFault.NO_REQUEST),
+        (head('GET /\u00e9 HTTP/1.1'), HeadFault.NO_REQUEST),
+        (head('GET / HTTP/1.1', 'A: b\nExpect: foo'), HeadFault.NO_REQUEST),
+        (head('GET / HTTP/1.1', 'A: b\rExpect: foo'), HeadFault.NO_REQUEST),
+        (head('GET / HTTP/1.1', 'Expect:', ' foo'), HeadFault.NO_REQUEST),
+        (head('POST / HTTP/1.1', 'Content-Length: ' + '0' * 20 + '5'), HeadFault.NO_REQUEST),
+        (head('POST / HTTP/1.1', 'Content-Length: +5'), HeadFault.NO_REQUEST),
+        (head('GET / HTTP/1.1', 'Expect: foo'), HeadFault.EXPECTATION),
+        (head('GET / HTTP/1.1', 'expect:100-continue, foo'), HeadFault.EXPECTATION),
+        (head('GET / HTTP/1.1', 'Expect: 100-continue', 'Expect: x'), HeadFault.EXPECTATION),
+    ],
+)
+def test_what_no_route_would_get_is_told(data: bytes, fault: HeadFault | None) -> None:
+    assert fault_of(data) is fault
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_can_be_read(junk: bytes) -> None:
-    read_head(junk)
-    read_head(junk + END_OF_HEAD)
+    for data in (junk, junk + END_OF_HEAD):
+        read_head(data)
+        fault_of(data)
 
 
 # --- processor time ----------------------------------------------------------------------------

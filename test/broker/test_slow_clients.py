@@ -17,7 +17,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 import errno
 import ipaddress
 from pathlib import Path
@@ -111,8 +112,13 @@ async def test_silent_addresses_keep_out_nobody_when_all_connections_are_taken(
             wire.close()
 
 
-async def test_one_token_keeps_out_nobody(tmp_path: Path) -> None:
-    async with running(tmp_path, caps=Caps(connections=16, connections_per_token=4)) as rig:
+@pytest.mark.parametrize(
+    'caps',
+    [Caps(connections=16), Caps(connections=32, connections_per_token=4)],
+    ids=['a quarter', 'as configured'],
+)
+async def test_one_token_keeps_out_nobody(tmp_path: Path, caps: Caps) -> None:
+    async with running(tmp_path, caps=caps) as rig:
         viewer = rig.operator('eve', Role.VIEWER)['Authorization']
         request = (
             f'GET /api/v1/sessions HTTP/1.1\r\nHost: [::1]\r\nAuthorization: {viewer}\r\n\r\n'
@@ -226,6 +232,138 @@ async def test_what_is_no_http_is_answered_400(rig: Rig) -> None:
     assert (await wire.answer())[0] == 400
     assert await wire.is_dropped()
     wire.close()
+
+
+@pytest.mark.parametrize(
+    ('sent', 'status'),
+    [
+        (HEALTH.replace(b'Host', b'Expect: foo\r\nHost'), 417),
+        (b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505),
+        (HEALTH.replace(b'Host', b'Content-Length: 00000000000000005\r\nHost'), 400),
+        (HEALTH.replace(b'Host', b'Connection: Upgrade\r\nUpgrade: websocket\r\nHost'), 200),
+        (HEALTH.replace(b'GET', b'CONNECT'), 404),
+    ],
+)
+async def test_what_aiohttp_could_keep_for_itself_is_the_last_of_its_connection(
+    rig: Rig, sent: bytes, status: int
+) -> None:
+    wire = await Wire.to(rig.port)
+    wire.send(HEALTH)
+    assert (await wire.answer())[0] == 200
+    wire.send(sent)
+    assert (await wire.answer())[0] == status
+    wire.send(HEALTH)
+    assert await wire.is_dropped()
+    wire.close()
+
+
+async def test_who_waits_for_100_continue_gets_it(rig: Rig) -> None:
+    wire = await Wire.to(rig.port)
+    body = b'{"name": "a key"}'
+    operator = rig.operator()['Authorization']
+    wire.send(
+        f'POST /api/v1/keys HTTP/1.1\r\nHost: localhost\r\nAuthorization: {operator}\r\n'
+        f'Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n'.encode()
+    )
+    async with asyncio.timeout(20.0):
+        assert await wire.reader.readuntil(b'\r\n\r\n') == b'HTTP/1.1 100 Continue\r\n\r\n'
+    wire.send(body)
+    assert (await wire.answer())[0] == 201
+    wire.close()
+
+
+@pytest.mark.parametrize(
+    'sent', [b'GET / HTTP/1.1\r\nHo st: a\r\n\r\n', b'FOO / HTTP/1.1\r\n\r\n']
+)
+async def test_what_cannot_be_parsed_leaves_no_traceback(
+    rig: Rig, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    caplog.set_level('INFO')
+    wire = await Wire.to(rig.port)
+    wire.send(sent)
+    async with asyncio.timeout(20.0):
+        assert b' 400 ' in await wire.reader.readline()
+    assert await wire.reader.read()
+    await until(lambda: 'event=request' in caplog.text)
+    assert not any(record.exc_info for record in caplog.records)
+    wire.close()
+
+
+# --- what no route gets ------------------------------------------------------------------------
+
+
+class Swallowing(asyncio.Protocol):
+    """An HTTP server that never gives a request to a route."""
+
+    def __init__(self) -> None:
+        self.is_lost = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_lost = True
+
+
+class Closing(Swallowing):
+    """One that closes after an answer that nobody reads."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(bytes(64 << 20))
+        self.transport.close()
+
+
+@asynccontextmanager
+async def serving_with(
+    protocol: type[Swallowing], total: int
+) -> AsyncIterator[tuple[HttpFront, list[Swallowing], int]]:
+    """Yield a front, the protocols of its connections, and its port."""
+    made: list[Swallowing] = []
+
+    def make() -> Swallowing:
+        made.append(protocol())
+        return made[-1]
+
+    table: ConnectionTable[ClientConnection] = ConnectionTable(
+        total=total, per_address=total, per_token=total
+    )
+    front = HttpFront(table, TrustedProxies(), RateLimit(per_minute=6, burst=1), lambda: None)
+    listener = socket.create_server(('127.0.0.1', 0))
+    port = listener.getsockname()[1]
+    front.listen([listener])
+    serving = asyncio.create_task(front.serve(make))
+    yield front, made, port
+    serving.cancel()
+    await asyncio.wait([serving])
+
+
+async def test_a_request_that_no_route_has_got_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_connection, 'HEAD_DEADLINE_S', 1e9)
+    async with serving_with(Swallowing, 2) as (_, made, port):
+        wires = []
+        for number in range(4):
+            wires.append(await Wire.to(port))
+            wires[-1].send(HEALTH)
+            await until(lambda: len(made) == number + 1)  # noqa: B023
+        assert all([await wire.is_dropped() for wire in wires[:2]])
+        for wire in wires:
+            wire.close()
+
+
+@pytest.mark.parametrize('protocol', [Swallowing, Closing])
+async def test_a_request_that_no_route_has_got_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, protocol: type[Swallowing]
+) -> None:
+    monkeypatch.setattr(client_connection, 'HEAD_DEADLINE_S', 0.1)
+    async with serving_with(protocol, 2) as (front, made, port):
+        wire = await Wire.to(port)
+        wire.send(HEALTH)
+        await until(lambda: made and made[0].is_lost)
+        assert len(front) == 0
+        wire.close()
 
 
 # --- budgets -----------------------------------------------------------------------------------

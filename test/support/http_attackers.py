@@ -16,9 +16,9 @@
 HTTP clients of ill will, as a process of its own: ``python3 http_attackers.py KIND URL ...``.
 
 They write bytes that were made before and hardly look at answers, so that the broker is what is
-loaded. They use five addresses of this machine, connect again when they are dropped, and end by
-themselves. The process prints a line when it begins, and at the end one line of JSON: how many
-answers of each status there were.
+loaded. They use five addresses of this machine by default, connect again when they are dropped,
+and end by themselves. The process prints a line when it begins, and at the end one line of JSON:
+how many answers of each status there were.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import re
 import resource
 from urllib.parse import urlsplit
 
-ADDRESSES = tuple(f'127.0.0.{number}' for number in range(1, 6))
+ADDRESSES = tuple(f'127.0.0.{number}' for number in range(1, 7))
 PIPELINED = 16
 REOPEN_S = 0.02
 OPENED_AT_ONCE = 50
@@ -71,6 +71,17 @@ def payloads(kind: str, secret: str, path: str) -> list[tuple[bytes, int, bool]]
         case 'silent':
             half = request('/api/v1/health')[:-2]
             return [(b'', 0, False), (half, 0, False)]
+        case 'swallowed':
+            health, websocket = '/api/v1/health', ['Connection: Upgrade', 'Upgrade: websocket']
+            sent = [
+                request(health, headers=['Expect: foo']),
+                b'PRI * HTTP/2.0\r\n\r\n',
+                request(health, headers=websocket) + request(health),
+                request(health, 'CONNECT') + request(health),
+                request(sessions, 'POST', ['Transfer-Encoding: chunked']),
+                request(sessions, 'POST', ['Expect: 100-continue', 'Content-Length: 99']),
+            ]
+            return [(it, 1, False) for it in sent]
         case 'holding':
             return [(request(sessions, headers=[bearer]), 1, False)]
     raise ValueError(kind)
@@ -131,7 +142,7 @@ async def attack(options: argparse.Namespace, secret: str) -> None:
     statuses: Counter[str] = Counter()
     port = urlsplit(options.url).port or 80
     sent = itertools.cycle(payloads(options.kind, secret, options.path))
-    addresses = itertools.cycle(ADDRESSES[: options.addresses])
+    addresses = itertools.cycle(ADDRESSES[options.skip :][: options.addresses])
     tasks = []
     for number in range(options.connections):
         client = keep_connected(next(addresses), port, next(sent), statuses)
@@ -149,7 +160,8 @@ def main() -> None:
     parser.add_argument('kind')
     parser.add_argument('url')
     parser.add_argument('--connections', type=int, default=40)
-    parser.add_argument('--addresses', type=int, default=len(ADDRESSES))
+    parser.add_argument('--addresses', type=int, default=5)
+    parser.add_argument('--skip', type=int, default=0, help='leave out so many addresses')
     parser.add_argument('--seconds', type=float, default=20.0)
     parser.add_argument('--path', default='/api/v1/sessions/x/heartbeat')
     options = parser.parse_args()
