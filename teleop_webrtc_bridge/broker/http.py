@@ -454,7 +454,7 @@ def access_log() -> type[AbstractAccessLogger]:
     """Return an access log whose connections, each of which gets an instance, share limits."""
 
     class AccessLog(_AccessLog):
-        of_address = RateLimit(per_minute=20, burst=20)
-        of_all = RateLimit(per_minute=200, burst=200)
+        of_address = RateLimit(per_minute=10, burst=10)
+        of_all = RateLimit(per_minute=60, burst=60)
 
     return AccessLog

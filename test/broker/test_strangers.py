@@ -39,7 +39,7 @@ ATTACK_S = 60.0
 """At most; it ends with the test."""
 PERIOD_S = 0.02
 COMES_S = 5.0
-MOST_LINES = 250
+MOST_LINES = 100
 """Refusals are 200 lines a minute at most."""
 
 
