@@ -40,7 +40,7 @@ ATTACK_S = 60.0
 PERIOD_S = 0.02
 COMES_S = 5.0
 MOST_LINES = 100
-"""Refusals are 200 lines a minute at most."""
+"""Refusals are 60 lines a minute at most."""
 
 
 @asynccontextmanager
