@@ -242,7 +242,7 @@ class MediaProcess:
         try:
             return await answer
         except asyncio.CancelledError:
-            if answer.cancelled():
+            if not answer.done() or answer.cancelled():
                 self._send({'cancel': number})
             elif answer.exception() is None:
                 self._close_unwanted(answer.result())
