@@ -38,7 +38,7 @@ from benchmark.figures import Figures, percentile
 from benchmark.processes import Usage
 from teleop_webrtc_bridge.messages import Velocity
 
-__all__ = ['Healthy', 'descriptors', 'healthy', 'phase', 'probe']
+__all__ = ['WATCHDOG_S', 'Healthy', 'descriptors', 'healthy', 'phase', 'probe']
 
 DRIVE_PERIOD_S: Final = 0.02
 WATCHDOG_S: Final = 0.25

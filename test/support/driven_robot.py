@@ -24,7 +24,7 @@ from pathlib import Path
 import time
 from typing import Any
 
-from programs import Program, Programs, wait_for
+from programs import Broker, Program, Programs, wait_for
 from python_operator import operator, PythonOperator
 from ros_probe import Acquaintance, Command, ros_node, RosProbe
 
@@ -41,8 +41,9 @@ FORWARD = Velocity(linear_x=0.5)
 
 @dataclass(frozen=True, kw_only=True)
 class DrivenRobot:
-    """A bridge, its operator, and a node beside it that hears ``cmd_vel``."""
+    """A bridge, its broker and operator, and a node beside it that hears ``cmd_vel``."""
 
+    broker: Broker
     bridge: Program
     person: PythonOperator
     probe: RosProbe
@@ -125,7 +126,9 @@ async def driven_robot(
                 )
                 beating = asyncio.create_task(_beat(person, session_id))
                 try:
-                    yield DrivenRobot(bridge=bridge, person=person, probe=probe, node=node)
+                    yield DrivenRobot(
+                        broker=broker, bridge=bridge, person=person, probe=probe, node=node
+                    )
                 finally:
                     beating.cancel()
     finally:
