@@ -287,7 +287,7 @@ async def test_keyframes_that_are_asked_for_are_merged(media: EmbeddedMedia) -> 
 async def test_who_has_lost_the_picture_gets_a_keyframe_at_once(media: EmbeddedMedia) -> None:
     async with driven(media) as (robot, person, _):
         await until(lambda: bool(robot.keyframes_asked_s))
-        await asyncio.sleep(1.1)  # the one that he came with is a second ago
+        await asyncio.sleep(1.1)  # the one that they came with is a second ago
         before = len(robot.keyframes_asked_s)
         await one_pli(person.pc, random.Random(1))
         await until(lambda: len(robot.keyframes_asked_s) > before)
