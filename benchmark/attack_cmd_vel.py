@@ -57,6 +57,8 @@ def figures_of(commands: Sequence[Command]) -> Figures:
 
 
 async def _phase(robot: DrivenRobot, seconds: float) -> Figures:
+    # Nobody drives while an attacker is started, so the robot stands: that is no false stop.
+    await robot.set_off()
     first = len(robot.probe.commands)
     await robot.hold_for(FORWARD, seconds)
     return figures_of(robot.probe.commands[first:])
@@ -65,7 +67,6 @@ async def _phase(robot: DrivenRobot, seconds: float) -> Figures:
 async def measure(kind: str, connections: int, folder: Path, seconds: float) -> dict[str, Figures]:
     """Return the figures of a quiet phase and of an attack."""
     async with driven_robot(folder, '-p', f'command_timeout:={WATCHDOG_S}') as robot:
-        await robot.set_off()
         phases = {'quiet': await _phase(robot, seconds)}
         async with requests(kind, connections, robot.broker, seconds):
             phases['attack'] = await _phase(robot, seconds)

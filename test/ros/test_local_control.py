@@ -566,7 +566,8 @@ async def test_nobody_drives_at_full_speed_before_the_first_image_of_a_camera(
 
             await drive_until(person, lambda: newest_telemetry(person)['limiting'], fast)
             await drive_until(person, lambda: probe.commands[-1].linear_x > 0.29, fast)
-            assert newest_telemetry(person)['blind'] is True
+            # Telemetry comes three times a second: the newest may be older than that speed.
+            await drive_until(person, lambda: newest_telemetry(person)['blind'], fast)
             assert max(command.linear_x for command in probe.commands) <= BLIND_FACTOR + 1e-6
             assert 'WARN' in bridge.wait_for_line('event=camera_stalled')
             camera.is_on = True
