@@ -114,7 +114,7 @@ class DriveCommand:
     frame_id: str
     """The operator's input device, not a coordinate frame."""
     velocity: Velocity
-    channel: str = ''
+    channel: str = field(default='', compare=False)
     """What the newer framing calls its channel; the older one has none."""
 
 
