@@ -29,6 +29,7 @@ import time
 from typing import Any, Final, Generic, TypeVar
 
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import (
     DurabilityPolicy,
     LivelinessPolicy,
@@ -48,6 +49,7 @@ __all__ = [
     'TopicWatch',
     'full_name',
     'mismatches',
+    'published',
     'rivals',
     'several_publishers',
     'type_name',
@@ -85,6 +87,19 @@ class OwnTopic:
     """QoS durability ``transient_local``."""
     hints: tuple[tuple[str, str], ...] = ()
     """Another type, and what to do about it."""
+
+
+def published(
+    publisher: Publisher[Any], *, durable: bool = False, hints: tuple[tuple[str, str], ...] = ()
+) -> OwnTopic:
+    """Return a topic that this node publishes, reliably."""
+    return OwnTopic(
+        name=publisher.topic_name,
+        type=type_name(publisher.msg_type),
+        published=True,
+        durable=durable,
+        hints=hints,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
