@@ -192,7 +192,8 @@ _Given = dict[str, tuple[str, Any]]
 
 def _read_file(name: str) -> _Given:
     try:
-        document = yaml.safe_load(Path(name).read_text(encoding='utf-8'))
+        # Not Path.expanduser, which has an error of its own for a user who is not there.
+        document = yaml.safe_load(Path(os.path.expanduser(name)).read_text(encoding='utf-8'))
     except OSError as error:
         allowed = f'a file that can be read ({error.strerror})'
         raise ConfigurationError('--config', name, allowed) from error
