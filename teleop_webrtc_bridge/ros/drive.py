@@ -146,6 +146,7 @@ class DriveThread(threading.Thread):
         self._counters: Counter[str] = Counter()
         self._realtime: bool | None = None
         self._ending = False
+        self._goodbye = ''
 
     # --- called from other threads ---------------------------------------------------------------
 
@@ -205,11 +206,16 @@ class DriveThread(threading.Thread):
 
         self.request(apply)
 
-    def say_goodbye(self) -> None:
-        """Stop the robot and ask the WebRTC half to leave the broker; it ends by itself."""
+    def say_goodbye(self, reason: str) -> None:
+        """
+        Stop the robot and ask the WebRTC half to leave the broker; it ends by itself.
+
+        :param reason: Told once it has.
+        """
 
         def apply(gate: CommandGate, now: float) -> None:
             gate.begin_control(now)
+            self._goodbye = reason
             self._send(encode(Shutdown()))
 
         self.request(apply)
@@ -270,6 +276,7 @@ class DriveThread(threading.Thread):
 
     def _take_link(self, link: socket.socket) -> None:
         self._drop_link()
+        self._goodbye = ''
         self._link = link
         self._poll.register(link, select.POLLIN)
         self._shown_is_told = self._shown is None
@@ -313,7 +320,7 @@ class DriveThread(threading.Thread):
         self._messages.set_operated(now, False)
         self._status = Status(
             state=SessionState.DIALLING,
-            reason='the WebRTC process ended',
+            reason=self._goodbye or 'the WebRTC process ended',
             control_epoch=0,
             video_fps=0.0,
             counters={},

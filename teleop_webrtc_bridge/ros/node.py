@@ -212,7 +212,7 @@ class TeleopBridge(Node):
 
     def leave(self) -> None:
         """Stop the robot, say goodbye to the broker, publish the last zero."""
-        self._drive.say_goodbye()
+        self._drive.say_goodbye('the bridge ends')
         self._webrtc.end()
         self._drive.end()
         self._tell_estops()
@@ -342,7 +342,7 @@ class TeleopBridge(Node):
 
     def _reconnect(self) -> None:
         """Begin a new session: the WebRTC half says goodbye and is started again."""
-        self._drive.say_goodbye()
+        self._drive.say_goodbye('a new session was asked for')
 
     def _publish_state(self, snapshot: DriveSnapshot) -> None:
         """Publish ``~/state`` when it changed, and log what the robot's owner should know."""
