@@ -173,10 +173,15 @@ def _decode_framed(data: bytes) -> DriveCommand | None:
     seq = header.get('seq', 0)
     if type(seq) is not int or not -(2**31) <= seq < 2**31:
         raise ProtocolError('framed command with a seq that is not an int32')
-    return _decode_cdr_twist_stamped(seq, data[_FRAMED_HEAD.size + header_length :])
+    channel = header.get('ch')
+    return _decode_cdr_twist_stamped(
+        seq,
+        data[_FRAMED_HEAD.size + header_length :],
+        channel=channel if isinstance(channel, str) else '',
+    )
 
 
-def _decode_cdr_twist_stamped(seq: int, payload: bytes) -> DriveCommand:
+def _decode_cdr_twist_stamped(seq: int, payload: bytes, *, channel: str) -> DriveCommand:
     """Decode plain CDR (OMG DDSI-RTPS §10): 4 bytes of encapsulation, then aligned fields."""
     if len(payload) < 16:
         raise ProtocolError(f'CDR TwistStamped of {len(payload)} bytes is too short')
@@ -190,11 +195,18 @@ def _decode_cdr_twist_stamped(seq: int, payload: bytes) -> DriveCommand:
     if length < 1 or len(body) < start + _LCM_TWIST.size:
         raise ProtocolError(f'CDR TwistStamped of {len(payload)} bytes is too short')
     axes = struct.unpack_from(f'{order}6d', body, start)
-    return _drive_command(seq, sec, nsec, body[12 : 12 + length - 1], axes)
+    frame_id = body[12 : 12 + length].rstrip(b'\0')
+    return _drive_command(seq, sec, nsec, frame_id, axes, channel=channel)
 
 
 def _drive_command(
-    seq: int, sec: int, nsec: int, frame_id: bytes, axes: tuple[float, ...]
+    seq: int,
+    sec: int,
+    nsec: int,
+    frame_id: bytes,
+    axes: tuple[float, ...],
+    *,
+    channel: str = '',
 ) -> DriveCommand:
     if not 0 <= nsec < 1_000_000_000:
         raise ProtocolError(f'TwistStamped with {nsec} nanoseconds')
@@ -208,6 +220,7 @@ def _drive_command(
         velocity=Velocity(
             linear_x=x, linear_y=y, linear_z=z, angular_x=roll, angular_y=pitch, angular_z=yaw
         ),
+        channel=channel,
     )
 
 

@@ -114,6 +114,8 @@ class DriveCommand:
     frame_id: str
     """The operator's input device, not a coordinate frame."""
     velocity: Velocity
+    channel: str = field(default='', compare=False)
+    """What the newer framing calls its channel; the older one has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

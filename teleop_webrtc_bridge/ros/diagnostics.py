@@ -25,6 +25,7 @@ from rclpy.publisher import Publisher
 from teleop_webrtc_bridge.ros.camera import Camera
 from teleop_webrtc_bridge.ros.cameras import Cameras
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot
+from teleop_webrtc_bridge.ros.graph import NODE_NAME, TopicReport
 from teleop_webrtc_bridge.ros.parameters import Settings
 from teleop_webrtc_bridge.ros.self_diagnosis import Concern
 from teleop_webrtc_bridge.session import SessionState
@@ -54,16 +55,22 @@ def diagnose(
     *,
     now: float,
     others: Iterable[Concern] = (),
+    node_name: str = NODE_NAME,
+    topics: TopicReport = TopicReport(),  # noqa: B008 - immutable
 ) -> list[DiagnosticStatus]:
     """
     Return the statuses of one robot.
+
+    :param node_name: Fully qualified: what begins the statuses' names, so that those of a fleet
+        differ. diagnostic_updater names them so with ``use_fqn``.
+    :param topics: What the graph says.
 
     :param others: Of which the caller knows.
     :param now: Seconds of ``time.monotonic``.
     """
     concerns = [
         _broker(settings, snapshot),
-        _gate(snapshot, cmd_vel),
+        _gate(snapshot, cmd_vel, topics),
         *(_video(camera, now, cameras.is_selected(camera)) for camera in cameras.all),
         *(_status(*concern) for concern in others),
     ]
@@ -71,6 +78,7 @@ def diagnose(
         values = {'broker_url': settings.broker_url}
         concerns.append(_status('security', DiagnosticStatus.WARN, INSECURE, values))
     for status in concerns:
+        status.name = f'{node_name}: {status.name}'
         status.hardware_id = settings.robot_id
     return concerns
 
@@ -91,21 +99,30 @@ def _broker(settings: Settings, snapshot: DriveSnapshot) -> DiagnosticStatus:
     return _status('broker', level, message, values | status.counters)
 
 
-def _gate(snapshot: DriveSnapshot, cmd_vel: Publisher[Any]) -> DiagnosticStatus:
-    level, message = DiagnosticStatus.OK, 'ready'
+def _gate(
+    snapshot: DriveSnapshot, cmd_vel: Publisher[Any], topics: TopicReport
+) -> DiagnosticStatus:
     subscribers = cmd_vel.get_subscription_count()
+    messages = []
     if snapshot.estopped:
-        level, message = DiagnosticStatus.WARN, 'E-STOP'
+        messages.append('E-STOP')
     elif not snapshot.enabled:
-        level, message = DiagnosticStatus.WARN, 'disabled'
-    elif not subscribers:
-        level, message = DiagnosticStatus.WARN, f'nobody subscribes {cmd_vel.topic_name}'
+        messages.append('disabled')
+    elif not subscribers and not topics.cmd_vel:
+        messages.append(f'nobody subscribes {cmd_vel.topic_name}')
+    messages += [rival.describe(cmd_vel.topic_name) for rival in topics.rivals]
+    messages += topics.cmd_vel
+    level = DiagnosticStatus.WARN if messages else DiagnosticStatus.OK
+    if any(rival.is_bridge for rival in topics.rivals):
+        level = DiagnosticStatus.ERROR
     values = {
         'topic': cmd_vel.topic_name,
         'subscribers': subscribers,
+        'other_publishers': ' '.join(rival.name for rival in topics.rivals),
+        'refused_frame': snapshot.refused_frame,
         **snapshot.counters,
     }
-    return _status('command gate', level, message, values)
+    return _status('command gate', level, '; '.join(messages) or 'ready', values)
 
 
 def _video(camera: Camera, now: float, selected: bool) -> DiagnosticStatus:
@@ -119,6 +136,9 @@ def _video(camera: Camera, now: float, selected: bool) -> DiagnosticStatus:
         message = camera.remark(now) or f'no image on {camera.topic}'
     elif camera.remark(now):
         level, message = DiagnosticStatus.WARN, camera.remark(now)
+    if camera.faults:
+        level = max(level, DiagnosticStatus.WARN)
+        message = '; '.join((message, *camera.faults))
     values = {
         'topic': camera.topic,
         'subscribed': camera.is_open,
@@ -133,7 +153,7 @@ def _status(
     concern: str, level: bytes, message: str, values: Mapping[str, object]
 ) -> DiagnosticStatus:
     return DiagnosticStatus(
-        name=f'teleop_bridge: {concern}',
+        name=concern,
         level=level,
         message=message,
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],

@@ -32,6 +32,7 @@ import threading
 import time
 from typing import Final
 
+from teleop_webrtc_bridge.command_frames import CommandFrames
 from teleop_webrtc_bridge.command_gate import CommandGate
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.link.packets import (
@@ -82,6 +83,8 @@ class DriveSnapshot:
     command_timeout_s: float = 0.0
     """The one in force."""
     counters: dict[str, int] = field(default_factory=dict)
+    refused_frame: str = ''
+    """Of the newest command that was refused because of its frame_id."""
     failure: BaseException | None = None
     """What ended the thread; the node must end as well."""
 
@@ -100,6 +103,7 @@ class DriveThread(threading.Thread):
     :param cameras: Names of the robot's cameras; at least one.
     :param clock_ahead_s: What the clock of ``pong`` is ahead of ``time.monotonic``, in seconds.
     :param restored: Who had set the latch that the gate begins with.
+    :param frames: Tells which commands do not mean the base.
     """
 
     def __init__(
@@ -111,6 +115,7 @@ class DriveThread(threading.Thread):
         cameras: Sequence[str],
         clock_ahead_s: float,
         restored: EstopCause | None = None,
+        frames: CommandFrames | None = None,
     ) -> None:
         super().__init__(name='drive', daemon=True)
         self._estops = EstopRecord(clock_ahead_s=clock_ahead_s, latch=gate.latch, cause=restored)
@@ -132,6 +137,7 @@ class DriveThread(threading.Thread):
             send=self._send_to_operator,
             cameras=cameras,
             clock_ahead_s=clock_ahead_s,
+            frames=frames,
         )
         self._requests: queue.SimpleQueue[Callable[[CommandGate, float], object]] = (
             queue.SimpleQueue()
@@ -394,6 +400,7 @@ class DriveThread(threading.Thread):
             counters=counters
             | dict(self._counters + self._messages.counters)
             | {'limited': self._gate.limited},
+            refused_frame=self._messages.refused_frame,
             failure=failure,
         )
         self._on_change()

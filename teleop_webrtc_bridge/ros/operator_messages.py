@@ -27,7 +27,8 @@ from teleop_webrtc_bridge.codec import (
     encode_lease,
     encode_telemetry,
 )
-from teleop_webrtc_bridge.command_gate import CommandGate
+from teleop_webrtc_bridge.command_frames import CommandFrames
+from teleop_webrtc_bridge.command_gate import CommandGate, NEWEST_S
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.link.packets import Received
 from teleop_webrtc_bridge.messages import (
@@ -46,8 +47,10 @@ from teleop_webrtc_bridge.messages import (
 from teleop_webrtc_bridge.ros.estop_record import EstopRecord
 from teleop_webrtc_bridge.telemetry import CommandStatistics
 
-__all__ = ['OperatorMessages']
+__all__ = ['DROPPED_FRAME', 'OperatorMessages']
 
+DROPPED_FRAME: Final = 'dropped_frame'
+"""The counter of commands that do not mean the base."""
 TELEMETRY_PERIOD_S: Final = 1.0 / 3.0
 LEASE_PERIOD_S: Final = 0.05
 """At 20 % loss, ten tokens in a row are lost once in years."""
@@ -66,6 +69,7 @@ class OperatorMessages:
         urgent: an answer that he waits for.
     :param cameras: Names of the robot's cameras; at least one.
     :param clock_ahead_s: What the clock of ``pong`` is ahead of ``time.monotonic``, in seconds.
+    :param frames: Tells which commands do not mean the base.
     """
 
     def __init__(
@@ -77,10 +81,15 @@ class OperatorMessages:
         send: Callable[[str, bytes, bool, bool], None],
         cameras: Sequence[str],
         clock_ahead_s: float,
+        frames: CommandFrames | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.selected = tuple(cameras[:1])
         """The cameras that the operator wants to see, from the left."""
+        self.refused_frame = ''
+        """Of the newest command that did not mean the base."""
+        self._refused_s = float('-inf')
+        self._frames = CommandFrames() if frames is None else frames
         self._cameras = tuple(cameras)
         self._gate = gate
         self._estops = estops
@@ -111,6 +120,8 @@ class OperatorMessages:
         # Nothing arrives in the future, where the watchdog would wait for it.
         arrival_s = min(received.arrival_s, now)
         if isinstance(message, DriveCommand):
+            if self._refuse(message, now):
+                return False
             clock_s = arrival_s + self._clock_ahead_s
             self._statistics.add(clock_s, message.stamp_s, len(received.payload))
             self._gate.command(arrival_s, message)
@@ -119,6 +130,29 @@ class OperatorMessages:
             self._gate.echo_lease(arrival_s, message.token)
             return False
         return message is not None and self._handle_request(message, now)
+
+    def _refuse(self, command: DriveCommand, now: float) -> bool:
+        """
+        Return whether a command means something else than the base.
+
+        The gate does not hear of it: it neither moves the robot nor stops it, is no sign of life
+        of whoever drives, and is not neutral.
+        """
+        frame = self._frames.refused(command)
+        if frame is None:
+            return False
+        self.counters[DROPPED_FRAME] += 1
+        self.refused_frame, self._refused_s = frame, now
+        return True
+
+    def _refusing(self, now: float) -> str | None:
+        """Return why the newest commands are not obeyed; ``None``: they are, or there are none."""
+        verdict = self._gate.refusing(now)
+        if verdict is not None:
+            return verdict.value.removeprefix('dropped_')
+        # Not while the base is driven as well, by another device.
+        is_recent = now - self._refused_s < NEWEST_S
+        return 'frame' if is_recent and not self._gate.is_commanded(now) else None
 
     def _handle_request(self, message: OperatorMessage, now: float) -> bool:
         """Apply a request, then acknowledge it."""
@@ -194,7 +228,6 @@ class OperatorMessages:
     def _send_telemetry(self, now: float) -> None:
         clock_s = now + self._clock_ahead_s
         gate = self._gate
-        refusing = gate.refusing(now)
         state: dict[str, Any] = {
             'estopped': gate.estopped,
             'latch': gate.latch,
@@ -202,7 +235,7 @@ class OperatorMessages:
             'moving': gate.moving,
             'limiting': gate.limiting,
             'blind': gate.blind,
-            'refusing': None if refusing is None else refusing.value.removeprefix('dropped_'),
+            'refusing': self._refusing(now),
             'cameras': self._cameras,
             'selected': self.selected,
         }

@@ -67,6 +67,7 @@ const RELEASE_TEXT = Object.freeze({
 /** What the operator cannot see from here: why the robot obeys nothing although all looks well. */
 const REFUSING_TEXT = Object.freeze({
   disabled: 'Driving is disabled at the robot.',
+  frame: 'The commands do not mean the base: it does not move.',
   stale: 'Commands reach the robot too late: it does not move.',
   no_lease: 'The robot’s answers reach this page too late: it does not move.',
   round_trip: 'The way to the robot and back takes too long: it does not move.',
