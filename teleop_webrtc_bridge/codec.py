@@ -42,6 +42,7 @@ from teleop_webrtc_bridge.messages import (
     OriginRole,
     Ping,
     SessionAnswer,
+    SportCommand,
     UNNAMED_OPERATOR,
     Unsupported,
     Velocity,
@@ -88,7 +89,7 @@ _CDR_ORDERS: Final = {b'\x00\x00': '>', b'\x00\x01': '<'}
 
 _ORIGIN_ROLES: Final = {role.value: role for role in OriginRole}
 _REQUESTS: Final = frozenset(
-    {'nav_goal', 'nav_cancel', 'sport_cmd', 'set_mode', 'obstacle_avoidance', 'light'}
+    {'nav_goal', 'nav_cancel', 'set_mode', 'obstacle_avoidance', 'light'}
 )
 
 
@@ -265,6 +266,9 @@ def _decode_json_message(message: dict[str, Any]) -> OperatorMessage | None:
         return Lease(token=token)
     if kind == 'camera_select':
         return _camera_select(message)
+    if kind == 'sport_cmd':
+        name = message.get('name')
+        return SportCommand(name=name if isinstance(name, str) else '', nonce=_nonce(message))
     if isinstance(kind, str) and kind in _REQUESTS:
         return Unsupported(type=kind, nonce=_nonce(message))
     return None

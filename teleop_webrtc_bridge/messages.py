@@ -47,6 +47,7 @@ __all__ = [
     'OriginRole',
     'Ping',
     'SessionAnswer',
+    'SportCommand',
     'Unsupported',
     'Velocity',
 ]
@@ -196,6 +197,15 @@ class CameraSelect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SportCommand:
+    """Take up a posture, or do a trick; old consoles ask for ``StandReady`` to drive."""
+
+    name: str
+    """Empty: none that is a name."""
+    nonce: Nonce | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unsupported:
     """A known request that this robot does not offer; it is acknowledged as failed."""
 
@@ -203,7 +213,9 @@ class Unsupported:
     nonce: Nonce | None
 
 
-OperatorMessage = DriveCommand | Lease | Ping | Estop | EstopClear | CameraSelect | Unsupported
+OperatorMessage = (
+    DriveCommand | Lease | Ping | Estop | EstopClear | CameraSelect | SportCommand | Unsupported
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
