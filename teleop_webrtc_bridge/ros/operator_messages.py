@@ -81,6 +81,8 @@ class OperatorMessages:
         self.counters: Counter[str] = Counter()
         self.selected = tuple(cameras[:1])
         """The cameras that the operator wants to see, from the left."""
+        self.path = ''
+        """How the robot reaches its broker, for whoever drives it."""
         self._cameras = tuple(cameras)
         self._gate = gate
         self._estops = estops
@@ -206,6 +208,8 @@ class OperatorMessages:
             'cameras': self._cameras,
             'selected': self.selected,
         }
+        if self.path:
+            state['path'] = self.path
         cause = self._estops.cause(gate.latch)
         if cause is not None:
             state['estopped_by'] = cause.by.as_fields()
