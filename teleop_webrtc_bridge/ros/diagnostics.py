@@ -95,7 +95,13 @@ def _broker(settings: Settings, snapshot: DriveSnapshot) -> DiagnosticStatus:
             f': the link carries {1e-3 * link_bps:.0f} of the {1e-3 * stream_bps:.0f} kbit/s that '
             'the camera encodes'
         )
-    values = {'broker_url': settings.broker_url, 'control_epoch': status.control_epoch}
+    if level == DiagnosticStatus.OK and status.path.startswith('TURN'):
+        message += f', over {status.path}'
+    values = {
+        'broker_url': settings.broker_url,
+        'control_epoch': status.control_epoch,
+        'path': status.path,
+    }
     return _status('broker', level, message, values | status.counters)
 
 

@@ -356,6 +356,7 @@ class DriveThread(threading.Thread):
             self._gate.begin_control(now)
             self._publish_output()
             self._messages.forget_selection()
+        self._messages.path = status.path
         self._messages.set_operated(now, operated)
         self._show()
 

@@ -102,6 +102,8 @@ class OperatorMessages:
         self._frames = CommandFrames() if frames is None else frames
         self._selected_as = self.selected
         """The same by the names that the operator has used: an old console knows no others."""
+        self.path = ''
+        """How the robot reaches its broker, for whoever drives it."""
         self._cameras = tuple(cameras)
         # Old consoles have buttons for cam1, cam2, … whatever the cameras are called.
         numbered = {f'cam{number}': name for number, name in enumerate(cameras, 1)}
@@ -282,6 +284,8 @@ class OperatorMessages:
             'cams': self._selected_as,
             'posture': self._posture().value,
         }
+        if self.path:
+            state['path'] = self.path
         cause = self._estops.cause(gate.latch)
         if cause is not None:
             state['estopped_by'] = cause.by.as_fields()

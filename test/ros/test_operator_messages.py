@@ -534,6 +534,11 @@ def test_telemetry_tells_the_state_of_the_gate(robot: Robot) -> None:
     }
 
 
+def test_telemetry_tells_over_which_relay_the_robot_is_reached(robot: Robot) -> None:
+    robot.messages.path = 'TURN/TCP turn.example.org:3478'
+    assert robot.telemetry()['state']['path'] == 'TURN/TCP turn.example.org:3478'
+
+
 def test_telemetry_tells_how_the_commands_arrive(robot: Robot) -> None:
     for number in range(101):
         robot.drive(ZERO if number % 2 else FORWARD)

@@ -293,6 +293,7 @@ export class Cockpit {
       bitrateKbps: video.stats?.kbps ?? null,
       framesDropped: video.stats?.frames_dropped ?? null,
       videoStats: video.stats,
+      path: video.path,
       glassToGlassMs: video.latencies.values(),
       commandsSent: commander.commandsSent,
       commandsSkipped: commander.commandsSkipped,

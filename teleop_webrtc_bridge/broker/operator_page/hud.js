@@ -5,8 +5,8 @@
 
 const IDS = [
   'state', 'message', 'robot-name', 'rtt', 'fps', 'resolution', 'bitrate', 'latency', 'commands',
-  'battery', 'velocity', 'speed-value', 'estop', 'estop-state', 'estop-note', 'estop-release',
-  'picture-note', 'disconnect', 'control', 'control-text', 'control-action',
+  'battery', 'path', 'velocity', 'speed-value', 'estop', 'estop-state', 'estop-note',
+  'estop-release', 'picture-note', 'disconnect', 'control', 'control-text', 'control-action',
 ];
 const NONE = '–';
 
@@ -21,6 +21,7 @@ const NONE = '–';
  * @property {number | null} commandRateHz
  * @property {number | null} commandLatencyMs
  * @property {number | null} batteryPercent
+ * @property {string} path
  */
 
 export class Hud {
@@ -100,6 +101,7 @@ export class Hud {
     const command = [unit(readings.commandRateHz, 'Hz'), unit(readings.commandLatencyMs, 'ms')];
     this.#text('commands', readings.commandRateHz === null ? NONE : command.join(' · '));
     this.#text('battery', unit(readings.batteryPercent, '%'));
+    this.#text('path', readings.path || NONE);
   }
 
   /** What the robot is told to do. @param {import('./lcm.js').Velocity} velocity */

@@ -29,6 +29,7 @@ import { forgetToken, storeToken, takeToken } from './credentials.js';
 import { Hud } from './hud.js';
 import { attachKeyboard } from './input/keyboard.js';
 import { attachTouchPad } from './input/touch_pad.js';
+import { bothPaths } from './network_path.js';
 import { RobotList } from './robot_list.js';
 import {
   estopHint,
@@ -403,6 +404,7 @@ class Page {
       commandRateHz: live ? (telemetry.cmd?.rate_hz ?? commander.commandRate(nowS())) : null,
       commandLatencyMs: telemetry.cmd?.latency_ms ?? null,
       batteryPercent: telemetry.soc ?? null,
+      path: live ? bothPaths(video.path, telemetry.state?.path) : '',
     });
   }
 }
