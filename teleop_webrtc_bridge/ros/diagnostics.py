@@ -100,9 +100,13 @@ def _gate(snapshot: DriveSnapshot, cmd_vel: Publisher[Any]) -> DiagnosticStatus:
         level, message = DiagnosticStatus.WARN, 'disabled'
     elif not subscribers:
         level, message = DiagnosticStatus.WARN, f'nobody subscribes {cmd_vel.topic_name}'
+    elif snapshot.blind_page:
+        # No warning: each operator's page begins without a picture.
+        message = "ready, slow: the operator's page shows no picture"
     values = {
         'topic': cmd_vel.topic_name,
         'subscribers': subscribers,
+        'blind_page': snapshot.blind_page,
         **snapshot.counters,
     }
     return _status('command gate', level, message, values)
