@@ -263,7 +263,10 @@ def _decode_json_message(message: dict[str, Any]) -> OperatorMessage | None:
         token = message.get('token')
         if type(token) is not int or not 0 <= token < 2**53:
             raise ProtocolError('lease: token is not a positive integer')
-        return Lease(token=token)
+        picture = message.get('picture')
+        if not isinstance(picture, bool | None):
+            raise ProtocolError('lease: picture is neither true nor false')
+        return Lease(token=token, picture=picture)
     if kind == 'camera_select':
         return _camera_select(message)
     if kind == 'sport_cmd':

@@ -124,6 +124,8 @@ class Lease:
     """The robot's newest token, echoed: proof that the operator hears the robot."""
 
     token: int
+    picture: bool | None = None
+    """Whether the operator's page shows a picture of now; ``None``: it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,9 +125,13 @@ def _gate(
         'topic': cmd_vel.topic_name,
         'subscribers': subscribers,
         'other_publishers': ' '.join(rival.name for rival in topics.rivals),
+        'blind_page': snapshot.blind_page,
         'refused_frame': snapshot.refused_frame,
         **snapshot.counters,
     }
+    if not messages and snapshot.blind_page:
+        # No warning: each operator's page begins without a picture.
+        messages.append("ready, slow: the operator's page shows no picture")
     return _status('command gate', level, '; '.join(messages) or 'ready', values)
 
 

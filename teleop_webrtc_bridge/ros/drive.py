@@ -74,6 +74,8 @@ class DriveSnapshot:
     enabled: bool = True
     link_up: bool = False
     """Whether the WebRTC half is there."""
+    blind_page: bool = False
+    """Whether the operator's page says that it shows no picture."""
     selected: tuple[str, ...] = ()
     """The cameras that the operator wants to see, from the left."""
     realtime: bool | None = None
@@ -394,6 +396,7 @@ class DriveThread(threading.Thread):
             cause=self._estops.cause(self._gate.latch),
             enabled=self._gate.enabled,
             link_up=self._link is not None,
+            blind_page=self._gate.blind_page,
             selected=self._messages.selected,
             realtime=self._realtime,
             round_trip_s=self._gate.round_trip_s(time.monotonic()),

@@ -118,6 +118,7 @@ class TeleopBridge(Node):
             raise
         self._told = ''
         self._blind = False
+        self._has_cameras = True
         self._is_realtime: bool | None = None
         self._diagnosed: list[tuple[str, bytes, str]] = []
         self._estops = self._keep_estops()
@@ -365,6 +366,10 @@ class TeleopBridge(Node):
         if blind is not self._blind:
             self._blind = blind
             self._drive.request(lambda gate, now: gate.set_blind(now, blind))
+        has_cameras = self._cameras.has_any
+        if has_cameras is not self._has_cameras:
+            self._has_cameras = has_cameras
+            self._drive.request(lambda gate, now: gate.set_cameras(now, has_cameras))
         self._turns.pace(is_idle=self._cameras.are_closed and not self._local.is_heard)
 
     def _keep_track_alive(self) -> None:

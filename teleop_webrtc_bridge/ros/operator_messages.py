@@ -124,7 +124,7 @@ class OperatorMessages:
         Take one message; what cannot be understood is dropped and counted.
 
         :param now: Seconds of ``time.monotonic``.
-        :returns: Whether it was a request, after which the state may be another.
+        :returns: Whether the state may be another after it.
         """
         try:
             if received.label == CMD_UNRELIABLE:
@@ -144,8 +144,9 @@ class OperatorMessages:
             self._gate.command(arrival_s, message)
             return False
         if isinstance(message, Lease):
-            self._gate.echo_lease(arrival_s, message.token)
-            return False
+            before = self._gate.blind_page
+            self._gate.echo_lease(arrival_s, message.token, message.picture)
+            return self._gate.blind_page is not before
         return message is not None and self._handle_request(message, now)
 
     def _refuse(self, command: DriveCommand, now: float) -> bool:
@@ -286,6 +287,8 @@ class OperatorMessages:
         }
         if self.path:
             state['path'] = self.path
+        if gate.blind_page:
+            state['blind_page'] = True
         cause = self._estops.cause(gate.latch)
         if cause is not None:
             state['estopped_by'] = cause.by.as_fields()

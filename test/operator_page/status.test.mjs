@@ -49,6 +49,9 @@ test('what blocks driving is said, and only when it matters', () => {
   assert.match(message({ ...CALM, quiet: true }, TEXTS), /silent/);
   assert.match(message({ ...CALM, blind: true }, TEXTS), /camera has stalled/);
   assert.match(message({ ...CALM, blind: true, hasVideo: false }, TEXTS), /no picture/);
+  const unseen = { ...CALM, blind: true, blindPage: true };
+  assert.match(message(unseen, TEXTS), /No picture is shown here: the robot is slow/);
+  assert.match(message({ ...unseen, hasVideo: false }, TEXTS), /no picture. It is slow/);
   assert.equal(message(CALM, TEXTS), '');
 });
 

@@ -480,6 +480,20 @@ def test_an_echo_reaches_the_gate_with_its_arrival(robot: Robot) -> None:
     assert robot.gate.round_trip_s(robot.now) == pytest.approx(0.2)
 
 
+def test_a_page_that_shows_no_picture_is_slow_and_is_told_so(robot: Robot) -> None:
+    robot.begin()
+    for picture, is_news in ((False, True), (False, False), (True, True)):
+        robot.now += 0.05
+        token = robot.gate.issue_lease(robot.now)
+        echo = json.dumps({'type': 'lease', 'token': token, 'picture': picture})
+        assert robot.take(echo.encode(), CMD_UNRELIABLE) is is_news
+        robot.drive(FORWARD)
+        state = robot.telemetry()['state']
+        assert state['blind'] is not picture
+        assert state['limiting'] is not picture
+        assert state.get('blind_page', False) is not picture
+
+
 # --- telemetry -------------------------------------------------------------------------------
 
 

@@ -42,6 +42,7 @@ export class Cockpit {
   telemetry = {};
   #refusing = null;
   #blind = false;
+  #blindPage = false;
   /** This person's name, as the broker said at the join; null: it did not. @type {string | null} */
   #me = null;
   /** Whether the broker passes this page's E-STOP on. */
@@ -146,6 +147,7 @@ export class Cockpit {
     this.drive.setLock('link', !connected);
     this.drive.setLock('estop', this.estop.latched);
     this.drive.setLock('video', connected && this.video.isFrozen(now));
+    this.commander.picture = connected && this.video.isShowing(now);
     this.commander.tick(now);
   }
 
@@ -171,6 +173,7 @@ export class Cockpit {
       blockedBy: this.drive.blockedBy,
       refusing: this.#refusing,
       blind: this.#blind,
+      blindPage: this.#blindPage,
       held: this.drive.isHeld,
       hasVideo: !this.#noVideo,
       quiet: this.link.state === 'drivable' && now - this.#heardS > QUIET_S,
@@ -234,6 +237,7 @@ export class Cockpit {
     this.cameras.clear();
     this.#refusing = null;
     this.#blind = false;
+    this.#blindPage = false;
     this.#noVideo = false;
     this.video.detach();
   }
@@ -249,7 +253,9 @@ export class Cockpit {
     else if (message.type === 'robot_telemetry') {
       this.#onRefusing(message.state?.refusing ?? null, this.telemetry.state?.refusing ?? null);
       // Told twice in a row: a camera that was just selected needs a moment.
-      this.#blind = message.state?.blind === true && this.telemetry.state?.blind === true;
+      const isToldTwice = (name) => [message, this.telemetry].every((it) => it.state?.[name] === true);
+      this.#blind = isToldTwice('blind');
+      this.#blindPage = isToldTwice('blind_page');
       this.telemetry = message;
       this.cameras.onTelemetry(message.state ?? {}, now);
       const { estopped, latch, estopped_by: by } = message.state ?? {};
@@ -281,6 +287,7 @@ export class Cockpit {
     return {
       state: pageState(this.situation()),
       lock: this.drive.blockedBy,
+      picture: commander.picture,
       estop: this.estop.state(now),
       robotId: this.link.target?.robotId ?? null,
       sessionId: this.link.target?.sessionId ?? null,

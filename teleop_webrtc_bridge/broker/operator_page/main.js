@@ -10,7 +10,7 @@
  *   #video · #cameras button[data-camera][aria-pressed] .several · #estop #estop-release #estop-state #estop-note · #state #message · #rtt #speed #pad
  *   document.body.dataset.state: signed-out idle connecting drivable driving watching stopped
  *     reconnecting error;  dataset.lock: why motion is refused (estop link video hidden neutral, or empty)
- *   window.teleop.metrics(): {state, lock, estop, robotId, sessionId, rttMs, offsetMs (robot minus
+ *   window.teleop.metrics(): {state, lock, picture, estop, robotId, sessionId, rttMs, offsetMs (robot minus
  *     page), framesPresented, width, height, fps, bitrateKbps, framesDropped, videoStats,
  *     glassToGlassMs: [newest 1000], commandsSent, commandsSkipped (backlog), lastCommandSeq,
  *     sent: [newest 2000 of {seq, atMs: performance.timeOrigin + performance.now(), zero}],

@@ -16,7 +16,8 @@
  * @property {boolean} moving whether the last command sent was a motion
  * @property {ReturnType<import('./drive.js').Drive['blockedBy']>} blockedBy
  * @property {string | null} [refusing] why the robot does not obey, as it says itself
- * @property {boolean} [blind] whether a camera that is shown has stalled, as the robot says
+ * @property {boolean} [blind] whether the robot is slow for want of a picture, as it says
+ * @property {boolean} [blindPage] whether that is this page's picture, not a camera
  * @property {boolean} held whether an input asks for motion
  * @property {boolean} hasVideo whether a picture is promised or may still come
  * @property {boolean} quiet whether nothing was heard from the robot for a while
@@ -169,9 +170,15 @@ export function message(situation, { link, notice, releaseFailure }) {
   if (situation.quiet) return 'The robot is silent. The connection may be breaking.';
   const refusing = situation.refusing ?? '';
   if (Object.hasOwn(REFUSING_TEXT, refusing)) return REFUSING_TEXT[refusing];
-  if (!situation.hasVideo) return 'This robot sends no picture. You would be driving blind.';
+  if (!situation.hasVideo) return noVideoText(situation);
+  if (situation.blindPage) return 'No picture is shown here: the robot is slow, or stands, until it is.';
   if (situation.blind) return 'A camera has stalled: the robot is slow, or stands, until it is back.';
   return notice;
+}
+
+function noVideoText({ blindPage }) {
+  const sent = 'This robot sends no picture.';
+  return blindPage ? `${sent} It is slow, or stands.` : `${sent} You would be driving blind.`;
 }
 
 function watchingText({ quiet, hasVideo }, notice) {

@@ -97,6 +97,12 @@ export class VideoMonitor {
     return this.#frameAtS !== null;
   }
 
+  /** @param {number} nowS @returns {boolean} whether a picture of now is to be seen */
+  isShowing(nowS) {
+    this.#pollFrames();
+    return this.#frameAtS !== null && nowS - this.#frameAtS <= FROZEN_S;
+  }
+
   /** @param {number} nowS @returns {number} seconds since a frame was due; 0 if none is */
   ageS(nowS) {
     if (this.#promisedAtS === null) return 0;
