@@ -5,8 +5,8 @@
 
 const IDS = [
   'state', 'message', 'robot-name', 'rtt', 'fps', 'resolution', 'bitrate', 'latency', 'commands',
-  'battery', 'path', 'velocity', 'speed-value', 'estop', 'estop-state', 'estop-note',
-  'estop-release', 'picture-note', 'disconnect', 'control', 'control-text', 'control-action',
+  'battery', 'path', 'velocity', 'speed-value', 'estop', 'estop-state', 'estop-note', 'estop-release',
+  'picture-note', 'disconnect', 'estop-caption', 'control', 'control-text', 'control-action',
 ];
 const NONE = '–';
 
@@ -66,10 +66,14 @@ export class Hud {
    * @param {string} estop.release
    * @param {boolean} estop.usable
    * @param {boolean} estop.mayRelease
+   * @param {import('./status.js').StopReach} estop.reach
+   * @param {string} estop.caption
    * @param {string} estop.hint
    */
-  showEstop({ state, text, note, release, usable, mayRelease, hint }) {
+  showEstop({ state, text, note, release, usable, mayRelease, reach, caption, hint }) {
     this.#data('estop', state);
+    this.#data('reach', reach);
+    this.#text('estop-caption', caption);
     this.#text('estop-state', text);
     this.#text('estop-note', note);
     this.#text('estop-release', release);
