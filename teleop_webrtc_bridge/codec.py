@@ -42,6 +42,7 @@ from teleop_webrtc_bridge.messages import (
     OriginRole,
     Ping,
     SessionAnswer,
+    SportCommand,
     UNNAMED_OPERATOR,
     Unsupported,
     Velocity,
@@ -87,9 +88,7 @@ _FRAMED_HEAD: Final = struct.Struct('<II')
 _CDR_ORDERS: Final = {b'\x00\x00': '>', b'\x00\x01': '<'}
 
 _ORIGIN_ROLES: Final = {role.value: role for role in OriginRole}
-_REQUESTS: Final = frozenset(
-    {'nav_goal', 'nav_cancel', 'sport_cmd', 'set_mode', 'obstacle_avoidance', 'light'}
-)
+_REQUESTS: Final = frozenset({'nav_goal', 'nav_cancel', 'set_mode', 'obstacle_avoidance', 'light'})
 
 
 def parse_json_object(data: bytes | str, *, max_bytes: int = MAX_MESSAGE_BYTES) -> dict[str, Any]:
@@ -262,9 +261,15 @@ def _decode_json_message(message: dict[str, Any]) -> OperatorMessage | None:
         token = message.get('token')
         if type(token) is not int or not 0 <= token < 2**53:
             raise ProtocolError('lease: token is not a positive integer')
-        return Lease(token=token)
+        picture = message.get('picture')
+        if not isinstance(picture, bool | None):
+            raise ProtocolError('lease: picture is neither true nor false')
+        return Lease(token=token, picture=picture)
     if kind == 'camera_select':
         return _camera_select(message)
+    if kind == 'sport_cmd':
+        name = message.get('name')
+        return SportCommand(name=name if isinstance(name, str) else '', nonce=_nonce(message))
     if isinstance(kind, str) and kind in _REQUESTS:
         return Unsupported(type=kind, nonce=_nonce(message))
     return None

@@ -47,6 +47,7 @@ __all__ = [
     'OriginRole',
     'Ping',
     'SessionAnswer',
+    'SportCommand',
     'Unsupported',
     'Velocity',
 ]
@@ -123,6 +124,8 @@ class Lease:
     """The robot's newest token, echoed: proof that the operator hears the robot."""
 
     token: int
+    picture: bool | None = None
+    """Whether the operator's page shows a picture of now; ``None``: it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +199,15 @@ class CameraSelect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SportCommand:
+    """Take up a posture, or do a trick; old consoles ask for ``StandReady`` to drive."""
+
+    name: str
+    """Empty: none that is a name."""
+    nonce: Nonce | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unsupported:
     """A known request that this robot does not offer; it is acknowledged as failed."""
 
@@ -203,7 +215,9 @@ class Unsupported:
     nonce: Nonce | None
 
 
-OperatorMessage = DriveCommand | Lease | Ping | Estop | EstopClear | CameraSelect | Unsupported
+OperatorMessage = (
+    DriveCommand | Lease | Ping | Estop | EstopClear | CameraSelect | SportCommand | Unsupported
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ from aiortc import (
 )
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 
+from teleop_webrtc_bridge.aiortc_support.assigned_numbers import AssignedNumbers
 from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
 from teleop_webrtc_bridge.aiortc_support.ingress import budget_of
 from teleop_webrtc_bridge.aiortc_support.internals import (
@@ -88,6 +89,7 @@ class PeerSession:
         )
         self._pc.on('connectionstatechange', self._on_state)
         self._pc.on('track', self._on_track)
+        self._numbers: AssignedNumbers | None = None
         self.channels = PeerChannels(self._pc)
         self._watched: VideoRelay | None = None
         self._heard_packets = 0
@@ -212,6 +214,7 @@ class PeerSession:
 
     async def _answer(self, sdp_offer: str) -> str:
         await self._take(sdp_offer, 'offer')
+        self._numbers = AssignedNumbers(sdp_offer)
         for transceiver in self._pc.getTransceivers():
             _configure(transceiver, is_published=transceiver is _video_transceiver(self._pc))
         await self._pc.setLocalDescription(await self._pc.createAnswer())
@@ -288,7 +291,8 @@ class PeerSession:
             self._watched = publisher.video
         if self._pc.signalingState == 'have-local-offer':
             return str(self._pc.localDescription.sdp)  # asked again: the offer still stands
-        await self._pc.setLocalDescription(await self._pc.createOffer())
+        assert self._numbers is not None
+        await self._pc.setLocalDescription(await self._numbers.create_offer(self._pc))
         return str(self._pc.localDescription.sdp)
 
 

@@ -132,6 +132,11 @@ class Camera:
         return self._images.reliability
 
     @property
+    def exists(self) -> bool:
+        """Whether somebody has published the topic, or has said that there is this camera."""
+        return self._intake.expected
+
+    @property
     def is_grey(self) -> bool:
         """Whether grey is seen instead of a picture."""
         return self._intake.is_grey

@@ -95,7 +95,13 @@ def _broker(settings: Settings, snapshot: DriveSnapshot) -> DiagnosticStatus:
             f': the link carries {1e-3 * link_bps:.0f} of the {1e-3 * stream_bps:.0f} kbit/s that '
             'the camera encodes'
         )
-    values = {'broker_url': settings.broker_url, 'control_epoch': status.control_epoch}
+    if level == DiagnosticStatus.OK and status.path.startswith('TURN'):
+        message += f', over {status.path}'
+    values = {
+        'broker_url': settings.broker_url,
+        'control_epoch': status.control_epoch,
+        'path': status.path,
+    }
     return _status('broker', level, message, values | status.counters)
 
 
@@ -119,9 +125,13 @@ def _gate(
         'topic': cmd_vel.topic_name,
         'subscribers': subscribers,
         'other_publishers': ' '.join(rival.name for rival in topics.rivals),
+        'blind_page': snapshot.blind_page,
         'refused_frame': snapshot.refused_frame,
         **snapshot.counters,
     }
+    if not messages and snapshot.blind_page:
+        # No warning: each operator's page begins without a picture.
+        messages.append("ready, slow: the operator's page shows no picture")
     return _status('command gate', level, '; '.join(messages) or 'ready', values)
 
 

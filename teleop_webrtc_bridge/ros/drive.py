@@ -74,6 +74,8 @@ class DriveSnapshot:
     enabled: bool = True
     link_up: bool = False
     """Whether the WebRTC half is there."""
+    blind_page: bool = False
+    """Whether the operator's page says that it shows no picture."""
     selected: tuple[str, ...] = ()
     """The cameras that the operator wants to see, from the left."""
     realtime: bool | None = None
@@ -152,6 +154,7 @@ class DriveThread(threading.Thread):
         self._counters: Counter[str] = Counter()
         self._realtime: bool | None = None
         self._ending = False
+        self._goodbye = ''
 
     # --- called from other threads ---------------------------------------------------------------
 
@@ -211,11 +214,16 @@ class DriveThread(threading.Thread):
 
         self.request(apply)
 
-    def say_goodbye(self) -> None:
-        """Stop the robot and ask the WebRTC half to leave the broker; it ends by itself."""
+    def say_goodbye(self, reason: str) -> None:
+        """
+        Stop the robot and ask the WebRTC half to leave the broker; it ends by itself.
+
+        :param reason: Told once it has.
+        """
 
         def apply(gate: CommandGate, now: float) -> None:
             gate.begin_control(now)
+            self._goodbye = reason
             self._send(encode(Shutdown()))
 
         self.request(apply)
@@ -276,6 +284,7 @@ class DriveThread(threading.Thread):
 
     def _take_link(self, link: socket.socket) -> None:
         self._drop_link()
+        self._goodbye = ''
         self._link = link
         self._poll.register(link, select.POLLIN)
         self._shown_is_told = self._shown is None
@@ -319,7 +328,7 @@ class DriveThread(threading.Thread):
         self._messages.set_operated(now, False)
         self._status = Status(
             state=SessionState.DIALLING,
-            reason='the WebRTC process ended',
+            reason=self._goodbye or 'the WebRTC process ended',
             control_epoch=0,
             video_fps=0.0,
             counters={},
@@ -349,6 +358,7 @@ class DriveThread(threading.Thread):
             self._gate.begin_control(now)
             self._publish_output()
             self._messages.forget_selection()
+        self._messages.path = status.path
         self._messages.set_operated(now, operated)
         self._show()
 
@@ -386,6 +396,7 @@ class DriveThread(threading.Thread):
             cause=self._estops.cause(self._gate.latch),
             enabled=self._gate.enabled,
             link_up=self._link is not None,
+            blind_page=self._gate.blind_page,
             selected=self._messages.selected,
             realtime=self._realtime,
             round_trip_s=self._gate.round_trip_s(time.monotonic()),

@@ -118,6 +118,7 @@ class TeleopBridge(Node):
             raise
         self._told = ''
         self._blind = False
+        self._has_cameras = True
         self._is_realtime: bool | None = None
         self._diagnosed: list[tuple[str, bytes, str]] = []
         self._estops = self._keep_estops()
@@ -232,7 +233,7 @@ class TeleopBridge(Node):
 
     def leave(self) -> None:
         """Stop the robot, say goodbye to the broker, publish the last zero."""
-        self._drive.say_goodbye()
+        self._drive.say_goodbye('the bridge ends')
         self._webrtc.end()
         self._drive.end()
         self._tell_estops()
@@ -354,6 +355,10 @@ class TeleopBridge(Node):
         if blind is not self._blind:
             self._blind = blind
             self._drive.request(lambda gate, now: gate.set_blind(now, blind))
+        has_cameras = self._cameras.has_any
+        if has_cameras is not self._has_cameras:
+            self._has_cameras = has_cameras
+            self._drive.request(lambda gate, now: gate.set_cameras(now, has_cameras))
         self._turns.pace(is_idle=self._cameras.are_closed and not self._local.is_heard)
 
     def _keep_track_alive(self) -> None:
@@ -368,7 +373,7 @@ class TeleopBridge(Node):
 
     def _reconnect(self) -> None:
         """Begin a new session: the WebRTC half says goodbye and is started again."""
-        self._drive.say_goodbye()
+        self._drive.say_goodbye('a new session was asked for')
 
     def _publish_state(self, snapshot: DriveSnapshot) -> None:
         """Publish ``~/state`` when it changed, and log what the robot's owner should know."""

@@ -28,6 +28,7 @@ from teleop_webrtc_bridge.configuration import BridgeConfiguration, is_loopback_
 from teleop_webrtc_bridge.exceptions import (
     BrokerError,
     BrokerRefused,
+    PeerConnectionLost,
     ProtocolError,
     SessionGone,
     SessionSuperseded,
@@ -53,6 +54,7 @@ from teleop_webrtc_bridge.webrtc.broker_client import BrokerClient, GOODBYE_S
 from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.half_link import HalfLink, Newest
 from teleop_webrtc_bridge.webrtc.inbound import Inbound
+from teleop_webrtc_bridge.webrtc.network import RobotNetwork
 from teleop_webrtc_bridge.webrtc.peer import RobotPeer
 
 __all__ = ['Robot']
@@ -86,6 +88,7 @@ class Robot:
         self._configuration = configuration
         self._link = link
         self._inbound = Inbound(link)
+        self._network = RobotNetwork(configuration.broker_url)
         self._cameras = cameras
         self._peer: RobotPeer | None = None
         self._session = Session(random=random.random, on_transition=self._on_transition)
@@ -117,19 +120,27 @@ class Robot:
         :param cleanup: Gets what is to be done after that.
         :raises TeleopError: Why it is over.
         """
+        gathering = await self._network.plan(await self._ice_servers(broker))
         peer = RobotPeer(
             self._configuration,
-            ice_servers=await self._ice_servers(broker),
             cameras=self._cameras,
             on_message=self._on_message,
+            gathering=gathering,
         )
         cleanup.push_async_callback(peer.close)
-        creating = asyncio.create_task(self._create(broker, await peer.offer()))
+        sdp_offer = await peer.offer()
+        self._network.gathered(gathering)
+        creating = asyncio.create_task(self._create(broker, sdp_offer))
         cleanup.push_async_callback(self._say_goodbye, broker, creating)
         # Shielded: a broker that has the request makes the session, whoever waits for its answer.
         answer = await asyncio.shield(creating)
         silence = HeartbeatSilence(_awake_or_not_s())
-        await peer.connect(answer.sdp_answer)
+        try:
+            await peer.connect(answer.sdp_answer)
+        except PeerConnectionLost:
+            self._network.failed(gathering)
+            raise
+        self._network.connected(gathering)
         self._peer = peer
         self._session.connected()
         await self._serve(broker, peer, answer.session_id, silence)
@@ -278,6 +289,7 @@ class Robot:
             reason=self._session.reason,
             control_epoch=self._session.control_epoch,
             video_fps=fps.get(state, 0.0),
+            path='' if self._peer is None else self._peer.path,
             counters=self._counters(),
         )
         self._link.send_newest(Newest.STATUS, status)
