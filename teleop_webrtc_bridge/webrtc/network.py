@@ -26,7 +26,7 @@ from teleop_webrtc_bridge.aiortc_support.gathering import Gathering
 from teleop_webrtc_bridge.aiortc_support.outside_address import OutsideAddress
 from teleop_webrtc_bridge.aiortc_support.relays import RelaySearch
 from teleop_webrtc_bridge.aiortc_support.resolver import Resolver
-from teleop_webrtc_bridge.exceptions import ProtocolError
+from teleop_webrtc_bridge.exceptions import PeerConnectionLost, ProtocolError
 from teleop_webrtc_bridge.ice_urls import (
     IceUrl,
     parse_ice_url,
@@ -91,10 +91,19 @@ class RobotNetwork:
         if gathering.relays is not None and gathering.relays.found is not None:
             self._order.worked(gathering.relays.found.url)
 
-    def failed(self, gathering: Gathering) -> None:
-        """Try this relay last the next time: no connection came about."""
-        if gathering.relays is not None and gathering.relays.found is not None:
-            self._order.failed(gathering.relays.found.url)
+    def failed(self, gathering: Gathering, error: PeerConnectionLost) -> PeerConnectionLost:
+        """
+        Try this relay last the next time: no connection came about.
+
+        :returns: The reason, with how the relays failed if there was none.
+        """
+        search = gathering.relays
+        if search is None:
+            return error
+        if search.found is None:
+            return PeerConnectionLost(f'{error}; no relay: {search}')
+        self._order.failed(search.found.url)
+        return PeerConnectionLost(f'{error}, directly or over {search.found.url}')
 
     async def _broker_addresses(self) -> list[str]:
         try:
