@@ -41,6 +41,9 @@ __all__ = ['RobotNetwork']
 BROKER_NAME_S: Final = 1.0
 """For the broker's name, which has just been used: only a hint hangs on it."""
 
+MOST_TOLD: Final = 100
+"""Addresses that cannot be used: a broker may name others with each dial."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -57,7 +60,8 @@ class RobotNetwork:
         self._order = RelayOrder()
         self._stun: list[IceUrl] = []
         self._outside = OutsideAddress((), self._resolver)
-        self._told: set[str] = set()
+        self._told_relays = ''
+        self._told_urls: set[str] = set()
 
     async def plan(self, servers: Sequence[IceServer]) -> Gathering:
         """
@@ -77,14 +81,12 @@ class RobotNetwork:
         )
 
     def gathered(self, gathering: Gathering) -> None:
-        """Say once which relays were tried in vain, if no relay gives an address."""
+        """Say which relays were tried in vain, if none gives an address; not with each dial."""
         search = gathering.relays
-        if search is None or search.found is not None:
-            return
-        text = str(search)
-        if text not in self._told:
-            self._told.add(text)
+        text = '' if search is None or search.found is not None else str(search)
+        if text and text != self._told_relays:
             _logger.warning('event=no_relay tried="%s"', text)
+        self._told_relays = text
 
     def connected(self, gathering: Gathering) -> None:
         """Begin with this relay the next time."""
@@ -120,6 +122,6 @@ class RobotNetwork:
             except ProtocolError as error:
                 # Somebody may have put a password before the host.
                 shown = '(with a user, not shown)' if '@' in url else url
-                if shown not in self._told:
-                    self._told.add(shown)
+                if shown not in self._told_urls and len(self._told_urls) < MOST_TOLD:
+                    self._told_urls.add(shown)
                     _logger.warning('event=ice_server_ignored url=%r reason="%s"', shown, error)
