@@ -24,7 +24,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from teleop_webrtc_bridge.aiortc_support.gathering import Gathering
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
+from teleop_webrtc_bridge.aiortc_support.outside_address import OutsideAddress
+from teleop_webrtc_bridge.aiortc_support.resolver import Resolver
 from teleop_webrtc_bridge.broker.channel_relay import Voice
 from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.broker.media import (
@@ -33,7 +36,9 @@ from teleop_webrtc_bridge.broker.media import (
     MediaSessionGone,
     StopSeen,
 )
+from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.broker.peer_session import PeerSession
+from teleop_webrtc_bridge.ice_urls import parse_ice_url
 
 __all__ = ['EmbeddedMedia']
 
@@ -43,10 +48,14 @@ class EmbeddedMedia:
     Implements :class:`~teleop_webrtc_bridge.broker.media.Media`.
 
     :param include_loopback: Offer 127.0.0.1 to peers, for a broker that serves this machine.
+    :param network: Which ports to use, and by which addresses peers reach them.
     """
 
-    def __init__(self, *, include_loopback: bool) -> None:
+    def __init__(self, *, include_loopback: bool, network: NetworkSettings | None = None) -> None:
         configure_aiortc(loopback=include_loopback)
+        self._network = NetworkSettings() if network is None else network
+        stun = [parse_ice_url(url) for url in self._network.stun_urls]
+        self._outside = OutsideAddress(stun, Resolver())
         self._sessions: dict[str, PeerSession] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._on_stop: Callable[[StopSeen], None] = lambda stop: None
@@ -58,10 +67,17 @@ class EmbeddedMedia:
     async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
         if beside is not None:
             self._session(beside)
-        session = PeerSession(self._forget)
+        session = PeerSession(self._forget, self._gathering())
         answer = await session.answer(sdp_offer)
         self._sessions[session.media_id] = session
         return MediaSession(media_id=session.media_id, sdp_answer=answer)
+
+    def _gathering(self) -> Gathering:
+        return Gathering(
+            outside=self._outside,
+            udp_ports=self._network.udp_ports,
+            public_addresses=self._network.public_addresses,
+        )
 
     async def close_session(self, media_id: str) -> None:
         session = self._sessions.pop(media_id, None)

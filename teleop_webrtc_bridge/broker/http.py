@@ -42,6 +42,7 @@ from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
 from teleop_webrtc_bridge.broker.media import (
     MediaBug,
     MediaError,
+    MediaFull,
     MediaSessionGone,
     UnusableSdp,
 )
@@ -304,6 +305,9 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except MediaBug:
         _log.exception('event=internal_error path=%s', request.rel_url.raw_path)
         return _error_response(500, 'internal error')
+    except MediaFull as error:
+        _log.warning('event=media_full path=%s reason="%s"', request.rel_url.raw_path, error)
+        return _error_response(502, str(error))
     except MediaError as error:
         _log.warning('event=media_failed path=%s error=%r', request.rel_url.raw_path, error)
         return _error_response(502, 'media backend failed')

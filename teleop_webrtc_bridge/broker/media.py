@@ -36,6 +36,7 @@ __all__ = [
     'Media',
     'MediaBug',
     'MediaError',
+    'MediaFull',
     'MediaSession',
     'MediaSessionGone',
     'NoPublishedTrack',
@@ -54,6 +55,10 @@ class UnusableSdp(MediaError):
 
 class MediaSessionGone(MediaError):
     """The media session was closed, failed, or never existed."""
+
+
+class MediaFull(MediaError):
+    """There is no UDP port for another peer connection; the text says of which."""
 
 
 class MediaBug(MediaError):

@@ -36,6 +36,7 @@ from teleop_webrtc_bridge.broker.media import (
     DataChannelRequest,
     MediaBug,
     MediaError,
+    MediaFull,
     MediaSession,
     MediaSessionGone,
     NoPublishedTrack,
@@ -56,13 +57,15 @@ __all__ = [
 ]
 
 MAX_LINE_BYTES: Final = 2**20
-"""An SDP has 32 KiB at most; a report of 1,000 sessions has 60 KB."""
+"""An SDP has 64 KiB at most; a report of 1,000 sessions has 60 KB."""
 
 _log = logging.getLogger(__name__)
 
 _KINDS: Final[dict[str, type[MediaError]]] = {
     kind.__name__: kind
-    for kind in (MediaBug, MediaError, MediaSessionGone, NoPublishedTrack, UnusableSdp)
+    for kind in (
+        *(MediaBug, MediaError, MediaFull, MediaSessionGone, NoPublishedTrack, UnusableSdp),
+    )
 }
 
 

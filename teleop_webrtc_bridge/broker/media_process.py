@@ -15,9 +15,10 @@
 """
 One of the broker's media processes, as a program; the broker starts it, nobody else.
 
-``python3 -m teleop_webrtc_bridge.broker.media_process LINK PARENT LOOPBACK LOG_LEVEL``: an
-inherited descriptor, the parent's process id, whether 127.0.0.1 is offered to peers (0 or 1), and
-what is logged. It holds an :class:`~teleop_webrtc_bridge.broker.embedded_media.EmbeddedMedia`; see
+``python3 -m teleop_webrtc_bridge.broker.media_process LINK PARENT LOOPBACK NETWORK LOG_LEVEL``: an
+inherited descriptor, the parent's process id, whether 127.0.0.1 is offered to peers (0 or 1), the
+settings of the network, and what is logged. It holds an
+:class:`~teleop_webrtc_bridge.broker.embedded_media.EmbeddedMedia`; see
 :mod:`~teleop_webrtc_bridge.broker.media_link` for what it is asked.
 """
 
@@ -50,6 +51,7 @@ from teleop_webrtc_bridge.broker.media_link import (
     read_line,
     write_line,
 )
+from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.child_process import live_as_child
 
 __all__ = ['serve']
@@ -173,10 +175,12 @@ async def _run(media: EmbeddedMedia, link: socket.socket) -> None:
 
 
 def main(make_media: Callable[..., EmbeddedMedia] = EmbeddedMedia) -> None:
-    link, parent, loopback, level = sys.argv[1:]
+    link, parent, loopback, network, level = sys.argv[1:]
     live_as_child(int(parent))
     start_logging(level)
-    media = make_media(include_loopback=loopback == '1')
+    media = make_media(
+        include_loopback=loopback == '1', network=NetworkSettings.from_argument(network)
+    )
     asyncio.run(_run(media, socket.socket(fileno=int(link))))
 
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import itertools
 import logging
 import os
@@ -48,6 +48,7 @@ from teleop_webrtc_bridge.broker.media_link import (
     refusal,
     write_line,
 )
+from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.child_process import (
     back_off_s,
     child_environment,
@@ -87,12 +88,15 @@ class Start:
     include_loopback: bool
     """Offer 127.0.0.1 to peers, for a broker that serves this machine."""
     log_level: str
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    """The same for all: they share one range of ports."""
     program: str = 'teleop_webrtc_bridge.broker.media_process'
     hung_s: float = HUNG_S
 
     def command(self, link: int) -> list[str]:
         loopback = str(int(self.include_loopback))
-        arguments = [str(link), str(os.getpid()), loopback, self.log_level]
+        network = self.network.as_argument()
+        arguments = [str(link), str(os.getpid()), loopback, network, self.log_level]
         return [sys.executable, '-m', self.program, *arguments]
 
 

@@ -37,6 +37,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 
 from teleop_webrtc_bridge.aiortc_support.assigned_numbers import AssignedNumbers
 from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
+from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering
 from teleop_webrtc_bridge.aiortc_support.ingress import budget_of
 from teleop_webrtc_bridge.aiortc_support.internals import (
     keep_first_codec,
@@ -48,6 +49,7 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
 from teleop_webrtc_bridge.aiortc_support.sctp_probe import SctpProbe
 from teleop_webrtc_bridge.broker.media import (
     MediaError,
+    MediaFull,
     MediaSessionGone,
     NoPublishedTrack,
     UnusableSdp,
@@ -75,13 +77,15 @@ class PeerSession:
     One peer connection and what hangs on it.
 
     :param on_end: Called once with the media id when the connection ended by itself.
+    :param gathering: How it finds its candidates.
     """
 
-    def __init__(self, on_end: Callable[[str], None]) -> None:
+    def __init__(self, on_end: Callable[[str], None], gathering: Gathering | None = None) -> None:
         self.media_id = uuid.uuid4().hex
         self.video: VideoRelay | None = None
         """What this session publishes."""
         self._on_end = on_end
+        self._gathering = Gathering() if gathering is None else gathering
         self._connected = asyncio.Event()
         """Also set at the end, for those who wait for it."""
         self._pc = RTCPeerConnection(
@@ -199,6 +203,7 @@ class PeerSession:
         Take the peer's first offer and return the answer; after a failure nothing is left.
 
         :raises UnusableSdp: It cannot be used.
+        :raises MediaFull: There is no port left for it.
         :raises MediaError: There is no socket left for it.
         """
         answered = False
@@ -217,8 +222,12 @@ class PeerSession:
         self._numbers = AssignedNumbers(sdp_offer)
         for transceiver in self._pc.getTransceivers():
             _configure(transceiver, is_published=transceiver is _video_transceiver(self._pc))
+        gather_with(self._pc, self._gathering)
         await self._pc.setLocalDescription(await self._pc.createAnswer())
         answer = str(self._pc.localDescription.sdp)
+        if 'a=candidate:' not in answer and self._gathering.is_out_of_ports:
+            ports = '{}-{}'.format(*self._gathering.udp_ports or ())
+            raise MediaFull(f'no UDP port is free: all of udp_ports {ports} are taken')
         if 'a=candidate:' not in answer:
             raise MediaError('no socket could be opened for a new peer connection')
         return answer

@@ -27,7 +27,7 @@ import subprocess
 import sys
 
 from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from programs import programs, wait_for
+from programs import free_udp_ports, programs, wait_for
 import psutil
 import pytest
 import pytest_asyncio
@@ -39,12 +39,14 @@ from teleop_webrtc_bridge.broker.media import (
     DataChannelRequest,
     MediaBug,
     MediaError,
+    MediaFull,
     MediaSessionGone,
     NoPublishedTrack,
     StopSeen,
     UnusableSdp,
 )
 from teleop_webrtc_bridge.broker.media_processes import MediaProcess, MediaProcesses, Start
+from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.messages import Velocity
 
@@ -66,22 +68,34 @@ async def until(condition: Callable[[], object]) -> None:
 class Running:
     """Media processes, at most two, and the E-STOPs that they tell of."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: NetworkSettings | None = None) -> None:
         self.stops: list[StopSeen] = []
-        start = Start(include_loopback=True, log_level='info', hung_s=HUNG_S)
+        start = Start(
+            include_loopback=True,
+            log_level='info',
+            hung_s=HUNG_S,
+            network=network or NetworkSettings(),
+        )
         self.media = MediaProcesses(start, most=2)
         self.task = asyncio.create_task(self.media.run(self.stops.append))
 
 
+@asynccontextmanager
+async def run(running: Running) -> AsyncIterator[Running]:
+    await asyncio.sleep(0)  # it begins
+    try:
+        yield running
+    finally:
+        await running.media.close()
+        running.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await running.task
+
+
 @pytest_asyncio.fixture
 async def running() -> AsyncIterator[Running]:
-    running = Running()
-    await asyncio.sleep(0)  # it begins
-    yield running
-    await running.media.close()
-    running.task.cancel()
-    with suppress(asyncio.CancelledError):
-        await running.task
+    async with run(Running()) as started:
+        yield started
 
 
 @asynccontextmanager
@@ -173,6 +187,24 @@ async def test_a_process_that_dies_takes_its_own_sessions_along_and_comes_back(
         await until(lambda: len(children(os.getpid())) == 2)
         assert media.last_heard_s(third_id) is not None
         assert media.last_heard_s(kept) is not None
+
+
+async def test_processes_share_a_range_of_ports() -> None:
+    ports = free_udp_ports(2)
+    network = NetworkSettings(udp_ports=ports)
+    async with run(Running(network)) as started, peer() as first, peer() as second:
+        media = started.media
+        robots = [await connect(media, pc) for pc in (first, second)]
+        assert len(children(os.getpid())) == 2
+        async with peer() as third:
+            with pytest.raises(MediaFull, match=f'udp_ports {ports[0]}-{ports[1]} are taken'):
+                await connect(media, third)
+        # What a process had is free again when it has died, for whichever comes next.
+        doomed = children(os.getpid())[0]
+        doomed.send_signal(signal.SIGKILL)
+        await until(lambda: any(media.last_heard_s(robot) is None for robot in robots))
+        async with peer() as third:
+            await connect(media, third)
 
 
 async def test_a_process_that_hangs_is_replaced(running: Running) -> None:
