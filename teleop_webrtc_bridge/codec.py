@@ -88,9 +88,7 @@ _FRAMED_HEAD: Final = struct.Struct('<II')
 _CDR_ORDERS: Final = {b'\x00\x00': '>', b'\x00\x01': '<'}
 
 _ORIGIN_ROLES: Final = {role.value: role for role in OriginRole}
-_REQUESTS: Final = frozenset(
-    {'nav_goal', 'nav_cancel', 'set_mode', 'obstacle_avoidance', 'light'}
-)
+_REQUESTS: Final = frozenset({'nav_goal', 'nav_cancel', 'set_mode', 'obstacle_avoidance', 'light'})
 
 
 def parse_json_object(data: bytes | str, *, max_bytes: int = MAX_MESSAGE_BYTES) -> dict[str, Any]:

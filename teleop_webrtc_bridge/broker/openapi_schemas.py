@@ -27,6 +27,7 @@ __all__ = [
     'JOINED',
     'KEY',
     'LABEL',
+    'ME',
     'NAME',
     'NOTHING',
     'NUMBER',
@@ -35,6 +36,7 @@ __all__ = [
     'ROLE',
     'ROW',
     'SDP',
+    'SIGN_IN',
     'SNAPSHOT',
     'STREAM',
     'TEXT',
@@ -140,6 +142,7 @@ KEY: Final = {
     'key_prefix': TEXT,
     'robot_id': or_null(TEXT),
     'created_at': TIME,
+    'last_used_at': or_null(TIME),
 }
 TOKEN: Final = {
     'id': TEXT,
@@ -155,5 +158,14 @@ CONTROL: Final = all_of(
 VIDEO_STATUS: Final[Schema] = {
     'enum': ['ok', 'no_published_track', 'publish_error', 'pull_error', 'no_offer']
 }
+ME: Final = all_of(sub=TEXT, role=ROLE)
+SIGN_IN: Final = object(
+    ('sign_in', 'issuer', 'client_id'),
+    sign_in={'type': 'array', 'items': {'enum': ['token', 'oidc']}},
+    issuer=or_null(TEXT),
+    client_id=or_null(TEXT),
+    region=TEXT,
+    user_pool_id=TEXT,
+)
 HEALTH: Final = object(('status',), status={'enum': ['ok', 'degraded']}, database=TEXT)
 NOTHING: Final = object()

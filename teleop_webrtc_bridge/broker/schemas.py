@@ -19,9 +19,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, UTC
 import math
+import re
 from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
+from teleop_webrtc_bridge.broker.configuration import OidcSettings
 from teleop_webrtc_bridge.broker.control_requests import open_requests
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, Role
@@ -51,6 +53,7 @@ __all__ = [
     'robot_details',
     'session_body',
     'session_row',
+    'sign_in_body',
     'token_body',
     'token_life_s',
     'token_role',
@@ -60,6 +63,9 @@ __all__ = [
 
 MAX_WAIT_S: Final = 5.0
 MAX_TOKEN_S: Final = 100.0 * 365 * 86400
+_COGNITO: Final = re.compile(
+    r'https://cognito-idp\.(?P<region>[a-z0-9-]+)\.amazonaws\.com/(?P<pool>[\w-]+)', re.ASCII
+)
 
 # --- requests ----------------------------------------------------------------------------------
 
@@ -331,16 +337,42 @@ def name_of(who: Identity | None) -> str | None:
     return None if who is None else who.sub
 
 
-def key_body(record: KeyRecord) -> dict[str, Any]:
-    """Render what is known of an API key."""
+def key_body(record: KeyRecord, used_at_s: float | None = None) -> dict[str, Any]:
+    """
+    Render what is known of an API key.
+
+    :param used_at_s: When it was last used, if that is not in the record yet.
+    """
     created_at = datetime.fromtimestamp(record.created_at_s, UTC)
+    used_at_s = record.last_used_at_s if used_at_s is None else used_at_s
     return {
         'id': record.key_id,
         'name': record.name,
         'key_prefix': record.prefix,
         'robot_id': record.robot_id,
         'created_at': created_at.isoformat(),
+        'last_used_at': None
+        if used_at_s is None
+        else datetime.fromtimestamp(used_at_s, UTC).isoformat(),
     }
+
+
+def sign_in_body(oidc: OidcSettings | None) -> dict[str, Any]:
+    """Render how people sign in: with a token of ours, or with one of an issuer."""
+    if oidc is None:
+        return {'sign_in': ['token'], 'issuer': None, 'client_id': None}
+    return {
+        'sign_in': ['token', 'oidc'],
+        'issuer': oidc.issuer,
+        'client_id': oidc.client_id,
+        **_user_pool(oidc.issuer),
+    }
+
+
+def _user_pool(issuer: str) -> dict[str, str]:
+    """Return what old consoles, which know Amazon Cognito only, have to know of it."""
+    pool = _COGNITO.fullmatch(issuer)
+    return {} if pool is None else {'region': pool['region'], 'user_pool_id': pool['pool']}
 
 
 def token_body(record: TokenRecord) -> dict[str, Any]:
