@@ -28,6 +28,7 @@ from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.broker.channel_relay import Voice
 from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.broker.media import (
+    Arrived,
     DataChannelRequest,
     MediaSession,
     MediaSessionGone,
@@ -40,7 +41,7 @@ __all__ = ['EmbeddedMedia']
 
 class EmbeddedMedia:
     """
-    Implements :class:`~teleop_webrtc_bridge.broker.media.Media`.
+    Implements :class:`~teleop_webrtc_bridge.broker.media.Media`, and counts arrivals.
 
     :param include_loopback: Offer 127.0.0.1 to peers, for a broker that serves this machine.
     """
@@ -48,6 +49,7 @@ class EmbeddedMedia:
     def __init__(self, *, include_loopback: bool) -> None:
         configure_aiortc(loopback=include_loopback)
         self._sessions: dict[str, PeerSession] = {}
+        self._robots: set[str] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._on_stop: Callable[[StopSeen], None] = lambda stop: None
 
@@ -61,10 +63,13 @@ class EmbeddedMedia:
         session = PeerSession(self._forget)
         answer = await session.answer(sdp_offer)
         self._sessions[session.media_id] = session
+        if beside is None:
+            self._robots.add(session.media_id)
         return MediaSession(media_id=session.media_id, sdp_answer=answer)
 
     async def close_session(self, media_id: str) -> None:
         session = self._sessions.pop(media_id, None)
+        self._robots.discard(media_id)
         if session is None:
             return
         for other in self._sessions.values():
@@ -134,6 +139,9 @@ class EmbeddedMedia:
     def last_heard_s(self, media_id: str) -> float | None:
         session = self._sessions.get(media_id)
         return None if session is None else session.last_heard_s()
+
+    def arrived(self, media_id: str) -> Arrived | None:
+        return self._session(media_id).arrived() if media_id in self._robots else None
 
     async def close(self) -> None:
         await asyncio.gather(*(self.close_session(media_id) for media_id in self.media_ids))

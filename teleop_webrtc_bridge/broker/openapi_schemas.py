@@ -93,7 +93,26 @@ ICE: Final[Schema] = {
         credential=TEXT,
     ),
 }
-ROW: Final = all_of(
+SPLIT: Final = all_of(
+    session_id=TEXT, robot_id=TEXT, lacks={'enum': ['video', 'channels']}, hint=TEXT
+)
+"""Of a session that is most likely a half of a robot: the other half."""
+ROW: Final = object(
+    (
+        'session_id',
+        'robot_id',
+        'robot_name',
+        'robot_type',
+        'state',
+        'operator_id',
+        'rtt_ms',
+        'packet_loss_pct',
+        'created_at',
+        'control_epoch',
+        'control_request',
+        'viewers',
+        'watching',
+    ),
     session_id=TEXT,
     robot_id=TEXT,
     robot_name=TEXT,
@@ -107,6 +126,7 @@ ROW: Final = all_of(
     control_request=or_null(TEXT),
     viewers=WHOLE,
     watching={'type': 'array', 'items': all_of(operator_id=TEXT, role=ROLE)},
+    split=SPLIT,
 )
 JOINED: Final = object(
     (
@@ -126,6 +146,7 @@ JOINED: Final = object(
     operator_id=TEXT,
     control_epoch=WHOLE,
     may_stop={'type': 'boolean'},
+    split=SPLIT,
 )
 SNAPSHOT: Final = all_of(
     ack={'const': True},

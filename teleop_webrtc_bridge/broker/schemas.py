@@ -33,6 +33,7 @@ from teleop_webrtc_bridge.broker.names import as_label, as_name, LABEL_ALLOWED, 
 from teleop_webrtc_bridge.broker.records import KeyRecord, TokenRecord
 from teleop_webrtc_bridge.broker.service import RobotDetails
 from teleop_webrtc_bridge.broker.sessions import LinkQuality, Session
+from teleop_webrtc_bridge.broker.split_sessions import Split
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.messages import HeartbeatAnswer, IceServer
 from teleop_webrtc_bridge.sdp import check_sdp, strip_forbidden_candidates
@@ -275,7 +276,9 @@ def heartbeat_body(answer: HeartbeatAnswer) -> dict[str, Any]:
 
 def join_body(join: JoinAnswer, sub: str, servers: Sequence[IceServer]) -> dict[str, Any]:
     """Render the answer to a join of an operator or a viewer."""
-    may_stop = {} if join.may_stop is None else {'may_stop': join.may_stop}
+    more: dict[str, Any] = {} if join.may_stop is None else {'may_stop': join.may_stop}
+    if join.split is not None:
+        more['split'] = join.split.as_fields(join.session.session_id)
     return {
         'sdp_answer': join.media.sdp_answer,
         'cf_session_id': join.media.media_id,
@@ -284,7 +287,7 @@ def join_body(join: JoinAnswer, sub: str, servers: Sequence[IceServer]) -> dict[
         'role': join.role,
         'operator_id': sub,
         'control_epoch': join.session.control_epoch,
-        **may_stop,
+        **more,
     }
 
 
@@ -300,12 +303,15 @@ def bridge_body(bridge: BridgeAnswer) -> dict[str, Any]:
     }
 
 
-def session_row(session: Session, caller: OperatorCaller, now_s: float) -> dict[str, Any]:
+def session_row(
+    session: Session, caller: OperatorCaller, now_s: float, split: Split | None = None
+) -> dict[str, Any]:
     """
     Render a session as one row of the list.
 
     :param caller: Who asks.
     :param now_s: Monotonic seconds.
+    :param split: What it is a half of.
     """
     request = next(iter(open_requests(session, now_s)), None)
     may_put_out = caller.role is Role.ADMIN or session.is_driven_by(caller.identity)
@@ -323,6 +329,7 @@ def session_row(session: Session, caller: OperatorCaller, now_s: float) -> dict[
         'control_request': None if request is None else request.who.sub,
         'viewers': len(session.viewers),
         'watching': _watching(session) if may_put_out else [],
+        **({} if split is None else {'split': split.as_fields(session.session_id)}),
     }
 
 
