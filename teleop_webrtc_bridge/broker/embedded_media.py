@@ -31,6 +31,7 @@ from teleop_webrtc_bridge.aiortc_support.resolver import Resolver
 from teleop_webrtc_bridge.broker.channel_relay import Voice
 from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.broker.media import (
+    Arrived,
     DataChannelRequest,
     MediaSession,
     MediaSessionGone,
@@ -45,7 +46,7 @@ __all__ = ['EmbeddedMedia']
 
 class EmbeddedMedia:
     """
-    Implements :class:`~teleop_webrtc_bridge.broker.media.Media`.
+    Implements :class:`~teleop_webrtc_bridge.broker.media.Media`, and counts arrivals.
 
     :param include_loopback: Offer 127.0.0.1 to peers, for a broker that serves this machine.
     :param network: Which ports to use, and by which addresses peers reach them.
@@ -57,6 +58,7 @@ class EmbeddedMedia:
         stun = [parse_ice_url(url) for url in self._network.stun_urls]
         self._outside = OutsideAddress(stun, Resolver())
         self._sessions: dict[str, PeerSession] = {}
+        self._robots: set[str] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._on_stop: Callable[[StopSeen], None] = lambda stop: None
 
@@ -70,6 +72,8 @@ class EmbeddedMedia:
         session = PeerSession(self._forget, self._gathering())
         answer = await session.answer(sdp_offer)
         self._sessions[session.media_id] = session
+        if beside is None:
+            self._robots.add(session.media_id)
         return MediaSession(media_id=session.media_id, sdp_answer=answer)
 
     def _gathering(self) -> Gathering:
@@ -81,6 +85,7 @@ class EmbeddedMedia:
 
     async def close_session(self, media_id: str) -> None:
         session = self._sessions.pop(media_id, None)
+        self._robots.discard(media_id)
         if session is None:
             return
         for other in self._sessions.values():
@@ -150,6 +155,9 @@ class EmbeddedMedia:
     def last_heard_s(self, media_id: str) -> float | None:
         session = self._sessions.get(media_id)
         return None if session is None else session.last_heard_s()
+
+    def arrived(self, media_id: str) -> Arrived | None:
+        return self._session(media_id).arrived() if media_id in self._robots else None
 
     async def close(self) -> None:
         await asyncio.gather(*(self.close_session(media_id) for media_id in self.media_ids))

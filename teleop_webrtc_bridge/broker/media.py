@@ -26,12 +26,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.exceptions import TeleopError
 
 __all__ = [
+    'Arrived',
+    'CountsArrivals',
     'DataChannelRequest',
     'Media',
     'MediaBug',
@@ -105,6 +107,25 @@ class StopSeen:
     is_release: bool
     left_out: int = 0
     """How many that came before were not told of, because they were too many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """What a robot has sent since it dialled."""
+
+    video: bool = False
+    answers: bool = False
+    """Anything on its channels to operators and viewers."""
+    messages: bool = False
+    """The same, but for answers to pings: some robots give them before they do anything else."""
+
+
+@runtime_checkable
+class CountsArrivals(Protocol):
+    """What a media backend may be able to tell besides; a hosted one is not."""
+
+    def arrived(self, media_id: str) -> Arrived | None:
+        """Return what a robot has sent; ``None``: the session is gone, or is no robot's."""
 
 
 class Media(Protocol):

@@ -33,6 +33,7 @@ from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.media import (
+    Arrived,
     DataChannelRequest,
     MediaBug,
     MediaError,
@@ -90,7 +91,7 @@ def plain(value: object) -> Any:
     """Return a value of the interface as JSON has it."""
     if isinstance(value, Role):
         return value.value
-    if isinstance(value, DataChannelRequest | Identity | MediaSession | StopSeen):
+    if isinstance(value, Arrived | DataChannelRequest | Identity | MediaSession | StopSeen):
         return asdict(value)
     raise TypeError(f'{type(value).__name__} is not sent')
 

@@ -121,7 +121,8 @@ async def _report(media: EmbeddedMedia, writer: asyncio.StreamWriter) -> None:
         heard = {media_id: media.last_heard_s(media_id) for media_id in media.media_ids}
         # A broker that does not read, because it is stopped or overloaded, misses some.
         if writer.transport.get_write_buffer_size() < MAX_LINE_BYTES:
-            write_line(writer, {'heard': heard})
+            arrived = {it: found for it in heard if (found := media.arrived(it)) is not None}
+            write_line(writer, {'heard': heard, 'arrived': arrived})
         await asyncio.sleep(REPORT_PERIOD_S)
 
 

@@ -48,6 +48,7 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
 )
 from teleop_webrtc_bridge.aiortc_support.sctp_probe import SctpProbe
 from teleop_webrtc_bridge.broker.media import (
+    Arrived,
     MediaError,
     MediaFull,
     MediaSessionGone,
@@ -127,6 +128,13 @@ class PeerSession:
             self._heard_packets = packets
             self._heard_s = time.monotonic()
         return self._heard_s
+
+    def arrived(self) -> Arrived:
+        return Arrived(
+            video=self.video is not None and self.video.has_begun,
+            answers=self.channels.has_answered,
+            messages=self.channels.has_spoken,
+        )
 
     def _note_answer(self, probe_s: float) -> None:
         self._heard_s = time.monotonic()

@@ -33,6 +33,7 @@ from teleop_webrtc_bridge.broker import media_calls
 from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
 from teleop_webrtc_bridge.broker.audit import Audit, AuditAction
 from teleop_webrtc_bridge.broker.bridger import Bridger
+from teleop_webrtc_bridge.broker.caller_addresses import network_of
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.credentials import Ended
 from teleop_webrtc_bridge.broker.effects import Effects
@@ -49,8 +50,11 @@ from teleop_webrtc_bridge.broker.sessions import (
     SessionState,
     Viewer,
 )
+from teleop_webrtc_bridge.broker.split_sessions import Split
+from teleop_webrtc_bridge.broker.split_watch import SplitWatch
 from teleop_webrtc_bridge.broker.viewers import RemovedViewers
 from teleop_webrtc_bridge.messages import HeartbeatAnswer
+from teleop_webrtc_bridge.sdp import offered_by
 
 __all__ = ['Broker', 'RobotDetails']
 
@@ -112,6 +116,7 @@ class Broker:
         self._wall_clock = wall_clock
         self._credentials = credentials
         self._registry = Registry(caps)
+        self._splits = SplitWatch(media, self._registry, clock)
         self._building = asyncio.Semaphore(MAX_BUILDING)
         self._building_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         """Tenant → its share."""
@@ -125,17 +130,20 @@ class Broker:
     # --- robot ---------------------------------------------------------------------------------
 
     async def create_session(
-        self, caller: RobotCaller, robot: RobotDetails, sdp_offer: str
+        self, caller: RobotCaller, robot: RobotDetails, sdp_offer: str, address: str = ''
     ) -> tuple[str, MediaSession]:
         """
         Answer a robot that dials in.
 
+        :param sdp_offer: Checked, and without host names.
+        :param address: Where it is.
         :returns: The session id and the robot's peer connection.
         :raises TooManySessions: The tenant has too many.
         :raises MediaError: The backend refuses the offer or fails.
         """
         self._registry.robots.check_room(caller.owner, caller.key_id, robot.robot_id)
         media = await self._new_media(caller.owner, sdp_offer, beside=None)
+        offered = offered_by(sdp_offer)
         identity = NewSession(
             session_id=secrets.token_hex(16),
             owner=caller.owner,
@@ -146,6 +154,10 @@ class Broker:
             instance_id=robot.instance_id,
             media_id=media.media_id,
             created_at=datetime.fromtimestamp(self._wall_clock(), UTC).isoformat(),
+            network=network_of(address),
+            offers_video=offered.video,
+            offers_channels=offered.channels,
+            hosts=offered.hosts,
         )
         created = False
         try:
@@ -155,6 +167,7 @@ class Broker:
             if not created:
                 await media_calls.close_session(self._media, media.media_id)
         await self._effects.carry_out(effects)
+        self._splits.look()
         return identity.session_id, media
 
     async def wait_for_news(
@@ -222,6 +235,10 @@ class Broker:
         """
         return self._registry.operators.get(session_id, caller, self._clock())
 
+    def split_of(self, session_id: str) -> Split | None:
+        """Return what a session is a half of."""
+        return self._splits.of(session_id)
+
     async def join(
         self, caller: OperatorCaller, session_id: str, sdp_offer: str, address: str = ''
     ) -> JoinAnswer:
@@ -251,7 +268,8 @@ class Broker:
             AuditAction.JOIN, caller.identity, media.media_id, session, address, effects
         )
         await self._effects.carry_out(effects)
-        return JoinAnswer(media=media, session=session, role='operator')
+        split = self._splits.of(session_id)
+        return JoinAnswer(media=media, session=session, role='operator', split=split)
 
     def operator_heartbeat(
         self, caller: OperatorCaller, session_id: str, media_id: str | None
@@ -351,7 +369,11 @@ class Broker:
                 await media_calls.close_session(self._media, media.media_id)
         self._audit.entered(AuditAction.WATCH, caller.identity, media.media_id, session, address)
         return JoinAnswer(
-            media=media, session=session, role='viewer', may_stop=self._viewers_may_stop
+            media=media,
+            session=session,
+            role='viewer',
+            may_stop=self._viewers_may_stop,
+            split=self._splits.of(session_id),
         )
 
     async def remove_viewer(
@@ -446,6 +468,7 @@ class Broker:
         effects = self._registry.reap(self._clock(), liveness)
         effects += self._registry.revoke(self._credentials.has_expired)
         await self._effects.carry_out(effects)
+        self._splits.look()
         await self._bridger.serve_robots()
 
     async def watch_credentials_for_ever(self) -> None:

@@ -26,7 +26,13 @@ import signal
 import subprocess
 import sys
 
-from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCSessionDescription,
+    VideoStreamTrack,
+)
 from programs import free_udp_ports, programs, wait_for
 import psutil
 import pytest
@@ -36,6 +42,7 @@ from webrtc_half import configuration, webrtc_half
 
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.media import (
+    Arrived,
     DataChannelRequest,
     MediaBug,
     MediaError,
@@ -99,11 +106,17 @@ async def running() -> AsyncIterator[Running]:
 
 
 @asynccontextmanager
-async def peer() -> AsyncIterator[RTCPeerConnection]:
-    """Make an offer, as a robot without a camera does."""
+async def peer(track: VideoStreamTrack | None = None) -> AsyncIterator[RTCPeerConnection]:
+    """
+    Make an offer, as a robot does.
+
+    :param track: Of its camera, if it has one.
+    """
     pc = RTCPeerConnection(
         RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
     )
+    if track is not None:
+        pc.addTrack(track)
     pc.createDataChannel('_sctp_init', negotiated=True, id=0)
     await pc.setLocalDescription(await pc.createOffer())
     try:
@@ -168,6 +181,28 @@ async def test_refusals_cross_the_link_as_what_they_are(running: Running) -> Non
         await media.close_session(person_id)
         assert media.last_heard_s(person_id) is None
         assert media.last_heard_s(robot_id) is not None
+
+
+async def test_what_a_robot_has_sent_is_told(running: Running) -> None:
+    media = running.media
+    async with peer(VideoStreamTrack()) as robot, peer() as person:
+        robot_id = await connect(media, robot)
+        person_id = await connect(media, person, beside=robot_id)
+        await until(lambda: media.arrived(robot_id) == Arrived(video=True))
+        back = DataChannelRequest(label='state_reliable_back', ordered=True, max_retransmits=None)
+        ids = await media.new_data_channels(robot_id, [back])
+        channel = robot.createDataChannel(
+            'state_reliable_back', negotiated=True, id=ids['state_reliable_back']
+        )
+        await until(lambda: channel.readyState == 'open')
+        channel.send('{"type": "pong", "client_ts": 1.0, "robot_ts": 2.0}')
+        await until(lambda: media.arrived(robot_id) == Arrived(video=True, answers=True))
+        channel.send(b'{"type": "robot_telemetry", "cmd": null}')
+        await until(
+            lambda: media.arrived(robot_id) == Arrived(video=True, answers=True, messages=True)
+        )
+        assert media.arrived(person_id) is None
+        assert media.arrived('nobody') is None
 
 
 async def test_a_process_that_dies_takes_its_own_sessions_along_and_comes_back(

@@ -22,6 +22,7 @@
  * @property {boolean} hasVideo whether a picture is promised or may still come
  * @property {boolean} quiet whether nothing was heard from the robot for a while
  * @property {boolean} [canSend] whether channels to the robot are open, and take what is sent
+ * @property {string} [split] what is to be changed about a robot that has two sessions
  */
 
 /**
@@ -44,6 +45,10 @@ const HEADLINES = Object.freeze({
 });
 
 const ENGAGED = 'The E-STOP is engaged.';
+const FROZEN = 'The picture is frozen: driving is locked until it moves.';
+const BLIND = 'This robot sends no picture. You would be driving blind.';
+const BLIND_PAGE = 'No picture is shown here: the robot is slow, or stands, until it is.';
+const SILENT = 'The robot is silent. The connection may be breaking.';
 const MAY_NOT_STOP = 'Viewers may not stop this robot.';
 const COVERED = 'Something covers the E-STOP, or it is out of sight: driving is locked.';
 /** Of a topic or a service of the robot; people's names are shorter. */
@@ -209,27 +214,34 @@ export function message(situation, { link, notice, releaseFailure }) {
     return releaseFailure ?? stoppedText(situation);
   }
   if (state === 'watching') return watchingText(situation, notice);
+  const { split } = situation;
+  if (state === 'connecting' || state === 'reconnecting') return both(link || notice, split);
   if (state !== 'drivable' && state !== 'driving') return link || notice;
   if (blockedBy === 'covered') return COVERED;
-  if (blockedBy === 'video') return 'The picture is frozen: driving is locked until it moves.';
+  if (blockedBy === 'video') return both(FROZEN, split);
   if (blockedBy === 'neutral' && situation.held) return 'Let go of all controls to drive.';
-  if (situation.quiet) return 'The robot is silent. The connection may be breaking.';
+  if (situation.quiet) return both(SILENT, split);
   const refusing = situation.refusing ?? '';
   if (Object.hasOwn(REFUSING_TEXT, refusing)) return REFUSING_TEXT[refusing];
-  if (!situation.hasVideo) return noVideoText(situation);
-  if (situation.blindPage) return 'No picture is shown here: the robot is slow, or stands, until it is.';
+  if (!situation.hasVideo) return both(noVideoText(situation), split);
+  if (situation.blindPage) return both(BLIND_PAGE, split);
   if (situation.blind) return 'A camera has stalled: the robot is slow, or stands, until it is back.';
-  return notice;
+  return split || notice;
 }
 
 function noVideoText({ blindPage }) {
   const sent = 'This robot sends no picture.';
-  return blindPage ? `${sent} It is slow, or stands.` : `${sent} You would be driving blind.`;
+  return blindPage ? `${sent} It is slow, or stands.` : BLIND;
 }
 
-function watchingText({ quiet, hasVideo }, notice) {
-  if (quiet) return 'The robot is silent. The connection may be breaking.';
-  return hasVideo ? notice : 'This robot sends no picture.';
+/** What is the matter, and what to change about it, if the broker knows that. */
+function both(text, hint = '') {
+  return [text, hint].filter(Boolean).join(' ');
+}
+
+function watchingText({ quiet, hasVideo, split }, notice) {
+  if (quiet) return both(SILENT, split);
+  return hasVideo ? split || notice : both('This robot sends no picture.', split);
 }
 
 function stoppedText({ estop, watching, stoppedBy }) {
