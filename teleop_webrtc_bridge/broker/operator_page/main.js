@@ -39,6 +39,7 @@ import {
   pageState,
   releaseText,
 } from './status.js';
+import { tabStorage } from './tab_storage.js';
 import { WatcherDesk } from './watchers.js';
 import { WatcherPanel } from './watcher_panel.js';
 
@@ -52,6 +53,7 @@ const SIGNED_OUT = Object.freeze({
 });
 
 const $ = (id) => document.getElementById(id);
+const sessionStorage = tabStorage(window);
 
 /** Owns the document, the token and the cockpit that goes with it. */
 class Page {
