@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from browser import GREY_VALUES
 from firefox import firefox, FirefoxPage
 from programs import wait_for
 import pytest
@@ -32,16 +33,7 @@ from stack import running_stack, Stack
 
 pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
-#: What the page writes of the picture, as a person reads it.
-READINGS = """Object.fromEntries(['rtt', 'fps', 'resolution', 'bitrate', 'commands', 'latency'].map(
-    (id) => [id, document.getElementById(id).textContent]))"""
-GREY_VALUES = """(() => {
-    const canvas = new OffscreenCanvas(32, 18);
-    const context = canvas.getContext('2d', {willReadFrequently: true});
-    context.drawImage(document.querySelector('#video'), 0, 0, 32, 18);
-    const pixels = context.getImageData(0, 0, 32, 18).data;
-    return Array.from({length: 32 * 18}, (_, i) => pixels[4 * i + 1]);
-})()"""
+READINGS = ('rtt', 'fps', 'resolution', 'bitrate', 'commands')
 
 
 @pytest.fixture(scope='module')
@@ -84,26 +76,27 @@ def choose(page: FirefoxPage, robot_id: str) -> None:
     page.click('#connect')
 
 
+def shown(name: str) -> str:
+    """Return the expression for what an element of the page says."""
+    return f'document.getElementById("{name}").textContent'
+
+
 def test_the_picture_is_shown_and_goes_on(operator: FirefoxPage) -> None:
     operator.wait_until('teleop.metrics().framesPresented > 5')
-    shown = operator.metrics()['framesPresented']
-    operator.wait_until(f'teleop.metrics().framesPresented > {shown} + 10')
-    grey = operator.evaluate(GREY_VALUES)
+    frames = operator.metrics()['framesPresented']
+    operator.wait_until(f'teleop.metrics().framesPresented > {frames} + 10')
+    grey = operator.evaluate(f'({GREY_VALUES})()')
     assert max(grey) - min(grey) > 50
-    assert (operator.metrics()['width'], operator.metrics()['height']) == (1280, 720)
+    # The robot sends a smaller one while it has no time for more.
+    assert operator.metrics()['width'] * 720 == operator.metrics()['height'] * 1280 > 0
 
 
 def test_the_readings_are_figures_or_a_dash(operator: FirefoxPage) -> None:
     operator.wait_until('teleop.metrics().videoStats?.kbps > 0 && teleop.metrics().rttMs !== null')
-    known = '/^[0-9]/.test'
-    ids = ('rtt', 'fps', 'resolution', 'bitrate', 'commands')
-    operator.wait_until(
-        ' && '.join(f'{known}(document.getElementById("{name}").textContent)' for name in ids)
-    )
-    readings = operator.evaluate(READINGS)
-    assert readings['resolution'] == '1280×720'
+    for name in READINGS:
+        operator.wait_until(f'/^[0-9]/.test({shown(name)})')
     # When a frame was taken, Firefox tells nobody.
-    assert readings['latency'] == '–'
+    assert operator.evaluate(shown('latency')) == '–'
     stats = operator.metrics()['videoStats']
     assert stats['codec'] == 'VP8'
     assert stats['decoder'] is None
@@ -154,9 +147,11 @@ def test_leaving_gives_the_robot_back(
     stack: Stack, operator: FirefoxPage, probe: RosProbe
 ) -> None:
     wait_for(lambda: probe.state == 'operated', what='an operator')
-    operator.click('#disconnect')
-    operator.wait_for_state('idle')
+    # Not only by the button: another page is opened in the same tab.
+    operator.open('about:blank')
     wait_for(lambda: probe.state == 'connected', what='no operator')
+    assert probe.states[-1]['reason'] == 'the operator left'
+    operator.open(stack.broker.page)
     choose(operator, stack.robot_id)
     operator.wait_for_state('drivable')
 
@@ -169,5 +164,4 @@ def test_a_browser_that_gives_no_address_says_so(
     with firefox(firefox_path, tmp_path / 'firefox.log', preferences=nothing_but_relays) as page:
         page.open(stack.broker.page)
         choose(page, stack.robot_id)
-        said = 'document.querySelector("#message").textContent.includes("no network address")'
-        page.wait_until(said)
+        page.wait_until(f'{shown("message")}.includes("no network address")')
