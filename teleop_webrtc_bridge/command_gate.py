@@ -31,7 +31,7 @@ from teleop_webrtc_bridge.freshness import Freshness, Lease, Verdict
 from teleop_webrtc_bridge.messages import DriveCommand, Velocity
 from teleop_webrtc_bridge.velocity_limits import GateLimits
 
-__all__ = ['CommandGate', 'GateLimits', 'Verdict']
+__all__ = ['NEWEST_S', 'CommandGate', 'GateLimits', 'Verdict']
 
 ZERO: Final = Velocity()
 
@@ -84,6 +84,7 @@ class CommandGate:
         self._latches = 0
         self._enabled = True
         self._blind = False
+        self._has_cameras = True
         self._armed = False
         self._wanted = ZERO
         self._velocity = ZERO
@@ -123,7 +124,13 @@ class CommandGate:
 
     @property
     def blind(self) -> bool:
-        return self._blind
+        """Whether a camera stands still, or the operator's page shows no picture."""
+        return self._blind or self.blind_page
+
+    @property
+    def blind_page(self) -> bool:
+        """Whether the operator's page says that it shows no picture, though there are cameras."""
+        return self._has_cameras and self._lease.picture is False
 
     @property
     def moving(self) -> bool:
@@ -165,8 +172,12 @@ class CommandGate:
 
     def refusing(self, now: float) -> Verdict | None:
         """Return what became of the newest command; ``None``: it was obeyed, or is long ago."""
-        is_recent = self._received_s is not None and now - self._received_s < NEWEST_S
-        return self._last_verdict if is_recent and self._last_verdict.is_refusal else None
+        is_refused = self.is_commanded(now) and self._last_verdict.is_refusal
+        return self._last_verdict if is_refused else None
+
+    def is_commanded(self, now: float) -> bool:
+        """Return whether a command arrived just now, whatever became of it."""
+        return self._received_s is not None and now - self._received_s < NEWEST_S
 
     def _judge(self, now: float, command: DriveCommand) -> Verdict:
         self._expire(now)
@@ -218,7 +229,7 @@ class CommandGate:
 
     def _apply(self, now: float) -> None:
         """Put what is wanted in force, as far as the limits allow it now."""
-        blind = self._blind or self._is_slow(now)
+        blind = self.blind or self._is_slow(now)
         allowed = self._limits.clamp(
             self._wanted, self._limits.blind_speed_factor if blind else 1.0
         )
@@ -288,10 +299,17 @@ class CommandGate:
 
     def set_blind(self, now: float, blind: bool) -> None:
         """Say whether the operator's picture stands still: then he drives slower."""
-        if blind is not self._blind:
-            self._blind = blind
-            if self.moving:
-                self._apply(now)
+        before, self._blind = self.blind, blind
+        self._follow_sight(now, before)
+
+    def set_cameras(self, now: float, has_any: bool) -> None:
+        """Say whether the robot has cameras: without any, no page can show a picture."""
+        before, self._has_cameras = self.blind, has_any
+        self._follow_sight(now, before)
+
+    def _follow_sight(self, now: float, before: bool) -> None:
+        if self.blind is not before and self.moving:
+            self._apply(now)
 
     def set_limits(self, now: float, limits: GateLimits) -> None:
         """Use other limits from now on, also on the velocity in force."""
@@ -327,9 +345,15 @@ class CommandGate:
         """Return the token to send to the operator now."""
         return self._lease.issue(now)
 
-    def echo_lease(self, now: float, token: int) -> None:
-        """Take a token that the operator sent back."""
-        self._lease.echo(now, token)
+    def echo_lease(self, now: float, token: int, picture: bool | None = None) -> None:
+        """
+        Take a token that the operator sent back.
+
+        :param picture: Whether the page shows a picture, if it says so: it can only slow down.
+        """
+        before = self.blind
+        self._lease.echo(now, token, picture)
+        self._follow_sight(now, before)
 
     # --- output ----------------------------------------------------------------------------------
 

@@ -138,6 +138,9 @@ class Lease:
         """When the newest token that came back was sent."""
         self._round_trips: deque[tuple[float, float]] = deque()
         """(when, round trip)"""
+        self.picture: bool | None = None
+        """Whether the operator's page shows a picture, as it said with the newest token; ``None``:
+        it has never said."""
 
     @property
     def in_use(self) -> bool:
@@ -153,8 +156,12 @@ class Lease:
         self._sent.append((token, now))
         return token
 
-    def echo(self, now: float, token: int) -> None:
-        """Take a token that came back; unknown and older ones change nothing."""
+    def echo(self, now: float, token: int, picture: bool | None = None) -> None:
+        """
+        Take a token that came back; unknown and older ones change nothing.
+
+        :param picture: Whether the page shows a picture, if it says so.
+        """
         sent_s = next((sent_s for known, sent_s in self._sent if known == token), None)
         if sent_s is None:
             # One of ours that is forgotten already: whoever echoes that slowly is overdue.
@@ -165,6 +172,10 @@ class Lease:
             # Only its first echo: a later one would make the link look slower than it is.
             self._round_trips.append((now, now - sent_s))
             self._echoed_sent_s = sent_s
+            # Who has once told has to go on: an old word says nothing about now.
+            self.picture = False if picture is None and self.picture is not None else picture
+        elif sent_s == self._echoed_sent_s and picture is False:
+            self.picture = False  # echoes of one token may overtake each other
 
     def age_s(self, now: float) -> float:
         """Return how long ago the newest echoed token was sent; 0.0 when none is echoed."""

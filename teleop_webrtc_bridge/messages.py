@@ -47,6 +47,7 @@ __all__ = [
     'OriginRole',
     'Ping',
     'SessionAnswer',
+    'SportCommand',
     'Unsupported',
     'Velocity',
 ]
@@ -114,6 +115,8 @@ class DriveCommand:
     frame_id: str
     """The operator's input device, not a coordinate frame."""
     velocity: Velocity
+    channel: str = field(default='', compare=False)
+    """What the newer framing calls its channel; the older one has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +124,8 @@ class Lease:
     """The robot's newest token, echoed: proof that the operator hears the robot."""
 
     token: int
+    picture: bool | None = None
+    """Whether the operator's page shows a picture of now; ``None``: it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +199,15 @@ class CameraSelect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SportCommand:
+    """Take up a posture, or do a trick; old consoles ask for ``StandReady`` to drive."""
+
+    name: str
+    """Empty: none that is a name."""
+    nonce: Nonce | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unsupported:
     """A known request that this robot does not offer; it is acknowledged as failed."""
 
@@ -201,7 +215,9 @@ class Unsupported:
     nonce: Nonce | None
 
 
-OperatorMessage = DriveCommand | Lease | Ping | Estop | EstopClear | CameraSelect | Unsupported
+OperatorMessage = (
+    DriveCommand | Lease | Ping | Estop | EstopClear | CameraSelect | SportCommand | Unsupported
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,11 @@ class Cameras:
         """Whether none is subscribed, so that whether the operator is blind does not change."""
         return not any(camera.is_open for camera in self.all)
 
+    @property
+    def has_any(self) -> bool:
+        """Whether there is a camera at all, as far as anybody has shown or said."""
+        return any(camera.exists for camera in self.all)
+
     def is_selected(self, camera: Camera) -> bool:
         return camera in self._selected
 

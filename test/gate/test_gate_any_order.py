@@ -47,18 +47,35 @@ class LeaseModel:
         self.first_token = first_token
         self.sent: dict[int, float] = {}
         self.newest_s: float | None = None
+        self.words: list[tuple[float, bool | None]] = []
+        """When a token was sent that counted, and what came back with it, in order of arrival."""
         self.trips: list[tuple[float, float]] = []
 
-    def echo(self, now: float, token: int) -> None:
+    def echo(self, now: float, token: int, picture: bool | None) -> None:
         sent_s = self.sent.get(token)
         if sent_s is None:
             return
+        if now - sent_s <= 5.0 and (not self.words or sent_s >= self.words[-1][0]):
+            self.words.append((sent_s, picture))
         if now - sent_s > 5.0:
             # Which may be forgotten already, or not: overdue either way.
             self.newest_s = now - 5.0 if self.newest_s is None else max(sent_s, self.newest_s)
         elif self.newest_s is None or sent_s > self.newest_s:
             self.newest_s = sent_s
             self.trips.append((now, now - sent_s))
+
+    def sees_nothing(self) -> bool:
+        """Return whether the page said so with the newest token, or has fallen silent."""
+        has_told = False
+        last: tuple[float, bool | None] = (-math.inf, None)
+        for sent_s, picture in self.words:
+            is_new = sent_s > last[0]
+            if is_new:
+                last = (sent_s, False if picture is None and has_told else picture)
+            elif picture is False:
+                last = (sent_s, False)
+            has_told = has_told or last[1] is not None
+        return last[1] is False
 
     def round_trip_s(self, now: float) -> float:
         return min((trip for at_s, trip in self.trips if now - at_s <= 5.0), default=0.0)
@@ -95,7 +112,10 @@ class AnyOrder(RuleBasedStateMachine):
         """The only time at which anything but zero may be published now."""
         self.latch: int | None = None
         self.enabled = True
-        self.blind = False
+        self.stalled = False
+        self.has_cameras = True
+        self.picture: bool | None = None
+        """What the page says with its echoes."""
         self.needs_neutral = True
         self.last_any_s: float | None = None
         self.wanted = ZERO
@@ -213,8 +233,27 @@ class AnyOrder(RuleBasedStateMachine):
         return token
 
     def echo(self, token: int) -> None:
-        self.drive.gate.echo_lease(self.drive.now, token)
-        self.lease.echo(self.drive.now, token)
+        blind = self.blind
+        self.drive.gate.echo_lease(self.drive.now, token, self.picture)
+        self.lease.echo(self.drive.now, token, self.picture)
+        if self.blind is not blind:
+            self.moves_s = self.drive.now
+            self.drive.publish()
+
+    @property
+    def blind(self) -> bool:
+        return self.stalled or (self.has_cameras and self.lease.sees_nothing())
+
+    @rule(picture=st.sampled_from([None, True, False]))
+    def let_the_page_say(self, picture: bool | None) -> None:
+        self.picture = picture
+
+    @rule(has_any=st.booleans())
+    def plug_the_cameras(self, has_any: bool) -> None:
+        self.has_cameras = has_any
+        self.drive.gate.set_cameras(self.drive.now, has_any)
+        self.moves_s = self.drive.now
+        self.drive.publish()
 
     @rule(delay_s=st.one_of(st.none(), st.floats(0.01, 0.3), st.floats(0.3, 7.0)))
     def let_the_page_echo(self, delay_s: float | None) -> None:
@@ -272,7 +311,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(blind=st.booleans())
     def stall_the_camera(self, blind: bool) -> None:
         self.drive.gate.set_blind(self.drive.now, blind)
-        self.blind = blind
+        self.stalled = blind
         self.moves_s = self.drive.now
         self.drive.publish()
 

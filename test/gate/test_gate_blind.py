@@ -23,6 +23,7 @@ from gate_drive import (
     Drive,
     FORWARD,
     LIMITS,
+    PERIOD_S,
     STEP,
     ZERO,
 )
@@ -103,6 +104,103 @@ def test_a_standing_robot_is_not_moved_by_what_its_camera_does(drive: Drive, bli
     drive.wait(3.0)
     assert len(drive.published) == published
     assert not drive.gate.moving
+
+
+# --- what the operator's page shows --------------------------------------------------------------
+
+
+def say(drive: Drive, picture: bool | None, seconds: float = 0.5) -> None:
+    """Drive on while the page echoes the robot's tokens, and says what it shows."""
+    for _ in range(round(seconds / PERIOD_S)):
+        drive.gate.echo_lease(drive.now, drive.gate.issue_lease(drive.now), picture)
+        drive.publish()
+        drive.send(FORWARD)
+        drive.wait(PERIOD_S)
+
+
+def test_a_page_without_a_picture_is_slowed_down_at_once(drive: Drive) -> None:
+    drive.begin()
+    drive.gate.echo_lease(drive.now, drive.gate.issue_lease(drive.now), False)
+    drive.publish()
+    assert drive.published[-1] == (drive.now, Velocity(linear_x=0.3))
+    assert drive.gate.blind
+    assert drive.gate.blind_page
+    say(drive, False)
+    assert drive.published[-1][1] == Velocity(linear_x=0.3)
+
+
+def test_a_page_with_a_picture_drives_at_full_speed(drive: Drive) -> None:
+    drive.begin()
+    say(drive, False)
+    say(drive, True)
+    assert not drive.gate.blind
+    assert drive.published[-1][1] == FORWARD
+
+
+def test_a_page_that_says_nothing_is_judged_as_before(drive: Drive) -> None:
+    drive.begin()
+    say(drive, None)
+    assert not drive.gate.blind
+    assert drive.published[-1][1] == FORWARD
+
+
+def test_a_page_makes_nobody_faster_than_the_robot_does(drive: Drive) -> None:
+    drive.begin()
+    drive.gate.set_blind(drive.now, True)
+    say(drive, True)
+    assert drive.gate.blind
+    assert not drive.gate.blind_page
+    assert drive.published[-1][1] == Velocity(linear_x=0.3)
+
+
+def test_a_word_that_is_not_repeated_counts_no_more(drive: Drive) -> None:
+    drive.begin()
+    say(drive, True)
+    say(drive, None, PERIOD_S)
+    assert drive.gate.blind_page
+    say(drive, None)
+    assert drive.published[-1][1] == Velocity(linear_x=0.3)
+
+
+def test_the_next_operator_speaks_for_their_own_page(drive: Drive) -> None:
+    drive.begin()
+    say(drive, False)
+    drive.gate.begin_control(drive.now)
+    assert not drive.gate.blind
+    drive.begin()
+    say(drive, None)
+    assert not drive.gate.blind
+
+
+def test_words_that_overtake_each_other_err_to_slow(drive: Drive) -> None:
+    drive.begin()
+    older, newer = drive.gate.issue_lease(drive.now), drive.gate.issue_lease(drive.now + 0.05)
+    drive.now += 0.1
+    for token, picture, is_blind in (
+        (newer, False, True),
+        (older, True, True),
+        (newer, True, True),
+        (newer + 1000, True, True),
+    ):
+        drive.gate.echo_lease(drive.now, token, picture)
+        assert drive.gate.blind_page is is_blind
+    newest = drive.gate.issue_lease(drive.now)
+    drive.gate.echo_lease(drive.now, newest, True)
+    assert not drive.gate.blind_page
+    drive.gate.echo_lease(drive.now, newest, False)
+    assert drive.gate.blind_page
+
+
+def test_where_there_is_no_camera_no_page_has_a_picture(drive: Drive) -> None:
+    drive.begin()
+    drive.gate.set_cameras(drive.now, False)
+    say(drive, False)
+    assert not drive.gate.blind
+    assert drive.published[-1][1] == FORWARD
+    drive.gate.set_cameras(drive.now, True)
+    drive.publish()
+    assert drive.gate.blind
+    assert drive.published[-1][1] == Velocity(linear_x=0.3)
 
 
 @pytest.mark.parametrize('late_s', [0.0, 0.1, 5.0])

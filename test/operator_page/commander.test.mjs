@@ -152,6 +152,18 @@ test('the newest lease is echoed, twice for each of 20 tokens a second', () => {
   assert.equal(new Set(tokens).size, 20);
 });
 
+test('each echo tells whether a picture is shown: none, until somebody says so', () => {
+  ready();
+  commander.onLease(1, 1);
+  commander.picture = true;
+  commander.onLease(2, 2);
+  commander.detach();
+  commander.attach({ cmd, state }, 3, { sameConnection: false });
+  commander.onLease(3, 3);
+  const said = cmd.messages('lease').map(({ token, picture }) => [token, picture]);
+  assert.deepEqual(said, [[1, false], [2, true], [3, false]]);
+});
+
 test('without a lease nothing is echoed, and no nonsense is', () => {
   ready();
   commander.onLease('7', 1);

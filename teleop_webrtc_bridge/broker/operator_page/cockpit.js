@@ -42,6 +42,8 @@ export class Cockpit {
   telemetry = {};
   #refusing = null;
   #blind = false;
+  #blindPage = false;
+  #covered = false;
   /** This person's name, as the broker said at the join; null: it did not. @type {string | null} */
   #me = null;
   /** Whether the broker passes this page's E-STOP on. */
@@ -117,6 +119,13 @@ export class Cockpit {
     this.commander.sendZeros(nowS());
   }
 
+  /** @param {boolean} covered whether the E-STOP cannot be pressed where it is */
+  setCovered(covered) {
+    if (covered && !this.#covered) this.letGo();
+    this.#covered = covered;
+    this.drive.setLock('covered', covered);
+  }
+
   /** @param {boolean} hidden */
   setHidden(hidden) {
     if (hidden) this.letGo();
@@ -146,6 +155,7 @@ export class Cockpit {
     this.drive.setLock('link', !connected);
     this.drive.setLock('estop', this.estop.latched);
     this.drive.setLock('video', connected && this.video.isFrozen(now));
+    this.commander.picture = connected && this.video.isShowing(now);
     this.commander.tick(now);
   }
 
@@ -171,8 +181,10 @@ export class Cockpit {
       blockedBy: this.drive.blockedBy,
       refusing: this.#refusing,
       blind: this.#blind,
+      blindPage: this.#blindPage,
       held: this.drive.isHeld,
       hasVideo: !this.#noVideo,
+      canSend: this.commander.canSend,
       quiet: this.link.state === 'drivable' && now - this.#heardS > QUIET_S,
     };
   }
@@ -234,6 +246,7 @@ export class Cockpit {
     this.cameras.clear();
     this.#refusing = null;
     this.#blind = false;
+    this.#blindPage = false;
     this.#noVideo = false;
     this.video.detach();
   }
@@ -249,7 +262,9 @@ export class Cockpit {
     else if (message.type === 'robot_telemetry') {
       this.#onRefusing(message.state?.refusing ?? null, this.telemetry.state?.refusing ?? null);
       // Told twice in a row: a camera that was just selected needs a moment.
-      this.#blind = message.state?.blind === true && this.telemetry.state?.blind === true;
+      const isToldTwice = (name) => [message, this.telemetry].every((it) => it.state?.[name] === true);
+      this.#blind = isToldTwice('blind');
+      this.#blindPage = isToldTwice('blind_page');
       this.telemetry = message;
       this.cameras.onTelemetry(message.state ?? {}, now);
       const { estopped, latch, estopped_by: by } = message.state ?? {};
@@ -281,6 +296,7 @@ export class Cockpit {
     return {
       state: pageState(this.situation()),
       lock: this.drive.blockedBy,
+      picture: commander.picture,
       estop: this.estop.state(now),
       robotId: this.link.target?.robotId ?? null,
       sessionId: this.link.target?.sessionId ?? null,
@@ -293,6 +309,7 @@ export class Cockpit {
       bitrateKbps: video.stats?.kbps ?? null,
       framesDropped: video.stats?.frames_dropped ?? null,
       videoStats: video.stats,
+      path: video.path,
       glassToGlassMs: video.latencies.values(),
       commandsSent: commander.commandsSent,
       commandsSkipped: commander.commandsSkipped,

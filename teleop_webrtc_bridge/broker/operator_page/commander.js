@@ -51,6 +51,8 @@ export class Commander {
   velocity = ZERO;
   /** Set while the page is hidden: timers are throttled there, so it goes silent instead. */
   hidden = false;
+  /** Whether this page shows a picture of now: with each echo the robot is told. */
+  picture = false;
   /** Set for a viewer: nothing is sent but the E-STOP. */
   watching = false;
   commandsSent = 0;
@@ -87,10 +89,16 @@ export class Commander {
     this.#channels = null;
     this.velocity = ZERO;
     this.#lease = null;
+    this.picture = false;
   }
 
   get isReady() {
     return this.#channels?.cmd.readyState === 'open' && this.#channels.state.readyState === 'open';
+  }
+
+  /** Whether what is sent now is on its way, and not left out. */
+  get canSend() {
+    return this.isReady && this.#channels.cmd.bufferedAmount <= MAX_BUFFERED_BYTES;
   }
 
   get lastSeq() {
@@ -166,7 +174,8 @@ export class Commander {
   #echoLease(nowS) {
     if (this.#lease === null || nowS - this.#leaseAtS < LEASE_INTERVAL_S) return;
     this.#leaseAtS = nowS;
-    this.#deliver('cmd', JSON.stringify({ type: 'lease', token: this.#lease }));
+    const { picture } = this;
+    this.#deliver('cmd', JSON.stringify({ type: 'lease', token: this.#lease, picture }));
   }
 
   /** The robot's newest token; echoed at once if the last echo is long enough ago. */

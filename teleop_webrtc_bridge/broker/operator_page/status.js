@@ -16,10 +16,12 @@
  * @property {boolean} moving whether the last command sent was a motion
  * @property {ReturnType<import('./drive.js').Drive['blockedBy']>} blockedBy
  * @property {string | null} [refusing] why the robot does not obey, as it says itself
- * @property {boolean} [blind] whether a camera that is shown has stalled, as the robot says
+ * @property {boolean} [blind] whether the robot is slow for want of a picture, as it says
+ * @property {boolean} [blindPage] whether that is this page's picture, not a camera
  * @property {boolean} held whether an input asks for motion
  * @property {boolean} hasVideo whether a picture is promised or may still come
  * @property {boolean} quiet whether nothing was heard from the robot for a while
+ * @property {boolean} [canSend] whether channels to the robot are open, and take what is sent
  */
 
 /**
@@ -43,6 +45,7 @@ const HEADLINES = Object.freeze({
 
 const ENGAGED = 'The E-STOP is engaged.';
 const MAY_NOT_STOP = 'Viewers may not stop this robot.';
+const COVERED = 'Something covers the E-STOP, or it is out of sight: driving is locked.';
 /** Of a topic or a service of the robot; people's names are shorter. */
 const MAX_NAME_LENGTH = 160;
 /** Beside the E-STOP: no name may grow over what stands there. The message has all of it. */
@@ -64,9 +67,30 @@ const RELEASE_TEXT = Object.freeze({
   releasing: 'Releasing…',
 });
 
+/**
+ * What a press of the E-STOP is worth now. A device that may be inactive must not look like one that
+ * is not; and a button in a browser is never an emergency stop: that one needs no network.
+ * @typedef {'ready' | 'unanswered' | 'unconnected' | 'refused' | 'none'} StopReach
+ */
+const STOP_CAPTION = Object.freeze({
+  ready: 'software stop',
+  unanswered: 'no answer',
+  unconnected: 'no connection',
+  refused: 'not allowed',
+  none: 'no robot',
+});
+const STOP_HINT = Object.freeze({
+  ready: 'Stop the robot (Space). A software stop: it needs the network.',
+  unanswered: 'Stop the robot (Space). The robot does not answer: it may not hear it.',
+  unconnected: 'Stop the robot (Space). Not connected: it is sent as soon as the robot is back.',
+  refused: MAY_NOT_STOP,
+  none: 'Connect to a robot first',
+});
+
 /** What the operator cannot see from here: why the robot obeys nothing although all looks well. */
 const REFUSING_TEXT = Object.freeze({
   disabled: 'Driving is disabled at the robot.',
+  frame: 'The commands do not mean the base: it does not move.',
   stale: 'Commands reach the robot too late: it does not move.',
   no_lease: 'The robot’s answers reach this page too late: it does not move.',
   round_trip: 'The way to the robot and back takes too long: it does not move.',
@@ -85,7 +109,8 @@ export function pageState({ signedIn, link, estop, moving, watching }) {
 export function headline(situation) {
   const state = pageState(situation);
   if (state === 'stopped' && situation.estop === 'not-confirmed') return 'Stop not confirmed';
-  if (state === 'drivable' && situation.blockedBy === 'video') return 'Driving locked';
+  const isLocked = ['covered', 'video'].includes(situation.blockedBy);
+  if (state === 'drivable' && isLocked) return 'Driving locked';
   return HEADLINES[state];
 }
 
@@ -133,10 +158,32 @@ export function estopNote({ estop, stoppedBy }, { usable, mayStop }) {
   return by || (mayStop ? '' : MAY_NOT_STOP);
 }
 
-/** What the button is good for. @param {{usable: boolean, mayStop: boolean}} button */
-export function estopHint({ usable, mayStop }) {
-  if (!usable) return 'Connect to a robot first';
-  return mayStop ? 'Stop the robot (Space)' : MAY_NOT_STOP;
+/**
+ * Whether a press of the E-STOP would reach a robot, as far as this page can tell.
+ * @param {Situation} situation
+ * @param {{usable: boolean, mayStop: boolean}} button
+ * @returns {StopReach} all but the last two: pressing it helps, now or as soon as the robot is back
+ */
+export function stopReach({ link, canSend, quiet, estop }, { usable, mayStop }) {
+  if (!usable) return 'none';
+  if (!mayStop) return 'refused';
+  if (link !== 'drivable' || canSend === false) return 'unconnected';
+  return quiet || estop === 'not-confirmed' ? 'unanswered' : 'ready';
+}
+
+/** What stands on the button. @param {StopReach} reach */
+export function stopCaption(reach) {
+  return STOP_CAPTION[reach];
+}
+
+/**
+ * What the button is good for.
+ * @param {{usable: boolean, mayStop: boolean}} button
+ * @param {StopReach} [reach]
+ */
+export function estopHint({ usable, mayStop }, reach = 'ready') {
+  if (!usable) return STOP_HINT.none;
+  return mayStop ? STOP_HINT[reach] : STOP_HINT.refused;
 }
 
 /** @param {import('./estop.js').EstopState} estop @returns {string} */
@@ -163,14 +210,21 @@ export function message(situation, { link, notice, releaseFailure }) {
   }
   if (state === 'watching') return watchingText(situation, notice);
   if (state !== 'drivable' && state !== 'driving') return link || notice;
+  if (blockedBy === 'covered') return COVERED;
   if (blockedBy === 'video') return 'The picture is frozen: driving is locked until it moves.';
   if (blockedBy === 'neutral' && situation.held) return 'Let go of all controls to drive.';
   if (situation.quiet) return 'The robot is silent. The connection may be breaking.';
   const refusing = situation.refusing ?? '';
   if (Object.hasOwn(REFUSING_TEXT, refusing)) return REFUSING_TEXT[refusing];
-  if (!situation.hasVideo) return 'This robot sends no picture. You would be driving blind.';
+  if (!situation.hasVideo) return noVideoText(situation);
+  if (situation.blindPage) return 'No picture is shown here: the robot is slow, or stands, until it is.';
   if (situation.blind) return 'A camera has stalled: the robot is slow, or stands, until it is back.';
   return notice;
+}
+
+function noVideoText({ blindPage }) {
+  const sent = 'This robot sends no picture.';
+  return blindPage ? `${sent} It is slow, or stands.` : `${sent} You would be driving blind.`;
 }
 
 function watchingText({ quiet, hasVideo }, notice) {
