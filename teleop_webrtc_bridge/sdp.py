@@ -23,7 +23,7 @@ What the sections of a description must say together is checked where they have 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 import ipaddress
 import re
 from typing import Final, NamedTuple
@@ -38,6 +38,7 @@ __all__ = [
     'MAX_SSRC_LINES',
     'check_sdp',
     'is_forbidden_address',
+    'renumber_video',
     'split_sections',
     'spread_candidates',
     'strip_forbidden_candidates',
@@ -67,6 +68,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _ODD_CHARACTER: Final = re.compile(
     '\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]'
 )
+_OF_PAYLOAD_TYPE: Final = re.compile(r'(a=(?:rtpmap|fmtp|rtcp-fb):)(\d{1,3})(?= )', re.ASCII)
 _SHOWN: Final = 60
 """Characters of a line that a message quotes."""
 
@@ -301,6 +303,31 @@ def _candidates(section: list[str]) -> tuple[list[str], list[str]]:
     """Return a section's candidates, and the line that says that there are no more."""
     candidates = [line for line in section if line.startswith(_CANDIDATE)]
     return candidates, [line for line in section if line == _END_OF_CANDIDATES][:1]
+
+
+def renumber_video(sdp: str, numbers: Mapping[int, int]) -> str:
+    """
+    Give payload types of the video sections other numbers.
+
+    :param numbers: Old → new; others stay. No retransmissions, which name a number themselves.
+    """
+    session, *sections = split_sections(sdp)
+    lines = session
+    for section in sections:
+        is_video = section[0].startswith('m=video ')
+        lines += [_renumber(line, numbers) for line in section] if is_video else section
+    return _join(lines)
+
+
+def _renumber(line: str, numbers: Mapping[int, int]) -> str:
+    def new(old: str) -> str:
+        return str(numbers.get(int(old), old))
+
+    if line.startswith('m='):
+        kind, port, protocol, *formats = line.split()
+        return ' '.join([kind, port, protocol, *map(new, formats)])
+    match = _OF_PAYLOAD_TYPE.match(line)
+    return line if match is None else match[1] + new(match[2]) + line[match.end() :]
 
 
 def split_sections(sdp: str) -> list[list[str]]:
