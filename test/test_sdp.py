@@ -27,6 +27,7 @@ from teleop_webrtc_bridge.sdp import (
     MAX_CANDIDATES,
     MAX_SDP_BYTES,
     MAX_SECTIONS,
+    renumber_video,
     spread_candidates,
     strip_forbidden_candidates,
 )
@@ -337,3 +338,33 @@ def test_mending_never_fails_and_is_done_after_one_turn(sdp: str) -> None:
     spread = spread_candidates(stripped)
     assert spread_candidates(spread) == spread
     assert spread.count('m=') == stripped.count('m=')
+
+
+# --- payload types ---------------------------------------------------------------------------
+
+
+def test_payload_types_of_video_get_other_numbers_all_at_once() -> None:
+    codecs = [
+        'm=video 9 UDP/TLS/RTP/SAVPF 97 99 101',
+        'a=mid:0',
+        'a=rtpmap:97 VP8/90000',
+        'a=rtcp-fb:97 nack pli',
+        'a=rtpmap:99 H264/90000',
+        'a=fmtp:99 packetization-mode=1;profile-level-id=42001f',
+        'a=rtcp-fb:* transport-cc',
+        'a=rtpmap:101 H264/90000',
+    ]
+    sound = ['m=audio 9 UDP/TLS/RTP/SAVPF 97', 'a=mid:1', 'a=rtpmap:97 opus/48000/2']
+    assert renumber_video(text(*SESSION, *codecs, *sound, *DATA), {97: 99, 99: 103}) == text(
+        *SESSION,
+        'm=video 9 UDP/TLS/RTP/SAVPF 99 103 101',
+        'a=mid:0',
+        'a=rtpmap:99 VP8/90000',
+        'a=rtcp-fb:99 nack pli',
+        'a=rtpmap:103 H264/90000',
+        'a=fmtp:103 packetization-mode=1;profile-level-id=42001f',
+        'a=rtcp-fb:* transport-cc',
+        'a=rtpmap:101 H264/90000',
+        *sound,
+        *DATA,
+    )

@@ -52,7 +52,7 @@ def video_reason(session: Session, taken: Collection[VideoCodec] | None) -> str 
     sent = sent_codec(session)
     if sent is None or taken is None or sent in taken:
         return None
-    takes = f'this browser takes {_listed(taken)} only'
+    takes = f'this browser takes {_listed(taken)} only' if taken else 'this browser takes neither'
     mine = session.identity.video_codecs
     if not set(taken) & set(mine):
         # An older robot, or its owner's choice.
