@@ -35,6 +35,8 @@ class JoinAnswer:
     """``operator`` or ``viewer``."""
     may_stop: bool | None = None
     """Whether a viewer's E-STOP reaches the robot; ``None``: not a viewer."""
+    video_reason: str | None = None
+    """Why there is no picture, for people; ``None``: there should be one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,3 +46,5 @@ class BridgeAnswer:
     channels: ChannelIds
     video_offer: str | None
     video_status: str
+    video_reason: str | None = None
+    """As :attr:`JoinAnswer.video_reason`."""

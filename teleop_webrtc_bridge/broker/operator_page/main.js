@@ -412,9 +412,9 @@ class Page {
   /** Whether the picture is old, and what to say about it. */
   #picture(controlling) {
     if (!controlling) return { stale: false, pictureNote: '' };
-    const { link, video } = this.#cockpit;
+    const { link, video, videoReason } = this.#cockpit;
     if (link.state !== 'drivable') return { stale: true, pictureNote: '' };
-    if (!video.isPromised) return { stale: false, pictureNote: 'No picture' };
+    if (!video.isPromised || videoReason !== null) return { stale: false, pictureNote: 'No picture' };
     if (!video.hasPicture) return { stale: true, pictureNote: 'Waiting for the picture…' };
     if (!video.isFrozen(nowS())) return { stale: false, pictureNote: '' };
     const ageS = Math.floor(video.ageS(nowS()));

@@ -20,6 +20,7 @@
  * @property {boolean} [blindPage] whether that is this page's picture, not a camera
  * @property {boolean} held whether an input asks for motion
  * @property {boolean} hasVideo whether a picture is promised or may still come
+ * @property {string | null} [videoReason] why this browser can show no picture, as the broker says
  * @property {boolean} quiet whether nothing was heard from the robot for a while
  * @property {boolean} [canSend] whether channels to the robot are open, and take what is sent
  */
@@ -44,6 +45,7 @@ const HEADLINES = Object.freeze({
 });
 
 const ENGAGED = 'The E-STOP is engaged.';
+const NO_VIDEO = 'This robot sends no picture.';
 const MAY_NOT_STOP = 'Viewers may not stop this robot.';
 const COVERED = 'Something covers the E-STOP, or it is out of sight: driving is locked.';
 /** Of a topic or a service of the robot; people's names are shorter. */
@@ -211,25 +213,28 @@ export function message(situation, { link, notice, releaseFailure }) {
   if (state === 'watching') return watchingText(situation, notice);
   if (state !== 'drivable' && state !== 'driving') return link || notice;
   if (blockedBy === 'covered') return COVERED;
+  if (situation.videoReason && blockedBy === 'video') {
+    return `${situation.videoReason} Driving is locked.`;
+  }
   if (blockedBy === 'video') return 'The picture is frozen: driving is locked until it moves.';
   if (blockedBy === 'neutral' && situation.held) return 'Let go of all controls to drive.';
   if (situation.quiet) return 'The robot is silent. The connection may be breaking.';
   const refusing = situation.refusing ?? '';
   if (Object.hasOwn(REFUSING_TEXT, refusing)) return REFUSING_TEXT[refusing];
-  if (!situation.hasVideo) return noVideoText(situation);
+  if (!situation.hasVideo || situation.videoReason) return noVideoText(situation);
   if (situation.blindPage) return 'No picture is shown here: the robot is slow, or stands, until it is.';
   if (situation.blind) return 'A camera has stalled: the robot is slow, or stands, until it is back.';
   return notice;
 }
 
-function noVideoText({ blindPage }) {
-  const sent = 'This robot sends no picture.';
-  return blindPage ? `${sent} It is slow, or stands.` : `${sent} You would be driving blind.`;
+function noVideoText({ videoReason, blindPage }) {
+  const why = videoReason ?? NO_VIDEO;
+  return blindPage ? `${why} It is slow, or stands.` : `${why} You would be driving blind.`;
 }
 
-function watchingText({ quiet, hasVideo }, notice) {
+function watchingText({ quiet, hasVideo, videoReason }, notice) {
   if (quiet) return 'The robot is silent. The connection may be breaking.';
-  return hasVideo ? notice : 'This robot sends no picture.';
+  return videoReason ?? (hasVideo ? notice : NO_VIDEO);
 }
 
 function stoppedText({ estop, watching, stoppedBy }) {
