@@ -38,6 +38,8 @@ class JoinAnswer:
     """Whether a viewer's E-STOP reaches the robot; ``None``: not a viewer."""
     split: Split | None = None
     """What the robot's session is a half of."""
+    video_reason: str | None = None
+    """Why there is no picture, for people; ``None``: there should be one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +49,5 @@ class BridgeAnswer:
     channels: ChannelIds
     video_offer: str | None
     video_status: str
+    video_reason: str | None = None
+    """As :attr:`JoinAnswer.video_reason`."""

@@ -40,6 +40,7 @@ from teleop_webrtc_bridge.broker.media import (
 from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.broker.peer_session import PeerSession
 from teleop_webrtc_bridge.ice_urls import parse_ice_url
+from teleop_webrtc_bridge.messages import VideoCodec
 
 __all__ = ['EmbeddedMedia']
 
@@ -66,15 +67,26 @@ class EmbeddedMedia:
         self._on_stop = on_stop
         await asyncio.get_running_loop().create_future()  # everything happens in the peers
 
-    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
+    async def new_session(
+        self,
+        sdp_offer: str,
+        *,
+        beside: str | None = None,
+        video_codecs: Sequence[VideoCodec] = (),
+    ) -> MediaSession:
         if beside is not None:
             self._session(beside)
         session = PeerSession(self._forget, self._gathering())
-        answer = await session.answer(sdp_offer)
+        answer = await session.answer(sdp_offer, video_codecs)
         self._sessions[session.media_id] = session
         if beside is None:
             self._robots.add(session.media_id)
-        return MediaSession(media_id=session.media_id, sdp_answer=answer)
+        sends_none = beside is None and session.video is None
+        return MediaSession(
+            media_id=session.media_id,
+            sdp_answer=answer,
+            video_codecs=() if sends_none else session.video_codecs,
+        )
 
     def _gathering(self) -> Gathering:
         return Gathering(
@@ -101,8 +113,10 @@ class EmbeddedMedia:
     async def pull_video(self, media_id: str, *, publisher: str) -> str:
         return await self._session(media_id).pull_video(self._session(publisher))
 
-    async def renegotiate(self, media_id: str, sdp_answer: str) -> None:
-        await self._session(media_id).take_answer(sdp_answer)
+    async def renegotiate(self, media_id: str, sdp_answer: str) -> tuple[VideoCodec, ...] | None:
+        session = self._session(media_id)
+        await session.take_answer(sdp_answer)
+        return session.video_codecs
 
     async def new_data_channels(
         self, media_id: str, requests: Sequence[DataChannelRequest]

@@ -25,7 +25,7 @@ id}`` once a session; and ``{"stop": {...}}`` for each E-STOP that passes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 import json
 import logging
@@ -40,15 +40,19 @@ from teleop_webrtc_bridge.broker.media import (
     MediaFull,
     MediaSession,
     MediaSessionGone,
+    NoCommonCodec,
     NoPublishedTrack,
     StopSeen,
     UnusableSdp,
 )
+from teleop_webrtc_bridge.messages import VideoCodec
 
 __all__ = [
     'MAX_LINE_BYTES',
+    'as_codecs',
     'as_identity',
     'as_request',
+    'as_session',
     'as_stop',
     'error_kind',
     'plain',
@@ -65,7 +69,8 @@ _log = logging.getLogger(__name__)
 _KINDS: Final[dict[str, type[MediaError]]] = {
     kind.__name__: kind
     for kind in (
-        *(MediaBug, MediaError, MediaFull, MediaSessionGone, NoPublishedTrack, UnusableSdp),
+        *(MediaBug, MediaError, MediaFull, MediaSessionGone),
+        *(NoCommonCodec, NoPublishedTrack, UnusableSdp),
     )
 }
 
@@ -89,11 +94,19 @@ def write_line(writer: asyncio.StreamWriter, message: Mapping[str, Any]) -> None
 
 def plain(value: object) -> Any:
     """Return a value of the interface as JSON has it."""
-    if isinstance(value, Role):
+    if isinstance(value, Role | VideoCodec):
         return value.value
     if isinstance(value, Arrived | DataChannelRequest | Identity | MediaSession | StopSeen):
         return asdict(value)
     raise TypeError(f'{type(value).__name__} is not sent')
+
+
+def as_codecs(names: Iterable[str] | None) -> tuple[VideoCodec, ...] | None:
+    return None if names is None else tuple(map(VideoCodec, names))
+
+
+def as_session(fields: Mapping[str, Any]) -> MediaSession:
+    return MediaSession(**{**fields, 'video_codecs': as_codecs(fields['video_codecs'])})
 
 
 def as_identity(fields: Mapping[str, Any]) -> Identity:

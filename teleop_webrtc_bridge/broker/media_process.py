@@ -44,6 +44,7 @@ from teleop_webrtc_bridge.broker.media import (
     MediaSessionGone,
 )
 from teleop_webrtc_bridge.broker.media_link import (
+    as_codecs,
     as_identity,
     as_request,
     error_kind,
@@ -64,7 +65,9 @@ CLOSE_S: Final = 0.8
 _log = logging.getLogger(__name__)
 
 _CALLS: Final[dict[str, Callable[[Media, dict[str, Any]], Coroutine[Any, Any, Any]]]] = {
-    'new_session': lambda media, args: media.new_session(**args),
+    'new_session': lambda media, args: media.new_session(
+        **{**args, 'video_codecs': as_codecs(args.get('video_codecs')) or ()}
+    ),
     'close_session': lambda media, args: media.close_session(**args),
     'pull_video': lambda media, args: media.pull_video(**args),
     'renegotiate': lambda media, args: media.renegotiate(**args),

@@ -43,6 +43,8 @@ from teleop_webrtc_bridge.broker.media import (
     StopSeen,
 )
 from teleop_webrtc_bridge.broker.media_link import (
+    as_codecs,
+    as_session,
     as_stop,
     MAX_LINE_BYTES,
     read_line,
@@ -58,6 +60,7 @@ from teleop_webrtc_bridge.child_process import (
     TURN_S,
 )
 from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.messages import VideoCodec
 
 __all__ = ['MediaProcess', 'MediaProcesses', 'Start', 'processor_count']
 
@@ -188,7 +191,9 @@ class MediaProcess:
             self._writer.close()
         await self._ended.wait()
 
-    async def new_session(self, sdp_offer: str, beside: str | None) -> MediaSession:
+    async def new_session(
+        self, sdp_offer: str, beside: str | None, video_codecs: Sequence[VideoCodec]
+    ) -> MediaSession:
         """
         Answer an offer.
 
@@ -196,8 +201,10 @@ class MediaProcess:
         """
         self._dialling += beside is None
         try:
-            answer = await self.call('new_session', sdp_offer=sdp_offer, beside=beside)
-            session = MediaSession(**answer)
+            answer = await self.call(
+                'new_session', sdp_offer=sdp_offer, beside=beside, video_codecs=video_codecs
+            )
+            session = as_session(answer)
             self._connections.setdefault(session.media_id, asyncio.Event())
             self.heard_s[session.media_id] = time.monotonic()
             if beside is None:
@@ -428,9 +435,15 @@ class MediaProcesses:
 
     # --- the interface -------------------------------------------------------------------------
 
-    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
+    async def new_session(
+        self,
+        sdp_offer: str,
+        *,
+        beside: str | None = None,
+        video_codecs: Sequence[VideoCodec] = (),
+    ) -> MediaSession:
         process = self._place_for_robot() if beside is None else self._process_of(beside)
-        return await process.new_session(sdp_offer, beside)
+        return await process.new_session(sdp_offer, beside, video_codecs)
 
     async def close_session(self, media_id: str) -> None:
         process = self._find(media_id)
@@ -441,9 +454,10 @@ class MediaProcesses:
         process = self._process_of(media_id)
         return str(await process.call('pull_video', media_id=media_id, publisher=publisher))
 
-    async def renegotiate(self, media_id: str, sdp_answer: str) -> None:
+    async def renegotiate(self, media_id: str, sdp_answer: str) -> tuple[VideoCodec, ...] | None:
         process = self._process_of(media_id)
-        await process.call('renegotiate', media_id=media_id, sdp_answer=sdp_answer)
+        taken = await process.call('renegotiate', media_id=media_id, sdp_answer=sdp_answer)
+        return as_codecs(taken)
 
     async def new_data_channels(
         self, media_id: str, requests: Sequence[DataChannelRequest]

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.openapi_schemas import (
     all_of,
+    BRIDGED,
     CONTROL,
     HEALTH,
     ICE,
@@ -40,10 +41,8 @@ from teleop_webrtc_bridge.broker.openapi_schemas import (
     SDP,
     SIGN_IN,
     SNAPSHOT,
-    STREAM,
     TEXT,
     TOKEN,
-    VIDEO_STATUS,
     VIEWER_ID,
 )
 from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES
@@ -88,6 +87,7 @@ _ROBOT_CALLS: Final = (
             robot_id=LABEL,
             robot_type=or_null({'type': 'string', 'maxLength': 64}),
             instance_id=LABEL,
+            video_codecs=or_null({'type': 'array', 'items': TEXT}),
             sdp_offer=SDP,
         ),
         answer=201,
@@ -152,14 +152,7 @@ _SESSION_CALLS: Final = (
         summary='Open the data channels',
         callers=(OPERATOR,),
         request=object(cf_session_id=VIEWER_ID),
-        schema=all_of(
-            cmd_channel_id=STREAM,
-            state_channel_id=STREAM,
-            state_back_channel_id=STREAM,
-            map_channel_id=STREAM,
-            video_offer=or_null(TEXT),
-            video_status=VIDEO_STATUS,
-        ),
+        schema=BRIDGED,
         errors=(403, 404, 409, 502),
     ),
     _Call(
@@ -177,7 +170,7 @@ _SESSION_CALLS: Final = (
         summary='Stay',
         callers=(OPERATOR,),
         request=object(cf_session_id=VIEWER_ID),
-        schema=all_of(ack={'const': True}),
+        schema=object(('ack',), ack={'const': True}, video_reason=TEXT),
         errors=(403, 404),
     ),
     _Call(

@@ -21,6 +21,7 @@ from typing import Any, Final
 from teleop_webrtc_bridge.sdp import MAX_SDP_BYTES
 
 __all__ = [
+    'BRIDGED',
     'CONTROL',
     'HEALTH',
     'ICE',
@@ -42,7 +43,6 @@ __all__ = [
     'TEXT',
     'TIME',
     'TOKEN',
-    'VIDEO_STATUS',
     'VIEWER_ID',
     'WHOLE',
     'Schema',
@@ -147,8 +147,18 @@ JOINED: Final = object(
     control_epoch=WHOLE,
     may_stop={'type': 'boolean'},
     split=SPLIT,
+    video_reason=TEXT,
 )
-SNAPSHOT: Final = all_of(
+SNAPSHOT: Final = object(
+    (
+        'ack',
+        'cmd_channel_subscriber_id',
+        'state_channel_subscriber_id',
+        'state_back_channel_publisher_id',
+        'map_channel_publisher_id',
+        'renegotiate_offer',
+        'control_epoch',
+    ),
     ack={'const': True},
     cmd_channel_subscriber_id=or_null(STREAM),
     state_channel_subscriber_id=or_null(STREAM),
@@ -156,6 +166,7 @@ SNAPSHOT: Final = all_of(
     map_channel_publisher_id=or_null(STREAM),
     renegotiate_offer=or_null(TEXT),
     control_epoch=WHOLE,
+    video_codec={'enum': ['h264', 'vp8']},
 )
 KEY: Final = {
     'id': TEXT,
@@ -187,6 +198,23 @@ SIGN_IN: Final = object(
     client_id=or_null(TEXT),
     region=TEXT,
     user_pool_id=TEXT,
+)
+BRIDGED: Final = object(
+    (
+        'cmd_channel_id',
+        'state_channel_id',
+        'state_back_channel_id',
+        'map_channel_id',
+        'video_offer',
+        'video_status',
+    ),
+    cmd_channel_id=STREAM,
+    state_channel_id=STREAM,
+    state_back_channel_id=STREAM,
+    map_channel_id=STREAM,
+    video_offer=or_null(TEXT),
+    video_status=VIDEO_STATUS,
+    video_reason=TEXT,
 )
 HEALTH: Final = object(('status',), status={'enum': ['ok', 'degraded']}, database=TEXT)
 NOTHING: Final = object()

@@ -101,8 +101,8 @@ async def operator_heartbeat(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     caller = parts.operator(request)
     media_id = schemas.operator_media_id(await read_json(request))
-    parts.broker.operator_heartbeat(caller, request.match_info['session_id'], media_id)
-    return web.json_response({'ack': True})
+    reason = parts.broker.operator_heartbeat(caller, request.match_info['session_id'], media_id)
+    return web.json_response({'ack': True, **schemas.video_reason(reason)})
 
 
 @ROUTES.post('/api/v1/sessions/{session_id}/leave')

@@ -35,7 +35,7 @@ from teleop_webrtc_bridge.broker.service import RobotDetails
 from teleop_webrtc_bridge.broker.sessions import LinkQuality, Session
 from teleop_webrtc_bridge.broker.split_sessions import Split
 from teleop_webrtc_bridge.exceptions import ProtocolError
-from teleop_webrtc_bridge.messages import HeartbeatAnswer, IceServer
+from teleop_webrtc_bridge.messages import HeartbeatAnswer, IceServer, VideoCodec
 from teleop_webrtc_bridge.sdp import check_sdp, strip_forbidden_candidates
 
 __all__ = [
@@ -82,7 +82,18 @@ def robot_details(body: dict[str, Any]) -> RobotDetails:
         robot_name=required_name(body, 'robot_name'),
         robot_type=required_name(body, 'robot_type') if body.get('robot_type') else None,
         instance_id=_label(body, 'instance_id'),
+        video_codecs=_video_codecs(body),
     )
+
+
+def _video_codecs(body: dict[str, Any]) -> tuple[VideoCodec, ...]:
+    names = body.get('video_codecs')
+    if names is None:
+        return ()
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ApiError(422, 'video_codecs: a list of names is accepted')
+    # Others than these may be names of later versions.
+    return tuple(codec for codec in VideoCodec if codec.value in names)
 
 
 def required_name(body: dict[str, Any], field: str) -> str:
@@ -263,6 +274,7 @@ def session_body(
 
 def heartbeat_body(answer: HeartbeatAnswer) -> dict[str, Any]:
     """Render the desired-state snapshot."""
+    codec = {} if answer.video_codec is None else {'video_codec': answer.video_codec.value}
     return {
         'ack': True,
         'cmd_channel_subscriber_id': answer.channels.cmd,
@@ -271,7 +283,13 @@ def heartbeat_body(answer: HeartbeatAnswer) -> dict[str, Any]:
         'map_channel_publisher_id': answer.channels.map,
         'renegotiate_offer': answer.renegotiate_offer,
         'control_epoch': answer.control_epoch,
+        **codec,
     }
+
+
+def video_reason(reason: str | None) -> dict[str, str]:
+    """Render why there is no picture; nothing, if there should be one."""
+    return {} if reason is None else {'video_reason': reason}
 
 
 def join_body(join: JoinAnswer, sub: str, servers: Sequence[IceServer]) -> dict[str, Any]:
@@ -288,6 +306,7 @@ def join_body(join: JoinAnswer, sub: str, servers: Sequence[IceServer]) -> dict[
         'operator_id': sub,
         'control_epoch': join.session.control_epoch,
         **more,
+        **video_reason(join.video_reason),
     }
 
 
@@ -300,6 +319,7 @@ def bridge_body(bridge: BridgeAnswer) -> dict[str, Any]:
         'map_channel_id': bridge.channels.map,
         'video_offer': bridge.video_offer,
         'video_status': bridge.video_status,
+        **video_reason(bridge.video_reason),
     }
 
 

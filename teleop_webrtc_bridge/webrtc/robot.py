@@ -227,6 +227,8 @@ class Robot:
     ) -> None:
         """Bring about what the broker wants."""
         peer.reconcile(answer.channels)
+        if answer.video_codec is not None:
+            peer.send_codec(answer.video_codec)
         self._session.heartbeat(answer)
         if answer.renegotiate_offer is not None:
             sdp = await peer.answer(answer.renegotiate_offer)

@@ -29,7 +29,7 @@ from teleop_webrtc_bridge.broker.media import (
     StopSeen,
     UnusableSdp,
 )
-from teleop_webrtc_bridge.messages import CHANNELS
+from teleop_webrtc_bridge.messages import CHANNELS, VideoCodec
 
 __all__ = ['FakeMedia']
 
@@ -94,7 +94,13 @@ class FakeMedia:
         self.on_stop = on_stop
         await asyncio.get_running_loop().create_future()
 
-    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
+    async def new_session(
+        self,
+        sdp_offer: str,
+        *,
+        beside: str | None = None,
+        video_codecs: Sequence[VideoCodec] = (),
+    ) -> MediaSession:
         await self._enter('new_session')
         if beside is not None:
             self._session(beside)

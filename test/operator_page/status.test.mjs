@@ -52,6 +52,15 @@ test('what blocks driving is said, and only when it matters', () => {
   const unseen = { ...CALM, blind: true, blindPage: true };
   assert.match(message(unseen, TEXTS), /No picture is shown here: the robot is slow/);
   assert.match(message({ ...unseen, hasVideo: false }, TEXTS), /no picture. It is slow/);
+});
+
+test('a browser that cannot take the robot’s codec is told which, and what follows', () => {
+  const videoReason = 'No picture: this robot sends H.264 only, and this browser takes VP8 only.';
+  const shown = (situation) => message({ ...CALM, videoReason, ...situation }, TEXTS);
+  assert.equal(shown({ hasVideo: false }), `${videoReason} You would be driving blind.`);
+  assert.equal(shown({ blindPage: true, blind: true }), `${videoReason} It is slow, or stands.`);
+  assert.equal(shown({ blockedBy: 'video' }), `${videoReason} Driving is locked.`);
+  assert.equal(shown({ watching: true, blockedBy: 'watching' }), videoReason);
   assert.equal(message(CALM, TEXTS), '');
 });
 

@@ -129,9 +129,10 @@ export class BrokerClient {
     await this.#call('POST', `${path(sessionId)}/renegotiate-answer`, { body, signal });
   }
 
+  /** @returns {Promise<{video_reason?: string} | null>} */
   async heartbeat(sessionId, { viewerId, signal } = {}) {
     const body = viewer(viewerId);
-    await this.#call('POST', `${path(sessionId)}/op-heartbeat`, { body, signal });
+    return this.#call('POST', `${path(sessionId)}/op-heartbeat`, { body, signal });
   }
 
   /** @returns {Promise<RobotSession>} */

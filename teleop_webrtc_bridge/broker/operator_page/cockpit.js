@@ -36,6 +36,8 @@ export class Cockpit {
   #tickS = 0;
   #lastRobot = null;
   #noVideo = false;
+  /** Why this browser can show no picture; null: it can. @type {string | null} */
+  videoReason = null;
   /**
    * The robot's last words on commands and battery.
    * @type {{cmd?: object | null, soc?: number | null}}
@@ -190,6 +192,7 @@ export class Cockpit {
       held: this.drive.isHeld,
       hasVideo: !this.#noVideo,
       canSend: this.commander.canSend,
+      videoReason: this.videoReason,
       quiet: this.link.state === 'drivable' && now - this.#heardS > QUIET_S,
       split: this.splitHint,
     };
@@ -221,6 +224,7 @@ export class Cockpit {
           this.video.promise();
         },
         onNoVideo: () => (this.#noVideo = true),
+        onVideoReason: (reason) => (this.videoReason = reason),
         onMessage: (data) => this.#onMessage(data),
         onLost: (error) => this.link.onLost(error),
         canInterrupt: () => !this.drive.isHeld && this.estop.state(nowS()) === 'clear',
@@ -256,6 +260,7 @@ export class Cockpit {
     this.#blind = false;
     this.#blindPage = false;
     this.#noVideo = false;
+    this.videoReason = null;
     this.video.detach();
   }
 

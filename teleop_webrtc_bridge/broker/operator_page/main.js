@@ -45,6 +45,7 @@ import {
   stopReach,
 } from './status.js';
 import { StopGuard } from './stop_guard.js';
+import { tabStorage } from './tab_storage.js';
 import { WatcherDesk } from './watchers.js';
 import { WatcherPanel } from './watcher_panel.js';
 
@@ -60,6 +61,7 @@ const SIGNED_OUT = Object.freeze({
 });
 
 const $ = (id) => document.getElementById(id);
+const sessionStorage = tabStorage(window);
 
 /** Owns the document, the token and the cockpit that goes with it. */
 class Page {
@@ -414,9 +416,9 @@ class Page {
   /** Whether the picture is old, and what to say about it. */
   #picture(controlling) {
     if (!controlling) return { stale: false, pictureNote: '' };
-    const { link, video } = this.#cockpit;
+    const { link, video, videoReason } = this.#cockpit;
     if (link.state !== 'drivable') return { stale: true, pictureNote: '' };
-    if (!video.isPromised) return { stale: false, pictureNote: 'No picture' };
+    if (!video.isPromised || videoReason !== null) return { stale: false, pictureNote: 'No picture' };
     if (!video.hasPicture) return { stale: true, pictureNote: 'Waiting for the picture…' };
     if (!video.isFrozen(nowS())) return { stale: false, pictureNote: '' };
     const ageS = Math.floor(video.ageS(nowS()));

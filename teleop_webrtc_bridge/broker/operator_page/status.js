@@ -20,6 +20,7 @@
  * @property {boolean} [blindPage] whether that is this page's picture, not a camera
  * @property {boolean} held whether an input asks for motion
  * @property {boolean} hasVideo whether a picture is promised or may still come
+ * @property {string | null} [videoReason] why this browser can show no picture, as the broker says
  * @property {boolean} quiet whether nothing was heard from the robot for a while
  * @property {boolean} [canSend] whether channels to the robot are open, and take what is sent
  * @property {string} [split] what is to be changed about a robot that has two sessions
@@ -46,7 +47,7 @@ const HEADLINES = Object.freeze({
 
 const ENGAGED = 'The E-STOP is engaged.';
 const FROZEN = 'The picture is frozen: driving is locked until it moves.';
-const BLIND = 'This robot sends no picture. You would be driving blind.';
+const NO_VIDEO = 'This robot sends no picture.';
 const BLIND_PAGE = 'No picture is shown here: the robot is slow, or stands, until it is.';
 const SILENT = 'The robot is silent. The connection may be breaking.';
 const MAY_NOT_STOP = 'Viewers may not stop this robot.';
@@ -218,20 +219,22 @@ export function message(situation, { link, notice, releaseFailure }) {
   if (state === 'connecting' || state === 'reconnecting') return both(link || notice, split);
   if (state !== 'drivable' && state !== 'driving') return link || notice;
   if (blockedBy === 'covered') return COVERED;
-  if (blockedBy === 'video') return both(FROZEN, split);
+  if (blockedBy === 'video') {
+    return both(situation.videoReason ? `${situation.videoReason} Driving is locked.` : FROZEN, split);
+  }
   if (blockedBy === 'neutral' && situation.held) return 'Let go of all controls to drive.';
   if (situation.quiet) return both(SILENT, split);
   const refusing = situation.refusing ?? '';
   if (Object.hasOwn(REFUSING_TEXT, refusing)) return REFUSING_TEXT[refusing];
-  if (!situation.hasVideo) return both(noVideoText(situation), split);
+  if (!situation.hasVideo || situation.videoReason) return both(noVideoText(situation), split);
   if (situation.blindPage) return both(BLIND_PAGE, split);
   if (situation.blind) return 'A camera has stalled: the robot is slow, or stands, until it is back.';
   return split || notice;
 }
 
-function noVideoText({ blindPage }) {
-  const sent = 'This robot sends no picture.';
-  return blindPage ? `${sent} It is slow, or stands.` : BLIND;
+function noVideoText({ videoReason, blindPage }) {
+  const why = videoReason ?? NO_VIDEO;
+  return blindPage ? `${why} It is slow, or stands.` : `${why} You would be driving blind.`;
 }
 
 /** What is the matter, and what to change about it, if the broker knows that. */
@@ -239,9 +242,10 @@ function both(text, hint = '') {
   return [text, hint].filter(Boolean).join(' ');
 }
 
-function watchingText({ quiet, hasVideo, split }, notice) {
+function watchingText({ quiet, hasVideo, videoReason, split }, notice) {
   if (quiet) return both(SILENT, split);
-  return hasVideo ? split || notice : both('This robot sends no picture.', split);
+  if (videoReason) return both(videoReason, split);
+  return hasVideo ? split || notice : both(NO_VIDEO, split);
 }
 
 function stoppedText({ estop, watching, stoppedBy }) {
