@@ -76,7 +76,7 @@ class Cameras:
 
     @property
     def are_closed(self) -> bool:
-        """Whether none is subscribed, so that whether the operator is blind does not change."""
+        """Whether nobody watches any, so that whether the operator is blind does not change."""
         return not any(camera.is_open for camera in self.all)
 
     def is_selected(self, camera: Camera) -> bool:
@@ -130,7 +130,7 @@ class Cameras:
         lingers = now - self._watched_s <= LINGER_S
         for camera in self.all:
             if camera not in wanted or not (self._fps > 0.0 or lingers):
-                camera.close()
+                camera.rest(now)
                 continue
             if self._fps > 0.0:
                 camera.open(now)

@@ -112,7 +112,7 @@ def _video(camera: Camera, now: float, selected: bool) -> DiagnosticStatus:
     level, message = DiagnosticStatus.OK, 'receiving'
     if camera.publisher_count() == 0:
         level, message = DiagnosticStatus.WARN, f'nobody publishes {camera.topic}'
-    elif not camera.is_open:
+    elif not (camera.is_open or camera.remark(now)):
         message = 'nobody watches' if selected else 'not selected'
     elif camera.is_silent(now):
         level = DiagnosticStatus.ERROR
@@ -121,7 +121,7 @@ def _video(camera: Camera, now: float, selected: bool) -> DiagnosticStatus:
         level, message = DiagnosticStatus.WARN, camera.remark(now)
     values = {
         'topic': camera.topic,
-        'subscribed': camera.is_open,
+        'subscribed': camera.is_subscribed,
         'reliability': camera.reliability,
         **camera.counters,
     }
