@@ -105,6 +105,11 @@ class Cameras:
         """Return whether a camera that is shown has no picture of now to drive by."""
         return any(camera.is_stalled(now) for camera in self._shown)
 
+    def faults(self, now: float) -> dict[str, str]:
+        """Return what is not as it should be with cameras that are shown, by their names."""
+        remarks = {camera.settings.name: camera.remark(now) for camera in self._shown}
+        return {name: remark for name, remark in remarks.items() if remark}
+
     def keep_alive(self, now: float) -> None:
         """Send something while nobody watches: media backends give up tracks that are silent."""
         for camera in self._shown:

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from teleop_webrtc_bridge.codec import (
@@ -81,6 +81,9 @@ class OperatorMessages:
         self.counters: Counter[str] = Counter()
         self.selected = tuple(cameras[:1])
         """The cameras that the operator wants to see, from the left."""
+        self.camera_faults: Mapping[str, str] = {}
+        """Why cameras that are shown have no picture to drive by, by their names; replaced, never
+        changed, by another thread."""
         self._cameras = tuple(cameras)
         self._gate = gate
         self._estops = estops
@@ -206,6 +209,8 @@ class OperatorMessages:
             'cameras': self._cameras,
             'selected': self.selected,
         }
+        if self.camera_faults:
+            state['camera_faults'] = dict(self.camera_faults)
         cause = self._estops.cause(gate.latch)
         if cause is not None:
             state['estopped_by'] = cause.by.as_fields()

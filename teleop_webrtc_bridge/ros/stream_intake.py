@@ -47,10 +47,9 @@ GRADUAL_HINT: Final = (
     'switch that off and set a keyframe interval (GOP) of 1 s'
 )
 SETS_HINT: Final = (
-    'the encoder sent its parameter sets (SPS, PPS) before this node listened and does not repeat '
-    'them: have it repeat them with every keyframe (x264: repeat-headers=1; V4L2: '
-    'repeat_sequence_header=1; GStreamer: h264parse config-interval=-1, or insert-sps-pps=1; '
-    'FFmpeg: -bsf:v dump_extra), or start the camera after this node'
+    'its encoder sent the parameter sets (SPS, PPS) before this node listened: let it repeat '
+    'them with every keyframe (x264 repeat-headers=1, V4L2 repeat_sequence_header=1, GStreamer '
+    'config-interval=-1 or insert-sps-pps=1, FFmpeg -bsf:v dump_extra), or restart it'
 )
 NO_SETS_S: Final = 10.0
 """A camera whose pictures have had no parameter sets for so long keeps them for itself."""

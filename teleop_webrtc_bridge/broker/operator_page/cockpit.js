@@ -171,6 +171,7 @@ export class Cockpit {
       blockedBy: this.drive.blockedBy,
       refusing: this.#refusing,
       blind: this.#blind,
+      cameraFaults: this.telemetry.state?.camera_faults,
       held: this.drive.isHeld,
       hasVideo: !this.#noVideo,
       quiet: this.link.state === 'drivable' && now - this.#heardS > QUIET_S,
