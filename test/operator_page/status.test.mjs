@@ -64,6 +64,20 @@ test('a browser that cannot take the robot’s codec is told which, and what fol
   assert.equal(message(CALM, TEXTS), '');
 });
 
+test('why there is no picture to drive by is said in the words of the robot', () => {
+  const cameraFaults = { front: 'what comes cannot be shown: no keyframe yet', rear: 'something' };
+  const said = 'Camera front: what comes cannot be shown: no keyframe yet';
+  assert.equal(message({ ...CALM, blind: true, cameraFaults }, TEXTS), said);
+  assert.equal(message({ ...CALM, blockedBy: 'video', cameraFaults }, TEXTS), said);
+  assert.equal(message({ ...CALM, watching: true, blind: true, cameraFaults }, TEXTS), said);
+  assert.equal(message({ ...CALM, cameraFaults }, TEXTS), '', 'there is one all the same');
+  for (const strange of [null, 5, [], {}, { front: 5 }, { front: null }]) {
+    assert.match(message({ ...CALM, blind: true, cameraFaults: strange }, TEXTS), /^A camera has/);
+  }
+  const long = { front: 'x'.repeat(9000) };
+  assert.ok(message({ ...CALM, blind: true, cameraFaults: long }, TEXTS).length <= 400);
+});
+
 test('why the robot does not obey is said, as far as the page has words for it', () => {
   assert.match(message({ ...CALM, refusing: 'disabled' }, TEXTS), /disabled at the robot/);
   assert.match(message({ ...CALM, refusing: 'stale' }, TEXTS), /too late/);

@@ -189,6 +189,7 @@ export class Cockpit {
       refusing: this.#refusing,
       blind: this.#blind,
       blindPage: this.#blindPage,
+      cameraFaults: this.telemetry.state?.camera_faults,
       held: this.drive.isHeld,
       hasVideo: !this.#noVideo,
       canSend: this.commander.canSend,

@@ -16,6 +16,7 @@
  * @property {boolean} moving whether the last command sent was a motion
  * @property {ReturnType<import('./drive.js').Drive['blockedBy']>} blockedBy
  * @property {string | null} [refusing] why the robot does not obey, as it says itself
+ * @property {unknown} [cameraFaults] what the robot says of its cameras, text by their names
  * @property {boolean} [blind] whether the robot is slow for want of a picture, as it says
  * @property {boolean} [blindPage] whether that is this page's picture, not a camera
  * @property {boolean} held whether an input asks for motion
@@ -54,6 +55,8 @@ const MAY_NOT_STOP = 'Viewers may not stop this robot.';
 const COVERED = 'Something covers the E-STOP, or it is out of sight: driving is locked.';
 /** Of a topic or a service of the robot; people's names are shorter. */
 const MAX_NAME_LENGTH = 160;
+/** Of what the robot says of a camera. */
+const MAX_FAULT_LENGTH = 400;
 /** Beside the E-STOP: no name may grow over what stands there. The message has all of it. */
 const SHORT = Object.freeze({ person: 18, topic: 24 });
 const LONG = Object.freeze({ person: MAX_NAME_LENGTH, topic: MAX_NAME_LENGTH });
@@ -214,6 +217,8 @@ export function message(situation, { link, notice, releaseFailure }) {
   if (state === 'stopped') {
     return releaseFailure ?? stoppedText(situation);
   }
+  const fault = cameraFault(situation);
+  if (fault) return fault;
   if (state === 'watching') return watchingText(situation, notice);
   const { split } = situation;
   if (state === 'connecting' || state === 'reconnecting') return both(link || notice, split);
@@ -230,6 +235,15 @@ export function message(situation, { link, notice, releaseFailure }) {
   if (situation.blindPage) return both(BLIND_PAGE, split);
   if (situation.blind) return 'A camera has stalled: the robot is slow, or stands, until it is back.';
   return split || notice;
+}
+
+/** Why there is no picture to drive by, in the robot's words; empty: there is, or it is not said. */
+function cameraFault({ link, quiet, blind, blockedBy, cameraFaults }) {
+  const matters = blockedBy === 'video' || (blind && blockedBy !== 'neutral');
+  if (link !== 'drivable' || quiet || !matters) return '';
+  const [name, fault] = Object.entries(cameraFaults ?? {})[0] ?? [];
+  if (typeof fault !== 'string') return '';
+  return beginning(`Camera ${name}: ${fault}`, MAX_FAULT_LENGTH);
 }
 
 function noVideoText({ videoReason, blindPage }) {
