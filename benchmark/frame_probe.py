@@ -55,8 +55,8 @@ class FrameProbe:
         counters: dict[str, float] = {}
         for status in message.status:
             if status.hardware_id == self._robot_id and status.name in (
-                'teleop_bridge: video',
-                'teleop_bridge: broker',
+                '/teleop_bridge: video',
+                '/teleop_bridge: broker',
             ):
                 counters |= {pair.key: _number(pair.value) for pair in status.values}
         if counters:

@@ -15,14 +15,17 @@
 """The broker alone, with the operator page: on a host that robots and operators reach."""
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-PACKAGE = 'teleop_webrtc_bridge'
-# The broker is no ROS node: its levels have the names of Python's logging.
-BROKER_LOG_LEVELS = {'warn': 'warning', 'fatal': 'error'}
+from teleop_webrtc_bridge.launching import (
+    BROKER_LOG_LEVELS,
+    PACKAGE,
+    path_of,
+    respawn_arguments,
+    Supervision,
+)
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -63,6 +66,7 @@ def generate_launch_description() -> LaunchDescription:
                 choices=['debug', 'info', 'warn', 'error', 'fatal'],
                 description='Least severity of log lines',
             ),
+            *respawn_arguments(),
             OpaqueFunction(function=start),
         ]
     )
@@ -75,18 +79,13 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         return LaunchConfiguration(name).perform(context)
 
     log_level = BROKER_LOG_LEVELS.get(value('log_level'), value('log_level'))
-    arguments = ['--config', value('config_file'), '--log-level', log_level]
-    for name, option in {'host': '--host', 'port': '--port', 'state_dir': '--state-dir'}.items():
+    arguments = ['--config', path_of('config_file', value('config_file'))]
+    arguments += ['--log-level', log_level]
+    for name, option in {'host': '--host', 'port': '--port'}.items():
         if value(name):
             arguments += [option, value(name)]
+    if value('state_dir'):
+        arguments += ['--state-dir', path_of('state_dir', value('state_dir'))]
     if value('login_link') == 'true':
         arguments += ['--login-link']
-    return [
-        Node(
-            package=PACKAGE,
-            executable='teleop_broker',
-            arguments=arguments,
-            output='screen',
-            on_exit=Shutdown(reason='the broker has ended'),
-        )
-    ]
+    return [Supervision.read(value).node('teleop_broker', arguments=arguments)]

@@ -14,14 +14,15 @@
 
 """A simulated robot with its bridge and, without ``broker_url``, a broker: all on this machine."""
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-PACKAGE = 'teleop_webrtc_bridge'
+from teleop_webrtc_bridge.launching import PACKAGE, respawn_arguments, Supervision
+
+REAR_CAMERA = 'camera_rear/image_raw'
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -36,23 +37,14 @@ def generate_launch_description() -> LaunchDescription:
                 'namespace',
                 'broker_url',
                 'broker_port',
+                'image_topic',
+                'cmd_vel_topic',
                 'use_sim_time',
                 'log_level',
+                'respawn',
+                'respawn_delay',
             )
         }.items(),
-    )
-    simulated_robot = Node(
-        package=PACKAGE,
-        executable='simulated_robot',
-        namespace=LaunchConfiguration('namespace'),
-        ros_arguments=[
-            '--log-level',
-            LaunchConfiguration('log_level'),
-            '-p',
-            ['use_sim_time:=', LaunchConfiguration('use_sim_time')],
-        ],
-        output='screen',
-        on_exit=Shutdown(reason='the simulated robot has ended'),
     )
     return LaunchDescription(
         [
@@ -82,6 +74,17 @@ def generate_launch_description() -> LaunchDescription:
                 description='Port of the broker that is started here, on loopback',
             ),
             DeclareLaunchArgument(
+                'image_topic',
+                default_value='camera/image_raw',
+                description="Topic of the simulated robot's camera; "
+                f'{REAR_CAMERA}: the one that looks back',
+            ),
+            DeclareLaunchArgument(
+                'cmd_vel_topic',
+                default_value='cmd_vel',
+                description='Topic of the velocities, between bridge and simulated robot',
+            ),
+            DeclareLaunchArgument(
                 'use_sim_time',
                 default_value='false',
                 choices=['true', 'false'],
@@ -93,7 +96,31 @@ def generate_launch_description() -> LaunchDescription:
                 choices=['debug', 'info', 'warn', 'error', 'fatal'],
                 description='Least severity of log lines',
             ),
-            simulated_robot,
+            *respawn_arguments(),
+            OpaqueFunction(function=start_robot),
             bridge,
         ]
     )
+
+
+def start_robot(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Start the simulated robot, with the topics of its bridge."""
+
+    def value(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    remappings = [('cmd_vel', value('cmd_vel_topic'))]
+    # The other camera keeps its topic.
+    if not value('image_topic').endswith(REAR_CAMERA):
+        remappings.append(('camera/image_raw', value('image_topic')))
+    return [
+        Supervision.read(value).node(
+            'simulated_robot',
+            namespace=value('namespace'),
+            ros_arguments=[
+                *('--log-level', value('log_level')),
+                *('-p', f'use_sim_time:={value("use_sim_time")}'),
+            ],
+            remappings=remappings,
+        )
+    ]

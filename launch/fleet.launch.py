@@ -19,6 +19,7 @@ The robots are listed in ``robots_file``; config/fleet.yaml explains it. They di
 with the key from the environment variable ``TELEOP_API_KEY`` or from ``api_key_file``.
 """
 
+from collections.abc import Callable
 import json
 from pathlib import Path
 import re
@@ -30,7 +31,8 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 import yaml
 
-PACKAGE = 'teleop_webrtc_bridge'
+from teleop_webrtc_bridge.launching import PACKAGE, path_of, respawn_arguments, Supervision
+
 NAMESPACE = re.compile(r'/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
 TEXTS = ('robot_id', 'namespace', 'image_topic', 'cmd_vel_topic', 'params_file')
 LIMITS = tuple(f'max_{kind}_{axis}' for kind in ('linear', 'angular') for axis in 'xyz')
@@ -78,6 +80,7 @@ def generate_launch_description() -> LaunchDescription:
                 choices=['debug', 'info', 'warn', 'error', 'fatal'],
                 description='Least severity of log lines',
             ),
+            *respawn_arguments(),
             OpaqueFunction(function=start),
         ]
     )
@@ -89,9 +92,12 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    robots_file = Path(value('robots_file')).expanduser()
-    robots = read_robots(robots_file, default_params_file=value('params_file'))
-    return [bridge(value, robot) for robot in robots]
+    supervision = Supervision.read(value)
+    robots = read_robots(
+        Path(path_of('robots_file', value('robots_file'))),
+        default_params_file=path_of('params_file', value('params_file')),
+    )
+    return [bridge(value, supervision, robot) for robot in robots]
 
 
 def read_robots(robots_file: Path, *, default_params_file: str) -> list[dict]:
@@ -111,11 +117,16 @@ def read_robots(robots_file: Path, *, default_params_file: str) -> list[dict]:
     for number, entry in enumerate(entries, 1):
         robot = checked(robots_file, f'robot {number}', entry)
         robot.setdefault('namespace', namespace_of(robot['robot_id']))
-        params_file = Path(robot.get('params_file', default_params_file)).expanduser()
-        # An absolute one stays what it is.
-        robot['params_file'] = str(robots_file.parent / params_file)
+        if 'params_file' in robot:
+            # Its own is relative to the robots' file; an absolute one stays what it is.
+            own = path_of(f'{robots_file}: robot {number}: params_file', robot['params_file'])
+            robot['params_file'] = str(robots_file.parent / own)
+        else:
+            robot['params_file'] = default_params_file
         if not Path(robot['params_file']).is_file():
-            raise refused(robots_file, f'robot {number}: params_file {params_file} is not a file')
+            raise refused(
+                robots_file, f'robot {number}: params_file {robot["params_file"]} is not a file'
+            )
         refuse_twins(robots_file, robots, robot)
         robots.append(robot)
     return robots
@@ -176,26 +187,30 @@ def refused(robots_file: Path, why: str) -> RuntimeError:
     return RuntimeError(f'{robots_file}: {why}')
 
 
-def bridge(value, robot: dict) -> Node:
+def bridge(value: Callable[[str], str], supervision: Supervision, robot: dict) -> Node:
     """
     Return the bridge node of one robot.
 
     :param value: Returns a launch argument's value by its name.
     """
-    overrides = {'robot_id': robot['robot_id']}
-    overrides |= {name: value(name) for name in ('broker_url', 'api_key_file') if value(name)}
+    overrides = {
+        'robot_id': robot['robot_id'],
+        'broker_url': value('broker_url'),
+        'api_key_file': path_of('api_key_file', value('api_key_file')),
+    }
     # Of several sources of a parameter the last one wins: the command line over params_file. A
     # JSON string is always a string in YAML; go2.launch.py tells why it is not given otherwise.
     parameters = ['--params-file', robot['params_file']]
     for name, text in overrides.items():
-        parameters += ['-p', f'{name}:={json.dumps(text, ensure_ascii=False)}']
+        if text:
+            parameters += ['-p', f'{name}:={json.dumps(text, ensure_ascii=False)}']
     for name, limit in robot.get('limits', {}).items():
         parameters += ['-p', f'{name}:={float(limit)}']
     if value('use_sim_time'):
         parameters += ['-p', f'use_sim_time:={value("use_sim_time")}']
-    return Node(
-        package=PACKAGE,
-        executable='teleop_bridge',
+    return supervision.node(
+        'teleop_bridge',
+        others_go_on=True,
         name='teleop_bridge',
         namespace=robot['namespace'],
         ros_arguments=['--log-level', value('log_level'), *parameters],
@@ -203,6 +218,4 @@ def bridge(value, robot: dict) -> Node:
             ('image', robot.get('image_topic', 'camera/image_raw')),
             ('cmd_vel', robot.get('cmd_vel_topic', 'cmd_vel')),
         ],
-        output='screen',
-        on_exit=[],  # the other robots go on
     )

@@ -20,25 +20,27 @@ page is printed. With ``broker_url`` the robot dials that broker, with the API k
 environment variable ``TELEOP_API_KEY`` or from ``api_key_file``.
 """
 
+from collections.abc import Callable
 import json
 from pathlib import Path
 import re
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import (
-    DeclareLaunchArgument,
-    OpaqueFunction,
-    RegisterEventHandler,
-    Shutdown,
-)
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, RegisterEventHandler
 from launch.event_handlers import OnProcessIO
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-PACKAGE = 'teleop_webrtc_bridge'
-# The broker is no ROS node: its levels have the names of Python's logging.
-BROKER_LOG_LEVELS = {'warn': 'warning', 'fatal': 'error'}
+from teleop_webrtc_bridge.broker.configuration import default_state_dir
+from teleop_webrtc_bridge.launching import (
+    BROKER_LOG_LEVELS,
+    PACKAGE,
+    path_of,
+    respawn_arguments,
+    Supervision,
+)
+
 NAMESPACE = re.compile(r'/?([A-Za-z_]\w*(/[A-Za-z_]\w*)*)?', re.ASCII)
 
 
@@ -89,11 +91,9 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument(
                 'broker_state_dir',
-                default_value=[
-                    EnvironmentVariable('XDG_STATE_HOME', default_value='~/.local/state'),
-                    f'/{PACKAGE}',
-                ],
-                description='Directory of the keys of the broker that is started here',
+                default_value='',
+                description='Directory of the keys of the broker that is started here; '
+                'empty: $XDG_STATE_HOME/teleop_webrtc_bridge, or else below ~/.local/state',
             ),
             DeclareLaunchArgument(
                 'use_sim_time',
@@ -107,6 +107,7 @@ def generate_launch_description() -> LaunchDescription:
                 choices=['debug', 'info', 'warn', 'error', 'fatal'],
                 description='Least severity of log lines',
             ),
+            *respawn_arguments(),
             OpaqueFunction(function=start),
         ]
     )
@@ -118,21 +119,36 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
+    supervision = Supervision.read(value)
     # launch only warns about a missing file, and a refused namespace ends in a traceback of rcl.
-    if not Path(value('params_file')).is_file():
+    params_file = path_of('params_file', value('params_file'))
+    if not Path(params_file).is_file():
         raise RuntimeError(f'params_file: {value("params_file")!r} is not a file')
     if not NAMESPACE.fullmatch(value('namespace')):
         raise RuntimeError(
             f'namespace: {value("namespace")!r} is not usable; '
             'allowed: letters, digits, underscores and slashes, for example go2_a'
         )
-    if value('broker_url'):
-        return [bridge(value, broker_url=value('broker_url'), api_key_file=value('api_key_file'))]
 
-    state_dir = Path(value('broker_state_dir')).expanduser()
-    broker = Node(
-        package=PACKAGE,
-        executable='teleop_broker',
+    def bridge(broker_url: str, api_key_file: str) -> Node:
+        return supervision.node(
+            'teleop_bridge',
+            name='teleop_bridge',
+            namespace=value('namespace'),
+            ros_arguments=[
+                *('--log-level', value('log_level'), '--params-file', params_file),
+                *parameters(value, broker_url=broker_url, api_key_file=api_key_file),
+            ],
+            remappings=[('image', value('image_topic')), ('cmd_vel', value('cmd_vel_topic'))],
+        )
+
+    if value('broker_url'):
+        return [bridge(value('broker_url'), path_of('api_key_file', value('api_key_file')))]
+
+    given = path_of('broker_state_dir', value('broker_state_dir'))
+    state_dir = Path(given) if given else default_state_dir()
+    broker = supervision.node(
+        'teleop_broker',
         arguments=[
             '--host',
             '127.0.0.1',
@@ -144,20 +160,21 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             BROKER_LOG_LEVELS.get(value('log_level'), value('log_level')),
             '--login-link',
         ],
-        output='screen',
-        on_exit=Shutdown(reason='the broker has ended'),
     )
     beside_it = bridge(
-        value,
-        broker_url=f'http://127.0.0.1:{value("broker_port")}',
-        api_key_file=str(state_dir / 'robot_api_key'),
+        f'http://127.0.0.1:{value("broker_port")}', str(state_dir / 'robot_api_key')
     )
     return [*when_ready(broker, [beside_it]), broker]
 
 
-def bridge(value, *, broker_url: str, api_key_file: str) -> Node:
+def parameters(value: Callable[[str], str], *, broker_url: str, api_key_file: str) -> list[str]:
     """
-    Return the bridge node.
+    Return what the command line says of the parameters.
+
+    Of several sources of a parameter the last one wins: the command line over params_file. Given
+    through Node(parameters=...), a robot_id like 1e3 would arrive as a number even with
+    ParameterValue(value_type=str), because rcl reads more texts as numbers than launch quotes.
+    A JSON string is always a string in YAML.
 
     :param value: Returns a launch argument's value by its name.
     """
@@ -165,25 +182,12 @@ def bridge(value, *, broker_url: str, api_key_file: str) -> Node:
     for name, text in {'robot_id': value('robot_id'), 'api_key_file': api_key_file}.items():
         if text:
             overrides[name] = text
-    # Of several sources of a parameter the last one wins: the command line over params_file. Given
-    # through Node(parameters=...), a robot_id like 1e3 would arrive as a number even with
-    # ParameterValue(value_type=str), because rcl reads more texts as numbers than launch quotes.
-    # A JSON string is always a string in YAML.
-    parameters = ['--params-file', value('params_file')]
+    written: list[str] = []
     for name, text in overrides.items():
-        parameters += ['-p', f'{name}:={json.dumps(text, ensure_ascii=False)}']
+        written += ['-p', f'{name}:={json.dumps(text, ensure_ascii=False)}']
     if value('use_sim_time'):
-        parameters += ['-p', f'use_sim_time:={value("use_sim_time")}']
-    return Node(
-        package=PACKAGE,
-        executable='teleop_bridge',
-        name='teleop_bridge',
-        namespace=value('namespace'),
-        ros_arguments=['--log-level', value('log_level'), *parameters],
-        remappings=[('image', value('image_topic')), ('cmd_vel', value('cmd_vel_topic'))],
-        output='screen',
-        on_exit=Shutdown(reason='the bridge has ended'),
-    )
+        written += ['-p', f'use_sim_time:={value("use_sim_time")}']
+    return written
 
 
 def when_ready(

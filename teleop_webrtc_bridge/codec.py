@@ -42,6 +42,7 @@ from teleop_webrtc_bridge.messages import (
     OriginRole,
     Ping,
     SessionAnswer,
+    SportCommand,
     UNNAMED_OPERATOR,
     Unsupported,
     Velocity,
@@ -88,9 +89,7 @@ _FRAMED_HEAD: Final = struct.Struct('<II')
 _CDR_ORDERS: Final = {b'\x00\x00': '>', b'\x00\x01': '<'}
 
 _ORIGIN_ROLES: Final = {role.value: role for role in OriginRole}
-_REQUESTS: Final = frozenset(
-    {'nav_goal', 'nav_cancel', 'sport_cmd', 'set_mode', 'obstacle_avoidance', 'light'}
-)
+_REQUESTS: Final = frozenset({'nav_goal', 'nav_cancel', 'set_mode', 'obstacle_avoidance', 'light'})
 
 
 def parse_json_object(data: bytes | str, *, max_bytes: int = MAX_MESSAGE_BYTES) -> dict[str, Any]:
@@ -174,10 +173,15 @@ def _decode_framed(data: bytes) -> DriveCommand | None:
     seq = header.get('seq', 0)
     if type(seq) is not int or not -(2**31) <= seq < 2**31:
         raise ProtocolError('framed command with a seq that is not an int32')
-    return _decode_cdr_twist_stamped(seq, data[_FRAMED_HEAD.size + header_length :])
+    channel = header.get('ch')
+    return _decode_cdr_twist_stamped(
+        seq,
+        data[_FRAMED_HEAD.size + header_length :],
+        channel=channel if isinstance(channel, str) else '',
+    )
 
 
-def _decode_cdr_twist_stamped(seq: int, payload: bytes) -> DriveCommand:
+def _decode_cdr_twist_stamped(seq: int, payload: bytes, *, channel: str) -> DriveCommand:
     """Decode plain CDR (OMG DDSI-RTPS §10): 4 bytes of encapsulation, then aligned fields."""
     if len(payload) < 16:
         raise ProtocolError(f'CDR TwistStamped of {len(payload)} bytes is too short')
@@ -191,11 +195,18 @@ def _decode_cdr_twist_stamped(seq: int, payload: bytes) -> DriveCommand:
     if length < 1 or len(body) < start + _LCM_TWIST.size:
         raise ProtocolError(f'CDR TwistStamped of {len(payload)} bytes is too short')
     axes = struct.unpack_from(f'{order}6d', body, start)
-    return _drive_command(seq, sec, nsec, body[12 : 12 + length - 1], axes)
+    frame_id = body[12 : 12 + length].rstrip(b'\0')
+    return _drive_command(seq, sec, nsec, frame_id, axes, channel=channel)
 
 
 def _drive_command(
-    seq: int, sec: int, nsec: int, frame_id: bytes, axes: tuple[float, ...]
+    seq: int,
+    sec: int,
+    nsec: int,
+    frame_id: bytes,
+    axes: tuple[float, ...],
+    *,
+    channel: str = '',
 ) -> DriveCommand:
     if not 0 <= nsec < 1_000_000_000:
         raise ProtocolError(f'TwistStamped with {nsec} nanoseconds')
@@ -209,6 +220,7 @@ def _drive_command(
         velocity=Velocity(
             linear_x=x, linear_y=y, linear_z=z, angular_x=roll, angular_y=pitch, angular_z=yaw
         ),
+        channel=channel,
     )
 
 
@@ -256,6 +268,9 @@ def _decode_json_message(message: dict[str, Any]) -> OperatorMessage | None:
         return Lease(token=token, picture=picture)
     if kind == 'camera_select':
         return _camera_select(message)
+    if kind == 'sport_cmd':
+        name = message.get('name')
+        return SportCommand(name=name if isinstance(name, str) else '', nonce=_nonce(message))
     if isinstance(kind, str) and kind in _REQUESTS:
         return Unsupported(type=kind, nonce=_nonce(message))
     return None

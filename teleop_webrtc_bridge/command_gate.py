@@ -31,7 +31,7 @@ from teleop_webrtc_bridge.freshness import Freshness, Lease, Verdict
 from teleop_webrtc_bridge.messages import DriveCommand, Velocity
 from teleop_webrtc_bridge.velocity_limits import GateLimits
 
-__all__ = ['CommandGate', 'GateLimits', 'Verdict']
+__all__ = ['NEWEST_S', 'CommandGate', 'GateLimits', 'Verdict']
 
 ZERO: Final = Velocity()
 
@@ -172,8 +172,12 @@ class CommandGate:
 
     def refusing(self, now: float) -> Verdict | None:
         """Return what became of the newest command; ``None``: it was obeyed, or is long ago."""
-        is_recent = self._received_s is not None and now - self._received_s < NEWEST_S
-        return self._last_verdict if is_recent and self._last_verdict.is_refusal else None
+        is_refused = self.is_commanded(now) and self._last_verdict.is_refusal
+        return self._last_verdict if is_refused else None
+
+    def is_commanded(self, now: float) -> bool:
+        """Return whether a command arrived just now, whatever became of it."""
+        return self._received_s is not None and now - self._received_s < NEWEST_S
 
     def _judge(self, now: float, command: DriveCommand) -> Verdict:
         self._expire(now)

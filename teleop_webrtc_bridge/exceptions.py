@@ -27,6 +27,7 @@ Every exception of this package.
         ├── BrokerUnreachable     no answer: DNS, connection, TLS, timeout
         ├── BrokerRefused         401, 403: the API key is not accepted
         ├── SessionGone           404: the broker does not know the session
+        ├── SessionLapsed         no heartbeat arrived for so long that it may have been given up
         └── SessionSuperseded     409: another instance of the same robot took over
 """
 
@@ -42,6 +43,7 @@ __all__ = [
     'PictureUndecodable',
     'ProtocolError',
     'SessionGone',
+    'SessionLapsed',
     'SessionSuperseded',
     'TeleopError',
 ]
@@ -113,6 +115,10 @@ class BrokerRefused(BrokerError):
 
 class SessionGone(BrokerError):
     """The broker does not know the session any more (404): dial again."""
+
+
+class SessionLapsed(BrokerError):
+    """The broker heard nothing for so long that it may have given the session up: dial again."""
 
 
 class SessionSuperseded(BrokerError):

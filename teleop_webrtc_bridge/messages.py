@@ -47,6 +47,7 @@ __all__ = [
     'OriginRole',
     'Ping',
     'SessionAnswer',
+    'SportCommand',
     'Unsupported',
     'Velocity',
     'VideoCodec',
@@ -115,6 +116,8 @@ class DriveCommand:
     frame_id: str
     """The operator's input device, not a coordinate frame."""
     velocity: Velocity
+    channel: str = field(default='', compare=False)
+    """What the newer framing calls its channel; the older one has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +200,15 @@ class CameraSelect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SportCommand:
+    """Take up a posture, or do a trick; old consoles ask for ``StandReady`` to drive."""
+
+    name: str
+    """Empty: none that is a name."""
+    nonce: Nonce | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unsupported:
     """A known request that this robot does not offer; it is acknowledged as failed."""
 
@@ -204,7 +216,9 @@ class Unsupported:
     nonce: Nonce | None
 
 
-OperatorMessage = DriveCommand | Lease | Ping | Estop | EstopClear | CameraSelect | Unsupported
+OperatorMessage = (
+    DriveCommand | Lease | Ping | Estop | EstopClear | CameraSelect | SportCommand | Unsupported
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,29 +23,32 @@ What the sections of a description must say together is checked where they have 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 import ipaddress
 import re
 from typing import Final, NamedTuple
 
+from teleop_webrtc_bridge.candidates import choose_candidates, MAX_CANDIDATES
 from teleop_webrtc_bridge.exceptions import ProtocolError
 
 __all__ = [
     'MAX_CANDIDATES',
+    'MAX_CANDIDATE_BYTES',
     'MAX_FEEDBACK_PAIRS',
     'MAX_SDP_BYTES',
     'MAX_SECTIONS',
     'MAX_SSRC_LINES',
     'check_sdp',
     'is_forbidden_address',
-    'renumber_video',
     'split_sections',
     'spread_candidates',
     'strip_forbidden_candidates',
 ]
 
 MAX_SDP_BYTES: Final = 32 * 1024
-MAX_CANDIDATES: Final = 32
+"""Without its candidates."""
+MAX_CANDIDATE_BYTES: Final = 32 * 1024
+"""Of the lines of candidates. A machine with 40 addresses names each in each section."""
 MAX_SECTIONS: Final = 8
 MAX_FEEDBACK_PAIRS: Final = 32 * 1024
 """aiortc meets each feedback line with each codec of its section; a browser's offer has 6,000."""
@@ -68,7 +71,6 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _ODD_CHARACTER: Final = re.compile(
     '\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]'
 )
-_OF_PAYLOAD_TYPE: Final = re.compile(r'(a=(?:rtpmap|fmtp|rtcp-fb):)(\d{1,3})(?= )', re.ASCII)
 _SHOWN: Final = 60
 """Characters of a line that a message quotes."""
 
@@ -154,13 +156,24 @@ def check_sdp(sdp: str) -> None:
     """
     Refuse a description that is too large to be parsed safely, or has lines that break SDP.
 
-    :raises ProtocolError: More than 32 KiB, 32 candidates or 8 media sections, no media section,
-        so many codecs and feedback lines that meeting them all would take seconds, or a line that
-        does not have the form it must have.
+    Too many candidates are no reason: :func:`spread_candidates` leaves out the surplus.
+
+    :raises ProtocolError: More than 32 KiB, or as many of candidates, more than 8 media sections
+        or none, so many codecs and feedback lines that meeting them all would take seconds, or a
+        line that does not have the form it must have.
     """
     size = len(sdp.encode(errors='replace'))
-    if size > MAX_SDP_BYTES:
-        raise ProtocolError(f'SDP of {size} bytes; at most {MAX_SDP_BYTES} are accepted')
+    candidates = sum(
+        len(line) for line in sdp.splitlines(keepends=True) if line.startswith(_CANDIDATE)
+    )
+    if size - candidates > MAX_SDP_BYTES:
+        raise ProtocolError(
+            f'SDP of {size - candidates} bytes; at most {MAX_SDP_BYTES} are accepted'
+        )
+    if candidates > MAX_CANDIDATE_BYTES:
+        raise ProtocolError(
+            f'SDP with {candidates} bytes of candidates; at most {MAX_CANDIDATE_BYTES}'
+        )
     odd = _ODD_CHARACTER.search(sdp)
     if odd is not None:
         raise ProtocolError(f'SDP with the character {odd[0]!r}')
@@ -170,9 +183,6 @@ def check_sdp(sdp: str) -> None:
     sections = sum(line.startswith('m=') for line in lines)
     if not 1 <= sections <= MAX_SECTIONS:
         raise ProtocolError(f'SDP with {sections} media sections; allowed: 1 to {MAX_SECTIONS}')
-    candidates = sum(line.startswith(_CANDIDATE) for line in lines)
-    if candidates > MAX_CANDIDATES:
-        raise ProtocolError(f'SDP with {candidates} candidates; at most {MAX_CANDIDATES}')
     ssrcs = sum(line.startswith('a=ssrc:') for line in lines)
     if ssrcs > MAX_SSRC_LINES:
         raise ProtocolError(f'SDP with {ssrcs} ssrc lines; at most {MAX_SSRC_LINES}')
@@ -277,57 +287,29 @@ def _address(text: str) -> _Address | None:
 
 def spread_candidates(sdp: str) -> str:
     """
-    Copy the candidates of the first section that has any into each section that has none.
+    Let each section have the candidates of all, each once and at most 32.
 
-    With max-bundle, aiortc keeps the candidates of the last section only; peers such as Cloudflare
-    name them in the first one only (docs/protocol.md §5).
+    All sections share one transport, but aiortc keeps the candidates of the last section only.
+    Peers such as Cloudflare name them in the first one only (docs/protocol.md §5), others in each.
 
     Where none is left, the peer is found by the checks that it sends. aioice does not even look
     when it is told that there are no more to come, so that is left out.
     """
     session, *sections = split_sections(sdp)
-    shared = next((lines for lines in map(_candidates, sections) if lines[0]), ([], []))
+    candidates = choose_candidates(
+        line for section in sections for line in section if line.startswith(_CANDIDATE)
+    )
+    if candidates and any(_END_OF_CANDIDATES in section for section in sections):
+        candidates.append(_END_OF_CANDIDATES)
     lines = session
     for section in sections:
-        candidates, end = _candidates(section)
-        if not shared[0]:
-            lines += [line for line in section if line not in end]
-            continue
-        lines += section
-        if not candidates:
-            lines += shared[0] + [line for line in shared[1] if line not in end]
+        lines += [
+            line
+            for line in section
+            if line != _END_OF_CANDIDATES and not line.startswith(_CANDIDATE)
+        ]
+        lines += candidates
     return _join(lines)
-
-
-def _candidates(section: list[str]) -> tuple[list[str], list[str]]:
-    """Return a section's candidates, and the line that says that there are no more."""
-    candidates = [line for line in section if line.startswith(_CANDIDATE)]
-    return candidates, [line for line in section if line == _END_OF_CANDIDATES][:1]
-
-
-def renumber_video(sdp: str, numbers: Mapping[int, int]) -> str:
-    """
-    Give payload types of the video sections other numbers.
-
-    :param numbers: Old → new; others stay. No retransmissions, which name a number themselves.
-    """
-    session, *sections = split_sections(sdp)
-    lines = session
-    for section in sections:
-        is_video = section[0].startswith('m=video ')
-        lines += [_renumber(line, numbers) for line in section] if is_video else section
-    return _join(lines)
-
-
-def _renumber(line: str, numbers: Mapping[int, int]) -> str:
-    def new(old: str) -> str:
-        return str(numbers.get(int(old), old))
-
-    if line.startswith('m='):
-        kind, port, protocol, *formats = line.split()
-        return ' '.join([kind, port, protocol, *map(new, formats)])
-    match = _OF_PAYLOAD_TYPE.match(line)
-    return line if match is None else match[1] + new(match[2]) + line[match.end() :]
 
 
 def split_sections(sdp: str) -> list[list[str]]:

@@ -36,18 +36,21 @@ from teleop_webrtc_bridge.exceptions import (
     BrokerError,
     BrokerRefused,
     SessionGone,
+    SessionLapsed,
     SessionSuperseded,
     TeleopError,
 )
 from teleop_webrtc_bridge.messages import HeartbeatAnswer
 
-__all__ = ['Session', 'SessionState', 'Transition']
+__all__ = ['HeartbeatSilence', 'Session', 'SessionState', 'Transition']
 
 FIRST_BACK_OFF_S: Final = 0.5
 LONGEST_BACK_OFF_S: Final = 15.0
 SUPERSEDED_S: Final = 30.0
 """Two robots that share an id by mistake must not take turns under one operator."""
 REFUSED_S: Final = 60.0
+REAPED_S: Final = 30.0
+"""A broker gives up a robot that has been silent for so long."""
 
 
 class SessionState(enum.Enum):
@@ -72,6 +75,42 @@ class Transition:
     state: SessionState
     reason: str
     control_epoch: int
+
+
+class HeartbeatSilence:
+    """
+    Whether the broker may have given a session up because no heartbeat reached it.
+
+    Old brokers do not say so: to a session that they gave up they answer for ever as if nobody
+    drove. Brokers that tell the control epoch say it themselves.
+
+    :param now: When the session began, in seconds of a clock that does not stop while the computer
+        is suspended.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._heard_s = now
+        self._longest_s = 0.0
+
+    def answered(self, sent_s: float, now: float, answer: HeartbeatAnswer) -> None:
+        """
+        Take the answer to a heartbeat.
+
+        :param sent_s: When the heartbeat was sent.
+        :param now: When its answer was there.
+        :raises SessionLapsed: The session has to be taken for gone.
+        """
+        # From the sending of the last one that was answered: the broker heard nothing for longer.
+        self._longest_s = max(self._longest_s, now - self._heard_s)
+        self._heard_s = sent_s
+        if answer.control_epoch is not None or self._longest_s < REAPED_S:
+            return
+        # A session that somebody drives was not given up; it is judged again when they have left.
+        if all(stream is None for stream in answer.channels.by_label().values()):
+            raise SessionLapsed(
+                f'no heartbeat was answered for {self._longest_s:.0f} s, after which a broker '
+                'gives a session up'
+            )
 
 
 class Session:
@@ -187,7 +226,7 @@ class Session:
     def _back_off_s(self, error: TeleopError) -> float:
         first_failure = self._failures == 0
         self._failures += 1
-        if isinstance(error, SessionGone) and first_failure:
+        if isinstance(error, SessionGone | SessionLapsed) and first_failure:
             return 0.0
         doublings = min(self._failures - 1, 10)
         longest_s = min(FIRST_BACK_OFF_S * 2.0**doublings, LONGEST_BACK_OFF_S)

@@ -47,6 +47,7 @@ REQUIRED_BY_CI = ('browser', 'namespace')
 LOG_LINES = 40
 PROGRAM_LOGS = pytest.StashKey[Path]()
 BROWSERS = ('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-browser')
+FIREFOXES = ('firefox-esr', 'firefox')
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -154,3 +155,12 @@ def chromium_path() -> str:
         if path := shutil.which(name):
             return path
     pytest.skip('no Chromium; set the variable CHROMIUM')
+
+
+@pytest.fixture(scope='session')
+def firefox_path() -> str:
+    """Return the Firefox that scripts/test has found, or one from the PATH."""
+    for name in filter(None, (os.environ.get('FIREFOX'), *FIREFOXES)):
+        if path := shutil.which(name):
+            return path
+    pytest.skip('no Firefox; set the variable FIREFOX')

@@ -51,8 +51,8 @@ import pytest_asyncio
 from teleop_webrtc_bridge.aiortc_support import codec_choice, internals, video_forwarding
 from teleop_webrtc_bridge.aiortc_support.codec_choice import (
     keep_codecs,
-    make_offer,
     negotiated_codecs,
+    prefer_codecs,
 )
 from teleop_webrtc_bridge.aiortc_support.internals import (
     configure_aiortc,
@@ -412,7 +412,8 @@ async def test_forwarded_video_is_decoded_by_a_viewer_with_its_extensions(rig: R
     tracks: list[Any] = []
     seen: list[RtpPacket] = []
     viewer.on('track', tracks.append)
-    await make_offer(out, transceiver, (VideoCodec.VP8,), ())
+    prefer_codecs(transceiver, (VideoCodec.VP8,), ())
+    await out.setLocalDescription(await out.createOffer())
     await viewer.setRemoteDescription(out.localDescription)
     prepare_receiving(viewer.getTransceivers()[0])
     receiver = viewer.getTransceivers()[0].receiver

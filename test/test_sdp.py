@@ -24,10 +24,10 @@ import pytest
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.sdp import (
     check_sdp,
+    MAX_CANDIDATE_BYTES,
     MAX_CANDIDATES,
     MAX_SDP_BYTES,
     MAX_SECTIONS,
-    renumber_video,
     spread_candidates,
     strip_forbidden_candidates,
 )
@@ -65,11 +65,15 @@ def test_what_is_no_description_is_refused(sdp: str) -> None:
         check_sdp(sdp)
 
 
-def test_the_number_of_candidates_is_capped() -> None:
-    full = [*SESSION, *VIDEO, *[candidate('192.0.2.1')] * MAX_CANDIDATES]
-    check_sdp(text(*full))
-    with pytest.raises(ProtocolError, match='33 candidates'):
-        check_sdp(text(*full, candidate('192.0.2.1')))
+def test_many_candidates_are_accepted_and_bounded_in_bytes() -> None:
+    line = candidate('192.0.2.1')
+    many = [line] * (MAX_CANDIDATE_BYTES // (len(line) + 2))
+    check_sdp(text(*SESSION, *VIDEO, *many))
+    # They do not take the room of the rest.
+    start = text(*SESSION, *VIDEO, *many[:100])
+    check_sdp(start + 'x' * (MAX_SDP_BYTES - len(text(*SESSION, *VIDEO))))
+    with pytest.raises(ProtocolError, match=f'candidates; at most {MAX_CANDIDATE_BYTES}'):
+        check_sdp(text(*SESSION, *VIDEO, *many, line))
 
 
 def test_the_number_of_sections_is_capped() -> None:
@@ -275,9 +279,18 @@ def test_later_sections_without_candidates_get_those_of_the_first() -> None:
     )
 
 
-def test_a_section_with_candidates_of_its_own_keeps_them() -> None:
-    sdp = text(*SESSION, *VIDEO, candidate('192.0.2.1'), *DATA, candidate('192.0.2.2'))
-    assert spread_candidates(sdp) == sdp
+def test_sections_with_different_candidates_share_them() -> None:
+    both = [candidate('192.0.2.1'), candidate('192.0.2.2')]
+    sdp = text(*SESSION, *VIDEO, both[0], *DATA, both[1])
+    assert spread_candidates(sdp) == text(*SESSION, *VIDEO, *both, *DATA, *both)
+
+
+def test_of_a_host_with_many_addresses_the_surplus_is_left_out() -> None:
+    named = [candidate(f'10.98.1.{number}') for number in range(40)]
+    spread = spread_candidates(text(*SESSION, *VIDEO, *named, *DATA, *named))
+    assert spread == text(
+        *SESSION, *VIDEO, *named[:MAX_CANDIDATES], *DATA, *named[:MAX_CANDIDATES]
+    )
 
 
 def test_the_end_of_candidates_is_not_said_twice() -> None:
@@ -338,33 +351,3 @@ def test_mending_never_fails_and_is_done_after_one_turn(sdp: str) -> None:
     spread = spread_candidates(stripped)
     assert spread_candidates(spread) == spread
     assert spread.count('m=') == stripped.count('m=')
-
-
-# --- payload types ---------------------------------------------------------------------------
-
-
-def test_payload_types_of_video_get_other_numbers_all_at_once() -> None:
-    codecs = [
-        'm=video 9 UDP/TLS/RTP/SAVPF 97 99 101',
-        'a=mid:0',
-        'a=rtpmap:97 VP8/90000',
-        'a=rtcp-fb:97 nack pli',
-        'a=rtpmap:99 H264/90000',
-        'a=fmtp:99 packetization-mode=1;profile-level-id=42001f',
-        'a=rtcp-fb:* transport-cc',
-        'a=rtpmap:101 H264/90000',
-    ]
-    sound = ['m=audio 9 UDP/TLS/RTP/SAVPF 97', 'a=mid:1', 'a=rtpmap:97 opus/48000/2']
-    assert renumber_video(text(*SESSION, *codecs, *sound, *DATA), {97: 99, 99: 103}) == text(
-        *SESSION,
-        'm=video 9 UDP/TLS/RTP/SAVPF 99 103 101',
-        'a=mid:0',
-        'a=rtpmap:99 VP8/90000',
-        'a=rtcp-fb:99 nack pli',
-        'a=rtpmap:103 H264/90000',
-        'a=fmtp:103 packetization-mode=1;profile-level-id=42001f',
-        'a=rtcp-fb:* transport-cc',
-        'a=rtpmap:101 H264/90000',
-        *sound,
-        *DATA,
-    )

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 import itertools
 import math
 import os
@@ -31,11 +32,12 @@ from teleop_webrtc_bridge.exceptions import (
     PeerConnectionLost,
     ProtocolError,
     SessionGone,
+    SessionLapsed,
     SessionSuperseded,
     TeleopError,
 )
 from teleop_webrtc_bridge.messages import ChannelIds, HeartbeatAnswer
-from teleop_webrtc_bridge.session import Session, SessionState, Transition
+from teleop_webrtc_bridge.session import HeartbeatSilence, Session, SessionState, Transition
 
 NOBODY = ChannelIds()
 OPERATOR = ChannelIds(cmd=2, state=3, state_back=4, map=5)
@@ -541,3 +543,50 @@ class AnyLife(RuleBasedStateMachine):
 
 AnyLife.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
 TestAnyLife = AnyLife.TestCase
+
+
+# --- silence ---------------------------------------------------------------------------------
+
+
+def answer(channels: ChannelIds) -> HeartbeatAnswer:
+    """Return what a broker answers that knows no epochs."""
+    return HeartbeatAnswer(channels=channels, renegotiate_offer=None, control_epoch=None)
+
+
+@pytest.mark.parametrize(('silent_s', 'lapsed'), [(29.9, False), (30.0, True), (3e7, True)])
+def test_a_session_that_an_old_broker_may_have_given_up_is_taken_for_gone(
+    silent_s: float, lapsed: bool
+) -> None:
+    silence = HeartbeatSilence(100.0)
+    silence.answered(100.0, 101.0, answer(NOBODY))
+    # The last one that was answered had been sent at 100.
+    with pytest.raises(SessionLapsed) if lapsed else nullcontext():
+        silence.answered(99.5 + silent_s, 100.0 + silent_s, answer(NOBODY))
+
+
+def test_answers_that_come_in_time_never_add_up() -> None:
+    silence = HeartbeatSilence(0.0)
+    for beat in range(100):
+        silence.answered(29.0 * beat, 29.0 * beat + 0.5, answer(NOBODY))
+
+
+def test_the_first_heartbeat_may_be_too_late_already() -> None:
+    with pytest.raises(SessionLapsed):
+        HeartbeatSilence(0.0).answered(40.0, 40.1, answer(NOBODY))
+
+
+def test_a_silence_is_not_forgotten_while_somebody_drives() -> None:
+    silence = HeartbeatSilence(0.0)
+    silence.answered(40.0, 40.1, answer(OPERATOR))
+    silence.answered(41.0, 41.1, answer(OPERATOR))
+    with pytest.raises(SessionLapsed, match='for 40 s'):
+        silence.answered(42.0, 42.1, answer(NOBODY))
+
+
+def test_a_lapsed_session_is_dialled_anew_at_once_and_the_broker_is_told(told: Told) -> None:
+    told.connect()
+    told.beat(NOBODY)
+    told.session.ended(NOW_S, SessionLapsed('silence'))
+    assert told.session.state is SessionState.BACKING_OFF
+    assert told.session.dial_at_s == NOW_S
+    assert told.session.farewell() is not None

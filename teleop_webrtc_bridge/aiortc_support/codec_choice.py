@@ -24,23 +24,22 @@ from collections.abc import Callable, Collection
 import copy
 from typing import Any, Final
 
-from aiortc import RTCPeerConnection, RTCRtpTransceiver, RTCSessionDescription
+from aiortc import RTCRtpTransceiver
 from aiortc.codecs import get_capabilities, get_encoder
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability, RTCRtpCodecParameters
 from aiortc.rtp import RTP_HISTORY_SIZE
 import av
 
 from teleop_webrtc_bridge.messages import VideoCodec
-from teleop_webrtc_bridge.sdp import renumber_video
 
 __all__ = [
     'codec_of',
     'keep_codecs',
-    'make_offer',
     'mime_type',
     'negotiated_codecs',
     'offered_codecs',
     'payload_types',
+    'prefer_codecs',
     'send_as',
 ]
 
@@ -98,14 +97,13 @@ def offered_codecs(transceiver: RTCRtpTransceiver) -> tuple[RTCRtpCodecParameter
     return tuple(map(copy.copy, transceiver._codecs))
 
 
-async def make_offer(
-    pc: RTCPeerConnection,
+def prefer_codecs(
     transceiver: RTCRtpTransceiver,
     codecs: Collection[VideoCodec],
     known: Collection[RTCRtpCodecParameters],
 ) -> None:
     """
-    Offer to send some codecs on a transceiver, in all variants that the peer knows.
+    Have the next offer name some codecs, in all variants that the peer knows.
 
     What is forwarded may be any of them: variants differ in what a sender *may* use of a codec.
     Without retransmissions: lost packets are sent again as they were, from the ingress' history.
@@ -119,19 +117,6 @@ async def make_offer(
     order = list(codecs)
     capabilities.sort(key=lambda it: order.index(codec_of(it)))  # type: ignore[arg-type]
     transceiver.setCodecPreferences(capabilities)
-    offer = await pc.createOffer()
-    # aiortc numbers the codecs by itself. A number that has meant a codec once must not mean
-    # another one later (RFC 3264 §8.3.2).
-    numbers = {
-        ours.payloadType: theirs.payloadType
-        for ours in transceiver._codecs
-        for theirs in known
-        if _is_same(ours, theirs)
-        and ours.payloadType is not None
-        and theirs.payloadType is not None
-    }
-    sdp = renumber_video(offer.sdp, numbers)
-    await pc.setLocalDescription(RTCSessionDescription(sdp=sdp, type='offer'))
 
 
 def _is_same(

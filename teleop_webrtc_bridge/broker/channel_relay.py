@@ -73,8 +73,14 @@ class ChannelEnd:
         self._flush()
 
     def deliver(self, message: bytes | str) -> None:
-        """Send a message, its type kept; reliable ones are held until the peer is ready."""
-        if self._ready and self.channel.readyState == 'open':
+        """
+        Send a message, its type kept; reliable ones are held until the peer is ready.
+
+        An unreliable one is never held: the peer drops what comes before its end is open, and a
+        command that has waited is of no use. A robot that asks once a second says a second late
+        that it is ready, and must not stand still for so long.
+        """
+        if self.channel.readyState == 'open' and (self._ready or not self._reliable):
             self._send(message)
         elif self._reliable and self.channel.readyState in ('connecting', 'open'):
             self._hold(message)

@@ -56,7 +56,9 @@ PYJWT_MINIMUM: Final = (2, 6)
 """The oldest that it is tested with."""
 
 _PUBLIC_URL: Final = re.compile(
-    r'https?://(?:\[(?P<ipv6>[0-9a-f:.]+)\]|[a-z0-9-]+(?:\.[a-z0-9-]+)*\.?)(?::[0-9]{1,5})?/?',
+    r'https?://(?:\[(?P<ipv6>[0-9a-f:.]+)\]|[a-z0-9-]+(?:\.[a-z0-9-]+)*\.?)(?::[0-9]{1,5})?'
+    # No segment of dots alone: browsers take those out, and the address is another one then.
+    r"(?:/(?!\.{1,2}(?:/|$))[a-z0-9._~!$&'()*+,;=:@%-]+)*/?",
     re.IGNORECASE | re.ASCII,
 )
 _HOST_ALLOWED: Final = 'a host name or address of this machine'
@@ -192,7 +194,8 @@ _Given = dict[str, tuple[str, Any]]
 
 def _read_file(name: str) -> _Given:
     try:
-        document = yaml.safe_load(Path(name).read_text(encoding='utf-8'))
+        # Not Path.expanduser, which has an error of its own for a user who is not there.
+        document = yaml.safe_load(Path(os.path.expanduser(name)).read_text(encoding='utf-8'))
     except OSError as error:
         allowed = f'a file that can be read ({error.strerror})'
         raise ConfigurationError('--config', name, allowed) from error
@@ -265,7 +268,7 @@ def _public_urls(where: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ConfigurationError(where, value, 'a list of http or https URLs')
     for index, url in enumerate(value):
-        allowed = 'an http or https URL without a path, such as https://teleop.example.org'
+        allowed = 'an http or https URL without a query, such as https://example.org/teleop/'
         match = _PUBLIC_URL.fullmatch(url) if isinstance(url, str) else None
         try:
             is_url = match is not None and urlsplit(match[0]).port != 0

@@ -127,7 +127,8 @@ async def _run(
         gc.collect()
         gc.freeze()
         # Only now: a token that is printed while the port is in use would be lost.
-        page = await _login(configuration, database, _page_address(host, served.port))
+        address = _page_address(host, served.port, configuration.public_urls)
+        page = await _login(configuration, database, address)
         print(f'Operator page: {page}', flush=True)
         _log.info('event=broker_ready host=%s port=%d', host, served.port)
         if not is_loopback_host(host):
@@ -228,8 +229,11 @@ def _write_secret(path: Path, secret: str) -> None:
         raise ConfigurationError('--state-dir', str(path.parent), allowed) from error
 
 
-def _page_address(host: str, port: int) -> str:
-    """Return where this machine's own browser finds the page."""
+def _page_address(host: str, port: int, public_urls: Sequence[str]) -> str:
+    """Return where browsers find the page; without ``public_urls``, this machine's own."""
+    if public_urls:
+        # What is beside the page is looked for in its folder, so there must be one.
+        return public_urls[0].removesuffix('/') + '/'
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -277,6 +277,8 @@ class MediaProcess:
                     pass_fds=(theirs.fileno(),),
                     stdin=asyncio.subprocess.DEVNULL,
                     env=child_environment(),
+                    # A terminal's Ctrl-C is ours alone, also while it cannot ignore it yet.
+                    process_group=0,
                 )
         except BaseException:
             ours.close()

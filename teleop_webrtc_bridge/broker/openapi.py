@@ -326,6 +326,8 @@ def document() -> dict[str, Any]:
     return {
         'openapi': '3.1.0',
         'info': {'title': 'Teleop broker', 'version': '1', 'license': {'name': 'Apache-2.0'}},
+        # From where this document is: a proxy may have put all of it below a path.
+        'servers': [{'url': '../..'}],
         'paths': paths,
         'components': {
             'schemas': {'Error': all_of(detail=TEXT)},

@@ -35,12 +35,13 @@ from aiortc import (
 )
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
+from teleop_webrtc_bridge.aiortc_support.assigned_numbers import AssignedNumbers
 from teleop_webrtc_bridge.aiortc_support.codec_choice import (
     codec_of,
     keep_codecs,
-    make_offer,
     negotiated_codecs,
     offered_codecs,
+    prefer_codecs,
 )
 from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
 from teleop_webrtc_bridge.aiortc_support.ingress import budget_of
@@ -95,6 +96,7 @@ class PeerSession:
         )
         self._pc.on('connectionstatechange', self._on_state)
         self._pc.on('track', self._on_track)
+        self._numbers: AssignedNumbers | None = None
         self.channels = PeerChannels(self._pc)
         self._watched: VideoRelay | None = None
         self._offered: tuple[RTCRtpCodecParameters, ...] = ()
@@ -222,6 +224,7 @@ class PeerSession:
 
     async def _answer(self, sdp_offer: str, video_codecs: Sequence[VideoCodec]) -> str:
         await self._take(sdp_offer, 'offer')
+        self._numbers = AssignedNumbers(sdp_offer)
         video = _video_transceiver(self._pc)
         for transceiver in self._pc.getTransceivers():
             if transceiver is video:
@@ -300,7 +303,9 @@ class PeerSession:
             )
             self._watched = publisher.video
         if self._pc.signalingState != 'have-local-offer':  # asked again: the offer still stands
-            await make_offer(self._pc, transceiver, codecs, self._offered)
+            prefer_codecs(transceiver, codecs, self._offered)
+            assert self._numbers is not None
+            await self._pc.setLocalDescription(await self._numbers.create_offer(self._pc))
         return str(self._pc.localDescription.sdp)
 
 

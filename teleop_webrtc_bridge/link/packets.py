@@ -126,6 +126,8 @@ class Status:
     video_fps: float
     """Frames per second that are wanted in the frame slot now."""
     counters: dict[str, float]
+    path: str = ''
+    """How the broker is reached: ``direct``, or over which relay; empty: not connected."""
 
 
 Packet = Configure | Send | Show | Shutdown | Received | Status
@@ -203,7 +205,8 @@ def _check_status(status: Status) -> None:
     :raises ValueError: It has another type than it should, or is not finite.
     """
     numbers = (status.video_fps, *status.counters.values())
-    if not isinstance(status.reason, str) or type(status.control_epoch) is not int:
+    texts = (status.reason, status.path)
+    if not all(isinstance(text, str) for text in texts) or type(status.control_epoch) is not int:
         raise ValueError('a status with a wrong type')
     if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
         raise ValueError('a status with a number that is none')

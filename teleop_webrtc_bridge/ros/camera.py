@@ -29,6 +29,7 @@ from teleop_webrtc_bridge.configuration import CameraConfiguration, CameraKind
 from teleop_webrtc_bridge.link.frame_slot import create_slot, FrameWriter
 from teleop_webrtc_bridge.link.packet_ring import create_ring, PacketWriter
 from teleop_webrtc_bridge.ros.image_intake import ImageIntake, STALLED_S
+from teleop_webrtc_bridge.ros.image_stamps import StampFault, StampWatch
 from teleop_webrtc_bridge.ros.image_subscription import ImageSubscription
 from teleop_webrtc_bridge.ros.image_thread import ImageThread
 from teleop_webrtc_bridge.ros.rcl import find_rcl
@@ -100,6 +101,9 @@ class Camera:
             self._intake = ImageIntake(self._writer, warn)
         self._intake.expected = settings.is_named
         self._blank_s = float('-inf')
+        self._warn = warn
+        self._stamps = StampWatch()
+        self._told_stamps: set[StampFault] = set()
         self._images = ImageSubscription(
             node,
             topic=settings.topic,
@@ -108,6 +112,7 @@ class Camera:
             thread=thread,
             memory=self._intake.memory,
             callback=self._accept,
+            refused=lambda reason: self._intake.refuse(reason, time.monotonic()),
             rcl=find_rcl(),
         )
 
@@ -142,7 +147,14 @@ class Camera:
 
     def remark(self, now: float) -> str:
         """Return what is not as it should be with what comes; empty: nothing."""
-        return self._intake.remark(now)
+        simulated = bool(self._node.get_parameter('use_sim_time').value)
+        remarks = (self._intake.remark(now), self._stamps.remark(now, simulated=simulated))
+        return '; '.join(filter(None, remarks))
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong with the topic on the graph."""
+        return self._images.faults
 
     def publisher_count(self) -> int:
         return self._images.publisher_count()
@@ -197,6 +209,16 @@ class Camera:
         """Follow the publishers of the topic."""
         self._images.follow_publishers()
         self._intake.expected |= self._images.publisher_count() > 0
+        self._tell_stamps(time.monotonic())
+
+    def _tell_stamps(self, now: float) -> None:
+        """Log once of each fault of the stamps."""
+        fault = self._stamps.fault(now)
+        if fault is not None and fault not in self._told_stamps:
+            self._told_stamps.add(fault)
+            simulated = bool(self._node.get_parameter('use_sim_time').value)
+            reason = self._stamps.remark(now, simulated=simulated)
+            self._warn(f'event=image_stamps topic={self.topic} reason="{reason}"')
 
     def free(self) -> None:
         """Give the memory back, after :meth:`close`, when the thread has ended."""
@@ -205,5 +227,7 @@ class Camera:
 
     def _accept(self, image: Any, stamp_ns: int) -> None:
         age_ns = self._node.get_clock().now().nanoseconds - stamp_ns
-        self._intake.accept(image, time.monotonic(), age_ns * 1e-9)
+        now = time.monotonic()
+        self._stamps.note(stamp_ns, age_ns * 1e-9, now)
+        self._intake.accept(image, now, age_ns * 1e-9)
         self._on_image()

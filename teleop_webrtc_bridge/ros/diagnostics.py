@@ -25,6 +25,7 @@ from rclpy.publisher import Publisher
 from teleop_webrtc_bridge.ros.camera import Camera
 from teleop_webrtc_bridge.ros.cameras import Cameras
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot
+from teleop_webrtc_bridge.ros.graph import NODE_NAME, TopicReport
 from teleop_webrtc_bridge.ros.parameters import Settings
 from teleop_webrtc_bridge.ros.self_diagnosis import Concern
 from teleop_webrtc_bridge.session import SessionState
@@ -54,16 +55,22 @@ def diagnose(
     *,
     now: float,
     others: Iterable[Concern] = (),
+    node_name: str = NODE_NAME,
+    topics: TopicReport = TopicReport(),  # noqa: B008 - immutable
 ) -> list[DiagnosticStatus]:
     """
     Return the statuses of one robot.
+
+    :param node_name: Fully qualified: what begins the statuses' names, so that those of a fleet
+        differ. diagnostic_updater names them so with ``use_fqn``.
+    :param topics: What the graph says.
 
     :param others: Of which the caller knows.
     :param now: Seconds of ``time.monotonic``.
     """
     concerns = [
         _broker(settings, snapshot),
-        _gate(snapshot, cmd_vel),
+        _gate(snapshot, cmd_vel, topics),
         *(_video(camera, now, cameras.is_selected(camera)) for camera in cameras.all),
         *(_status(*concern) for concern in others),
     ]
@@ -71,6 +78,7 @@ def diagnose(
         values = {'broker_url': settings.broker_url}
         concerns.append(_status('security', DiagnosticStatus.WARN, INSECURE, values))
     for status in concerns:
+        status.name = f'{node_name}: {status.name}'
         status.hardware_id = settings.robot_id
     return concerns
 
@@ -87,29 +95,44 @@ def _broker(settings: Settings, snapshot: DriveSnapshot) -> DiagnosticStatus:
             f': the link carries {1e-3 * link_bps:.0f} of the {1e-3 * stream_bps:.0f} kbit/s that '
             'the camera encodes'
         )
-    values = {'broker_url': settings.broker_url, 'control_epoch': status.control_epoch}
+    if level == DiagnosticStatus.OK and status.path.startswith('TURN'):
+        message += f', over {status.path}'
+    values = {
+        'broker_url': settings.broker_url,
+        'control_epoch': status.control_epoch,
+        'path': status.path,
+    }
     return _status('broker', level, message, values | status.counters)
 
 
-def _gate(snapshot: DriveSnapshot, cmd_vel: Publisher[Any]) -> DiagnosticStatus:
-    level, message = DiagnosticStatus.OK, 'ready'
+def _gate(
+    snapshot: DriveSnapshot, cmd_vel: Publisher[Any], topics: TopicReport
+) -> DiagnosticStatus:
     subscribers = cmd_vel.get_subscription_count()
+    messages = []
     if snapshot.estopped:
-        level, message = DiagnosticStatus.WARN, 'E-STOP'
+        messages.append('E-STOP')
     elif not snapshot.enabled:
-        level, message = DiagnosticStatus.WARN, 'disabled'
-    elif not subscribers:
-        level, message = DiagnosticStatus.WARN, f'nobody subscribes {cmd_vel.topic_name}'
-    elif snapshot.blind_page:
-        # No warning: each operator's page begins without a picture.
-        message = "ready, slow: the operator's page shows no picture"
+        messages.append('disabled')
+    elif not subscribers and not topics.cmd_vel:
+        messages.append(f'nobody subscribes {cmd_vel.topic_name}')
+    messages += [rival.describe(cmd_vel.topic_name) for rival in topics.rivals]
+    messages += topics.cmd_vel
+    level = DiagnosticStatus.WARN if messages else DiagnosticStatus.OK
+    if any(rival.is_bridge for rival in topics.rivals):
+        level = DiagnosticStatus.ERROR
     values = {
         'topic': cmd_vel.topic_name,
         'subscribers': subscribers,
+        'other_publishers': ' '.join(rival.name for rival in topics.rivals),
         'blind_page': snapshot.blind_page,
+        'refused_frame': snapshot.refused_frame,
         **snapshot.counters,
     }
-    return _status('command gate', level, message, values)
+    if not messages and snapshot.blind_page:
+        # No warning: each operator's page begins without a picture.
+        messages.append("ready, slow: the operator's page shows no picture")
+    return _status('command gate', level, '; '.join(messages) or 'ready', values)
 
 
 def _video(camera: Camera, now: float, selected: bool) -> DiagnosticStatus:
@@ -123,6 +146,9 @@ def _video(camera: Camera, now: float, selected: bool) -> DiagnosticStatus:
         message = camera.remark(now) or f'no image on {camera.topic}'
     elif camera.remark(now):
         level, message = DiagnosticStatus.WARN, camera.remark(now)
+    if camera.faults:
+        level = max(level, DiagnosticStatus.WARN)
+        message = '; '.join((message, *camera.faults))
     values = {
         'topic': camera.topic,
         'subscribed': camera.is_open,
@@ -137,7 +163,7 @@ def _status(
     concern: str, level: bytes, message: str, values: Mapping[str, object]
 ) -> DiagnosticStatus:
     return DiagnosticStatus(
-        name=f'teleop_bridge: {concern}',
+        name=concern,
         level=level,
         message=message,
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],

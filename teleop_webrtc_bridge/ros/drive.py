@@ -32,6 +32,7 @@ import threading
 import time
 from typing import Final
 
+from teleop_webrtc_bridge.command_frames import CommandFrames
 from teleop_webrtc_bridge.command_gate import CommandGate
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.link.packets import (
@@ -84,6 +85,8 @@ class DriveSnapshot:
     command_timeout_s: float = 0.0
     """The one in force."""
     counters: dict[str, int] = field(default_factory=dict)
+    refused_frame: str = ''
+    """Of the newest command that was refused because of its frame_id."""
     failure: BaseException | None = None
     """What ended the thread; the node must end as well."""
 
@@ -102,6 +105,7 @@ class DriveThread(threading.Thread):
     :param cameras: Names of the robot's cameras; at least one.
     :param clock_ahead_s: What the clock of ``pong`` is ahead of ``time.monotonic``, in seconds.
     :param restored: Who had set the latch that the gate begins with.
+    :param frames: Tells which commands do not mean the base.
     """
 
     def __init__(
@@ -113,6 +117,7 @@ class DriveThread(threading.Thread):
         cameras: Sequence[str],
         clock_ahead_s: float,
         restored: EstopCause | None = None,
+        frames: CommandFrames | None = None,
     ) -> None:
         super().__init__(name='drive', daemon=True)
         self._estops = EstopRecord(clock_ahead_s=clock_ahead_s, latch=gate.latch, cause=restored)
@@ -134,6 +139,7 @@ class DriveThread(threading.Thread):
             send=self._send_to_operator,
             cameras=cameras,
             clock_ahead_s=clock_ahead_s,
+            frames=frames,
         )
         self._requests: queue.SimpleQueue[Callable[[CommandGate, float], object]] = (
             queue.SimpleQueue()
@@ -148,6 +154,7 @@ class DriveThread(threading.Thread):
         self._counters: Counter[str] = Counter()
         self._realtime: bool | None = None
         self._ending = False
+        self._goodbye = ''
 
     # --- called from other threads ---------------------------------------------------------------
 
@@ -207,11 +214,16 @@ class DriveThread(threading.Thread):
 
         self.request(apply)
 
-    def say_goodbye(self) -> None:
-        """Stop the robot and ask the WebRTC half to leave the broker; it ends by itself."""
+    def say_goodbye(self, reason: str) -> None:
+        """
+        Stop the robot and ask the WebRTC half to leave the broker; it ends by itself.
+
+        :param reason: Told once it has.
+        """
 
         def apply(gate: CommandGate, now: float) -> None:
             gate.begin_control(now)
+            self._goodbye = reason
             self._send(encode(Shutdown()))
 
         self.request(apply)
@@ -272,6 +284,7 @@ class DriveThread(threading.Thread):
 
     def _take_link(self, link: socket.socket) -> None:
         self._drop_link()
+        self._goodbye = ''
         self._link = link
         self._poll.register(link, select.POLLIN)
         self._shown_is_told = self._shown is None
@@ -315,7 +328,7 @@ class DriveThread(threading.Thread):
         self._messages.set_operated(now, False)
         self._status = Status(
             state=SessionState.DIALLING,
-            reason='the WebRTC process ended',
+            reason=self._goodbye or 'the WebRTC process ended',
             control_epoch=0,
             video_fps=0.0,
             counters={},
@@ -345,6 +358,7 @@ class DriveThread(threading.Thread):
             self._gate.begin_control(now)
             self._publish_output()
             self._messages.forget_selection()
+        self._messages.path = status.path
         self._messages.set_operated(now, operated)
         self._show()
 
@@ -390,6 +404,7 @@ class DriveThread(threading.Thread):
             counters=counters
             | dict(self._counters + self._messages.counters)
             | {'limited': self._gate.limited},
+            refused_frame=self._messages.refused_frame,
             failure=failure,
         )
         self._on_change()

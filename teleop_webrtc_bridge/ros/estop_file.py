@@ -50,7 +50,8 @@ def estop_path(robot_id: str, fully_qualified_name: str) -> Path:
 
     :param fully_qualified_name: The node's: robots without an id must not share a latch.
     """
-    home = Path(os.environ.get('ROS_HOME') or Path.home() / '.ros')
+    # ROS expands it for its logs, too.
+    home = Path(os.path.expanduser(os.environ.get('ROS_HOME') or '~/.ros'))
     name = re.sub(r'[^\w.-]', '_', robot_id or fully_qualified_name.strip('/'))
     return home / 'teleop_webrtc_bridge' / f'{name}.estop'
 

@@ -138,6 +138,9 @@ class ImageIntake:
         """Whether what is in the slot is grey, instead of a picture."""
         self._last_usable_s: float | None = None
         self._is_usable = True
+        self._unusable_s = float('-inf')
+        self._reason = ''
+        """Why the last unusable image could not be shown."""
         self._writer = writer
         self._warn = warn
         self._told: set[str] = set()
@@ -166,7 +169,22 @@ class ImageIntake:
 
     def remark(self, now: float) -> str:
         """Return what is not as it should be with the images; empty: nothing."""
-        return ''
+        if now - self._unusable_s > STALLED_S:
+            return ''
+        which = 'images arrive, but' if self.is_stalled(now) else 'some images'
+        return f'{which} cannot be shown: {self._reason}'
+
+    def refuse(self, reason: str, now: float) -> None:
+        """
+        Take note of a message that is no image at all.
+
+        :param now: Its arrival, in seconds of ``time.monotonic``.
+        """
+        self.counters['received'] += 1
+        self.counters['unusable'] += 1
+        self.expected = True
+        self._is_usable = False
+        self._reason, self._unusable_s = reason, now
 
     def accept(
         self, image: SerializedImage | SerializedCompressedImage, now: float, age_s: float
@@ -193,6 +211,7 @@ class ImageIntake:
         except ImageUnusable as error:
             self.counters['unusable'] += 1
             self._is_usable = False
+            self._reason, self._unusable_s = str(error), now
             self._tell_once(_kind(image), str(error))
             return
         self._is_usable = True

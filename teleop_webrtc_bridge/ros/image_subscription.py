@@ -46,6 +46,12 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
 from teleop_webrtc_bridge.exceptions import PictureUndecodable
+from teleop_webrtc_bridge.ros.graph import (
+    mismatches,
+    OwnTopic,
+    several_publishers,
+    type_name,
+)
 from teleop_webrtc_bridge.ros.image_thread import ImageThread
 from teleop_webrtc_bridge.ros.rcl import Rcl
 from teleop_webrtc_bridge.ros.transports import TRANSPORTS
@@ -55,6 +61,8 @@ __all__ = ['ImageSubscription']
 
 TOLD_PERIOD_S: Final = 1.0
 """A publisher of nothing but garbage is to cost little."""
+MAX_TOLD_FAULTS: Final = 32
+"""Different ones that are logged."""
 
 
 class _Apart(CallbackGroup):
@@ -83,6 +91,7 @@ class ImageSubscription:
     :param callback: Gets each image, a :class:`SerializedImage`,
         :class:`SerializedCompressedImage` or ``FFMPEGPacket``, and its stamp, in nanoseconds. The
         image is gone with the next call of ``memory``.
+    :param refused: Told by the same thread why a message is no image.
     :param rcl: Takes messages past rclpy; ``None``: rclpy takes them.
     """
 
@@ -96,6 +105,7 @@ class ImageSubscription:
         thread: ImageThread,
         memory: Callable[[], memoryview],
         callback: Callable[[Any, int], None],
+        refused: Callable[[str], None] | None = None,
         rcl: Rcl | None = None,
     ) -> None:
         self._node = node
@@ -103,10 +113,20 @@ class ImageSubscription:
         self._type = self._transport.message_type()
         self.topic = _full_name(node, topic, self._transport.suffix)
         """The topic's full name, after remapping."""
+        self.faults: tuple[str, ...] = ()
+        """What is wrong on the graph: other types, QoS, several publishers."""
+        self._own = OwnTopic(
+            name=self.topic,
+            type=type_name(self._type),
+            published=False,
+            reliable=reliability == 'reliable',
+        )
+        self._other_topics = _other_topics(node, topic, transport)
         self._follows = reliability == 'auto'
         self._thread = thread
         self._memory = memory
         self._callback = callback
+        self._refused = refused
         self._reliability = (
             ReliabilityPolicy.BEST_EFFORT
             if reliability == 'best_effort'
@@ -117,6 +137,7 @@ class ImageSubscription:
         self._told_s = float('-inf')
         self._rcl = rcl
         self._unheard: set[str] = set()
+        self._told_faults: set[str] = set()
         self._take: Callable[[], bool] | None = None
         """What the thread calls while the topic is subscribed."""
 
@@ -165,6 +186,7 @@ class ImageSubscription:
         If that was fixed, tell of those who cannot be heard with it.
         """
         publishers = self._node.get_publishers_info_by_topic(self.topic)
+        self._judge(publishers)
         if not self._follows:
             self._tell_unheard(publishers)
             return
@@ -184,6 +206,28 @@ class ImageSubscription:
         self._node.get_logger().info(
             f'event=image_reliability topic={self.topic} reliability={self.reliability}'
         )
+
+    def _judge(self, publishers: Sequence[TopicEndpointInfo]) -> None:
+        """Say what keeps the publishers' images from being shown, once each."""
+        faults = [*mismatches(self._own, publishers), *several_publishers(self._own, publishers)]
+        if all(publisher.topic_type != self._own.type for publisher in publishers):
+            faults += self._elsewhere()
+        for fault in faults:
+            if fault not in self._told_faults and len(self._told_faults) < MAX_TOLD_FAULTS:
+                self._told_faults.add(fault)
+                self._node.get_logger().warning(f'event=image_topic reason="{fault}"')
+        self.faults = tuple(faults)
+
+    def _elsewhere(self) -> list[str]:
+        """Return which other transports' topics have the images that this one has not."""
+        return [
+            f'{topic} is published: set image_transport to {transport}'
+            for transport, topic, kind in self._other_topics
+            if any(
+                publisher.topic_type == kind
+                for publisher in self._node.get_publishers_info_by_topic(topic)
+            )
+        ]
 
     def _tell_unheard(self, publishers: Sequence[TopicEndpointInfo]) -> None:
         """Say once of each who is less reliable than is asked for; rclpy does not here."""
@@ -257,7 +301,7 @@ class ImageSubscription:
             with handle:
                 size = rcl.take(handle, memory)
         except PictureUndecodable as error:
-            self._tell(str(error))
+            self._refuse(str(error))
             return True
         except InvalidHandle:
             return False  # closed meanwhile
@@ -271,7 +315,7 @@ class ImageSubscription:
             image = self._read(serialized)
         except (PictureUndecodable, RuntimeError) as error:
             # rclpy's RMWError is a RuntimeError; its own name is private.
-            self._tell(f'{len(serialized)} bytes: {error}')
+            self._refuse(f'{len(serialized)} bytes: {error}')
             return
         self._callback(*image)
 
@@ -286,13 +330,24 @@ class ImageSubscription:
         message = deserialize_message(bytes(serialized), self._type)
         return message, message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
 
-    def _tell(self, reason: str) -> None:
+    def _refuse(self, reason: str) -> None:
+        if self._refused is not None:
+            self._refused(reason)
         now = time.monotonic()
         if now - self._told_s >= TOLD_PERIOD_S:
             self._told_s = now
             self._node.get_logger().warning(
                 f'event=image_undecodable topic={self.topic} reason={reason!r:.200}'
             )
+
+
+def _other_topics(node: Node, topic: str, transport: str) -> list[tuple[str, str, str]]:
+    """Return name, topic and message type of each transport but this one."""
+    return [
+        (name, _full_name(node, topic, other.suffix), f'{other.module[:-4]}/msg/{other.message}')
+        for name, other in TRANSPORTS.items()
+        if name != transport
+    ]
 
 
 def _full_name(node: Node, topic: str, suffix: str) -> str:

@@ -28,6 +28,7 @@ from std_srvs.srv import SetBool, Trigger
 from teleop_webrtc_bridge.command_gate import CommandGate
 from teleop_webrtc_bridge.messages import Origin, OriginRole
 from teleop_webrtc_bridge.ros.drive import DriveThread
+from teleop_webrtc_bridge.ros.graph import OwnTopic, type_name
 
 __all__ = ['LATCHED_QOS', 'LocalControl']
 
@@ -57,7 +58,14 @@ class LocalControl:
         self._reconnect = reconnect
         self._told: bool | None = None
         self._estop = node.create_publisher(Bool, '~/estop', LATCHED_QOS)
-        node.create_subscription(Bool, '~/estop_in', self._on_estop_in, 10)
+        button = node.create_subscription(Bool, '~/estop_in', self._on_estop_in, 10)
+        self.topics = (
+            OwnTopic(
+                name=self._estop.topic_name, type=type_name(Bool), published=True, durable=True
+            ),
+            OwnTopic(name=button.topic_name, type=type_name(Bool), published=False),
+        )
+        """As the graph has them."""
         self._button = _on_the_robot(node.resolve_topic_name('~/estop_in'))
         node.create_service(SetBool, '~/set_estop', self._set_estop)
         self._service = _on_the_robot(node.resolve_service_name('~/set_estop'))

@@ -152,10 +152,14 @@ def _run(node: TeleopBridge, ending: _Ending) -> int:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
 
+    from teleop_webrtc_bridge.ros.service_manager import ServiceManager
+
+    manager = ServiceManager(os.environ)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     ending.watch(node.wake)
     node.start()
+    manager.follow(node)
     status = FAILED
     try:
         while not ending.requested.is_set() and node.failure is None:
@@ -165,6 +169,7 @@ def _run(node: TeleopBridge, ending: _Ending) -> int:
         else:
             print(f'teleop_bridge: a thread failed: {node.failure!r}', file=sys.stderr)
     finally:
+        manager.leave()
         executor.shutdown()
         node.leave()
         exit_within(FREED_S, status)

@@ -34,6 +34,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
 
+from teleop_webrtc_bridge.command_frames import CommandFrames
 from teleop_webrtc_bridge.command_gate import CommandGate
 from teleop_webrtc_bridge.configuration import check_aiortc
 from teleop_webrtc_bridge.exceptions import ConfigurationError
@@ -49,8 +50,10 @@ from teleop_webrtc_bridge.ros.diagnostics import diagnose, INSECURE
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot, DriveThread
 from teleop_webrtc_bridge.ros.estop_file import estop_path, EstopFile
 from teleop_webrtc_bridge.ros.estop_keeper import EstopKeeper
+from teleop_webrtc_bridge.ros.graph import NODE_NAME, OwnTopic, TopicWatch, type_name
 from teleop_webrtc_bridge.ros.image_thread import ImageThread
 from teleop_webrtc_bridge.ros.local_control import LATCHED_QOS, LocalControl
+from teleop_webrtc_bridge.ros.operator_messages import DROPPED_FRAME
 from teleop_webrtc_bridge.ros.parameters import Settings
 from teleop_webrtc_bridge.ros.self_diagnosis import SelfDiagnosis
 from teleop_webrtc_bridge.ros.turns import Every, Turns
@@ -59,9 +62,9 @@ from teleop_webrtc_bridge.session import SessionState
 
 __all__ = ['TeleopBridge']
 
-NODE_NAME: Final = 'teleop_bridge'
 DIAGNOSTICS_PERIOD_S: Final = 1.0
 GRAPH_PERIOD_S: Final = 0.5
+REFUSED_FRAMES_PERIOD_S: Final = 10.0
 KEEP_ALIVE_PERIOD_S: Final = 1.0
 ACKNOWLEDGED_S: Final = 0.2
 """How long the last zero may take to be acknowledged by its subscribers."""
@@ -116,16 +119,18 @@ class TeleopBridge(Node):
         self._told = ''
         self._blind = False
         self._has_cameras = True
-        self._rival = False
         self._is_realtime: bool | None = None
         self._diagnosed: list[tuple[str, bytes, str]] = []
         self._estops = self._keep_estops()
         self._logged: tuple[object, bool] | None = None
+        self._refused_frames = 0
         self._create_topics()
         self._create_bridge(api_key, cameras)
         self._local = LocalControl(self, self._drive, self._reconnect)
+        self._topics = self._watch_topics()
         self._graph = Every(GRAPH_PERIOD_S)
         self._report = Every(DIAGNOSTICS_PERIOD_S)
+        self._frame_report = Every(REFUSED_FRAMES_PERIOD_S)
         self._keep_alive = Every(KEEP_ALIVE_PERIOD_S)
         self._turns = Turns(self, self._take_turn)
         self.add_post_set_parameters_callback(self._apply_parameters)
@@ -145,6 +150,31 @@ class TeleopBridge(Node):
         self._state: Publisher[Any] = self.create_publisher(String, '~/state', LATCHED_QOS)
         self._diagnostics: Publisher[Any] = self.create_publisher(
             DiagnosticArray, '/diagnostics', 1
+        )
+
+    def _watch_topics(self) -> TopicWatch:
+        cmd_vel = OwnTopic(
+            name=self._cmd_vel.topic_name,
+            type=type_name(self._cmd_vel.msg_type),
+            published=True,
+            hints=tuple(
+                (type_name(kind), f'set publish_stamped to {str(stamped).lower()}')
+                for kind, stamped in ((TwistStamped, True), (Twist, False))
+            ),
+        )
+        others = [
+            OwnTopic(
+                name=it.topic_name, type=type_name(it.msg_type), published=True, durable=durable
+            )
+            for it, durable in ((self._state, True), (self._diagnostics, False))
+        ]
+        return TopicWatch(
+            self,
+            cmd_vel=cmd_vel,
+            estop=self._local.topics,
+            others=others,
+            warn=self._warn,
+            complain=self._complain,
         )
 
     def _create_bridge(self, api_key: str, cameras: Sequence[CameraSettings]) -> None:
@@ -179,6 +209,7 @@ class TeleopBridge(Node):
             cameras=self._cameras.names,
             clock_ahead_s=clock_ahead_s,
             restored=self._estops.restored,
+            frames=CommandFrames(self._settings.command_frames_refused),
         )
         configuration = self._settings.bridge_configuration(
             instance_id=uuid.uuid4().hex,
@@ -213,7 +244,7 @@ class TeleopBridge(Node):
 
     def leave(self) -> None:
         """Stop the robot, say goodbye to the broker, publish the last zero."""
-        self._drive.say_goodbye()
+        self._drive.say_goodbye('the bridge ends')
         self._webrtc.end()
         self._drive.end()
         self._tell_estops()
@@ -300,6 +331,7 @@ class TeleopBridge(Node):
         self._tell_estops()
         self._publish_state(snapshot)
         self._say_scheduling(snapshot)
+        self._tell_refused_frames(snapshot)
         self._publish_diagnostics(only_news=True)
 
     def _say_scheduling(self, snapshot: DriveSnapshot) -> None:
@@ -309,6 +341,18 @@ class TeleopBridge(Node):
                 'SCHED_FIFO, by LimitRTPRIO=10 of systemd or rtprio in limits.conf"'
             )
         self._is_realtime = snapshot.realtime
+
+    def _tell_refused_frames(self, snapshot: DriveSnapshot) -> None:
+        """Name what sends commands that do not mean the base, now and then."""
+        count = snapshot.counters.get(DROPPED_FRAME, 0)
+        if count == self._refused_frames or not self._frame_report.is_due(time.monotonic()):
+            return
+        self._warn(
+            f'event=command_refused frame_id={json.dumps(snapshot.refused_frame)} '
+            f'count={count - self._refused_frames} '
+            'hint="it does not mean the base; command_frames_refused names what is refused"'
+        )
+        self._refused_frames = count
 
     def _tell_estops(self) -> None:
         self._estops.save(self._drive.snapshot)
@@ -336,18 +380,11 @@ class TeleopBridge(Node):
 
     def _watch_graph(self) -> None:
         self._cameras.watch_graph()
-        publishers = self.get_publishers_info_by_topic(self._cmd_vel.topic_name)
-        rival = sum(publisher.node_name == NODE_NAME for publisher in publishers) > 1
-        if rival and not self._rival:
-            self.get_logger().error(
-                f'event=second_bridge topic={self._cmd_vel.topic_name} '
-                'hint="two bridges drive one robot: end one or remap its cmd_vel"'
-            )
-        self._rival = rival
+        self._topics.look()
 
     def _reconnect(self) -> None:
         """Begin a new session: the WebRTC half says goodbye and is started again."""
-        self._drive.say_goodbye()
+        self._drive.say_goodbye('a new session was asked for')
 
     def _publish_state(self, snapshot: DriveSnapshot) -> None:
         """Publish ``~/state`` when it changed, and log what the robot's owner should know."""
@@ -386,7 +423,9 @@ class TeleopBridge(Node):
             self._cameras,
             self._cmd_vel,
             now=now,
-            others=self._diagnosis.concerns(snapshot, now),
+            others=self._diagnosis.concerns(snapshot, now, self._topics.report),
+            node_name=self.get_fully_qualified_name(),
+            topics=self._topics.report,
         )
         said = [(status.name, status.level, status.message) for status in statuses]
         if only_news and said == self._diagnosed:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+import enum
 from typing import Any, Final
 
 from teleop_webrtc_bridge.codec import (
@@ -27,7 +28,8 @@ from teleop_webrtc_bridge.codec import (
     encode_lease,
     encode_telemetry,
 )
-from teleop_webrtc_bridge.command_gate import CommandGate
+from teleop_webrtc_bridge.command_frames import CommandFrames
+from teleop_webrtc_bridge.command_gate import CommandGate, NEWEST_S
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.link.packets import Received
 from teleop_webrtc_bridge.messages import (
@@ -40,17 +42,28 @@ from teleop_webrtc_bridge.messages import (
     MAP_UNRELIABLE,
     Nonce,
     OperatorMessage,
+    SportCommand,
     STATE_RELIABLE_BACK,
     Unsupported,
 )
 from teleop_webrtc_bridge.ros.estop_record import EstopRecord
 from teleop_webrtc_bridge.telemetry import CommandStatistics
 
-__all__ = ['OperatorMessages']
+__all__ = ['DROPPED_FRAME', 'OperatorMessages']
 
+DROPPED_FRAME: Final = 'dropped_frame'
+"""The counter of commands that do not mean the base."""
 TELEMETRY_PERIOD_S: Final = 1.0 / 3.0
 LEASE_PERIOD_S: Final = 0.05
 """At 20 % loss, ten tokens in a row are lost once in years."""
+
+
+class Posture(enum.Enum):
+    """What old consoles are told of the robot: they drive one that stands ready, no other."""
+
+    STAND_READY = 'StandReady'
+    DAMP = 'Damp'
+    """It is stopped, and stays stopped."""
 
 
 class OperatorMessages:
@@ -66,6 +79,7 @@ class OperatorMessages:
         urgent: an answer that he waits for.
     :param cameras: Names of the robot's cameras; at least one.
     :param clock_ahead_s: What the clock of ``pong`` is ahead of ``time.monotonic``, in seconds.
+    :param frames: Tells which commands do not mean the base.
     """
 
     def __init__(
@@ -77,11 +91,23 @@ class OperatorMessages:
         send: Callable[[str, bytes, bool, bool], None],
         cameras: Sequence[str],
         clock_ahead_s: float,
+        frames: CommandFrames | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.selected = tuple(cameras[:1])
         """The cameras that the operator wants to see, from the left."""
+        self.refused_frame = ''
+        """Of the newest command that did not mean the base."""
+        self._refused_s = float('-inf')
+        self._frames = CommandFrames() if frames is None else frames
+        self._selected_as = self.selected
+        """The same by the names that the operator has used: an old console knows no others."""
+        self.path = ''
+        """How the robot reaches its broker, for whoever drives it."""
         self._cameras = tuple(cameras)
+        # Old consoles have buttons for cam1, cam2, … whatever the cameras are called.
+        numbered = {f'cam{number}': name for number, name in enumerate(cameras, 1)}
+        self._cameras_by_name = numbered | {name: name for name in cameras}
         self._gate = gate
         self._estops = estops
         self._publish = publish
@@ -111,6 +137,8 @@ class OperatorMessages:
         # Nothing arrives in the future, where the watchdog would wait for it.
         arrival_s = min(received.arrival_s, now)
         if isinstance(message, DriveCommand):
+            if self._refuse(message, now):
+                return False
             clock_s = arrival_s + self._clock_ahead_s
             self._statistics.add(clock_s, message.stamp_s, len(received.payload))
             self._gate.command(arrival_s, message)
@@ -120,6 +148,29 @@ class OperatorMessages:
             self._gate.echo_lease(arrival_s, message.token, message.picture)
             return self._gate.blind_page is not before
         return message is not None and self._handle_request(message, now)
+
+    def _refuse(self, command: DriveCommand, now: float) -> bool:
+        """
+        Return whether a command means something else than the base.
+
+        The gate does not hear of it: it neither moves the robot nor stops it, is no sign of life
+        of whoever drives, and is not neutral.
+        """
+        frame = self._frames.refused(command)
+        if frame is None:
+            return False
+        self.counters[DROPPED_FRAME] += 1
+        self.refused_frame, self._refused_s = frame, now
+        return True
+
+    def _refusing(self, now: float) -> str | None:
+        """Return why the newest commands are not obeyed; ``None``: they are, or there are none."""
+        verdict = self._gate.refusing(now)
+        if verdict is not None:
+            return verdict.value.removeprefix('dropped_')
+        # Not while the base is driven as well, by another device.
+        is_recent = now - self._refused_s < NEWEST_S
+        return 'frame' if is_recent and not self._gate.is_commanded(now) else None
 
     def _handle_request(self, message: OperatorMessage, now: float) -> bool:
         """Apply a request, then acknowledge it."""
@@ -133,6 +184,8 @@ class OperatorMessages:
             self._clear(message, now)
         elif isinstance(message, CameraSelect):
             self._select(message, now)
+        elif isinstance(message, SportCommand):
+            self._answer_sport_command(message)
         elif isinstance(message, Unsupported):
             reason = f'{message.type} is not offered by this robot'
             self._acknowledge(message.nonce, ok=False, reason=reason)
@@ -149,8 +202,12 @@ class OperatorMessages:
             self._estops.released(latch, message.by)
 
     def _select(self, message: CameraSelect, now: float) -> None:
-        known = [name for name in message.cameras if name in self._cameras]
-        self.selected = tuple(dict.fromkeys(known)) or self._cameras[:1]
+        names: dict[str, str] = {}
+        for name in message.cameras:
+            if (camera := self._cameras_by_name.get(name)) is not None:
+                names.setdefault(camera, name)
+        self.selected = tuple(names) or self._cameras[:1]
+        self._selected_as = tuple(names.values()) or self.selected
         if self._telemetry_due_s is not None:
             # He waits for it, and nothing else acknowledges it.
             self._telemetry_due_s = now
@@ -162,7 +219,27 @@ class OperatorMessages:
         Who takes over, with a page that may have no way to select at all, must not drive by a
         picture that another operator has chosen.
         """
-        self.selected = self._cameras[:1]
+        self.selected = self._selected_as = self._cameras[:1]
+
+    def _posture(self) -> Posture:
+        stands = self._gate.enabled and not self._gate.estopped
+        return Posture.STAND_READY if stands else Posture.DAMP
+
+    def _answer_sport_command(self, message: SportCommand) -> None:
+        """
+        Acknowledge the posture that the robot is in anyway; refuse all else.
+
+        A request for a posture changes nothing. Above all it releases no E-STOP and enables
+        nothing: for that there are messages of their own.
+        """
+        posture = self._posture()
+        if message.name == posture.value:
+            self._acknowledge(message.nonce, ok=True)
+            return
+        reason = 'sport_cmd is not offered by this robot'
+        if message.name == Posture.STAND_READY.value:
+            reason = 'E-STOP holds' if self._gate.estopped else 'the robot has disabled driving'
+        self._acknowledge(message.nonce, ok=False, reason=reason)
 
     def _acknowledge(self, nonce: Nonce | None, *, ok: bool, reason: str | None = None) -> None:
         if nonce is not None:
@@ -195,7 +272,6 @@ class OperatorMessages:
     def _send_telemetry(self, now: float) -> None:
         clock_s = now + self._clock_ahead_s
         gate = self._gate
-        refusing = gate.refusing(now)
         state: dict[str, Any] = {
             'estopped': gate.estopped,
             'latch': gate.latch,
@@ -203,10 +279,14 @@ class OperatorMessages:
             'moving': gate.moving,
             'limiting': gate.limiting,
             'blind': gate.blind,
-            'refusing': None if refusing is None else refusing.value.removeprefix('dropped_'),
+            'refusing': self._refusing(now),
             'cameras': self._cameras,
             'selected': self.selected,
+            'cams': self._selected_as,
+            'posture': self._posture().value,
         }
+        if self.path:
+            state['path'] = self.path
         if gate.blind_page:
             state['blind_page'] = True
         cause = self._estops.cause(gate.latch)

@@ -45,7 +45,7 @@ class Parameter:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
-    check: Callable[[str], str] | None = None
+    check: Callable[[Any], Any] | None = None
     check_loads: bool = False
     """The check imports message types or rclpy, which takes long."""
     dynamic: bool = False

@@ -28,6 +28,7 @@ import difflib
 import math
 from typing import Final
 
+from teleop_webrtc_bridge.command_frames import check_frames, DEFAULT_REFUSED
 from teleop_webrtc_bridge.configuration import (
     BridgeConfiguration,
     CameraConfiguration,
@@ -150,6 +151,13 @@ PARAMETERS: Final = (
         dynamic=True,
     ),
     Parameter(
+        name='command_frames_refused',
+        default=list(DEFAULT_REFUSED),
+        description='Commands whose frame_id is one of these do not mean the base; * and ? stand '
+        "for any characters; ['']: none",
+        check=check_frames,
+    ),
+    Parameter(
         name='estop_persist',
         default=False,
         description='Keep the E-STOP latch over restarts of the node, in ~/.ros',
@@ -248,6 +256,7 @@ class Settings:
     max_linear_acceleration: float
     max_angular_acceleration: float
     blind_speed_factor: float
+    command_frames_refused: list[str]
     estop_persist: bool
     cameras: list[str]
     image_transport: str

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import os
 import time
 from typing import Final
@@ -25,6 +26,7 @@ from rclpy.node import Node
 
 from teleop_webrtc_bridge.child_process import memory_bytes
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot
+from teleop_webrtc_bridge.ros.graph import TopicReport
 from teleop_webrtc_bridge.ros.webrtc_process import WebrtcProcess
 from teleop_webrtc_bridge.session import SessionState
 
@@ -55,8 +57,12 @@ def operator(snapshot: DriveSnapshot) -> Concern:
     return 'operator', level, message, values
 
 
-def estop(snapshot: DriveSnapshot, *, persisted: bool) -> Concern:
-    """Tell who holds the E-STOP latch, if it holds, and whether it would survive a restart."""
+def estop(snapshot: DriveSnapshot, *, persisted: bool, unheard: Sequence[str] = ()) -> Concern:
+    """
+    Tell who holds the E-STOP latch, if it holds, and whether it would survive a restart.
+
+    :param unheard: Who cannot press it, or does not hear of it, and why.
+    """
     cause = snapshot.cause
     if snapshot.latch is None:
         level, message = DiagnosticStatus.OK, 'released'
@@ -64,6 +70,8 @@ def estop(snapshot: DriveSnapshot, *, persisted: bool) -> Concern:
         level, message = DiagnosticStatus.WARN, f'latched: {snapshot.latch}'
     else:
         level, message = DiagnosticStatus.WARN, f'latched: {snapshot.latch}, by {cause.by}'
+    if unheard:
+        level, message = DiagnosticStatus.ERROR, '; '.join((message, *unheard))
     values: dict[str, object] = {
         'latch': snapshot.latch,
         'by': '' if cause is None else cause.by.sub,
@@ -72,6 +80,13 @@ def estop(snapshot: DriveSnapshot, *, persisted: bool) -> Concern:
         'persisted': persisted,
     }
     return 'E-STOP', level, message, values
+
+
+def graph(topics: TopicReport) -> Concern:
+    """Tell who cannot hear us on the topics that no other status is about."""
+    if not topics.others:
+        return 'graph', DiagnosticStatus.OK, 'all endpoints match', {}
+    return 'graph', DiagnosticStatus.WARN, '; '.join(topics.others), {}
 
 
 def processes(snapshot: DriveSnapshot, *, pid: int, child: int | None, restarts: int) -> Concern:
@@ -153,10 +168,11 @@ class SelfDiagnosis:
         self._persisted = persisted
         self._clocks = ClockWatch(clock_ahead_s)
 
-    def concerns(self, snapshot: DriveSnapshot, now: float) -> list[Concern]:
+    def concerns(self, snapshot: DriveSnapshot, now: float, topics: TopicReport) -> list[Concern]:
         """
         Tell how all of it is.
 
+        :param topics: What the graph says.
         :param now: Seconds of ``time.monotonic``.
         """
         clock = self._clocks.look(
@@ -168,4 +184,5 @@ class SelfDiagnosis:
         halves = processes(
             snapshot, pid=os.getpid(), child=self._webrtc.pid, restarts=self._webrtc.restarts
         )
-        return [operator(snapshot), estop(snapshot, persisted=self._persisted), clock, halves]
+        latch = estop(snapshot, persisted=self._persisted, unheard=topics.estop)
+        return [operator(snapshot), latch, clock, halves, graph(topics)]

@@ -148,6 +148,17 @@ class StreamIntake:
         capture_s = now - age_s if 0.0 <= age_s <= MAX_AGE_S else now
         self._send(found, capture_s, now)
 
+    def refuse(self, reason: str, now: float) -> None:
+        """
+        Take note of a message that is no picture at all.
+
+        :param now: Its arrival, in seconds of ``time.monotonic``.
+        """
+        self.counters['received'] += 1
+        self.counters['unusable'] += 1
+        self.expected = True
+        self._reason, self._received_s = reason, now
+
     def keep_alive(self, now: float) -> None:
         """
         Have grey shown: a media backend may give up a track that sends nothing.

@@ -150,6 +150,8 @@ class WebrtcProcess:
                 command,
                 pass_fds=(theirs.fileno(), self._wake, *self._memories),
                 env=child_environment(without=API_KEY_VARIABLE),
+                # A terminal's Ctrl-C is ours alone, also while it cannot ignore it yet.
+                process_group=0,
             )
         ours.setblocking(False)
         ours.send(encode(self._configure))

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 import logging
 import time
 from typing import Final, Literal
@@ -28,13 +28,11 @@ from aiortc import (
     RTCBundlePolicy,
     RTCConfiguration,
     RTCDataChannel,
-    RTCIceServer,
     RTCPeerConnection,
     RTCRtpSender,
 )
 from aiortc.exceptions import InvalidStateError
 from aiortc.mediastreams import MediaStreamError
-from aiortc.rtcicetransport import parse_stun_turn_uri
 
 from teleop_webrtc_bridge.aiortc_support.codec_choice import (
     mime_type,
@@ -48,6 +46,7 @@ from teleop_webrtc_bridge.aiortc_support.feedback import (
     LossReport,
     take_feedback,
 )
+from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering, selected_path
 from teleop_webrtc_bridge.aiortc_support.internals import (
     FrameExtensions,
     tag_frames,
@@ -57,13 +56,7 @@ from teleop_webrtc_bridge.aiortc_support.sctp_probe import SctpProbe
 from teleop_webrtc_bridge.codec import MAX_MESSAGE_BYTES
 from teleop_webrtc_bridge.configuration import BridgeConfiguration
 from teleop_webrtc_bridge.exceptions import PeerConnectionLost, ProtocolError
-from teleop_webrtc_bridge.messages import (
-    ChannelIds,
-    CHANNELS,
-    ChannelSpec,
-    IceServer,
-    VideoCodec,
-)
+from teleop_webrtc_bridge.messages import ChannelIds, CHANNELS, ChannelSpec, VideoCodec
 from teleop_webrtc_bridge.sdp import check_sdp
 from teleop_webrtc_bridge.webrtc.camera_track import CameraTrack
 from teleop_webrtc_bridge.webrtc.cameras import Cameras
@@ -77,7 +70,6 @@ CONSTRAINED_BASELINE: Final = '42e01f'
 GATHER_S: Final = 10.0
 CONNECT_S: Final = 15.0
 CLOSE_S: Final = 2.0
-MAX_ICE_URLS: Final = 8
 QUEUE_PROBE_PERIOD_S: Final = 0.1
 """While so much is sent that it may fill a link."""
 LONGEST_TRIP_S: Final = 60.0
@@ -103,18 +95,18 @@ class RobotPeer:
     One peer connection, from the offer to the end.
 
     :param configuration: The robot.
-    :param ice_servers: STUN and TURN; relay candidates are gathered only from these.
     :param cameras: The robot's cameras.
     :param on_message: Called for each message of the operator; must not raise.
+    :param gathering: How it finds its candidates, relays too.
     """
 
     def __init__(
         self,
         configuration: BridgeConfiguration,
         *,
-        ice_servers: Sequence[IceServer],
         cameras: Cameras,
         on_message: OnMessage,
+        gathering: Gathering | None = None,
     ) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done, with the reason, when the connection is over."""
@@ -133,11 +125,9 @@ class RobotPeer:
         self._early: deque[tuple[RTCDataChannel, bytes | str]] = deque(maxlen=MAX_EARLY_ANSWERS)
         """Answers to what overtook the last packet of the association's set-up: it is heard before
         anything can be sent."""
+        self._gathering = Gathering() if gathering is None else gathering
         self._pc = RTCPeerConnection(
-            RTCConfiguration(
-                iceServers=_usable(ice_servers),
-                bundlePolicy=RTCBundlePolicy.MAX_BUNDLE,
-            )
+            RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         )
         self._pc.on('connectionstatechange', self._on_state)
         self._pc.on('track', self._drain)
@@ -178,6 +168,7 @@ class RobotPeer:
         self._pc.createDataChannel('_sctp_init', negotiated=True, id=0)
         assert self._pc.sctp is not None
         self._probe = SctpProbe(self._pc.sctp, self._on_answer)
+        gather_with(self._pc, self._gathering)
 
     # --- negotiation --------------------------------------------------------------------------
 
@@ -241,6 +232,11 @@ class RobotPeer:
             await take_description(self._pc, sdp, kind)
         except ProtocolError as error:
             raise PeerConnectionLost(f"the broker's SDP {kind} cannot be used: {error}") from error
+
+    @property
+    def path(self) -> str:
+        """How the media backend is reached: ``direct``, or over which relay; empty: not yet."""
+        return selected_path(self._pc, self._gathering.relays)
 
     # --- liveness -----------------------------------------------------------------------------
 
@@ -395,19 +391,3 @@ class RobotPeer:
                 channel.send(payload)
             else:
                 self._early.append((channel, payload))
-
-
-def _usable(servers: Sequence[IceServer]) -> list[RTCIceServer]:
-    """Return the addresses that aiortc can use, at most eight: a bad one would stop it."""
-    usable: list[RTCIceServer] = []
-    for server in servers:
-        for url in server.urls:
-            try:
-                parse_stun_turn_uri(url)
-            except ValueError:
-                _logger.warning('event=ice_server_ignored url=%r', url)
-                continue
-            usable.append(
-                RTCIceServer(urls=url, username=server.username, credential=server.credential)
-            )
-    return usable[:MAX_ICE_URLS]

@@ -28,6 +28,7 @@ from teleop_webrtc_bridge.configuration import BridgeConfiguration, is_loopback_
 from teleop_webrtc_bridge.exceptions import (
     BrokerError,
     BrokerRefused,
+    PeerConnectionLost,
     ProtocolError,
     SessionGone,
     SessionSuperseded,
@@ -43,11 +44,17 @@ from teleop_webrtc_bridge.messages import (
     SessionAnswer,
     STATE_RELIABLE_BACK,
 )
-from teleop_webrtc_bridge.session import Session, SessionState, Transition
+from teleop_webrtc_bridge.session import (
+    HeartbeatSilence,
+    Session,
+    SessionState,
+    Transition,
+)
 from teleop_webrtc_bridge.webrtc.broker_client import BrokerClient, GOODBYE_S
 from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.half_link import HalfLink, Newest
 from teleop_webrtc_bridge.webrtc.inbound import Inbound
+from teleop_webrtc_bridge.webrtc.network import RobotNetwork
 from teleop_webrtc_bridge.webrtc.peer import RobotPeer
 
 __all__ = ['Robot']
@@ -81,6 +88,7 @@ class Robot:
         self._configuration = configuration
         self._link = link
         self._inbound = Inbound(link)
+        self._network = RobotNetwork(configuration.broker_url)
         self._cameras = cameras
         self._peer: RobotPeer | None = None
         self._session = Session(random=random.random, on_transition=self._on_transition)
@@ -112,21 +120,30 @@ class Robot:
         :param cleanup: Gets what is to be done after that.
         :raises TeleopError: Why it is over.
         """
+        gathering = await self._network.plan(await self._ice_servers(broker))
         peer = RobotPeer(
             self._configuration,
-            ice_servers=await self._ice_servers(broker),
             cameras=self._cameras,
             on_message=self._on_message,
+            gathering=gathering,
         )
         cleanup.push_async_callback(peer.close)
-        creating = asyncio.create_task(self._create(broker, await peer.offer()))
+        sdp_offer = await peer.offer()
+        self._network.gathered(gathering)
+        creating = asyncio.create_task(self._create(broker, sdp_offer))
         cleanup.push_async_callback(self._say_goodbye, broker, creating)
         # Shielded: a broker that has the request makes the session, whoever waits for its answer.
         answer = await asyncio.shield(creating)
-        await peer.connect(answer.sdp_answer)
+        silence = HeartbeatSilence(_awake_or_not_s())
+        try:
+            await peer.connect(answer.sdp_answer)
+        except PeerConnectionLost:
+            self._network.failed(gathering)
+            raise
+        self._network.connected(gathering)
         self._peer = peer
         self._session.connected()
-        await self._serve(broker, peer, answer.session_id)
+        await self._serve(broker, peer, answer.session_id, silence)
 
     async def _create(self, broker: BrokerClient, sdp_offer: str) -> SessionAnswer:
         answer = await broker.create_session(sdp_offer)
@@ -162,7 +179,9 @@ class Robot:
         # A STUN server that cannot be reached would hold up the offer for five seconds.
         return () if is_loopback_url(self._configuration.broker_url) else (DEFAULT_STUN,)
 
-    async def _serve(self, broker: BrokerClient, peer: RobotPeer, session_id: str) -> None:
+    async def _serve(
+        self, broker: BrokerClient, peer: RobotPeer, session_id: str, silence: HeartbeatSilence
+    ) -> None:
         """
         Exchange heartbeats until the broker or the connection ends the session.
 
@@ -170,16 +189,18 @@ class Robot:
         """
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._heartbeats(broker, peer, session_id))
+                tasks.create_task(self._heartbeats(broker, peer, session_id, silence))
                 tasks.create_task(peer.watch())
         except* TeleopError as group:
             reason = group
         raise _first(reason)
 
-    async def _heartbeats(self, broker: BrokerClient, peer: RobotPeer, session_id: str) -> None:
+    async def _heartbeats(
+        self, broker: BrokerClient, peer: RobotPeer, session_id: str, silence: HeartbeatSilence
+    ) -> None:
         previous: HeartbeatAnswer | None = None
         while True:
-            sent_s = time.monotonic()
+            sent_s, beat_s = time.monotonic(), _awake_or_not_s()
             pause_s = HEARTBEAT_PERIOD_S
             answer: HeartbeatAnswer | None = previous
             try:
@@ -194,6 +215,7 @@ class Robot:
                 _logger.info('event=heartbeat_missed reason=%r', str(error))
                 pause_s = max(pause_s, min(_retry_after_s(error), LONGEST_PAUSE_S))
             else:
+                silence.answered(beat_s, _awake_or_not_s(), answer)
                 await self._follow(answer, broker, peer, session_id)
                 if answer != previous:
                     # The next one tells the broker that this one has been followed.
@@ -269,6 +291,7 @@ class Robot:
             reason=self._session.reason,
             control_epoch=self._session.control_epoch,
             video_fps=fps.get(state, 0.0),
+            path='' if self._peer is None else self._peer.path,
             counters=self._counters(),
         )
         self._link.send_newest(Newest.STATUS, status)
@@ -291,6 +314,11 @@ def _meaning(label: str, message: bytes | str) -> OperatorMessage | None:
         return decode_command(message) if label == CMD_UNRELIABLE else decode_state(message)
     except ProtocolError:
         return None
+
+
+def _awake_or_not_s() -> float:
+    """Return the time of a clock that runs on while the computer is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _retry_after_s(error: TeleopError) -> float:

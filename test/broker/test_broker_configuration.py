@@ -159,7 +159,14 @@ def test_the_home_of_an_unknown_user_is_named(tmp_path: Path) -> None:
 
 
 def test_public_urls_and_trusted_proxies(tmp_path: Path) -> None:
-    urls = ('https://a-1.example', 'http://b:8765/', 'http://192.0.2.1', 'https://[2001:db8::1]:1')
+    urls = (
+        *('https://a-1.example', 'http://b:8765/', 'http://192.0.2.1', 'https://[2001:db8::1]:1'),
+        *(
+            'https://a.example/teleop',
+            'https://a.example:1/yard/teleop-1/',
+            'https://a.example/a%20b',
+        ),
+    )
     text = f'public_urls: {list(urls)}\ntrusted_proxies: [127.0.0.1, X]\n'
     with pytest.raises(ConfigurationError, match='trusted_proxies'):
         read_configuration(write(tmp_path, text))
@@ -177,7 +184,12 @@ def test_public_urls_and_trusted_proxies(tmp_path: Path) -> None:
         'public_urls: [ftp://a.example]',
         'public_urls: ["https://"]',
         'public_urls: ["https://["]',
-        'public_urls: [https://a.example/path]',
+        'public_urls: [https://a.example//path]',
+        'public_urls: [https://a.example/a/../b]',
+        'public_urls: [https://a.example/./]',
+        'public_urls: ["https://a.example/teleop?a=b"]',
+        'public_urls: ["https://a.example/teleop#a"]',
+        'public_urls: ["https://a.example/a b"]',
         'public_urls: [https://u@a.example]',
         'public_urls: ["https://a.example?a=b"]',
         'public_urls: [https://a.example:x]',

@@ -186,6 +186,24 @@ async def test_on_a_terminal_the_link_is_printed_and_kept_nowhere(tmp_path: Path
         assert store.token_record(found[1].decode()).sub == 'owner'
 
 
+async def test_the_link_is_that_of_the_public_address(tmp_path: Path) -> None:
+    settings = tmp_path / 'broker.yaml'
+    settings.write_text('public_urls: [https://a.example/teleop, https://b.example]\n')
+    folder = tmp_path / 'state'
+    process = await start('--port', '0', '--state-dir', str(folder), '--config', str(settings))
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(WAIT_S):
+            line = (await process.stdout.readline()).decode()
+    finally:
+        process.kill()
+        await finish(process)
+    link = folder / 'operator_page_link'
+    # With a slash at its end: what is beside the page is looked for there.
+    assert line == f'Operator page: https://a.example/teleop/ (sign-in link: {link})\n'
+    assert link.read_text().startswith('https://a.example/teleop/#token=')
+
+
 async def test_later_starts_print_the_address_only(tmp_path: Path) -> None:
     async with running(tmp_path):
         pass

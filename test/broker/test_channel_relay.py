@@ -72,6 +72,28 @@ def test_commands_do_not_wait_until_they_are_too_old() -> None:
     assert channel.sent[-1] == b'new'
 
 
+def test_a_command_never_waits_for_the_robot_to_be_ready() -> None:
+    channel = StuckChannel(max_retransmits=0)
+    channel.readyState = 'connecting'
+    end = ChannelEnd(cast(RTCDataChannel, channel))
+    end.deliver(b'too early')
+    channel.readyState = 'open'
+    end.deliver(b'now')
+    assert channel.sent == [b'now']
+    end.set_ready()
+    assert channel.sent == [b'now']
+
+
+def test_an_estop_waits_for_the_robot_to_be_ready_and_is_sent_once() -> None:
+    channel = StuckChannel(max_retransmits=None)
+    end = ChannelEnd(cast(RTCDataChannel, channel))
+    end.deliver('{"type":"estop"}')
+    assert channel.sent == []
+    end.set_ready()
+    end.set_ready()
+    assert channel.sent == ['{"type":"estop"}']
+
+
 def test_what_must_arrive_waits_for_longer() -> None:
     channel = StuckChannel(max_retransmits=None)
     end = end_of(channel)

@@ -104,6 +104,14 @@ def test_pages_that_are_ours(origin: str, is_ours: bool) -> None:
     assert HostNames('127.0.0.1', [PUBLIC]).is_own_origin(origin) == is_ours
 
 
+def test_a_path_of_ours_changes_neither_name_nor_origin() -> None:
+    names = HostNames('127.0.0.1', [f'{PUBLIC}/teleop/'])
+    assert names.serves(['teleop.example.org'])
+    # An origin has no path, wherever the page is.
+    assert names.is_own_origin(PUBLIC)
+    assert not names.is_own_origin(f'{PUBLIC}/teleop/')
+
+
 async def test_another_name_is_refused_with_the_setting_that_would_allow_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -25,9 +25,11 @@ import sys
 from typing import Any
 
 from aiohttp import web
+from path_proxy import path_proxy
 import pytest
 import pytest_asyncio
 from rig import Answer, no_limits, OFFER, Rig, running
+from yarl import URL
 
 from teleop_webrtc_bridge.broker import app as broker_app
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
@@ -55,6 +57,18 @@ FOREIGN = 'f' * 32
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     async with running(tmp_path / 'state', limits=no_limits()) as rig:
         yield rig
+
+
+async def test_the_document_names_the_address_that_it_was_got_from(rig: Rig) -> None:
+    async with path_proxy(f'http://127.0.0.1:{rig.port}') as proxy:
+        for root in (proxy.url, f'http://127.0.0.1:{rig.port}/'):
+            url = URL(root) / 'api/v1/openapi.json'
+            async with rig.http.get(url) as answer:
+                (server,) = (await answer.json())['servers']
+            base = str(url.join(URL(server['url'])))
+            assert base == root
+            async with rig.http.get(f'{base.rstrip("/")}/api/v1/health') as answer:
+                assert answer.status == 200
 
 
 async def test_the_document_is_served_and_names_every_endpoint(rig: Rig) -> None:

@@ -53,6 +53,36 @@ async def test_an_old_robot_is_driven_through_our_broker(broker: CountedBroker) 
     assert 'instance_id' not in broker.created[0]
 
 
+async def test_an_old_robot_hears_commands_before_it_says_that_it_is_ready(
+    broker: CountedBroker,
+) -> None:
+    key = broker.key_file.read_text()
+    async with (
+        old_robot(broker.url, key, 'old-1') as robot,
+        operator(broker.url, broker.token, with_video=False) as person,
+    ):
+        may_beat = asyncio.Event()
+
+        async def until_next_beat() -> None:
+            # Its channels are open, and until its next heartbeat nobody knows.
+            await (may_beat.wait() if robot.opened else asyncio.sleep(0.2))
+
+        robot.until_next_beat = until_next_beat
+        session = await person.wait_for_robot('old-1')
+        # It returns when the robot has answered a ping, which is reliable and has to wait.
+        connecting = asyncio.create_task(person.connect(session))
+        async with asyncio.timeout(30.0):
+            while len(robot.commands) <= 5:
+                if person.can_drive:
+                    person.drive(Velocity(linear_x=0.25))
+                await asyncio.sleep(0.02)
+        assert robot.states == []
+        assert not connecting.done()
+        may_beat.set()
+        await connecting
+        assert [state['type'] for state in robot.states] == ['ping']
+
+
 async def test_an_old_robot_that_dials_again_gets_its_place_back(broker: CountedBroker) -> None:
     key = broker.key_file.read_text()
     async with (

@@ -27,6 +27,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 IS_STAND_IN = hasattr(launch, 'Run')
 PACKAGE = 'teleop_webrtc_bridge'
+DIES_WITH_LAUNCH = ['setpriv', '--pdeathsig', 'TERM']
 #: The broker's first output, broken where it hurts.
 BROKER_OUTPUT = (b'2026 INFO listening\nOperator pa', b'ge: http://127.0.0.1:8765/#tok', b'en=t\n')
 
@@ -79,8 +80,10 @@ def start(
             commands = launch.run(launch_file, arguments, output).commands
         except RuntimeError as error:
             raise Refused from error
+    begin = len(DIES_WITH_LAUNCH)
+    assert all(command[:begin] == DIES_WITH_LAUNCH for command in commands)
     return [
-        Started(executable=Path(command[0]).name, arguments=tuple(command[1:]))
+        Started(executable=Path(command[begin]).name, arguments=tuple(command[begin + 1 :]))
         for command in commands
     ]
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starting import IS_STAND_IN, Refused, share, start, Started
@@ -143,12 +144,82 @@ def test_what_cannot_work_is_refused_in_one_line(robots_file: Path, text: str, s
         assert said in line
 
 
-@pytest.mark.skipif(not IS_STAND_IN, reason='asks the stand-in')
-def test_a_robot_whose_bridge_has_ended_leaves_the_others_alone() -> None:
+def running(**arguments: str) -> Any:
+    """Return the run of the example's two robots."""
     import launch
 
-    nodes = launch.run(ROOT / 'launch' / FLEET, {}, ()).started
-    assert [node.on_exit for node in nodes] == [[], []]
+    return launch.run(ROOT / 'launch' / FLEET, arguments, ())
+
+
+needs_stand_in = pytest.mark.skipif(not IS_STAND_IN, reason='asks the stand-in')
+
+
+@needs_stand_in
+@pytest.mark.parametrize('status', [-9, -27, 1])
+def test_a_robot_whose_bridge_has_failed_comes_back_and_the_others_go_on(status: int) -> None:
+    run = running(respawn_delay='0.5')
+    one, _ = run.started
+    for _ in range(3):
+        assert run.end(one, status) == 0.5
+    assert run.shutdown == ''
+
+
+@needs_stand_in
+@pytest.mark.parametrize('status', [0, 2])
+def test_a_robot_that_was_refused_or_has_left_stays_away_and_the_others_go_on(status: int) -> None:
+    run = running()
+    one, two = run.started
+    assert run.end(one, status) is None
+    assert run.shutdown == ''
+    assert run.end(two, -9) == 1.0
+
+
+@needs_stand_in
+@pytest.mark.parametrize(('statuses', 'last'), [((2, 2), 1), ((0, 0), 0), ((2, 0), 0)])
+def test_the_launch_ends_with_its_last_robot(statuses: tuple[int, int], last: int) -> None:
+    run = running()
+    for node, status in zip(run.started, statuses, strict=True):
+        assert run.shutdown == ''
+        assert run.end(node, status) is None
+    assert run.shutdown
+    assert run.status == last
+
+
+@needs_stand_in
+def test_without_respawn_a_robot_that_has_failed_stays_away_and_the_others_go_on() -> None:
+    run = running(respawn='false')
+    one, two = run.started
+    assert run.end(one, -9) is None
+    assert run.shutdown == ''
+    assert run.end(two, -9) is None
+    assert run.status == 1
+
+
+def test_params_file_of_the_command_line_is_relative_to_where_one_is(
+    robots_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / 'here'
+    here.mkdir()
+    (here / 'own.yaml').write_text('')
+    monkeypatch.chdir(here)
+    (started,) = fleet(robots_file, 'robots: [{robot_id: a}]', count=1, params_file='own.yaml')
+    assert started.params_files == ['own.yaml']
+
+
+@pytest.mark.parametrize('where', ['argument', 'file'])
+def test_the_home_folder_is_found(
+    robots_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'own.yaml').write_text('')
+    own = ", params_file: '~/own.yaml'" if where == 'file' else ''
+    robots_file.write_text(f'robots: [{{robot_id: a{own}}}]')
+    arguments = {'robots_file': f'~/{robots_file.name}', 'api_key_file': '~/key'}
+    if where == 'argument':
+        arguments['params_file'] = '~/own.yaml'
+    (started,) = start(FLEET, arguments, count=1)
+    assert started.params_files == [str(tmp_path / 'own.yaml')]
+    assert started.parameters['api_key_file'] == f'"{tmp_path}/key"'
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 import socket
+from typing import Any
 
 from package_setup import entry_points, read_setup
 import pytest
@@ -27,7 +28,10 @@ from starting import IS_STAND_IN, Refused, share, start, Started
 ROOT = Path(__file__).resolve().parent.parent.parent
 GO2 = 'go2.launch.py'
 BROKER_ARGUMENTS = {'broker_url': 'https://broker.example'}
+BROKER_READY = b'Operator page: http://127.0.0.1:8765/#token=t\n'
 LAUNCH_FILES = sorted(path.name for path in (ROOT / 'launch').iterdir())
+
+ONE_FOR_ALL = [name for name in LAUNCH_FILES if name != 'fleet.launch.py']
 
 
 @pytest.fixture
@@ -171,15 +175,72 @@ def test_the_node_starts_once_and_not_before_the_broker_is_ready(
     assert len(start(GO2, {}, count=count, output=output)) == count
 
 
-@pytest.mark.skipif(not IS_STAND_IN, reason='asks the stand-in')
-@pytest.mark.parametrize('name', [name for name in LAUNCH_FILES if name != 'fleet.launch.py'])
-def test_the_end_of_a_process_ends_the_launch(name: str) -> None:
+def runs(name: str, **arguments: str) -> Any:
+    """Return the run of a launch file, all of whose programs are up."""
     import launch
 
-    output = (b'Operator page: http://127.0.0.1:8765/#token=t\n',)
-    for node in launch.run(ROOT / 'launch' / name, {}, output).started:
-        assert node.on_exit.reason
-        assert node.output == 'screen'
+    return launch.run(ROOT / 'launch' / name, arguments, (BROKER_READY,))
+
+
+@pytest.mark.skipif(not IS_STAND_IN, reason='asks the stand-in')
+@pytest.mark.parametrize('name', LAUNCH_FILES)
+@pytest.mark.parametrize('status', [-9, -27, 1])
+def test_a_program_that_has_failed_is_started_again_after_a_while(name: str, status: int) -> None:
+    run = runs(name, respawn_delay='2.5')
+    for node in run.started:
+        # As often as it takes: one that fails at once must not give up, nor spin.
+        assert [run.end(node, status) for _ in range(5)] == [2.5] * 5
+    assert run.shutdown == ''
+    assert {node.exec_name for node in run.started} <= set(entry_points())
+
+
+@pytest.mark.skipif(not IS_STAND_IN, reason='asks the stand-in')
+@pytest.mark.parametrize('name', ONE_FOR_ALL)
+@pytest.mark.parametrize(
+    ('status', 'respawn', 'said', 'last'),
+    [
+        (0, 'true', 'has ended', 0),
+        (2, 'true', 'has ended with status 2', 1),
+        (-9, 'false', 'has ended with status -9', 1),
+        (0, 'false', 'has ended', 0),
+    ],
+)
+def test_the_end_of_a_program_for_good_ends_the_launch(
+    name: str, status: int, respawn: str, said: str, last: int
+) -> None:
+    for number in range(len(runs(name).started)):
+        run = runs(name, respawn=respawn)
+        node = run.started[number]
+        assert run.end(node, status) is None
+        assert run.shutdown == f'{node.exec_name} {said}'
+        assert run.status == last
+
+
+@pytest.mark.skipif(not IS_STAND_IN, reason='asks the stand-in')
+@pytest.mark.parametrize('name', LAUNCH_FILES)
+def test_at_the_end_of_the_launch_nothing_is_made_of_how_programs_end(name: str) -> None:
+    run = runs(name)
+    run.context.is_shutdown = True
+    for node in run.started:
+        assert run.end(node, -2) is None
+    assert (run.shutdown, run.status) == ('', 0)
+
+
+@pytest.mark.parametrize('name', LAUNCH_FILES)
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        {'respawn': 'maybe'},
+        {'respawn': ''},
+        *({'respawn_delay': text} for text in ('', 'soon', '0.0', '-1', 'nan', 'inf', '1e4')),
+    ],
+)
+def test_a_respawn_that_cannot_work_is_refused(name: str, arguments: dict[str, str]) -> None:
+    with pytest.raises(Refused) as raised:
+        start(name, arguments, count=1)
+    if IS_STAND_IN:
+        (line,) = str(raised.value.__cause__).splitlines()
+        assert all(f'{it!r}' in line or f'"{it}"' in line for it in arguments.values())
 
 
 @pytest.mark.parametrize(
@@ -188,6 +249,8 @@ def test_the_end_of_a_process_ends_the_launch(name: str) -> None:
         {'namespace': 'go2-a'},
         {'namespace': 'go2 a'},
         {'params_file': '/does/not/exist.yaml'},
+        {'params_file': '~nobody-of-this-name/own.yaml'},
+        {'api_key_file': '~nobody-of-this-name/key'},
         {'use_sim_time': 'maybe'},
         {'log_level': 'loud'},
     ],
@@ -212,3 +275,63 @@ def test_the_demo_hands_its_arguments_on(here: dict[str, str]) -> None:
     assert node.parameters['robot_id'] == '"007"'
     assert node.parameters['use_sim_time'] == robot.parameters['use_sim_time'] == 'true'
     assert node.remappings['__ns'] == robot.remappings['__ns'] == '/one'
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the home folder, in which there are files of our own."""
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'own.yaml').write_text('')
+    return tmp_path
+
+
+def test_the_home_folder_is_found(home: Path) -> None:
+    started = bridge({'params_file': '~/own.yaml', 'api_key_file': '~/key'})
+    assert started.params_files == [str(home / 'own.yaml')]
+    assert started.parameters['api_key_file'] == f'"{home}/key"'
+
+
+def test_the_home_folder_is_found_by_the_demo(here: dict[str, str], home: Path) -> None:
+    arguments = {**here, 'params_file': '~/own.yaml', 'broker_state_dir': '~/state'}
+    started = {it.executable: it for it in start('demo.launch.py', arguments, count=3)}
+    assert started['teleop_bridge'].params_files == [str(home / 'own.yaml')]
+    assert str(home / 'state') in started['teleop_broker'].arguments
+
+
+def test_the_home_folder_is_found_for_the_broker(home: Path) -> None:
+    arguments = {'config_file': '~/own.yaml', 'state_dir': '~/state'}
+    (broker,) = start('broker.launch.py', arguments, count=1)
+    assert broker.arguments[:2] == ('--config', str(home / 'own.yaml'))
+    assert broker.arguments[broker.arguments.index('--state-dir') + 1] == str(home / 'state')
+
+
+@pytest.mark.skipif(not IS_STAND_IN, reason='starts nothing')
+def test_an_empty_state_home_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('XDG_STATE_HOME', '')
+    broker, _ = start(GO2, {}, count=2)
+    assert str(home / '.local/state/teleop_webrtc_bridge') in broker.arguments
+
+
+def demo(arguments: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the remappings of the demo's bridge and of its robot."""
+    started = {it.executable: it for it in start('demo.launch.py', arguments, count=3)}
+    return started['teleop_bridge'].remappings, started['simulated_robot'].remappings
+
+
+def test_the_simulated_robot_follows_its_bridge(here: dict[str, str]) -> None:
+    topics = {'cmd_vel_topic': '/one/drive', 'image_topic': 'eye'}
+    bridge_has, robot_has = demo({**here, **topics})
+    assert bridge_has['cmd_vel'] == robot_has['cmd_vel'] == '/one/drive'
+    assert bridge_has['image'] == robot_has['camera/image_raw'] == 'eye'
+
+
+def test_by_default_they_have_the_same_topics(here: dict[str, str]) -> None:
+    bridge_has, robot_has = demo(here)
+    assert bridge_has['cmd_vel'] == robot_has['cmd_vel'] == 'cmd_vel'
+    assert bridge_has['image'] == robot_has['camera/image_raw'] == 'camera/image_raw'
+
+
+def test_the_simulated_robot_s_other_camera_keeps_its_topic(here: dict[str, str]) -> None:
+    bridge_has, robot_has = demo({**here, 'image_topic': 'camera_rear/image_raw'})
+    assert bridge_has['image'] == 'camera_rear/image_raw'
+    assert 'camera/image_raw' not in robot_has

@@ -85,6 +85,45 @@ test('an error page that is not JSON is still one line', async () => {
   assert.match((await failureOf(client.sessions())).message, /HTTP 502/);
 });
 
+const BASE = 'https://host/teleop/api/v1';
+
+/** A proxy that answers by itself. */
+function proxied(status, body, type = 'text/html') {
+  const fetch = async () => ({
+    ok: status >= 200 && status < 300,
+    status,
+    headers: new Headers({ 'Content-Type': type }),
+    json: async () => (body === undefined ? Promise.reject(new SyntaxError('<')) : body),
+  });
+  return new BrokerClient({ token: 'secret', fetch, base: BASE });
+}
+
+for (const [status, body] of [
+  [200, undefined], [301, undefined], [401, undefined], [403, undefined], [404, undefined],
+  [404, { message: 'no Route matched' }], [404, { detail: 'Not Found' }], [404, {}], [404, 'lost'],
+  [405, undefined], [413, undefined], [429, undefined],
+]) {
+  test(`a proxy's ${status} with ${JSON.stringify(body)} is about neither robot nor token`, async () => {
+    const error = await failureOf(proxied(status, body).join('s', 'v=0'));
+    assert.equal(error.kind, 'misrouted');
+    const said = `The broker’s API is not at ${BASE}: a proxy answered HTTP ${status}.`;
+    assert.equal(error.message, said);
+  });
+}
+
+for (const status of [500, 502, 503, 504, 521]) {
+  test(`a proxy's ${status}: the call may have come through`, async () => {
+    const error = await failureOf(proxied(status).join('s', 'v=0'));
+    assert.equal(error.kind, 'misrouted');
+    assert.equal(error.status, null);
+    assert.match(error.message, new RegExp(`proxy answered HTTP ${status}`));
+  });
+}
+
+test('an empty answer of a broker is no proxy’s', async () => {
+  assert.equal(await proxied(200, null, 'application/json').heartbeat('s'), undefined);
+});
+
 test('a schema violation with a list as detail is still one line', async () => {
   const { client } = answering(422, { detail: [{ loc: ['body'], msg: 'x' }] });
   assert.match((await failureOf(client.join('s', 'v=0'))).message, /HTTP 422/);

@@ -6,7 +6,7 @@ import { beforeEach, test } from 'node:test';
 
 import { load } from './support.mjs';
 
-const { forgetToken, storeToken, takeToken } = await load('credentials.js');
+const { forgetToken, keyOf, storeToken, takeToken } = await load('credentials.js');
 
 let storage;
 let urls;
@@ -20,9 +20,9 @@ beforeEach(() => {
   urls = [];
 });
 
-function open(hash) {
+function open(hash, pathname = '/') {
   const history = { replaceState: (_state, _title, url) => urls.push(url) };
-  return takeToken({ location: { hash, pathname: '/', search: '?x=1' }, history, storage });
+  return takeToken({ location: { hash, pathname, search: '?x=1' }, history, storage });
 }
 
 test('the fragment’s token is kept, and taken out of the address at once', () => {
@@ -42,4 +42,14 @@ test('a token can be typed, and forgotten', () => {
   assert.equal(open(''), 'typed');
   forgetToken(storage);
   assert.equal(open(''), null);
+});
+
+test('brokers below several paths of one host do not get each other’s token', () => {
+  assert.equal(open('#token=of-a', '/a/'), 'of-a');
+  assert.equal(open('', '/b/'), null);
+  assert.equal(open('', '/'), null);
+  assert.equal(open('', '/a/index.html'), 'of-a');
+  assert.deepEqual(urls, ['/a/?x=1']);
+  forgetToken(storage, keyOf('/a/'));
+  assert.equal(open('', '/a/'), null);
 });

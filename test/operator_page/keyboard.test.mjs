@@ -58,13 +58,37 @@ test('auto-repeat is no press: what was let go by force stays so', () => {
 });
 
 for (const modifier of ['ctrlKey', 'altKey', 'metaKey']) {
-  test(`${modifier}: left to the browser, but a release counts`, () => {
+  test(`${modifier}: motion is left to the browser, but a release counts`, () => {
     key('keydown', 'KeyW');
     assert.equal(key('keydown', 'KeyS', { [modifier]: true }).defaultPrevented, false);
-    assert.equal(key('keydown', 'Space', { [modifier]: true }).defaultPrevented, false);
-    assert.equal(calls.estop, 0);
     key('keyup', 'KeyW', { [modifier]: true });
     assert.equal(drive.isHeld, false);
+  });
+}
+
+const STOPS = {
+  'Space alone': {},
+  'with Shift': { shiftKey: true },
+  'with Ctrl': { ctrlKey: true },
+  'with Alt': { altKey: true },
+  'with AltGr': { ctrlKey: true, altKey: true },
+  'with Cmd': { metaKey: true },
+  'with all of them': { ctrlKey: true, altKey: true, metaKey: true, shiftKey: true },
+  'a no-break space of Option or BÉPO': { key: '\u00a0' },
+  'an ideographic space': { key: '\u3000' },
+  'composing': { key: 'Process', isComposing: true, keyCode: 229 },
+  'of a keyboard without codes': { code: '', key: ' ' },
+  'of an old browser': { code: undefined, key: 'Spacebar' },
+  'its number alone': { code: 'Unidentified', key: 'Unidentified', keyCode: 32 },
+  'auto-repeat whose press nobody has seen': { repeat: true },
+  'on a button': { on: 'button' },
+  'on the slider': { on: 'input[type=range]' },
+  'on a list of choices': { on: 'select' },
+};
+for (const [how, { code = 'Space', ...fields }] of Object.entries(STOPS)) {
+  test(`the stop: ${how}`, () => {
+    assert.equal(key('keydown', code, { key: ' ', ...fields }).defaultPrevented, true);
+    assert.equal(calls.estop, 1);
   });
 }
 
@@ -73,6 +97,54 @@ test('Space stops once a press, whatever has the focus, and clicks no button', (
   key('keydown', 'Space', { repeat: true });
   assert.equal(key('keyup', 'Space').defaultPrevented, true);
   assert.equal(calls.estop, 1);
+  key('keydown', 'Space');
+  assert.equal(calls.estop, 2);
+});
+
+test('a press that somebody kept for themselves counts when it ends', () => {
+  key('keyup', 'Space');
+  assert.equal(calls.estop, 1);
+});
+
+test('a press whose end went elsewhere does not hide the next one', () => {
+  key('keydown', 'Space');
+  target.dispatchEvent(new Event('blur'));
+  key('keydown', 'Space', { repeat: true });
+  assert.equal(calls.estop, 2);
+});
+
+test('no other listener keeps the stop from us', () => {
+  // The window's capturing listeners come first, whatever others do with the event.
+  const phases = [];
+  const addEventListener = (type, _listener, options) => phases.push([type, options?.capture]);
+  attachKeyboard({ target: { addEventListener } });
+  for (const type of ['keydown', 'keyup']) {
+    assert.deepEqual(phases.filter(([of]) => of === type), [[type, true]]);
+  }
+  const event = Object.assign(new Event('keydown', { cancelable: true }), { code: 'Space' });
+  event.preventDefault();
+  target.dispatchEvent(event);
+  assert.equal(calls.estop, 1);
+});
+
+test('a box to tick, or a field that takes no text, is no text field', () => {
+  for (const kind of ['input[type=checkbox]', 'input[type=submit]', ':read-only', ':disabled']) {
+    const matches = (selector) => {
+      const known = selector.split(', ');
+      return known.includes('input:not([type=range])') || known.includes(kind);
+    };
+    const event = Object.assign(new Event('keydown', { cancelable: true }), { code: 'Space' });
+    Object.defineProperty(event, 'target', { value: { matches } });
+    target.dispatchEvent(event);
+  }
+  assert.equal(calls.estop, 4);
+});
+
+test('whoever begins to type lets go', () => {
+  const event = new Event('focusin');
+  Object.defineProperty(event, 'target', { value: { matches: (it) => it.startsWith('input:not') } });
+  target.dispatchEvent(event);
+  assert.equal(calls.lost, 1);
 });
 
 test('text fields keep their keys', () => {
@@ -99,10 +171,22 @@ test('without a robot the keys are the page’s', () => {
   assert.equal(calls.estop, 0);
 });
 
-test('Meta and the context menu let go: key releases get lost behind them', () => {
-  key('keydown', 'MetaLeft', { metaKey: true });
+test('modifiers and the context menu let go: key releases get lost behind them', () => {
+  const names = [
+    ['MetaLeft', 'Meta'], ['OSRight', 'OS'], ['', 'Meta'], ['ControlLeft', 'Control'],
+    ['AltLeft', 'Alt'], ['AltRight', 'AltGraph'],
+  ];
+  for (const [code, name] of names) key('keydown', code, { key: name });
   target.dispatchEvent(new Event('contextmenu'));
-  assert.equal(calls.lost, 2);
+  assert.equal(calls.lost, 7);
+  // Also when they come up: what was released meanwhile is not known.
+  key('keyup', 'MetaLeft', { key: 'Meta' });
+  key('keyup', '', { key: 'w' });
+  assert.equal(calls.lost, 9);
+  key('keydown', 'ShiftLeft', { key: 'Shift' });
+  key('keyup', 'ShiftLeft', { key: 'Shift' });
+  key('keydown', 'CapsLock', { key: 'CapsLock' });
+  assert.equal(calls.lost, 9);
 });
 
 test('the pad: centre, rim, beyond the rim, and a pad without size', () => {

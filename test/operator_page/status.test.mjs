@@ -142,3 +142,33 @@ test('beside the E-STOP: who stopped the robot, else why this page cannot', () =
   assert.equal(status.estopHint(mayNot), 'Viewers may not stop this robot.');
   assert.match(status.estopHint({ usable: false, mayStop: true }), /^Connect/);
 });
+
+test('what a press of the E-STOP is worth is said on it, and never more than that', () => {
+  const may = { usable: true, mayStop: true };
+  const cases = [
+    [{}, may, 'ready', 'software stop'],
+    [{ quiet: true }, may, 'unanswered', 'no answer'],
+    [{ estop: 'not-confirmed' }, may, 'unanswered', 'no answer'],
+    [{ estop: 'stopping' }, may, 'ready', 'software stop'],
+    [{ estop: 'stopped' }, may, 'ready', 'software stop'],
+    [{ canSend: false }, may, 'unconnected', 'no connection'],
+    [{ link: 'connecting' }, may, 'unconnected', 'no connection'],
+    [{ link: 'reconnecting', quiet: true }, may, 'unconnected', 'no connection'],
+    [{}, { usable: true, mayStop: false }, 'refused', 'not allowed'],
+    [{ link: 'idle' }, { usable: false, mayStop: true }, 'none', 'no robot'],
+  ];
+  for (const [change, button, reach, caption] of cases) {
+    const told = status.stopReach({ ...CALM, ...change }, button);
+    assert.equal(told, reach);
+    assert.equal(status.stopCaption(told), caption);
+  }
+  assert.match(status.estopHint(may, 'ready'), /software stop/);
+  assert.match(status.estopHint(may, 'unconnected'), /sent as soon as/);
+  assert.match(status.estopHint(may, 'unanswered'), /may not hear/);
+});
+
+test('an E-STOP that cannot be pressed locks driving, and that is said', () => {
+  const situation = { ...CALM, blockedBy: 'covered' };
+  assert.equal(headline(situation), 'Driving locked');
+  assert.match(message(situation, TEXTS), /covers the E-STOP/);
+});

@@ -50,7 +50,7 @@ class CommandTopic:
         return 1
 
 
-def broker(counters: dict[str, float]) -> DiagnosticStatus:
+def broker(counters: dict[str, float], path: str = 'direct') -> DiagnosticStatus:
     """Return what is said of the broker of an operated robot."""
     status = Status(
         state=SessionState.OPERATED,
@@ -58,6 +58,7 @@ def broker(counters: dict[str, float]) -> DiagnosticStatus:
         control_epoch=1,
         video_fps=30.0,
         counters=counters,
+        path=path,
     )
     cameras: Any = NoCameras()
     topic: Any = CommandTopic()
@@ -78,6 +79,14 @@ def test_a_link_that_does_not_is_told() -> None:
     assert told.message == (
         'operated: the link carries 800 of the 2500 kbit/s that the camera encodes'
     )
+
+
+def test_the_way_to_the_broker_is_told() -> None:
+    relay = 'TURN/TLS turn.example.org:443'
+    for path, message in (('direct', 'operated'), (relay, f'operated, over {relay}')):
+        told = broker({}, path)
+        assert (told.level, told.message) == (DiagnosticStatus.OK, message)
+        assert {entry.key: entry.value for entry in told.values}['path'] == path
 
 
 def test_pictures_that_are_encoded_here_are_made_to_fit() -> None:

@@ -299,3 +299,22 @@ def test_each_operator_begins_with_the_first_camera(robot: Robot) -> None:
     until(lambda: robot.thread.snapshot.selected == ('rear',))
     robot.replace_webrtc_half()
     until(lambda: robot.thread.snapshot.selected == ('front',))
+
+
+def test_a_link_that_was_asked_to_end_ends_for_that_reason_and_the_next_one_by_itself(
+    robot: Robot,
+) -> None:
+    def is_asked_to_end() -> bool:
+        try:
+            return decode(robot.link.recv(MAX_PACKET_BYTES)) == Shutdown()
+        except BlockingIOError:
+            return False
+
+    robot.thread.start()
+    robot.thread.say_goodbye('a new session was asked for')
+    until(is_asked_to_end)
+    robot.replace_webrtc_half()
+    assert robot.thread.snapshot.status.reason == 'a new session was asked for'
+    until(lambda: robot.thread.snapshot.link_up)
+    robot.replace_webrtc_half()
+    assert robot.thread.snapshot.status.reason == 'the WebRTC process ended'

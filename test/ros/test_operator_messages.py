@@ -20,6 +20,7 @@ import json
 import math
 from typing import Any
 
+from old_console import OldConsole
 import pytest
 
 from teleop_webrtc_bridge.codec import encode_drive_command, encode_lease
@@ -46,7 +47,7 @@ ZERO = Velocity()
 class Robot:
     """The gate, the messages, and everything that leaves them, in its order."""
 
-    def __init__(self) -> None:
+    def __init__(self, cameras: tuple[str, ...] = ('front', 'rear', 'arm')) -> None:
         self.now = 500.0
         limits = GateLimits(command_timeout_s=0.25, max_axes=(1.0, 0.5, 0.0, 0.0, 0.0, 1.5))
         self.gate = CommandGate(limits, first_token=40)
@@ -58,7 +59,7 @@ class Robot:
             estops=self.estops,
             publish=self.publish,
             send=self.send,
-            cameras=('front', 'rear', 'arm'),
+            cameras=cameras,
             clock_ahead_s=CLOCK_AHEAD_S,
         )
 
@@ -264,6 +265,105 @@ def test_no_malformed_name_refuses_a_stop(robot: Robot, label: str, by: object) 
     assert not robot.gate.estopped
 
 
+# --- old consoles ----------------------------------------------------------------------------
+
+
+class Sitting:
+    """An old console that hears all that the robot tells."""
+
+    def __init__(self, robot: Robot) -> None:
+        self.console = OldConsole(self.send)
+        self._robot = robot
+        self._heard = len(robot.told('cmd_ack'))
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._robot.take(message)
+
+    def hear(self) -> OldConsole:
+        acks = self._robot.told('cmd_ack')
+        for ack in acks[self._heard :]:
+            self.console.receive(ack)
+        self._heard = len(acks)
+        self.console.receive(self._robot.telemetry())
+        return self.console
+
+
+def test_an_old_console_drives_again_after_estop_and_re_arm(robot: Robot) -> None:
+    sitting = Sitting(robot)
+    assert sitting.hear().drives
+    sitting.console.press_estop()
+    assert not sitting.hear().drives
+    assert robot.gate.estopped
+    sitting.console.re_arm()
+    assert sitting.hear().drives
+    assert not robot.gate.estopped
+
+
+def test_an_old_console_is_locked_while_somebody_else_holds_the_robot(robot: Robot) -> None:
+    sitting = Sitting(robot)
+    robot.gate.set_enabled(robot.now, False)
+    assert sitting.hear().posture == 'Damp'
+    robot.gate.set_enabled(robot.now, True)
+    assert sitting.hear().drives
+    robot.gate.set_estop(robot.now)
+    assert sitting.hear().is_stopped
+    sitting.console.re_arm()
+    assert sitting.hear().drives
+
+
+@pytest.mark.parametrize('is_disabled', [False, True])
+@pytest.mark.parametrize('is_stopped', [False, True])
+def test_asking_for_a_posture_changes_nothing(
+    robot: Robot, is_stopped: bool, is_disabled: bool
+) -> None:
+    robot.gate.set_enabled(robot.now, not is_disabled)
+    if is_stopped:
+        robot.gate.set_estop(robot.now)
+    before = robot.telemetry()['state']
+    posture = 'Damp' if is_stopped or is_disabled else 'StandReady'
+    assert before['posture'] == posture
+    for nonce, name in enumerate(('StandReady', 'Damp', 'PoseStand', 'FrontJump', 7, None)):
+        assert robot.take({'type': 'sport_cmd', 'name': name, 'nonce': nonce})
+        ack = robot.told('cmd_ack')[-1]
+        assert (ack['nonce'], ack['ok']) == (nonce, name == posture)
+        assert ('reason' in ack) is not ack['ok']
+    assert robot.telemetry()['state'] == before
+    assert not any(isinstance(entry, Velocity) for entry in robot.left)
+
+
+def test_a_refused_posture_says_what_holds_the_robot(robot: Robot) -> None:
+    stand = {'type': 'sport_cmd', 'name': 'StandReady', 'nonce': 1}
+    robot.gate.set_enabled(robot.now, False)
+    robot.take(stand)
+    robot.gate.set_estop(robot.now)
+    robot.take(stand)
+    reasons = [ack['reason'] for ack in robot.told('cmd_ack')]
+    assert reasons == ['the robot has disabled driving', 'E-STOP holds']
+
+
+def test_an_old_console_chooses_among_cameras_of_any_name(robot: Robot) -> None:
+    sitting = Sitting(robot)
+    for toggled, lit, shown in (
+        ('cam2', ['cam1', 'cam2'], ('front', 'rear')),
+        ('cam1', ['cam2'], ('rear',)),
+        ('cam2', ['cam2'], ('rear',)),
+        ('cam1', ['cam1', 'cam2'], ('front', 'rear')),
+    ):
+        sitting.console.toggle_camera(toggled)
+        assert sitting.hear().cameras == lit
+        assert robot.messages.selected == shown
+    robot.messages.forget_selection()
+    assert sitting.hear().cameras == ['cam1']
+
+
+def test_a_camera_that_is_really_called_cam1_wins() -> None:
+    robot = Robot(cameras=('cam2', 'gripper', 'cam1'))
+    for name, camera in (('cam1', 'cam1'), ('cam2', 'cam2'), ('cam3', 'cam1')):
+        robot.take({'type': 'camera_select', 'cams': [name]})
+        assert robot.messages.selected == (camera,)
+        assert robot.telemetry()['state']['cams'] == [name]
+
+
 # --- other messages --------------------------------------------------------------------------
 
 
@@ -420,6 +520,8 @@ def test_telemetry_tells_the_state_of_the_gate(robot: Robot) -> None:
             'refusing': None,
             'cameras': ['front', 'rear', 'arm'],
             'selected': ['front'],
+            'cams': ['front'],
+            'posture': 'StandReady',
         },
         'robot_ts': robot.now + CLOCK_AHEAD_S,
     }
@@ -441,7 +543,14 @@ def test_telemetry_tells_the_state_of_the_gate(robot: Robot) -> None:
         'refusing': None,
         'cameras': ['front', 'rear', 'arm'],
         'selected': ['front'],
+        'cams': ['front'],
+        'posture': 'Damp',
     }
+
+
+def test_telemetry_tells_over_which_relay_the_robot_is_reached(robot: Robot) -> None:
+    robot.messages.path = 'TURN/TCP turn.example.org:3478'
+    assert robot.telemetry()['state']['path'] == 'TURN/TCP turn.example.org:3478'
 
 
 def test_telemetry_tells_how_the_commands_arrive(robot: Robot) -> None:
@@ -468,6 +577,9 @@ def test_telemetry_tells_how_the_commands_arrive(robot: Robot) -> None:
         (['rear', 'rear', 'arm', 'rear'], ('rear', 'arm')),
         (['ceiling', 'arm', ''], ('arm',)),
         (['ceiling'], ('front',)),
+        (['cam2'], ('rear',)),
+        (['cam3', 'front', 'cam1', 'arm'], ('arm', 'front')),
+        (['cam0', 'cam4', 'cam', 'cam01', 'Cam2', 'cam1 '], ('front',)),
         ([], ('front',)),
     ],
 )

@@ -71,6 +71,8 @@ class OldSession:
     watching: asyncio.Task[None] | None = None
     seq: int = 0
     is_closed: bool = False
+    is_gone: bool = False
+    """Reaped or superseded: invisible to operators, but its heartbeats are answered for ever."""
 
     def bridge(self, first_id: int = 2) -> None:
         """Let an operator come: open our ends, and tell the robot with the next answers."""
@@ -145,6 +147,19 @@ class OldBroker:
         self.closes_older = False
         """Close a robot's older connections when it dials: by then it has closed its ends."""
 
+    def give_up(self) -> None:
+        """Reap the newest session, or let another robot supersede it: it is told nothing."""
+        self.newest.is_gone = True
+        self.newest.ids.clear()
+
+    def visible(self) -> list[OldSession]:
+        """Return what operators see."""
+        return [
+            session
+            for session in self.sessions[-1:]
+            if not session.is_gone and f's{len(self.sessions) - 1}' not in self.deleted
+        ]
+
     @property
     def newest(self) -> OldSession:
         return self.sessions[-1]
@@ -182,7 +197,8 @@ class OldBroker:
         session.beats_s.append(time.monotonic())
         if 'heartbeat' in self.instead:
             return await self.instead['heartbeat'](request)
-        return web.json_response(session.snapshot() if session is self.newest else NOBODY)
+        is_served = session is self.newest and not session.is_gone
+        return web.json_response(session.snapshot() if is_served else NOBODY)
 
     async def renegotiate(self, request: web.Request) -> web.StreamResponse:
         if 'renegotiate' in self.instead:

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 import json
 import time
@@ -62,8 +62,11 @@ class OldRobot:
         prepare: Callable[[RTCPeerConnection], None] = lambda pc: None,
     ) -> None:
         self.commands: list[DriveCommand] = []
+        self.states: list[dict[str, Any]] = []
+        """What came on ``state_reliable``."""
         self.opened: list[str] = []
         self.last_status = 0
+        self.until_next_beat: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(1.0)
         self._robot_id = robot_id
         self._track = track or VideoStreamTrack()
         self._prepare = prepare
@@ -104,7 +107,7 @@ class OldRobot:
                 if response.status != 200:
                     return
                 self._follow(await response.json())
-            await asyncio.sleep(1.0)
+            await self.until_next_beat()
 
     def _follow(self, answer: dict[str, Any]) -> None:
         for spec in CHANNELS:
@@ -135,6 +138,7 @@ class OldRobot:
                     self.commands.append(command)
             elif label == 'state_reliable':
                 ping = json.loads(message)
+                self.states.append(ping)
                 pong = {
                     'type': 'pong',
                     'client_ts': ping['client_ts'],

@@ -54,7 +54,7 @@ class SmallCamera:
 
 class VideoDiagnostics:
     """
-    The newest ``teleop_bridge: video``, and the counters of ``teleop_bridge: broker``.
+    The newest ``/teleop_bridge: video``, and the counters of ``/teleop_bridge: broker``.
 
     :param node: Of a context that somebody spins.
     """
@@ -68,9 +68,9 @@ class VideoDiagnostics:
     def _take(self, array: DiagnosticArray) -> None:
         for status in array.status:
             values = {value.key: value.value for value in status.values}
-            if status.name == 'teleop_bridge: video':
+            if status.name == '/teleop_bridge: video':
                 self.message, self.values = status.message, values
-            elif status.name == 'teleop_bridge: broker':
+            elif status.name == '/teleop_bridge: broker':
                 self.session = values
 
     def count(self, name: str) -> float:

@@ -40,7 +40,6 @@ async def robot() -> AsyncIterator[RobotPeer]:
     memory, wake = create_slot(), os.eventfd(0, os.EFD_NONBLOCK)
     peer = RobotPeer(
         settings,
-        ice_servers=(),
         cameras=Cameras(settings.cameras, memories=[memory], wake=wake),
         on_message=lambda label, message, arrival_s: None,
     )

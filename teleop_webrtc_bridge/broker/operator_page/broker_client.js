@@ -3,11 +3,15 @@
 
 /**
  * The broker's HTTP API (docs/protocol.md §2). Every failure is a BrokerError whose message is one
- * line for the operator.
+ * line for the operator. What a proxy in front says is told as the proxy's: it knows no robots.
  */
 
 const TIMEOUT_MS = 8_000;
 const TAKEN = 'Session already has operator';
+/** Of a path that is no call of the API; of a session, brokers say more. */
+const NO_SUCH_CALL = 'Not Found';
+const NOT_REACHED =
+  'The broker cannot be reached. Check the network, and a proxy that sends its callers elsewhere.';
 /** Credentials are rate limited by the broker; reconnecting must not run into that. */
 const ICE_SERVERS_MAX_AGE_MS = 5 * 60_000;
 
@@ -37,7 +41,7 @@ const ICE_SERVERS_MAX_AGE_MS = 5 * 60_000;
 export class BrokerError extends Error {
   /**
    * @param {'unauthorized' | 'refused' | 'barred' | 'conflict' | 'taken' | 'gone' | 'ended'
-   *   | 'busy' | 'server' | 'unreachable'} kind
+   *   | 'busy' | 'server' | 'unreachable' | 'misrouted'} kind
    * @param {string} message
    * @param {{status?: number | null, retryAfterS?: number}} [details]
    */
@@ -58,7 +62,9 @@ export class BrokerClient {
   #iceServers = null;
   #iceServersAtMs = 0;
 
-  /** @param {{token: string, fetch?: typeof fetch, base?: string}} options */
+  /**
+   * @param {{token: string, fetch?: typeof fetch, base?: string}} options base: the API's address
+   */
   constructor({ token, fetch = globalThis.fetch, base = '/api/v1' }) {
     this.#token = token;
     // Called unbound: fetch as a method of this object would throw "Illegal invocation".
@@ -180,12 +186,13 @@ export class BrokerClient {
         body: body === undefined ? undefined : JSON.stringify(body),
       });
       const answer = await response.json().catch(() => null);
-      if (!response.ok) throw failure(response, answer?.detail);
+      const said = failure(response, answer, this.#base);
+      if (said) throw said;
       return answer;
     } catch (error) {
       if (signal?.aborted) throw signal.reason ?? error;
       if (error instanceof BrokerError) throw error;
-      throw new BrokerError('unreachable', 'The broker cannot be reached. Check the network.');
+      throw new BrokerError('unreachable', NOT_REACHED);
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener('abort', onAbort);
@@ -215,10 +222,22 @@ function barredFor(seconds) {
   return `You were put out of this robot. You may come back in ${Math.ceil(seconds / 60)} min.`;
 }
 
-/** @param {Response} response @param {unknown} detail */
-function failure(response, detail) {
-  const status = response.status;
+/**
+ * @param {Response} response
+ * @param {unknown} answer its JSON; null: it is none
+ * @param {string} base
+ * @returns {BrokerError | null} null: it is no failure
+ */
+function failure(response, answer, base) {
+  const { status } = response;
+  const isBroker = typeof answer === 'object' && answer !== null;
+  const isPage = response.headers?.get('Content-Type')?.startsWith('text/html') ?? false;
+  if (response.ok) return isPage ? misrouted(status, base) : null;
+  const { detail } = isBroker ? answer : {};
   const said = typeof detail === 'string' && detail ? detail.slice(0, 200) : null;
+  if (!isBroker || (status === 404 && (!said || said === NO_SUCH_CALL))) {
+    return misrouted(status, base);
+  }
   const retryAfterS = Math.max(0, Number(response.headers?.get('Retry-After')) || 0);
   const error = (kind, message) => new BrokerError(kind, message, { status, retryAfterS });
   if (status === 401) return error('unauthorized', 'The token was not accepted. Sign in again.');
@@ -230,4 +249,15 @@ function failure(response, detail) {
   if (status === 429) return error('busy', 'Too many attempts. Trying again shortly.');
   if (status < 500) return error('refused', `The broker refused: ${said ?? `HTTP ${status}`}`);
   return error('server', `The broker has a problem: ${said ?? `HTTP ${status}`}`);
+}
+
+/** Somebody else than the broker has answered: what it says is neither about a robot nor a token. */
+function misrouted(status, base) {
+  if (status >= 500) {
+    // It may have passed the call on all the same: the status is not the broker's.
+    const text = `A proxy answered HTTP ${status}: it does not reach the broker.`;
+    return new BrokerError('misrouted', text);
+  }
+  const text = `The broker’s API is not at ${base}: a proxy answered HTTP ${status}.`;
+  return new BrokerError('misrouted', text, { status });
 }

@@ -45,6 +45,7 @@ export class Cockpit {
   #refusing = null;
   #blind = false;
   #blindPage = false;
+  #covered = false;
   /** This person's name, as the broker said at the join; null: it did not. @type {string | null} */
   #me = null;
   /** Whether the broker passes this page's E-STOP on. */
@@ -120,6 +121,13 @@ export class Cockpit {
     this.commander.sendZeros(nowS());
   }
 
+  /** @param {boolean} covered whether the E-STOP cannot be pressed where it is */
+  setCovered(covered) {
+    if (covered && !this.#covered) this.letGo();
+    this.#covered = covered;
+    this.drive.setLock('covered', covered);
+  }
+
   /** @param {boolean} hidden */
   setHidden(hidden) {
     if (hidden) this.letGo();
@@ -178,6 +186,7 @@ export class Cockpit {
       blindPage: this.#blindPage,
       held: this.drive.isHeld,
       hasVideo: !this.#noVideo,
+      canSend: this.commander.canSend,
       videoReason: this.videoReason,
       quiet: this.link.state === 'drivable' && now - this.#heardS > QUIET_S,
     };
@@ -305,6 +314,7 @@ export class Cockpit {
       bitrateKbps: video.stats?.kbps ?? null,
       framesDropped: video.stats?.frames_dropped ?? null,
       videoStats: video.stats,
+      path: video.path,
       glassToGlassMs: video.latencies.values(),
       commandsSent: commander.commandsSent,
       commandsSkipped: commander.commandsSkipped,

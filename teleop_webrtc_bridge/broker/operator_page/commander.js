@@ -96,6 +96,11 @@ export class Commander {
     return this.#channels?.cmd.readyState === 'open' && this.#channels.state.readyState === 'open';
   }
 
+  /** Whether what is sent now is on its way, and not left out. */
+  get canSend() {
+    return this.isReady && this.#channels.cmd.bufferedAmount <= MAX_BUFFERED_BYTES;
+  }
+
   get lastSeq() {
     return this.#seq;
   }

@@ -6,6 +6,16 @@
 const KEY = 'teleop.token';
 
 /**
+ * Below several paths of one host there may be several brokers, and one must not get another's token.
+ * @param {string} pathname of the page
+ * @returns {string} what the token is kept under
+ */
+export function keyOf(pathname) {
+  const folder = pathname.slice(0, pathname.lastIndexOf('/') + 1);
+  return folder === '/' || folder === '' ? KEY : `${KEY} ${folder}`;
+}
+
+/**
  * Take the token out of the address bar, so that it is neither bookmarked nor shown on a stream.
  * @param {{location: Location, history: History, storage: Storage}} browser
  * @returns {string | null}
@@ -14,17 +24,17 @@ export function takeToken({ location, history, storage }) {
   const given = new URLSearchParams(location.hash.slice(1)).get('token');
   if (given !== null) {
     history.replaceState(null, '', location.pathname + location.search);
-    if (given.trim()) storeToken(storage, given);
+    if (given.trim()) storeToken(storage, given, keyOf(location.pathname));
   }
-  return storage.getItem(KEY);
+  return storage.getItem(keyOf(location.pathname));
 }
 
-/** @param {Storage} storage @param {string} token */
-export function storeToken(storage, token) {
-  storage.setItem(KEY, token.trim());
+/** @param {Storage} storage @param {string} token @param {string} [key] see keyOf */
+export function storeToken(storage, token, key = KEY) {
+  storage.setItem(key, token.trim());
 }
 
-/** @param {Storage} storage */
-export function forgetToken(storage) {
-  storage.removeItem(KEY);
+/** @param {Storage} storage @param {string} [key] see keyOf */
+export function forgetToken(storage, key = KEY) {
+  storage.removeItem(key);
 }

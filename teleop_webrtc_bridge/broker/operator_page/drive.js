@@ -39,10 +39,10 @@ export function isDriveKey(code) {
 
 /**
  * Why motion is locked, most important first.
- * @typedef {'estop' | 'link' | 'video' | 'hidden' | 'watching'} Lock
+ * @typedef {'estop' | 'link' | 'video' | 'hidden' | 'watching' | 'covered'} Lock
  */
 /** @type {readonly Lock[]} */
-const LOCK_ORDER = ['estop', 'link', 'watching', 'video', 'hidden'];
+const LOCK_ORDER = ['estop', 'link', 'watching', 'covered', 'video', 'hidden'];
 
 /** Inputs and locks in, velocity out. Owns the pressed keys, the pad vector and the locks. */
 export class Drive {

@@ -5,8 +5,8 @@
 
 const IDS = [
   'state', 'message', 'robot-name', 'rtt', 'fps', 'resolution', 'bitrate', 'latency', 'commands',
-  'battery', 'velocity', 'speed-value', 'estop', 'estop-state', 'estop-note', 'estop-release',
-  'picture-note', 'disconnect', 'control', 'control-text', 'control-action',
+  'battery', 'path', 'velocity', 'speed-value', 'estop', 'estop-state', 'estop-note', 'estop-release',
+  'picture-note', 'disconnect', 'estop-caption', 'control', 'control-text', 'control-action',
 ];
 const NONE = '–';
 
@@ -21,6 +21,7 @@ const NONE = '–';
  * @property {number | null} commandRateHz
  * @property {number | null} commandLatencyMs
  * @property {number | null} batteryPercent
+ * @property {string} path
  */
 
 export class Hud {
@@ -65,10 +66,14 @@ export class Hud {
    * @param {string} estop.release
    * @param {boolean} estop.usable
    * @param {boolean} estop.mayRelease
+   * @param {import('./status.js').StopReach} estop.reach
+   * @param {string} estop.caption
    * @param {string} estop.hint
    */
-  showEstop({ state, text, note, release, usable, mayRelease, hint }) {
+  showEstop({ state, text, note, release, usable, mayRelease, reach, caption, hint }) {
     this.#data('estop', state);
+    this.#data('reach', reach);
+    this.#text('estop-caption', caption);
     this.#text('estop-state', text);
     this.#text('estop-note', note);
     this.#text('estop-release', release);
@@ -100,6 +105,7 @@ export class Hud {
     const command = [unit(readings.commandRateHz, 'Hz'), unit(readings.commandLatencyMs, 'ms')];
     this.#text('commands', readings.commandRateHz === null ? NONE : command.join(' · '));
     this.#text('battery', unit(readings.batteryPercent, '%'));
+    this.#text('path', readings.path || NONE);
   }
 
   /** What the robot is told to do. @param {import('./lcm.js').Velocity} velocity */

@@ -9,7 +9,8 @@
  *   #control #control-text #control-action · #watchers-toggle #watchers-list .put-out · body[data-role]: operator viewer, or empty ·
  *   #video · #cameras button[data-camera][aria-pressed] .several · #estop #estop-release #estop-state #estop-note · #state #message · #rtt #speed #pad
  *   document.body.dataset.state: signed-out idle connecting drivable driving watching stopped
- *     reconnecting error;  dataset.lock: why motion is refused (estop link video hidden neutral, or empty)
+ *     reconnecting error;  dataset.lock: why motion is refused (estop link covered video hidden neutral, or
+ *     empty);  dataset.reach: what a press of E-STOP is worth (ready unanswered unconnected refused none)
  *   window.teleop.metrics(): {state, lock, picture, estop, robotId, sessionId, rttMs, offsetMs (robot minus
  *     page), framesPresented, width, height, fps, bitrateKbps, framesDropped, videoStats,
  *     glassToGlassMs: [newest 1000], commandsSent, commandsSkipped (backlog), lastCommandSeq,
@@ -25,10 +26,12 @@ import { CameraSwitch } from './camera_switch.js';
 import { Cockpit, nowS } from './cockpit.js';
 import { TICK_MS } from './commander.js';
 import { ControlDesk } from './control.js';
-import { forgetToken, storeToken, takeToken } from './credentials.js';
+import { forgetToken, keyOf, storeToken, takeToken } from './credentials.js';
 import { Hud } from './hud.js';
 import { attachKeyboard } from './input/keyboard.js';
+import { lockZoom, watchLayout } from './input/layout_watch.js';
 import { attachTouchPad } from './input/touch_pad.js';
+import { bothPaths } from './network_path.js';
 import { RobotList } from './robot_list.js';
 import {
   estopHint,
@@ -38,10 +41,16 @@ import {
   message,
   pageState,
   releaseText,
+  stopCaption,
+  stopReach,
 } from './status.js';
+import { StopGuard } from './stop_guard.js';
+import { tabStorage } from './tab_storage.js';
 import { WatcherDesk } from './watchers.js';
 import { WatcherPanel } from './watcher_panel.js';
 
+/** Beside this file, wherever a proxy has put both. */
+const API = new URL('api/v1', import.meta.url).href;
 const LIST_INTERVAL_MS = 2_000;
 const READINGS_INTERVAL_MS = 250;
 const REPORT_INTERVAL_MS = 1_000;
@@ -52,6 +61,7 @@ const SIGNED_OUT = Object.freeze({
 });
 
 const $ = (id) => document.getElementById(id);
+const sessionStorage = tabStorage(window);
 
 /** Owns the document, the token and the cockpit that goes with it. */
 class Page {
@@ -66,6 +76,7 @@ class Page {
   /** @type {WatcherDesk | null} */
   #watchers = null;
   #pad;
+  #stopGuard = new StopGuard({ window, stop: $('stop'), button: $('estop') });
   #robots = new RobotList({
     list: $('robots'),
     empty: $('no-robots'),
@@ -95,6 +106,7 @@ class Page {
     else this.#signOut('');
     setInterval(() => this.#tick(), TICK_MS);
     setInterval(() => this.#showReadings(), READINGS_INTERVAL_MS);
+    setInterval(() => this.#guardStop(), READINGS_INTERVAL_MS);
     setInterval(() => void this.#cockpit?.reportVideo().catch(() => {}), REPORT_INTERVAL_MS);
     setInterval(() => void this.#pollControl(), CONTROL_INTERVAL_MS);
     void this.#pollRobots();
@@ -108,7 +120,7 @@ class Page {
 
   #signIn(token) {
     this.#notice = '';
-    this.#broker = new BrokerClient({ token });
+    this.#broker = new BrokerClient({ token, base: API });
     this.#cockpit = new Cockpit({
       video: $('video'),
       broker: this.#broker,
@@ -122,7 +134,7 @@ class Page {
   }
 
   #signOut(text) {
-    forgetToken(sessionStorage);
+    forgetToken(sessionStorage, keyOf(location.pathname));
     this.#cockpit?.disconnect('signed out');
     this.#cockpit = null;
     this.#broker = null;
@@ -138,7 +150,7 @@ class Page {
       const token = $('token').value.trim();
       $('token').value = '';
       if (!token) return;
-      storeToken(sessionStorage, token);
+      storeToken(sessionStorage, token, keyOf(location.pathname));
       this.#signIn(token);
     });
     $('sign-out').addEventListener('click', () => this.#signOut(''));
@@ -265,6 +277,7 @@ class Page {
         // Start and end at once; the tick takes the moves between, which may come at 120 Hz.
         if (drive.isHeld !== wasHeld) this.#tick();
       },
+      onLost: () => this.#letGo(),
     });
     attachKeyboard({
       target: window,
@@ -282,15 +295,31 @@ class Page {
   }
 
   #attachLifecycle() {
-    window.addEventListener('blur', () => this.#letGo());
+    watchLayout({
+      window,
+      elements: [$('pad'), $('estop'), $('video')],
+      onDisturbed: () => this.#onDisturbed(),
+    });
+    lockZoom({ window, isLocked: () => this.#isControlling() });
+    // Its menu has a full screen in which nothing else is seen.
+    $('video').addEventListener('contextmenu', (event) => event.preventDefault());
     document.addEventListener('visibilitychange', () => {
-      if (document.hidden) this.#letGo();
       this.#cockpit?.setHidden(document.hidden);
     });
-    window.addEventListener('pagehide', () => {
-      this.#letGo();
-      this.#cockpit?.disconnect('page closed');
-    });
+    window.addEventListener('pagehide', () => this.#cockpit?.disconnect('page closed'));
+  }
+
+  /** The controls may be elsewhere now: what is held no longer means what it did. */
+  #onDisturbed() {
+    if (this.#pad.isHeld || this.#cockpit?.drive.isHeld) this.#letGo();
+    this.#guardStop();
+  }
+
+  #guardStop() {
+    if (!this.#isControlling()) return this.#stopGuard.reset();
+    const isPressable = this.#stopGuard.check();
+    document.body.dataset.zoomed = String((window.visualViewport?.scale ?? 1) > 1);
+    this.#cockpit.setCovered(!isPressable && !document.hidden);
   }
 
   #letGo() {
@@ -306,6 +335,7 @@ class Page {
 
   #tick() {
     if (!this.#cockpit) return;
+    this.#pad.check();
     this.#cockpit.tick();
     this.#hud.showVelocity(this.#cockpit.commander.velocity);
     this.#showCameras();
@@ -346,6 +376,7 @@ class Page {
 
   #showEstop(situation, controlling) {
     const button = { usable: controlling, mayStop: this.#cockpit?.mayStop ?? true };
+    const reach = stopReach(situation, button);
     this.#hud.showEstop({
       state: controlling ? situation.estop : 'clear',
       text: controlling ? estopText(situation.estop) : '',
@@ -353,7 +384,9 @@ class Page {
       release: releaseText(situation.estop),
       usable: controlling && button.mayStop,
       mayRelease: controlling && !this.#cockpit.watching,
-      hint: estopHint(button),
+      reach,
+      caption: stopCaption(reach),
+      hint: estopHint(button, reach),
     });
   }
 
@@ -403,6 +436,7 @@ class Page {
       commandRateHz: live ? (telemetry.cmd?.rate_hz ?? commander.commandRate(nowS())) : null,
       commandLatencyMs: telemetry.cmd?.latency_ms ?? null,
       batteryPercent: telemetry.soc ?? null,
+      path: live ? bothPaths(video.path, telemetry.state?.path) : '',
     });
   }
 }

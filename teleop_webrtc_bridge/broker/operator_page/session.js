@@ -172,6 +172,7 @@ export class Session {
       await this.#broker.renegotiateAnswer(this.#id, answer, options);
     } catch (error) {
       if (error.kind === 'unauthorized' || signal.aborted) throw error;
+      console.warn(`The offered video cannot be taken: ${error.message}`);
       return 'pull_error';
     }
     this.#events.onVideoPromised();

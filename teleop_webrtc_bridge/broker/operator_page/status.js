@@ -22,6 +22,7 @@
  * @property {boolean} hasVideo whether a picture is promised or may still come
  * @property {string | null} [videoReason] why this browser can show no picture, as the broker says
  * @property {boolean} quiet whether nothing was heard from the robot for a while
+ * @property {boolean} [canSend] whether channels to the robot are open, and take what is sent
  */
 
 /**
@@ -46,6 +47,7 @@ const HEADLINES = Object.freeze({
 const ENGAGED = 'The E-STOP is engaged.';
 const NO_VIDEO = 'This robot sends no picture.';
 const MAY_NOT_STOP = 'Viewers may not stop this robot.';
+const COVERED = 'Something covers the E-STOP, or it is out of sight: driving is locked.';
 /** Of a topic or a service of the robot; people's names are shorter. */
 const MAX_NAME_LENGTH = 160;
 /** Beside the E-STOP: no name may grow over what stands there. The message has all of it. */
@@ -67,9 +69,30 @@ const RELEASE_TEXT = Object.freeze({
   releasing: 'Releasing…',
 });
 
+/**
+ * What a press of the E-STOP is worth now. A device that may be inactive must not look like one that
+ * is not; and a button in a browser is never an emergency stop: that one needs no network.
+ * @typedef {'ready' | 'unanswered' | 'unconnected' | 'refused' | 'none'} StopReach
+ */
+const STOP_CAPTION = Object.freeze({
+  ready: 'software stop',
+  unanswered: 'no answer',
+  unconnected: 'no connection',
+  refused: 'not allowed',
+  none: 'no robot',
+});
+const STOP_HINT = Object.freeze({
+  ready: 'Stop the robot (Space). A software stop: it needs the network.',
+  unanswered: 'Stop the robot (Space). The robot does not answer: it may not hear it.',
+  unconnected: 'Stop the robot (Space). Not connected: it is sent as soon as the robot is back.',
+  refused: MAY_NOT_STOP,
+  none: 'Connect to a robot first',
+});
+
 /** What the operator cannot see from here: why the robot obeys nothing although all looks well. */
 const REFUSING_TEXT = Object.freeze({
   disabled: 'Driving is disabled at the robot.',
+  frame: 'The commands do not mean the base: it does not move.',
   stale: 'Commands reach the robot too late: it does not move.',
   no_lease: 'The robot’s answers reach this page too late: it does not move.',
   round_trip: 'The way to the robot and back takes too long: it does not move.',
@@ -88,7 +111,8 @@ export function pageState({ signedIn, link, estop, moving, watching }) {
 export function headline(situation) {
   const state = pageState(situation);
   if (state === 'stopped' && situation.estop === 'not-confirmed') return 'Stop not confirmed';
-  if (state === 'drivable' && situation.blockedBy === 'video') return 'Driving locked';
+  const isLocked = ['covered', 'video'].includes(situation.blockedBy);
+  if (state === 'drivable' && isLocked) return 'Driving locked';
   return HEADLINES[state];
 }
 
@@ -136,10 +160,32 @@ export function estopNote({ estop, stoppedBy }, { usable, mayStop }) {
   return by || (mayStop ? '' : MAY_NOT_STOP);
 }
 
-/** What the button is good for. @param {{usable: boolean, mayStop: boolean}} button */
-export function estopHint({ usable, mayStop }) {
-  if (!usable) return 'Connect to a robot first';
-  return mayStop ? 'Stop the robot (Space)' : MAY_NOT_STOP;
+/**
+ * Whether a press of the E-STOP would reach a robot, as far as this page can tell.
+ * @param {Situation} situation
+ * @param {{usable: boolean, mayStop: boolean}} button
+ * @returns {StopReach} all but the last two: pressing it helps, now or as soon as the robot is back
+ */
+export function stopReach({ link, canSend, quiet, estop }, { usable, mayStop }) {
+  if (!usable) return 'none';
+  if (!mayStop) return 'refused';
+  if (link !== 'drivable' || canSend === false) return 'unconnected';
+  return quiet || estop === 'not-confirmed' ? 'unanswered' : 'ready';
+}
+
+/** What stands on the button. @param {StopReach} reach */
+export function stopCaption(reach) {
+  return STOP_CAPTION[reach];
+}
+
+/**
+ * What the button is good for.
+ * @param {{usable: boolean, mayStop: boolean}} button
+ * @param {StopReach} [reach]
+ */
+export function estopHint({ usable, mayStop }, reach = 'ready') {
+  if (!usable) return STOP_HINT.none;
+  return mayStop ? STOP_HINT[reach] : STOP_HINT.refused;
 }
 
 /** @param {import('./estop.js').EstopState} estop @returns {string} */
@@ -166,6 +212,7 @@ export function message(situation, { link, notice, releaseFailure }) {
   }
   if (state === 'watching') return watchingText(situation, notice);
   if (state !== 'drivable' && state !== 'driving') return link || notice;
+  if (blockedBy === 'covered') return COVERED;
   if (situation.videoReason && blockedBy === 'video') {
     return `${situation.videoReason} Driving is locked.`;
   }

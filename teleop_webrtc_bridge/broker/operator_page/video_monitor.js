@@ -6,6 +6,7 @@
  * getStats. Owns the <video> element's stream.
  */
 
+import { networkPath } from './network_path.js';
 import { GlassToGlass, Rate, Recent, percentile, videoStats } from './stats.js';
 
 /** An older picture is no basis for driving. */
@@ -31,6 +32,8 @@ export class VideoMonitor {
   height = 0;
   /** The `video_stats` of the last second; null before. @type {object | null} */
   stats = null;
+  /** How the connection reaches its peer; empty: not known. */
+  path = '';
   /** Called with the first frame of each track. */
   onFirstFrame = () => {};
 
@@ -73,6 +76,7 @@ export class VideoMonitor {
     this.#report = null;
     this.#video.srcObject = null;
     this.stats = null;
+    this.path = '';
     this.width = 0;
     this.height = 0;
   }
@@ -166,6 +170,7 @@ export class VideoMonitor {
   /** Read the connection's counters; call it once a second. @param {RTCPeerConnection} pc */
   async sample(pc) {
     const all = await pc.getStats();
+    this.path = networkPath(all);
     let inbound = null;
     const receivedAt = (report) => report?.lastPacketReceivedTimestamp ?? 0;
     all.forEach((report) => {

@@ -3,15 +3,22 @@
 
 /** A drive pad for thumb or mouse: Pointer Events in, a vector out. Letting go is zero. */
 
+/** Of rounding; whatever moves further has been laid out anew. */
+const SAME_PX = 0.5;
+
 /**
  * @param {object} options
  * @param {HTMLElement} options.pad needs `touch-action: none`, or the browser takes the gesture
  * @param {HTMLElement} options.knob
  * @param {(vector: {x: number, y: number}) => void} options.onVector right and up positive, -1..1
- * @returns {{release: () => void}} release: let go by force; counts again only when touched anew
+ * @param {() => void} [options.onLost] the hold ended otherwise than by letting go
+ * @returns {{isHeld: boolean, release: () => void, check: () => void}} release: let go by force;
+ *   counts again only when touched anew; check: to be called often, notices that the pad has moved
  */
-export function attachTouchPad({ pad, knob, onVector }) {
+export function attachTouchPad({ pad, knob, onVector, onLost = () => {} }) {
   let pointerId = null;
+  /** Where the pad was touched: elsewhere, the same finger means something else. */
+  let box = null;
 
   const report = (vector) => {
     knob.style.setProperty('--x', vector.x.toFixed(3));
@@ -26,15 +33,25 @@ export function attachTouchPad({ pad, knob, onVector }) {
     if (pad.hasPointerCapture(held)) pad.releasePointerCapture(held);
     report({ x: 0, y: 0 });
   };
+  const lose = () => {
+    release();
+    onLost();
+  };
+  const check = () => {
+    if (pointerId !== null && !isSame(box, boxOf(pad))) lose();
+  };
   const move = ({ clientX, clientY }) => {
-    report(padVector(pad.getBoundingClientRect(), clientX, clientY));
+    check();
+    if (pointerId !== null) report(padVector(box, clientX, clientY));
   };
 
   pad.addEventListener('pointerdown', (event) => {
-    // One thumb steers: a second finger on the pad is not a second opinion.
-    if (pointerId !== null || event.button !== 0) return;
+    if (event.button !== 0 || event.pointerId === pointerId) return;
+    // One thumb steers: with a second finger on the pad, it is not known which one is meant.
+    if (pointerId !== null) return lose();
     event.preventDefault();
     pointerId = event.pointerId;
+    box = boxOf(pad);
     pad.setPointerCapture(pointerId);
     pad.classList.add('held');
     move(event);
@@ -42,12 +59,30 @@ export function attachTouchPad({ pad, knob, onVector }) {
   pad.addEventListener('pointermove', (event) => {
     if (event.pointerId === pointerId) move(event);
   });
-  for (const type of ['pointerup', 'pointercancel', 'lostpointercapture']) {
+  pad.addEventListener('pointerup', (event) => {
+    if (event.pointerId === pointerId) release();
+  });
+  for (const type of ['pointercancel', 'lostpointercapture']) {
     pad.addEventListener(type, (event) => {
-      if (event.pointerId === pointerId) release();
+      if (event.pointerId === pointerId) lose();
     });
   }
-  return { release };
+  return {
+    get isHeld() {
+      return pointerId !== null;
+    },
+    release,
+    check,
+  };
+}
+
+function boxOf(pad) {
+  const { left, top, width, height } = pad.getBoundingClientRect();
+  return { left, top, width, height };
+}
+
+function isSame(one, other) {
+  return Object.keys(one).every((side) => Math.abs(one[side] - other[side]) <= SAME_PX);
 }
 
 /**

@@ -15,8 +15,9 @@
 """
 Stands in for ROS's ``launch`` where that is missing: as much of it as our launch files use.
 
-It starts nothing. :func:`run` tells which processes would be started, with which command lines;
-the real ``launch`` was read, and run, to write down the same ones.
+It starts nothing. :func:`run` tells which processes would be started, with which command lines,
+and :meth:`Run.end` what becomes of them. It refuses what the real one refuses, see
+:mod:`launch.types`. The real ``launch`` of Jazzy was read, and run, to write down the same.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class LaunchContext:
 
     def __init__(self, launch_configurations: dict[str, str]) -> None:
         self.launch_configurations = launch_configurations
+        self.is_shutdown = False
 
 
 class LaunchDescription(LaunchDescriptionEntity):
@@ -72,19 +74,49 @@ def load(launch_file: Path) -> LaunchDescription:
 class Run:
     """What happens when a launch file is started. Owned by the test that started it."""
 
-    def __init__(self, output: Iterable[bytes]) -> None:
+    def __init__(self, output: Iterable[bytes], context: LaunchContext) -> None:
         self.started: list[Any] = []
         """The nodes, in the order of their start."""
         self.commands: list[list[str]] = []
+        self.context = context
+        self.shutdown = ''
+        """Why everything is being ended; empty while it is not."""
+        self.status = 0
+        """Of launch itself, once it has ended."""
         self._output = list(output)
         self._handlers: list[Any] = []
+        self._gone: list[Any] = []
 
-    def visit(self, entities: Iterable[Any], context: LaunchContext) -> None:
-        for entity in entities:
-            getattr(self, f'_{type(entity).__name__}')(entity, context)
+    def end(self, node: Any, status: int) -> float | None:
+        """
+        Let a process end.
+
+        :returns: After how many seconds it is started again; ``None``: it is not.
+        """
+        assert node not in self._gone
+        event = SimpleNamespace(returncode=status, action=node)
+        try:
+            self.visit(node.exit_entities(event, self.context))
+        except RuntimeError as error:
+            # The real one says so, and ends everything.
+            self._shut_down(str(error), status=1)
+        if node.respawn and node not in self._gone and not self.context.is_shutdown:
+            return float(node.respawn_delay)
+        return None
+
+    def visit(self, entities: Iterable[Any] | None) -> None:
+        for entity in () if entities is None else entities:
+            if not isinstance(entity, LaunchDescriptionEntity):
+                # The real one asks it for its `visit`.
+                raise AttributeError(f'{entity!r} is no LaunchDescriptionEntity')
+            getattr(self, f'_{type(entity).__name__}')(entity, self.context)
+
+    def _shut_down(self, reason: str, *, status: int = 0) -> None:
+        self.shutdown, self.status = reason, status
+        self.context.is_shutdown = True
 
     def _LaunchDescription(self, entity: Any, context: LaunchContext) -> None:
-        self.visit(entity.entities, context)
+        self.visit(entity.entities)
 
     def _DeclareLaunchArgument(self, entity: Any, context: LaunchContext) -> None:
         default = text(entity.default_value, context)
@@ -93,7 +125,7 @@ class Run:
             raise RuntimeError(f'Argument "{entity.name}" provided value "{value}" is not valid')
 
     def _OpaqueFunction(self, entity: Any, context: LaunchContext) -> None:
-        self.visit(entity.function(context), context)
+        self.visit(entity.function(context))
 
     def _RegisterEventHandler(self, entity: Any, context: LaunchContext) -> None:
         self._handlers.append(entity.event_handler)
@@ -101,7 +133,13 @@ class Run:
     def _IncludeLaunchDescription(self, entity: Any, context: LaunchContext) -> None:
         for name, value in entity.launch_arguments:
             context.launch_configurations[name] = text(value, context)
-        self.visit([load(Path(text(entity.source.location, context)))], context)
+        self.visit([load(Path(text(entity.source.location, context)))])
+
+    def _EmitEvent(self, entity: Any, context: LaunchContext) -> None:
+        self._gone += [node for node in self.started if entity.event.process_matcher(node)]
+
+    def _Shutdown(self, entity: Any, context: LaunchContext) -> None:
+        self._shut_down(entity.reason)
 
     def _Node(self, entity: Any, context: LaunchContext) -> None:
         self.started.append(entity)
@@ -109,7 +147,7 @@ class Run:
         for handler in self._handlers:
             if handler.target_action is entity:
                 for chunk in self._output:
-                    self.visit(handler.on_stdout(SimpleNamespace(text=chunk)), context)
+                    self.visit(handler.on_stdout(SimpleNamespace(text=chunk)))
 
 
 def run(launch_file: Path, arguments: dict[str, str], output: Iterable[bytes]) -> Run:
@@ -118,6 +156,6 @@ def run(launch_file: Path, arguments: dict[str, str], output: Iterable[bytes]) -
 
     :param output: What a process whose output is awaited writes, piece by piece.
     """
-    result = Run(output)
-    result.visit([load(launch_file)], LaunchContext(dict(arguments)))
+    result = Run(output, LaunchContext(dict(arguments)))
+    result.visit([load(launch_file)])
     return result

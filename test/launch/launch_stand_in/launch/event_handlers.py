@@ -17,8 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from launch.types import called, of_type
+
 
 class OnProcessIO:
     def __init__(self, *, target_action: Any, on_stdout: Callable[[Any], Any]) -> None:
-        self.target_action = target_action
-        self.on_stdout = on_stdout
+        from launch_ros.actions import Node
+
+        self.target_action = of_type(target_action, Node, 'action_matcher')
+        self.on_stdout = called(on_stdout, 'on_stdout')

@@ -14,7 +14,9 @@
 
 from typing import Any
 
+from launch.types import texts
+
 
 class PythonLaunchDescriptionSource:
     def __init__(self, location: Any) -> None:
-        self.location = location
+        self.location = texts(location)

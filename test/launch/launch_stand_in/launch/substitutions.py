@@ -18,28 +18,23 @@ import os
 from typing import Any
 
 from launch import LaunchContext, Substitution, text
+from launch.types import texts
 
 
 class LaunchConfiguration(Substitution):
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, *, default: Any = None) -> None:
+        self.name = texts(name)
+        self.default = default if default is None else texts(default)
 
     def perform(self, context: LaunchContext) -> str:
+        if self.default is not None and self.name not in context.launch_configurations:
+            return text(self.default, context)
         return context.launch_configurations[self.name]
-
-
-class EnvironmentVariable(Substitution):
-    def __init__(self, name: str, *, default_value: str) -> None:
-        self.name = name
-        self.default_value = default_value
-
-    def perform(self, context: LaunchContext) -> str:
-        return os.environ.get(self.name, self.default_value)
 
 
 class PathJoinSubstitution(Substitution):
     def __init__(self, parts: list[Any]) -> None:
-        self.parts = parts
+        self.parts = [texts(part) for part in parts]
 
     def perform(self, context: LaunchContext) -> str:
         return os.path.join(*(text(part, context) for part in self.parts))

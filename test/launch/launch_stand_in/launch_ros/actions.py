@@ -15,43 +15,70 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+import shlex
+from types import NoneType
 from typing import Any
 
-from launch import LaunchContext, LaunchDescriptionEntity, text
+from launch import LaunchContext, LaunchDescriptionEntity, Substitution, text
+from launch.types import entities, of_type, texts
 
 
 class Node(LaunchDescriptionEntity):
     def __init__(
         self,
         *,
-        package: str,
-        executable: str,
-        name: str | None = None,
+        package: Any,
+        executable: Any,
+        exec_name: Any,
+        name: Any = None,
         namespace: Any = None,
         arguments: Iterable[Any] = (),
-        ros_arguments: Iterable[Any] = (),
+        ros_arguments: list[Any] | None = None,
         remappings: Iterable[tuple[Any, Any]] = (),
-        output: str,
+        prefix: Any,
+        output: Any,
+        respawn: Any,
+        respawn_delay: float | None,
         on_exit: Any,
     ) -> None:
-        self.node_package = package
-        self.node_executable = executable
-        self.name = name
-        self.namespace = namespace
-        self.arguments = arguments
-        self.ros_arguments = list(ros_arguments)
-        self.remappings = remappings
-        self.output = output
-        self.on_exit = on_exit
+        self.node_package = texts(package)
+        self.node_executable = texts(executable)
+        self.exec_name = texts(exec_name)
+        self.name = name if name is None else texts(name)
+        self.namespace = namespace if namespace is None else texts(namespace)
+        self.arguments = [texts(part) for part in arguments]
+        # Added to a list.
+        self.ros_arguments = [
+            texts(part) for part in of_type(ros_arguments or [], list, 'ros_arguments')
+        ]
+        self.remappings = [self._rule(rule) for rule in remappings]
+        self.prefix = texts(prefix)
+        self.output = output if isinstance(output, dict) else texts(output)
+        self.respawn = of_type(respawn, (bool, str, Substitution), 'respawn')
+        # Compared with 0.0 when the process has ended: no text, no substitution.
+        self.respawn_delay = of_type(respawn_delay, (float, int, type(None)), 'respawn_delay')
+        self.on_exit = entities(on_exit)
+
+    @staticmethod
+    def _rule(rule: Any) -> tuple[Any, Any]:
+        source, target = of_type(rule, tuple, 'remap_rule')
+        return texts(source), texts(target)
+
+    def exit_entities(self, event: Any, context: LaunchContext) -> Any:
+        """Return what follows from the end of the process."""
+        if callable(self.on_exit):
+            return self.on_exit(event, context)
+        return self.on_exit if isinstance(self.on_exit, list | NoneType) else [self.on_exit]
 
     def command(self, context: LaunchContext) -> list[str]:
         """Return the command line that launch_ros makes, but for the executable's folder."""
-        command = [self.node_executable, *(text(part, context) for part in self.arguments)]
+        command = shlex.split(text(self.prefix, context))
+        command += [self.node_executable, *(text(part, context) for part in self.arguments)]
         if self.ros_arguments:
             command += ['--ros-args', *(text(part, context) for part in self.ros_arguments)]
         command += ['--ros-args']
         if self.name is not None:
-            command += ['-r', f'__node:={self.name}']
+            command += ['-r', f'__node:={text(self.name, context)}']
         if self.namespace is not None:
             namespace = text(self.namespace, context)
             command += ['-r', f'__ns:=/{namespace.removeprefix("/")}']

@@ -1,0 +1,113 @@
+// Copyright 2026 The teleop_webrtc_bridge contributors
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * Keeps the E-STOP in sight and on top, and tells when it is not: whatever zooms the page, shrinks
+ * it, or is laid over it.
+ */
+
+/** Where the button is tried: its middle and near its corners, as shares of its size. */
+const TRIED = [[0.5, 0.5], [0.1, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.9]];
+
+/** Owns where the stop stands. */
+export class StopGuard {
+  #window;
+  #stop;
+  #button;
+  /** How far the stop is moved from where its style puts it, and how large it is drawn. */
+  #place = { x: 0, y: 0, scale: 1 };
+
+  /**
+   * @param {object} options
+   * @param {Window} options.window
+   * @param {HTMLElement} options.stop what is kept in sight; `position: fixed` at the lower right
+   * @param {HTMLElement} options.button the part of it that is pressed
+   */
+  constructor({ window, stop, button }) {
+    this.#window = window;
+    this.#stop = stop;
+    this.#button = button;
+  }
+
+  /**
+   * Put the stop where it can be pressed.
+   * @returns {boolean} whether a press on any part of it reaches it now
+   */
+  check() {
+    this.#follow();
+    if (this.#isPressable()) return true;
+    this.#uncover();
+    return this.#isPressable();
+  }
+
+  /** Back to where its style puts it. */
+  reset() {
+    this.#move({ x: 0, y: 0, scale: 1 });
+  }
+
+  /** Into the corner of what is seen of the page, and as large as if nothing were zoomed. */
+  #follow() {
+    const view = this.#window.visualViewport;
+    if (!view) return;
+    const { right, bottom } = this.#stop.getBoundingClientRect();
+    const style = this.#window.getComputedStyle(this.#stop);
+    const scale = 1 / view.scale;
+    const x = view.offsetLeft + view.width - px(style.right) * scale - (right - this.#place.x);
+    const y = view.offsetTop + view.height - px(style.bottom) * scale - (bottom - this.#place.y);
+    this.#move({ x: round(x), y: round(y), scale });
+  }
+
+  #move(place) {
+    const before = this.#place;
+    if (place.x === before.x && place.y === before.y && place.scale === before.scale) return;
+    this.#place = place;
+    this.#stop.style.setProperty('--stop-x', `${place.x}px`);
+    this.#stop.style.setProperty('--stop-y', `${place.y}px`);
+    this.#stop.style.setProperty('--stop-scale', String(place.scale));
+  }
+
+  #isPressable() {
+    const { document, visualViewport: view, innerWidth, innerHeight } = this.#window;
+    const { left, top, width, height } = this.#button.getBoundingClientRect();
+    const seen = {
+      left: view?.offsetLeft ?? 0,
+      top: view?.offsetTop ?? 0,
+      width: view?.width ?? innerWidth,
+      height: view?.height ?? innerHeight,
+    };
+    return TRIED.every(([shareX, shareY]) => {
+      const x = left + width * shareX;
+      const y = top + height * shareY;
+      const isSeen = isBetween(x, seen.left, seen.width) && isBetween(y, seen.top, seen.height);
+      return isSeen && this.#button.contains(document.elementFromPoint(x, y));
+    });
+  }
+
+  /** Out of what browsers lay over the page: dialogs, full-screen pictures, popovers. */
+  #uncover() {
+    const { document } = this.#window;
+    // All but a modal dialog can be topped, and it makes the rest of the page deaf.
+    for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
+    document.querySelector('video')?.webkitExitFullscreen?.();
+    if (typeof this.#stop.showPopover !== 'function') {
+      if (document.fullscreenElement) void document.exitFullscreen().catch(() => {});
+      return;
+    }
+    // Whatever is shown last is on top.
+    if (this.#stop.matches(':popover-open')) this.#stop.hidePopover();
+    this.#stop.showPopover();
+  }
+}
+
+function px(text) {
+  return Number.parseFloat(text) || 0;
+}
+
+/** To whole hundredths: what is below is noise, and a move costs a layout. */
+function round(value) {
+  return Math.round(value * 100) / 100;
+}
+
+function isBetween(value, start, length) {
+  return value >= start && value <= start + length;
+}
