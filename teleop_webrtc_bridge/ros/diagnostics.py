@@ -137,15 +137,16 @@ def _gate(
 
 def _video(camera: Camera, now: float, selected: bool) -> DiagnosticStatus:
     level, message = DiagnosticStatus.OK, 'receiving'
+    remark = camera.remark(now)
     if camera.publisher_count() == 0:
         level, message = DiagnosticStatus.WARN, f'nobody publishes {camera.topic}'
     elif not camera.is_open:
         message = 'nobody watches' if selected else 'not selected'
     elif camera.is_silent(now):
         level = DiagnosticStatus.ERROR
-        message = camera.remark(now) or f'no image on {camera.topic}'
-    elif camera.remark(now):
-        level, message = DiagnosticStatus.WARN, camera.remark(now)
+        message = remark or f'no image on {camera.topic}'
+    elif remark:
+        level, message = DiagnosticStatus.WARN, remark
     if camera.faults:
         level = max(level, DiagnosticStatus.WARN)
         message = '; '.join((message, *camera.faults))

@@ -49,6 +49,7 @@ from teleop_webrtc_bridge.exceptions import PictureUndecodable
 from teleop_webrtc_bridge.ros.graph import (
     mismatches,
     OwnTopic,
+    Settled,
     several_publishers,
     type_name,
 )
@@ -137,6 +138,7 @@ class ImageSubscription:
         self._told_s = float('-inf')
         self._rcl = rcl
         self._unheard: set[str] = set()
+        self._settled: Settled[str] = Settled()
         self._told_faults: set[str] = set()
         self._take: Callable[[], bool] | None = None
         """What the thread calls while the topic is subscribed."""
@@ -212,6 +214,7 @@ class ImageSubscription:
         faults = [*mismatches(self._own, publishers), *several_publishers(self._own, publishers)]
         if all(publisher.topic_type != self._own.type for publisher in publishers):
             faults += self._elsewhere()
+        faults = [*self._settled.of(faults)]
         for fault in faults:
             if fault not in self._told_faults and len(self._told_faults) < MAX_TOLD_FAULTS:
                 self._told_faults.add(fault)

@@ -72,6 +72,25 @@ test('why the robot does not obey is said, as far as the page has words for it',
   assert.equal(message({ ...CALM, refusing: null }, TEXTS), '');
 });
 
+test('what to change about a robot with two sessions is said with whatever comes of it', () => {
+  const split = 'Give both the same robot_id.';
+  const said = (change, texts = TEXTS) => message({ ...CALM, split, ...change }, texts);
+  assert.equal(said({}), split);
+  assert.equal(said({ watching: true }), split);
+  for (const change of [{ hasVideo: false }, { quiet: true }, { blockedBy: 'video' }]) {
+    assert.equal(said(change), `${message({ ...CALM, ...change }, TEXTS)} ${split}`);
+  }
+  assert.match(said({ watching: true, hasVideo: false }), /no picture.*robot_id/);
+  const texts = { ...TEXTS, link: 'No answer.' };
+  assert.equal(said({ link: 'connecting' }, texts), `No answer. ${split}`);
+  // What the operator has to know first is not pushed away by it.
+  for (const change of [
+    { estop: 'stopped' }, { blockedBy: 'neutral', held: true }, { link: 'error' },
+  ]) {
+    assert.equal(said(change), message({ ...CALM, ...change }, TEXTS));
+  }
+});
+
 test('a failed connection keeps its reason', () => {
   const texts = { ...TEXTS, link: 'Session already has operator: ben' };
   assert.equal(message({ ...CALM, link: 'error' }, texts), texts.link);
