@@ -70,6 +70,8 @@ async def test_a_heartbeat_may_have_no_body(rig: Rig) -> None:
         {'robot_name': '   '},
         {'robot_name': '<img src=x onerror=alert(1)>'},
         {'robot_name': 'a\nb'},
+        {'video_codecs': 'vp8'},
+        {'video_codecs': [8]},
         {'robot_name': 'x' * 65},
         {'robot_type': '<b>'},
         {'robot_id': 'x' * 65},
