@@ -161,7 +161,11 @@ def test_the_home_of_an_unknown_user_is_named(tmp_path: Path) -> None:
 def test_public_urls_and_trusted_proxies(tmp_path: Path) -> None:
     urls = (
         *('https://a-1.example', 'http://b:8765/', 'http://192.0.2.1', 'https://[2001:db8::1]:1'),
-        *('https://a.example/teleop', 'https://a.example:1/yard/teleop-1/', 'https://a.example/a%20b'),
+        *(
+            'https://a.example/teleop',
+            'https://a.example:1/yard/teleop-1/',
+            'https://a.example/a%20b',
+        ),
     )
     text = f'public_urls: {list(urls)}\ntrusted_proxies: [127.0.0.1, X]\n'
     with pytest.raises(ConfigurationError, match='trusted_proxies'):
