@@ -77,6 +77,17 @@ def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
     assert not configuration.include_loopback
 
 
+def test_the_file_may_be_in_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write(tmp_path, 'port: 1')
+    (name,) = tmp_path.iterdir()
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert read_configuration(['--config', f'~/{name.name}']).port == 1
+    with pytest.raises(ConfigurationError, match='~nobody-of-this-name/x'):
+        read_configuration(['--config', '~nobody-of-this-name/x'])
+
+
 def test_ice_servers(tmp_path: Path) -> None:
     text = (
         'ice_servers:\n- urls: stun:a\n- {urls: [turn:b, turns:b], username: u, credential: c}\n'
