@@ -139,6 +139,8 @@ class OldRobot:
             elif label == 'state_reliable':
                 ping = json.loads(message)
                 self.states.append(ping)
+                if ping['type'] != 'ping':
+                    return
                 pong = {
                     'type': 'pong',
                     'client_ts': ping['client_ts'],
