@@ -91,8 +91,14 @@ class CameraTrack(MediaStreamTrack):
         self._present: VideoSource | None = None
 
     def figures(self) -> dict[str, float]:
-        """Return what the link makes of the stream, by name."""
-        return self._present.figures() if self._present else {}
+        """Return what the link makes of the stream, by name, and what is made of the pictures."""
+        if self._present is None:
+            return {}
+        coded = any(feed.configuration.kind is CameraKind.H264 for feed in self._cameras.shown)
+        return self._present.figures() | {
+            'video_is_vp8': float(self.codec is VideoCodec.VP8),
+            'decoded_again': float(coded and self._present is self._pictures),
+        }
 
     def use(self, codec: str, video: VideoConfiguration) -> None:
         """

@@ -333,6 +333,8 @@ async def test_the_codec_changes_within_one_stream(rig: Rig) -> None:
     # Of the camera's last keyframe: nothing new has to come.
     taken.append(await waiting)
     assert rig.track.codec is VideoCodec.VP8
+    figures = rig.track.figures()
+    assert (figures['video_is_vp8'], figures['decoded_again']) == (1.0, 1.0)
     decoder: Any = av.CodecContext.create('vp8', 'r')
     (picture,) = decoder.decode(av.Packet(bytes(taken[-1])))
     want = brightness(pictures(messages)[0])
@@ -343,6 +345,8 @@ async def test_the_codec_changes_within_one_stream(rig: Rig) -> None:
     while rig.track.codec is not VideoCodec.H264:
         taken.append(await rig.take())
     assert bytes(taken[-1]) == unit.data
+    figures = rig.track.figures()
+    assert (figures['video_is_vp8'], figures['decoded_again']) == (0.0, 0.0)
     stamps = [packet.pts for packet in taken]
     assert stamps == sorted(set(stamps))
 
