@@ -336,7 +336,6 @@ class Page {
 
   #tick() {
     if (!this.#cockpit) return;
-    this.#pad.check();
     this.#cockpit.tick();
     this.#hud.showVelocity(this.#cockpit.commander.velocity);
     this.#showCameras();
