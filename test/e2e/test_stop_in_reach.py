@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 
 from browser import OperatorPage
 from playwright.sync_api import Browser, CDPSession, expect, Page
@@ -280,19 +279,24 @@ def above_the_middle(page: Page) -> tuple[float, float]:
     return x, y - 20
 
 
+def hold_and_disturb(phone: OperatorPage, fingers: Fingers, how: str) -> None:
+    page = phone.page
+    fingers.zoom(1)
+    fingers.screen(*UPRIGHT, 3)
+    page.evaluate("document.querySelector('#pad').style.margin = ''")
+    shape = '[innerWidth, devicePixelRatio, visualViewport.scale]'
+    wait_for(lambda: page.evaluate(shape) == [UPRIGHT[0], 3, 1], what='the screen')
+    x, y = above_the_middle(page)
+    hold(phone, lambda: fingers.press((x, y)), fingers.lift)
+    disturb(page, fingers, how)
+    let_go(phone, lambda step: fingers.move((x, y + step)))
+    fingers.lift()
+
+
 def test_what_moves_the_controls_lets_go(phone: OperatorPage) -> None:
-    page, fingers = phone.page, Fingers(phone.page)
+    fingers = Fingers(phone.page)
     for how in DISTURBANCES:
-        fingers.zoom(1)
-        fingers.screen(*UPRIGHT, 3)
-        page.evaluate("document.querySelector('#pad').style.margin = ''")
-        shape = '[innerWidth, devicePixelRatio, visualViewport.scale]'
-        wait_for(lambda: page.evaluate(shape) == [UPRIGHT[0], 3, 1], what='the screen')  # noqa: B023
-        x, y = above_the_middle(page)
-        hold(phone, partial(fingers.press, (x, y)), fingers.lift)
-        disturb(page, fingers, how)
-        let_go(phone, lambda step: fingers.move((x, y + step)))  # noqa: B023
-        fingers.lift()
+        hold_and_disturb(phone, fingers, how)
 
 
 def test_a_held_key_is_let_go_when_the_window_changes(operator: OperatorPage) -> None:

@@ -183,7 +183,9 @@ test('a session that ends before the connection is up is noticed by the next hea
   assert.deepEqual(lost.map(({ kind }) => kind), ['ended']);
 });
 
-for (const kind of ['refused', 'conflict', 'unauthorized', 'server', 'busy', 'unreachable']) {
+for (const kind of [
+  'refused', 'conflict', 'unauthorized', 'server', 'busy', 'unreachable', 'misrouted',
+]) {
   test(`a broker that answers heartbeats with ${kind} before the bridge is no end`, async (t) => {
     broker.heartbeatFails = kind;
     const { opened } = await joined(t);
@@ -209,14 +211,16 @@ for (const kind of ['refused', 'barred', 'conflict', 'unauthorized']) {
   });
 }
 
-test('a broker that is out of reach is no end', async (t) => {
-  const { opened } = await joined(t);
-  peers[0].become('connected');
-  await opened;
-  broker.heartbeatFails = 'unreachable';
-  await pass(40);
-  assert.deepEqual(lost, []);
-});
+for (const kind of ['unreachable', 'misrouted']) {
+  test(`a broker that is out of reach is no end: ${kind}`, async (t) => {
+    const { opened } = await joined(t);
+    peers[0].become('connected');
+    await opened;
+    broker.heartbeatFails = kind;
+    await pass(40);
+    assert.deepEqual(lost, []);
+  });
+}
 
 test('once a second while the longest set-up takes, then every 5 s', async (t) => {
   const { opened } = await joined(t);

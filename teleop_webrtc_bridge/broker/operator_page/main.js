@@ -30,6 +30,7 @@ import { forgetToken, keyOf, storeToken, takeToken } from './credentials.js';
 import { Hud } from './hud.js';
 import { attachKeyboard } from './input/keyboard.js';
 import { lockZoom, watchLayout } from './input/layout_watch.js';
+import { attachSpeedSlider } from './input/speed_slider.js';
 import { attachTouchPad } from './input/touch_pad.js';
 import { bothPaths } from './network_path.js';
 import { RobotList, splitHint } from './robot_list.js';
@@ -76,6 +77,7 @@ class Page {
   /** @type {WatcherDesk | null} */
   #watchers = null;
   #pad;
+  #slider;
   #stopGuard = new StopGuard({ window, stop: $('stop'), button: $('estop') });
   #robots = new RobotList({
     list: $('robots'),
@@ -213,9 +215,6 @@ class Page {
       if (event.detail < 2) this.#cockpit?.pressRelease();
       this.#showStatus();
     });
-    $('speed').addEventListener('input', () => this.#setSpeed());
-    // Focus would leave the arrow keys with the slider.
-    $('speed').addEventListener('pointerup', () => $('speed').blur());
   }
 
   /** @param {import('./broker_client.js').RobotSession | null} robot */
@@ -270,6 +269,10 @@ class Page {
 
   #attachInputs() {
     const onChange = () => this.#tick();
+    this.#slider = attachSpeedSlider({
+      slider: $('speed'),
+      onPercent: () => this.#setSpeed(),
+    });
     this.#pad = attachTouchPad({
       pad: $('pad'),
       knob: $('pad-knob'),
@@ -316,6 +319,7 @@ class Page {
   /** The controls may be elsewhere now: what is held no longer means what it did. */
   #onDisturbed() {
     if (this.#pad.isHeld || this.#cockpit?.drive.isHeld) this.#letGo();
+    this.#slider.release();
     this.#guardStop();
   }
 
@@ -339,7 +343,6 @@ class Page {
 
   #tick() {
     if (!this.#cockpit) return;
-    this.#pad.check();
     this.#cockpit.tick();
     this.#hud.showVelocity(this.#cockpit.commander.velocity);
     this.#showCameras();
