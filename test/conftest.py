@@ -42,7 +42,7 @@ with contextlib.suppress(ImportError):
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Tests that need what not every machine has; on CI's they must run.
-REQUIRED_BY_CI = ('browser', 'namespace')
+REQUIRED_BY_CI = ('browser', 'namespace', 'systemd')
 #: What each program wrote last, and no more, is shown of a test that failed.
 LOG_LINES = 40
 PROGRAM_LOGS = pytest.StashKey[Path]()

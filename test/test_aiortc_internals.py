@@ -32,6 +32,7 @@ from types import ModuleType
 from typing import Any, Final
 
 import aioice.ice
+import aioice.turn
 from aiortc import (
     RTCBundlePolicy,
     RTCConfiguration,
@@ -48,7 +49,13 @@ from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket
 import pytest
 import pytest_asyncio
 
-from teleop_webrtc_bridge.aiortc_support import codec_choice, internals, video_forwarding
+from teleop_webrtc_bridge.aiortc_support import (
+    codec_choice,
+    gathering,
+    internals,
+    relays,
+    video_forwarding,
+)
 from teleop_webrtc_bridge.aiortc_support.codec_choice import (
     keep_codecs,
     negotiated_codecs,
@@ -91,6 +98,10 @@ METHODS: dict[type, dict[str, list[str]]] = {
         'get': ['extension_profile', 'extension_value'],
         'set': ['values'],
     },
+    aioice.ice.Connection: {
+        'get_component_candidates': ['component', 'addresses', 'timeout'],
+    },
+    aioice.turn.TurnTransport: {'_connect': ['protocol']},
 }
 ATTRIBUTES = {
     'sender': {
@@ -113,6 +124,9 @@ ATTRIBUTES = {
     'transceiver': {'_codecs', '_headerExtensions'},
     'transport': {'_rtp_header_extensions_map'},
     'sctp': {'_advertised_rwnd'},
+    'gatherer': {'_connection'},
+    'ice': {'_connection'},
+    'ice connection': {'_nominated', '_protocols'},
 }
 
 
@@ -149,6 +163,8 @@ def test_a_private_method_has_the_signature_that_we_replace_or_call(
         (RTCRtpReceiver, '_handle_rtp_packet'),
         (RTCRtpReceiver, '_send_rtcp_pli'),
         (RTCDtlsTransport, '_send_rtp'),
+        (aioice.ice.Connection, 'get_component_candidates'),
+        (aioice.turn.TurnTransport, '_connect'),
     ],
     ids=lambda method: method[1],
 )
@@ -176,6 +192,9 @@ async def test_a_private_attribute_is_there(
         'transceiver': video,
         'transport': video.receiver.transport,
         'sctp': rtcsctptransport.RTCSctpTransport(video.receiver.transport),
+        'gatherer': video.receiver.transport.transport.iceGatherer,
+        'ice': video.receiver.transport.transport,
+        'ice connection': video.receiver.transport.transport._connection,
     }
     assert hasattr(owners[owner], name)
 
@@ -211,10 +230,13 @@ def test_host_addresses_come_from_a_function_that_ice_looks_up_when_it_gathers()
         'use_ipv4',
         'use_ipv6',
     ]
-    assert 'get_host_addresses(' in inspect.getsource(aioice.ice.Connection)
+    source = inspect.getsource(aioice.ice.Connection)
+    assert 'get_host_addresses(' in source
+    # Each one is replaced by ours, which has no third parameter.
+    assert 'self.get_component_candidates(component=component, addresses=addresses)' in source
 
 
-@pytest.mark.parametrize('module', [codec_choice, internals, video_forwarding])
+@pytest.mark.parametrize('module', [codec_choice, gathering, internals, relays, video_forwarding])
 def test_every_private_name_that_a_module_uses_is_listed_here(module: ModuleType) -> None:
     assert module.__file__ is not None
     tree = ast.parse(Path(module.__file__).read_text('utf-8'))

@@ -219,6 +219,18 @@ def test_the_velocity_is_aligned_whatever_the_length_of_the_frame_id(length: int
     assert decoded.frame_id == 'k' * (length - 1)
 
 
+def test_the_channel_of_the_framing_is_told() -> None:
+    decoded = decode_command(framed(cdr()))
+    assert isinstance(decoded, DriveCommand)
+    assert decoded.channel == 'cmd'
+
+
+def test_a_frame_id_without_a_terminator_keeps_its_last_letter() -> None:
+    decoded = decode_command(framed(cdr(b'left')))
+    assert isinstance(decoded, DriveCommand)
+    assert decoded.frame_id == 'left'
+
+
 @pytest.mark.parametrize('encapsulation', [2, 3, 6, 7, 0x0101])
 def test_an_encapsulation_other_than_plain_cdr_is_refused(encapsulation: int) -> None:
     order = '<' if encapsulation % 2 else '>'

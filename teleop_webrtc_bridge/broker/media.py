@@ -26,17 +26,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.exceptions import TeleopError
 from teleop_webrtc_bridge.messages import VideoCodec
 
 __all__ = [
+    'Arrived',
+    'CountsArrivals',
     'DataChannelRequest',
     'Media',
     'MediaBug',
     'MediaError',
+    'MediaFull',
     'MediaSession',
     'MediaSessionGone',
     'NoCommonCodec',
@@ -56,6 +59,10 @@ class UnusableSdp(MediaError):
 
 class MediaSessionGone(MediaError):
     """The media session was closed, failed, or never existed."""
+
+
+class MediaFull(MediaError):
+    """There is no UDP port for another peer connection; the text says of which."""
 
 
 class MediaBug(MediaError):
@@ -109,6 +116,25 @@ class StopSeen:
     is_release: bool
     left_out: int = 0
     """How many that came before were not told of, because they were too many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """What a robot has sent since it dialled."""
+
+    video: bool = False
+    answers: bool = False
+    """Anything on its channels to operators and viewers."""
+    messages: bool = False
+    """The same, but for answers to pings: some robots give them before they do anything else."""
+
+
+@runtime_checkable
+class CountsArrivals(Protocol):
+    """What a media backend may be able to tell besides; a hosted one is not."""
+
+    def arrived(self, media_id: str) -> Arrived | None:
+        """Return what a robot has sent; ``None``: the session is gone, or is no robot's."""
 
 
 class Media(Protocol):

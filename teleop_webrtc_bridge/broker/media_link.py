@@ -33,9 +33,11 @@ from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.media import (
+    Arrived,
     DataChannelRequest,
     MediaBug,
     MediaError,
+    MediaFull,
     MediaSession,
     MediaSessionGone,
     NoCommonCodec,
@@ -60,19 +62,15 @@ __all__ = [
 ]
 
 MAX_LINE_BYTES: Final = 2**20
-"""An SDP has 32 KiB at most; a report of 1,000 sessions has 60 KB."""
+"""An SDP has 64 KiB at most; a report of 1,000 sessions has 60 KB."""
 
 _log = logging.getLogger(__name__)
 
 _KINDS: Final[dict[str, type[MediaError]]] = {
     kind.__name__: kind
     for kind in (
-        MediaBug,
-        MediaError,
-        MediaSessionGone,
-        NoCommonCodec,
-        NoPublishedTrack,
-        UnusableSdp,
+        *(MediaBug, MediaError, MediaFull, MediaSessionGone),
+        *(NoCommonCodec, NoPublishedTrack, UnusableSdp),
     )
 }
 
@@ -98,7 +96,7 @@ def plain(value: object) -> Any:
     """Return a value of the interface as JSON has it."""
     if isinstance(value, Role | VideoCodec):
         return value.value
-    if isinstance(value, DataChannelRequest | Identity | MediaSession | StopSeen):
+    if isinstance(value, Arrived | DataChannelRequest | Identity | MediaSession | StopSeen):
         return asdict(value)
     raise TypeError(f'{type(value).__name__} is not sent')
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import itertools
 import logging
 import os
@@ -35,6 +35,7 @@ from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.broker.media import (
+    Arrived,
     DataChannelRequest,
     MediaError,
     MediaSession,
@@ -50,6 +51,7 @@ from teleop_webrtc_bridge.broker.media_link import (
     refusal,
     write_line,
 )
+from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.child_process import (
     back_off_s,
     child_environment,
@@ -90,12 +92,15 @@ class Start:
     include_loopback: bool
     """Offer 127.0.0.1 to peers, for a broker that serves this machine."""
     log_level: str
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    """The same for all: they share one range of ports."""
     program: str = 'teleop_webrtc_bridge.broker.media_process'
     hung_s: float = HUNG_S
 
     def command(self, link: int) -> list[str]:
         loopback = str(int(self.include_loopback))
-        arguments = [str(link), str(os.getpid()), loopback, self.log_level]
+        network = self.network.as_argument()
+        arguments = [str(link), str(os.getpid()), loopback, network, self.log_level]
         return [sys.executable, '-m', self.program, *arguments]
 
 
@@ -111,6 +116,7 @@ class MediaProcess:
         self, start: Start, on_stop: Callable[[StopSeen], None], *, must_start: bool = False
     ) -> None:
         self.heard_s: dict[str, float] = {}
+        self.arrived: dict[str, dict[str, bool]] = {}
         """Media session → when its peer was last heard, in seconds of ``time.monotonic``."""
         self.pid: int | None = None
         """Of the newest process."""
@@ -315,6 +321,7 @@ class MediaProcess:
             if 'heard' in message:
                 self._words += 1
                 self.heard_s = message['heard']
+                self.arrived = message.get('arrived', {})
                 self._robots &= self.heard_s.keys()
                 for media_id in self._connections.keys() - self.heard_s.keys():
                     self._gone(media_id)
@@ -349,6 +356,7 @@ class MediaProcess:
             self._writer.close()
             self._writer = None
         self.heard_s = {}
+        self.arrived = {}
         self._robots.clear()
         for media_id in list(self._connections):
             self._gone(media_id)
@@ -373,7 +381,7 @@ async def _end(child: asyncio.subprocess.Process) -> None:
 
 class MediaProcesses:
     """
-    Implements :class:`~teleop_webrtc_bridge.broker.media.Media`.
+    Implements :class:`~teleop_webrtc_bridge.broker.media.Media`, and counts arrivals.
 
     :param start: How each process is started.
     :param most: How many there may be. The first one is started at once, each further one when a
@@ -486,6 +494,12 @@ class MediaProcesses:
     def last_heard_s(self, media_id: str) -> float | None:
         process = self._find(media_id)
         return None if process is None else process.heard_s[media_id]
+
+    def arrived(self, media_id: str) -> Arrived | None:
+        process = self._find(media_id)
+        # One that is new may not have been reported yet.
+        found = None if process is None else process.arrived.get(media_id)
+        return None if found is None else Arrived(**found)
 
     async def close(self) -> None:
         async with asyncio.TaskGroup() as closing:

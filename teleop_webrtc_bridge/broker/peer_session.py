@@ -44,6 +44,7 @@ from teleop_webrtc_bridge.aiortc_support.codec_choice import (
     prefer_codecs,
 )
 from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
+from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering
 from teleop_webrtc_bridge.aiortc_support.ingress import budget_of
 from teleop_webrtc_bridge.aiortc_support.internals import (
     packets_received,
@@ -52,7 +53,9 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
 )
 from teleop_webrtc_bridge.aiortc_support.sctp_probe import SctpProbe
 from teleop_webrtc_bridge.broker.media import (
+    Arrived,
     MediaError,
+    MediaFull,
     MediaSessionGone,
     NoCommonCodec,
     NoPublishedTrack,
@@ -82,13 +85,15 @@ class PeerSession:
     One peer connection and what hangs on it.
 
     :param on_end: Called once with the media id when the connection ended by itself.
+    :param gathering: How it finds its candidates.
     """
 
-    def __init__(self, on_end: Callable[[str], None]) -> None:
+    def __init__(self, on_end: Callable[[str], None], gathering: Gathering | None = None) -> None:
         self.media_id = uuid.uuid4().hex
         self.video: VideoRelay | None = None
         """What this session publishes."""
         self._on_end = on_end
+        self._gathering = Gathering() if gathering is None else gathering
         self._connected = asyncio.Event()
         """Also set at the end, for those who wait for it."""
         self._pc = RTCPeerConnection(
@@ -132,6 +137,13 @@ class PeerSession:
             self._heard_packets = packets
             self._heard_s = time.monotonic()
         return self._heard_s
+
+    def arrived(self) -> Arrived:
+        return Arrived(
+            video=self.video is not None and self.video.has_begun,
+            answers=self.channels.has_answered,
+            messages=self.channels.has_spoken,
+        )
 
     def _note_answer(self, probe_s: float) -> None:
         self._heard_s = time.monotonic()
@@ -209,6 +221,7 @@ class PeerSession:
 
         :param video_codecs: Those that a robot can change between while it sends.
         :raises UnusableSdp: It cannot be used.
+        :raises MediaFull: There is no port left for it.
         :raises MediaError: There is no socket left for it.
         """
         answered = False
@@ -233,8 +246,12 @@ class PeerSession:
             else:
                 # Each that is received costs a thread and memory.
                 transceiver.direction = 'inactive'
+        gather_with(self._pc, self._gathering)
         await self._pc.setLocalDescription(await self._pc.createAnswer())
         answer = str(self._pc.localDescription.sdp)
+        if 'a=candidate:' not in answer and self._gathering.is_out_of_ports:
+            ports = '{}-{}'.format(*self._gathering.udp_ports or ())
+            raise MediaFull(f'no UDP port is free: all of udp_ports {ports} are taken')
         if 'a=candidate:' not in answer:
             raise MediaError('no socket could be opened for a new peer connection')
         return answer

@@ -92,6 +92,10 @@ class Registry:
         ids += [session.operator.media_id for session in sessions if session.operator]
         return ids + [viewer.media_id for session in sessions for viewer in session.viewers]
 
+    def sessions(self) -> list[Session]:
+        """Return all sessions, the oldest first."""
+        return self._table.where(lambda session: True)
+
     def session_of_media(self, media_id: str) -> Session | None:
         """Return the session that an operator's or viewer's media session belongs to."""
         found = self._table.where(

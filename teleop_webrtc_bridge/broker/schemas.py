@@ -19,9 +19,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, UTC
 import math
+import re
 from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
+from teleop_webrtc_bridge.broker.configuration import OidcSettings
 from teleop_webrtc_bridge.broker.control_requests import open_requests
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, Role
@@ -31,6 +33,7 @@ from teleop_webrtc_bridge.broker.names import as_label, as_name, LABEL_ALLOWED, 
 from teleop_webrtc_bridge.broker.records import KeyRecord, TokenRecord
 from teleop_webrtc_bridge.broker.service import RobotDetails
 from teleop_webrtc_bridge.broker.sessions import LinkQuality, Session
+from teleop_webrtc_bridge.broker.split_sessions import Split
 from teleop_webrtc_bridge.exceptions import ProtocolError
 from teleop_webrtc_bridge.messages import HeartbeatAnswer, IceServer, VideoCodec
 from teleop_webrtc_bridge.sdp import check_sdp, strip_forbidden_candidates
@@ -51,6 +54,7 @@ __all__ = [
     'robot_details',
     'session_body',
     'session_row',
+    'sign_in_body',
     'token_body',
     'token_life_s',
     'token_role',
@@ -60,6 +64,9 @@ __all__ = [
 
 MAX_WAIT_S: Final = 5.0
 MAX_TOKEN_S: Final = 100.0 * 365 * 86400
+_COGNITO: Final = re.compile(
+    r'https://cognito-idp\.(?P<region>[a-z0-9-]+)\.amazonaws\.com/(?P<pool>[\w-]+)', re.ASCII
+)
 
 # --- requests ----------------------------------------------------------------------------------
 
@@ -287,7 +294,9 @@ def video_reason(reason: str | None) -> dict[str, str]:
 
 def join_body(join: JoinAnswer, sub: str, servers: Sequence[IceServer]) -> dict[str, Any]:
     """Render the answer to a join of an operator or a viewer."""
-    may_stop = {} if join.may_stop is None else {'may_stop': join.may_stop}
+    more: dict[str, Any] = {} if join.may_stop is None else {'may_stop': join.may_stop}
+    if join.split is not None:
+        more['split'] = join.split.as_fields(join.session.session_id)
     return {
         'sdp_answer': join.media.sdp_answer,
         'cf_session_id': join.media.media_id,
@@ -296,7 +305,7 @@ def join_body(join: JoinAnswer, sub: str, servers: Sequence[IceServer]) -> dict[
         'role': join.role,
         'operator_id': sub,
         'control_epoch': join.session.control_epoch,
-        **may_stop,
+        **more,
         **video_reason(join.video_reason),
     }
 
@@ -314,12 +323,15 @@ def bridge_body(bridge: BridgeAnswer) -> dict[str, Any]:
     }
 
 
-def session_row(session: Session, caller: OperatorCaller, now_s: float) -> dict[str, Any]:
+def session_row(
+    session: Session, caller: OperatorCaller, now_s: float, split: Split | None = None
+) -> dict[str, Any]:
     """
     Render a session as one row of the list.
 
     :param caller: Who asks.
     :param now_s: Monotonic seconds.
+    :param split: What it is a half of.
     """
     request = next(iter(open_requests(session, now_s)), None)
     may_put_out = caller.role is Role.ADMIN or session.is_driven_by(caller.identity)
@@ -337,6 +349,7 @@ def session_row(session: Session, caller: OperatorCaller, now_s: float) -> dict[
         'control_request': None if request is None else request.who.sub,
         'viewers': len(session.viewers),
         'watching': _watching(session) if may_put_out else [],
+        **({} if split is None else {'split': split.as_fields(session.session_id)}),
     }
 
 
@@ -351,16 +364,42 @@ def name_of(who: Identity | None) -> str | None:
     return None if who is None else who.sub
 
 
-def key_body(record: KeyRecord) -> dict[str, Any]:
-    """Render what is known of an API key."""
+def key_body(record: KeyRecord, used_at_s: float | None = None) -> dict[str, Any]:
+    """
+    Render what is known of an API key.
+
+    :param used_at_s: When it was last used, if that is not in the record yet.
+    """
     created_at = datetime.fromtimestamp(record.created_at_s, UTC)
+    used_at_s = record.last_used_at_s if used_at_s is None else used_at_s
     return {
         'id': record.key_id,
         'name': record.name,
         'key_prefix': record.prefix,
         'robot_id': record.robot_id,
         'created_at': created_at.isoformat(),
+        'last_used_at': None
+        if used_at_s is None
+        else datetime.fromtimestamp(used_at_s, UTC).isoformat(),
     }
+
+
+def sign_in_body(oidc: OidcSettings | None) -> dict[str, Any]:
+    """Render how people sign in: with a token of ours, or with one of an issuer."""
+    if oidc is None:
+        return {'sign_in': ['token'], 'issuer': None, 'client_id': None}
+    return {
+        'sign_in': ['token', 'oidc'],
+        'issuer': oidc.issuer,
+        'client_id': oidc.client_id,
+        **_user_pool(oidc.issuer),
+    }
+
+
+def _user_pool(issuer: str) -> dict[str, str]:
+    """Return what old consoles, which know Amazon Cognito only, have to know of it."""
+    pool = _COGNITO.fullmatch(issuer)
+    return {} if pool is None else {'region': pool['region'], 'user_pool_id': pool['pool']}
 
 
 def token_body(record: TokenRecord) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from teleop_webrtc_bridge.broker import media_calls
 from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
 from teleop_webrtc_bridge.broker.audit import Audit, AuditAction
 from teleop_webrtc_bridge.broker.bridger import Bridger
+from teleop_webrtc_bridge.broker.caller_addresses import network_of
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.credentials import Ended
 from teleop_webrtc_bridge.broker.effects import Effects
@@ -49,8 +50,11 @@ from teleop_webrtc_bridge.broker.sessions import (
     SessionState,
     Viewer,
 )
+from teleop_webrtc_bridge.broker.split_sessions import Split
+from teleop_webrtc_bridge.broker.split_watch import SplitWatch
 from teleop_webrtc_bridge.broker.viewers import RemovedViewers
 from teleop_webrtc_bridge.messages import HeartbeatAnswer, VideoCodec
+from teleop_webrtc_bridge.sdp import offered_by
 
 __all__ = ['Broker', 'RobotDetails']
 
@@ -114,6 +118,7 @@ class Broker:
         self._wall_clock = wall_clock
         self._credentials = credentials
         self._registry = Registry(caps)
+        self._splits = SplitWatch(media, self._registry, clock)
         self._building = asyncio.Semaphore(MAX_BUILDING)
         self._building_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         """Tenant → its share."""
@@ -127,11 +132,13 @@ class Broker:
     # --- robot ---------------------------------------------------------------------------------
 
     async def create_session(
-        self, caller: RobotCaller, robot: RobotDetails, sdp_offer: str
+        self, caller: RobotCaller, robot: RobotDetails, sdp_offer: str, address: str = ''
     ) -> tuple[str, MediaSession]:
         """
         Answer a robot that dials in.
 
+        :param sdp_offer: Checked, and without host names.
+        :param address: Where it is.
         :returns: The session id and the robot's peer connection.
         :raises TooManySessions: The tenant has too many.
         :raises MediaError: The backend refuses the offer or fails.
@@ -140,6 +147,7 @@ class Broker:
         media = await self._new_media(
             caller.owner, sdp_offer, beside=None, video_codecs=robot.video_codecs
         )
+        offered = offered_by(sdp_offer)
         identity = NewSession(
             session_id=secrets.token_hex(16),
             owner=caller.owner,
@@ -150,6 +158,10 @@ class Broker:
             instance_id=robot.instance_id,
             media_id=media.media_id,
             created_at=datetime.fromtimestamp(self._wall_clock(), UTC).isoformat(),
+            network=network_of(address),
+            offers_video=offered.video,
+            offers_channels=offered.channels,
+            hosts=offered.hosts,
             video_codecs=media.video_codecs or (),
         )
         created = False
@@ -160,6 +172,7 @@ class Broker:
             if not created:
                 await media_calls.close_session(self._media, media.media_id)
         await self._effects.carry_out(effects)
+        self._splits.look()
         return identity.session_id, media
 
     async def wait_for_news(
@@ -227,6 +240,10 @@ class Broker:
         """
         return self._registry.operators.get(session_id, caller, self._clock())
 
+    def split_of(self, session_id: str) -> Split | None:
+        """Return what a session is a half of."""
+        return self._splits.of(session_id)
+
     async def join(
         self, caller: OperatorCaller, session_id: str, sdp_offer: str, address: str = ''
     ) -> JoinAnswer:
@@ -262,8 +279,13 @@ class Broker:
             AuditAction.JOIN, caller.identity, media.media_id, session, address, effects
         )
         await self._effects.carry_out(effects)
-        reason = self._registry.video_reason(media.media_id)
-        return JoinAnswer(media=media, session=session, role='operator', video_reason=reason)
+        return JoinAnswer(
+            media=media,
+            session=session,
+            role='operator',
+            split=self._splits.of(session_id),
+            video_reason=self._registry.video_reason(media.media_id),
+        )
 
     def operator_heartbeat(
         self, caller: OperatorCaller, session_id: str, media_id: str | None
@@ -379,6 +401,7 @@ class Broker:
             session=session,
             role='viewer',
             may_stop=self._viewers_may_stop,
+            split=self._splits.of(session_id),
             video_reason=self._registry.video_reason(media.media_id),
         )
 
@@ -475,6 +498,7 @@ class Broker:
         effects += self._registry.revoke(self._credentials.has_expired)
         effects += self._registry.robots.other_codecs()
         await self._effects.carry_out(effects)
+        self._splits.look()
         await self._bridger.serve_robots()
 
     async def watch_credentials_for_ever(self) -> None:

@@ -252,6 +252,12 @@ class NewSession:
     media_id: str
     created_at: str
     """ISO 8601, for people."""
+    network: str = ''
+    """From where it dialled; see :func:`~.caller_addresses.network_of`."""
+    offers_video: bool = True
+    offers_channels: bool = True
+    hosts: frozenset[str] = frozenset()
+    """Its local addresses, as far as it tells them."""
     video_codecs: tuple[VideoCodec, ...] = ()
     """Those that it may send, its favourite first; of several it sends what it is told."""
 

@@ -137,21 +137,22 @@ def _gate(
 
 def _video(camera: Camera, now: float, selected: bool) -> DiagnosticStatus:
     level, message = DiagnosticStatus.OK, 'receiving'
+    remark = camera.remark(now)
     if camera.publisher_count() == 0:
         level, message = DiagnosticStatus.WARN, f'nobody publishes {camera.topic}'
-    elif not camera.is_open:
+    elif not (camera.is_open or camera.remark(now)):
         message = 'nobody watches' if selected else 'not selected'
     elif camera.is_silent(now):
         level = DiagnosticStatus.ERROR
-        message = camera.remark(now) or f'no image on {camera.topic}'
-    elif camera.remark(now):
-        level, message = DiagnosticStatus.WARN, camera.remark(now)
+        message = remark or f'no image on {camera.topic}'
+    elif remark:
+        level, message = DiagnosticStatus.WARN, remark
     if camera.faults:
         level = max(level, DiagnosticStatus.WARN)
         message = '; '.join((message, *camera.faults))
     values = {
         'topic': camera.topic,
-        'subscribed': camera.is_open,
+        'subscribed': camera.is_subscribed,
         'reliability': camera.reliability,
         **camera.counters,
     }

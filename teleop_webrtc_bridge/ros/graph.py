@@ -26,9 +26,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 import re
 import time
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import (
     DurabilityPolicy,
     LivelinessPolicy,
@@ -37,14 +38,18 @@ from rclpy.qos import (
 )
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+_T = TypeVar('_T')
+
 __all__ = [
     'NODE_NAME',
     'OwnTopic',
     'Rival',
+    'Settled',
     'TopicReport',
     'TopicWatch',
     'full_name',
     'mismatches',
+    'published',
     'rivals',
     'several_publishers',
     'type_name',
@@ -60,6 +65,11 @@ TOLD_AGAIN_S: Final = 60.0
 MAX_TOLD: Final = 64
 
 _FULL_NAME: Final = re.compile(r'(/[A-Za-z_]\w*)+', re.ASCII)
+#: rmw/types.h and rmw_fastrtps
+_NAMELESS: Final = {
+    '_NODE_NAME_UNKNOWN_': 'a node of unknown name',
+    '_CREATED_BY_BARE_DDS_APP_': 'a DDS program that is no ROS node',
+}
 #: rclpy shows an infinite duration as a very long one.
 _INFINITE_NS: Final = 2**62
 
@@ -77,6 +87,19 @@ class OwnTopic:
     """QoS durability ``transient_local``."""
     hints: tuple[tuple[str, str], ...] = ()
     """Another type, and what to do about it."""
+
+
+def published(
+    publisher: Publisher[Any], *, durable: bool = False, hints: tuple[tuple[str, str], ...] = ()
+) -> OwnTopic:
+    """Return a topic that this node publishes, reliably."""
+    return OwnTopic(
+        name=publisher.topic_name,
+        type=type_name(publisher.msg_type),
+        published=True,
+        durable=durable,
+        hints=hints,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +135,22 @@ class TopicReport:
     others: tuple[str, ...] = ()
 
 
+class Settled(Generic[_T]):
+    """Lets through what the previous look found as well: discovery tells a piece at a time."""
+
+    def __init__(self) -> None:
+        self._before: frozenset[_T] = frozenset()
+
+    def of(self, found: Sequence[_T]) -> tuple[_T, ...]:
+        """Return what was there before, too."""
+        before, self._before = self._before, frozenset(found)
+        return tuple(it for it in found if it in before)
+
+
 def full_name(endpoint: TopicEndpointInfo) -> str:
     """Return the fully qualified name of an endpoint's node, printable and short."""
+    if endpoint.node_name in _NAMELESS:
+        return _NAMELESS[endpoint.node_name]
     return _shown(f'{endpoint.node_namespace.rstrip("/")}/{endpoint.node_name}')
 
 
@@ -249,17 +286,22 @@ class TopicWatch:
         self._others = tuple(others)
         self._warn = warn
         self._complain = complain
-        self._seen: frozenset[Rival] = frozenset()
+        self._settled_rivals: Settled[Rival] = Settled()
+        self._settled: Settled[str] = Settled()
         self._told: dict[str, float] = {}
         self._present: frozenset[str] = frozenset()
 
     def look(self) -> None:
         """Ask the graph, and log what is new."""
+        groups = [
+            self._mismatches(topics) for topics in ([self._cmd_vel], self._estop, self._others)
+        ]
+        settled = self._settled.of([text for group in groups for text in group])
+        cmd_vel, estop, others = (
+            tuple(text for text in group if text in settled) for group in groups
+        )
         self.report = TopicReport(
-            rivals=self._rivals(),
-            cmd_vel=self._mismatches([self._cmd_vel]),
-            estop=self._mismatches(self._estop),
-            others=self._mismatches(self._others),
+            rivals=self._rivals(), cmd_vel=cmd_vel, estop=estop, others=others
         )
         self._log()
 
@@ -271,9 +313,7 @@ class TopicWatch:
             is_bridge=self._is_bridge,
         )
         # What tells a bridge from others may be discovered a little later than its cmd_vel.
-        certain = tuple(rival for rival in found if rival.is_bridge or rival in self._seen)
-        self._seen = frozenset(found)
-        return certain
+        return self._settled_rivals.of(found)
 
     def _is_bridge(self, name: str) -> bool:
         """Return whether a node is a teleop bridge, renamed or not: by the topics it publishes."""

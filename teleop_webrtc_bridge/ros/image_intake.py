@@ -169,10 +169,9 @@ class ImageIntake:
 
     def remark(self, now: float) -> str:
         """Return what is not as it should be with the images; empty: nothing."""
-        if now - self._unusable_s > STALLED_S:
+        if now - self._unusable_s > STALLED_S or not self.is_stalled(now):
             return ''
-        which = 'images arrive, but' if self.is_stalled(now) else 'some images'
-        return f'{which} cannot be shown: {self._reason}'
+        return f'images arrive, but cannot be shown: {self._reason}'
 
     def refuse(self, reason: str, now: float) -> None:
         """

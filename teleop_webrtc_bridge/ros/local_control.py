@@ -28,7 +28,7 @@ from std_srvs.srv import SetBool, Trigger
 from teleop_webrtc_bridge.command_gate import CommandGate
 from teleop_webrtc_bridge.messages import Origin, OriginRole
 from teleop_webrtc_bridge.ros.drive import DriveThread
-from teleop_webrtc_bridge.ros.graph import OwnTopic, type_name
+from teleop_webrtc_bridge.ros.graph import OwnTopic, published, type_name
 
 __all__ = ['LATCHED_QOS', 'LocalControl']
 
@@ -60,9 +60,7 @@ class LocalControl:
         self._estop = node.create_publisher(Bool, '~/estop', LATCHED_QOS)
         button = node.create_subscription(Bool, '~/estop_in', self._on_estop_in, 10)
         self.topics = (
-            OwnTopic(
-                name=self._estop.topic_name, type=type_name(Bool), published=True, durable=True
-            ),
+            published(self._estop, durable=True),
             OwnTopic(name=button.topic_name, type=type_name(Bool), published=False),
         )
         """As the graph has them."""

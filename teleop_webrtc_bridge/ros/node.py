@@ -50,7 +50,7 @@ from teleop_webrtc_bridge.ros.diagnostics import diagnose, INSECURE
 from teleop_webrtc_bridge.ros.drive import DriveSnapshot, DriveThread
 from teleop_webrtc_bridge.ros.estop_file import estop_path, EstopFile
 from teleop_webrtc_bridge.ros.estop_keeper import EstopKeeper
-from teleop_webrtc_bridge.ros.graph import NODE_NAME, OwnTopic, TopicWatch, type_name
+from teleop_webrtc_bridge.ros.graph import NODE_NAME, published, TopicWatch, type_name
 from teleop_webrtc_bridge.ros.image_thread import ImageThread
 from teleop_webrtc_bridge.ros.local_control import LATCHED_QOS, LocalControl
 from teleop_webrtc_bridge.ros.operator_messages import DROPPED_FRAME
@@ -153,26 +153,15 @@ class TeleopBridge(Node):
         )
 
     def _watch_topics(self) -> TopicWatch:
-        cmd_vel = OwnTopic(
-            name=self._cmd_vel.topic_name,
-            type=type_name(self._cmd_vel.msg_type),
-            published=True,
-            hints=tuple(
-                (type_name(kind), f'set publish_stamped to {str(stamped).lower()}')
-                for kind, stamped in ((TwistStamped, True), (Twist, False))
-            ),
+        hints = (
+            (type_name(TwistStamped), 'set publish_stamped to true'),
+            (type_name(Twist), 'set publish_stamped to false'),
         )
-        others = [
-            OwnTopic(
-                name=it.topic_name, type=type_name(it.msg_type), published=True, durable=durable
-            )
-            for it, durable in ((self._state, True), (self._diagnostics, False))
-        ]
         return TopicWatch(
             self,
-            cmd_vel=cmd_vel,
+            cmd_vel=published(self._cmd_vel, hints=hints),
             estop=self._local.topics,
-            others=others,
+            others=[published(self._state, durable=True), published(self._diagnostics)],
             warn=self._warn,
             complain=self._complain,
         )
@@ -362,6 +351,7 @@ class TeleopBridge(Node):
         """Slow the operator down while there is no picture of now that he could drive by."""
         now = time.monotonic()
         self._cameras.follow(now, self._watched_fps(), self._drive.snapshot.selected)
+        self._drive.tell_faults(self._cameras.faults(now))
         blind = self._cameras.is_blind(now)
         if blind is not self._blind:
             self._blind = blind

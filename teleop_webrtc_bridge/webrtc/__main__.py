@@ -48,12 +48,20 @@ def main() -> None:
     asyncio.run(_run(socket.socket(fileno=link), wake, memories))
 
 
+def _name_robot_in_logs(robot_id: str) -> None:
+    """Tell the lines of a fleet apart, which may share one terminal."""
+    name = f'webrtc {robot_id}'.strip().replace('%', '%%')
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter(f'[{name}] %(levelname)s %(message)s'))
+
+
 async def _run(socket_end: socket.socket, wake: int, memories: Sequence[int]) -> None:
     link = HalfLink(socket_end)
     first = await link.packets.get()
     if not isinstance(first, Configure):
         return
     configuration = first.configuration
+    _name_robot_in_logs(configuration.robot_id)
     configure_aiortc(loopback=is_loopback_url(configuration.broker_url))
     cameras = Cameras(configuration.cameras, memories=memories, wake=wake)
     robot = Robot(configuration, link=link, cameras=cameras)

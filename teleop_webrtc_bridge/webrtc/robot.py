@@ -137,9 +137,8 @@ class Robot:
         silence = HeartbeatSilence(_awake_or_not_s())
         try:
             await peer.connect(answer.sdp_answer)
-        except PeerConnectionLost:
-            self._network.failed(gathering)
-            raise
+        except PeerConnectionLost as error:
+            raise self._network.failed(gathering, error) from error
         self._network.connected(gathering)
         self._peer = peer
         self._session.connected()

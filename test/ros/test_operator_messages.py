@@ -612,3 +612,72 @@ def test_a_selection_that_cannot_be_understood_changes_nothing(robot: Robot) -> 
     assert robot.messages.selected == ('rear',)
     assert robot.messages.counters['malformed'] == 7
     assert robot.gate.verdicts.total() == 0
+
+
+# --- commands that do not mean the base ------------------------------------------------------
+
+
+def jog(robot: Robot, velocity: Velocity, frame_id: str = 'eef_twist_arm') -> None:
+    """Let an arm be moved, on the channel of the base."""
+    stamp_s = robot.now + CLOCK_AHEAD_S - 0.03
+    command = DriveCommand(seq=1, stamp_s=stamp_s, frame_id=frame_id, velocity=velocity)
+    assert not robot.take(encode_drive_command(command), CMD_UNRELIABLE)
+    robot.publish()
+
+
+def test_an_arms_jogs_neither_move_the_base_nor_hold_it_alive(robot: Robot) -> None:
+    for velocity in (ZERO, *[FORWARD] * 4):
+        jog(robot, velocity)
+        robot.now += 0.02
+    assert robot.left == []
+    assert robot.messages.counters['dropped_frame'] == 5
+    assert robot.messages.refused_frame == 'eef_twist_arm'
+    robot.begin()
+    for _ in range(13):
+        robot.now += 0.02
+        jog(robot, FORWARD)
+    assert robot.left == [ZERO]
+    assert not robot.gate.moving
+
+
+def test_a_zero_of_an_arm_stops_nothing_and_is_not_neutral(robot: Robot) -> None:
+    robot.begin()
+    jog(robot, ZERO)
+    assert robot.gate.moving
+    assert robot.left == []
+    robot.gate.stop(robot.now)
+    robot.publish()
+    robot.left.clear()
+    jog(robot, ZERO)
+    robot.drive(FORWARD)
+    assert not robot.gate.moving
+    assert robot.gate.verdicts[Verdict.NOT_NEUTRAL] == 1
+
+
+def test_an_arms_jogs_do_not_disturb_who_drives_the_base(robot: Robot) -> None:
+    robot.begin()
+    for _ in range(20):
+        jog(robot, Velocity(linear_x=-1.0), 'left')
+        robot.drive(FORWARD)
+        robot.now += 0.02
+    assert robot.left
+    assert all(velocity == FORWARD for velocity in robot.left)
+
+
+@BOTH_CHANNELS
+def test_an_estop_between_an_arms_jogs_stops(robot: Robot, label: str) -> None:
+    robot.begin()
+    jog(robot, FORWARD)
+    robot.take({'type': 'estop', 'nonce': 'n', 'frame_id': 'eef_twist_arm'}, label)
+    jog(robot, FORWARD)
+    assert robot.gate.estopped
+    assert robot.left[0] == ZERO
+
+
+def test_telemetry_says_that_commands_do_not_mean_the_base(robot: Robot) -> None:
+    jog(robot, FORWARD)
+    assert robot.telemetry()['state']['refusing'] == 'frame'
+    robot.drive(ZERO)
+    assert robot.telemetry()['state']['refusing'] is None
+    robot.now += 1.0
+    assert robot.telemetry()['state']['refusing'] is None

@@ -292,14 +292,14 @@ class PythonOperator:
     def send(self, label: str, message: bytes | str) -> None:
         self._channels[label].send(message)
 
-    def drive(self, velocity: Velocity) -> None:
+    def drive(self, velocity: Velocity, frame_id: str = 'test') -> None:
         """Send one command, stamped with this machine's clock, which is the robot's as well."""
         self._seq += 1
         self.send(
             'cmd_unreliable',
             encode_drive_command(
                 DriveCommand(
-                    seq=self._seq, stamp_s=time.time(), frame_id='test', velocity=velocity
+                    seq=self._seq, stamp_s=time.time(), frame_id=frame_id, velocity=velocity
                 )
             ),
         )

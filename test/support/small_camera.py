@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.duration import Duration
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 __all__ = ['SmallCamera', 'VideoDiagnostics']
@@ -33,11 +34,16 @@ class SmallCamera:
     :param node: Of a context that somebody spins.
     :param topic: Where to.
     :param images: Published in turn.
+    :param ahead_s: What their stamps are ahead of the node's clock; ``None``: they stay.
     """
 
-    def __init__(self, node: Any, topic: str, images: list[Any]) -> None:
+    def __init__(
+        self, node: Any, topic: str, images: list[Any], *, ahead_s: float | None = 0.0
+    ) -> None:
         self.is_on = True
-        self._images = images
+        self.ahead_s = ahead_s
+        self._node = node
+        self.images = images
         self._number = 0
         profile = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
         self._publisher = node.create_publisher(type(images[0]), topic, profile)
@@ -45,7 +51,11 @@ class SmallCamera:
 
     def _publish(self) -> None:
         if self.is_on:
-            self._publisher.publish(self._images[self._number % len(self._images)])
+            image = self.images[self._number % len(self.images)]
+            if self.ahead_s is not None and not isinstance(image, bytes):
+                stamp = self._node.get_clock().now() + Duration(seconds=self.ahead_s)
+                image.header.stamp = stamp.to_msg()
+            self._publisher.publish(image)
             self._number += 1
 
     def subscribers(self) -> int:

@@ -12,6 +12,7 @@ import { Drive } from './drive.js';
 import { Estop } from './estop.js';
 import { Link } from './link.js';
 import { newNonce, parseMessage } from './messages.js';
+import { splitHint } from './robot_list.js';
 import { Session } from './session.js';
 import { pageState } from './status.js';
 import { VideoMonitor } from './video_monitor.js';
@@ -50,6 +51,8 @@ export class Cockpit {
   #me = null;
   /** Whether the broker passes this page's E-STOP on. */
   mayStop = true;
+  /** What is to be changed about a robot that has two sessions; empty: nothing. */
+  splitHint = '';
   linkMessage = '';
   timings = { connectPressedMs: null, firstFrameMs: null, drivableMs: null };
   drive = new Drive();
@@ -93,6 +96,7 @@ export class Cockpit {
     if (this.link.isWanted) return;
     this.commander.watching = watch;
     this.mayStop = true;
+    this.splitHint = splitHint(row);
     this.drive.setLock('watching', watch);
     const robot = row.robot_id || row.session_id;
     // The same robot keeps its latch as this operator knows it; another one has its own.
@@ -108,6 +112,7 @@ export class Cockpit {
   disconnect(reason) {
     this.letGo();
     const { session, target, isWanted } = this.link;
+    this.splitHint = '';
     this.link.disconnect(reason);
     // Between two attempts nothing is open, but the slot may still be ours.
     if (!session && target && isWanted && !this.watching) {
@@ -184,11 +189,13 @@ export class Cockpit {
       refusing: this.#refusing,
       blind: this.#blind,
       blindPage: this.#blindPage,
+      cameraFaults: this.telemetry.state?.camera_faults,
       held: this.drive.isHeld,
       hasVideo: !this.#noVideo,
       canSend: this.commander.canSend,
       videoReason: this.videoReason,
       quiet: this.link.state === 'drivable' && now - this.#heardS > QUIET_S,
+      split: this.splitHint,
     };
   }
 
@@ -227,7 +234,9 @@ export class Cockpit {
     return session;
   }
 
-  #onJoined({ operator_id: me, may_stop: mayStop }) {
+  #onJoined(answer) {
+    const { operator_id: me, may_stop: mayStop } = answer;
+    this.splitHint = splitHint(answer);
     this.#me = typeof me === 'string' ? me : null;
     // Of brokers that do not say it, every viewer may stop; an operator always may.
     this.mayStop = !this.watching || mayStop !== false;

@@ -32,7 +32,7 @@ import { attachKeyboard } from './input/keyboard.js';
 import { lockZoom, watchLayout } from './input/layout_watch.js';
 import { attachTouchPad } from './input/touch_pad.js';
 import { bothPaths } from './network_path.js';
-import { RobotList } from './robot_list.js';
+import { RobotList, splitHint } from './robot_list.js';
 import {
   estopHint,
   estopNote,
@@ -229,7 +229,11 @@ class Page {
     this.#desk = new ControlDesk({
       broker: this.#broker,
       watching: watch,
-      onStatus: (row) => watchers.update(row?.watching),
+      onStatus: (row) => {
+        watchers.update(row?.watching);
+        // It may be seen only after a while that half of the robot is missing.
+        if (row && this.#cockpit) this.#cockpit.splitHint = splitHint(row);
+      },
       onTake: () => {
         this.#cockpit?.disconnect('takes control');
         this.#connect(robot, false);

@@ -31,7 +31,7 @@ const MAX_REASON_LENGTH = 200;
 
 /**
  * @typedef {object} SessionEvents
- * @property {(answer: {operator_id?: string, may_stop?: boolean}) => void} onJoined
+ * @property {(answer: {operator_id?: string, may_stop?: boolean, split?: object}) => void} onJoined
  * @property {(channels: Record<string, RTCDataChannel>, first: boolean) => void} onChannels
  * @property {(track: MediaStreamTrack, receiver: RTCRtpReceiver) => void} onTrack
  * @property {() => void} onVideoPromised the broker has agreed to send the robot's video
