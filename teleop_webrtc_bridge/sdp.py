@@ -231,11 +231,16 @@ def strip_forbidden_candidates(sdp: str, *, allow_local: bool) -> str:
 
     :param allow_local: Keep loopback and link-local addresses, for a broker of this machine only.
     """
-    kept = []
-    for line in sdp.splitlines():
-        if line.startswith(_CANDIDATE) and not _is_usable(line, allow_local=allow_local):
-            continue
-        kept.append(line)
+    lines = sdp.splitlines()
+    kept = [
+        line
+        for line in lines
+        if not line.startswith(_CANDIDATE) or _is_usable(line, allow_local=allow_local)
+    ]
+    if len(kept) < len(lines):
+        # Checks may come from what was left out. aioice does not wait for them when it is told
+        # that it knows all, and can pair none: Firefox says so, Chromium does not.
+        kept = [line for line in kept if line != _END_OF_CANDIDATES]
     return _join(kept)
 
 

@@ -16,7 +16,8 @@
 A person drives a robot from Firefox, with the settings that Firefox comes with.
 
 It hides its addresses behind names (mDNS), says in its offer that no more will come, and keeps to
-the numbers that it has once given to codecs and header extensions; Debian's has no H.264.
+the numbers that it has once given to codecs and header extensions. Debian's has no H.264, so that
+the robot changes to VP8.
 """
 
 from __future__ import annotations
@@ -28,25 +29,12 @@ from browser import GREY_VALUES
 from firefox import firefox, FirefoxPage
 from programs import wait_for
 import pytest
-from ros_probe import ros_node, RosProbe
-from stack import running_stack, Stack
+from ros_probe import RosProbe
+from stack import Stack
 
 pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
 READINGS = ('rtt', 'fps', 'resolution', 'bitrate', 'commands')
-
-
-@pytest.fixture(scope='module')
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    options = ('-r', 'image:=camera/image_raw', '-p', 'video_codec:=vp8')
-    with running_stack(tmp_path_factory.mktemp('stack'), *options) as running:
-        yield running
-
-
-@pytest.fixture(scope='module')
-def probe(stack: Stack) -> Iterator[RosProbe]:
-    with ros_node() as node:
-        yield RosProbe(node)
 
 
 @pytest.fixture(scope='module')

@@ -18,8 +18,8 @@ const NO_PATH = 'No network path to the robot was found.';
  * loopback one; settings and extensions may forbid them all.
  */
 const NO_ADDRESS =
-  'This browser gives WebRTC no network address. Firefox does so on a machine without a network: ' +
-  'connect it to one, or use Chromium. Otherwise look at its privacy settings and extensions.';
+  'This browser gives WebRTC no network address. Firefox does so on a machine without a route to ' +
+  'the Internet: give it one, or use Chromium. Otherwise look at its privacy settings.';
 const NO_WEBRTC =
   'WebRTC is switched off in this browser: look at its settings and extensions (in Firefox ' +
   'about:config, media.peerconnection.enabled), or use another one.';
