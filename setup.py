@@ -35,6 +35,7 @@ setup(
         (share, ['package.xml']),
         (f'{share}/config', sorted(map(str, Path('config').glob('*.yaml')))),
         (f'{share}/launch', sorted(map(str, Path('launch').glob('*.launch.py')))),
+        (f'{share}/systemd', sorted(map(str, Path('systemd').glob('*.service')))),
     ],
     install_requires=['setuptools'],
     extras_require={'test': ['pytest'], 'oidc': ['PyJWT[crypto]==2.15.1']},

@@ -16,8 +16,9 @@
 A camera as a program: ``python3 -m benchmark.camera TRANSPORT WIDTH HEIGHT``.
 
 Publishes what the simulated robot sees, made before, at 30 Hz until it is told to end: ``raw`` as
-bgr8 on ``image``, ``compressed`` as JPEG on ``image/compressed``, ``h264`` on ``image/h264``. Then
-it prints the stamps of all images as one line of JSON.
+bgr8 on ``image``, ``compressed`` as JPEG on ``image/compressed``, ``h264`` on ``image/h264``, and
+``h264-bare`` there without the parameter sets. Then it prints the stamps of all images as one
+line of JSON.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import time
 from typing import Any, Final
 
 import av
+from h264_camera import without_sets
 import numpy as np
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -79,10 +81,17 @@ def h264(pictures: list[np.ndarray[Any, Any]]) -> list[Any]:
     return [CompressedImage(format='h264', data=unit) for unit in _encode('libx264', pictures)]
 
 
+def bare(pictures: list[np.ndarray[Any, Any]]) -> list[Any]:
+    """Return that without its parameter sets: they came once, before anybody listened."""
+    units = _encode('libx264', pictures)
+    return [CompressedImage(format='h264', data=without_sets(unit)) for unit in units]
+
+
 TRANSPORTS: Final[dict[str, tuple[str, Any, Callable[[list[Any]], list[Any]]]]] = {
     'raw': ('image', Image, raw),
     'compressed': ('image/compressed', CompressedImage, compressed),
     'h264': ('image/h264', CompressedImage, h264),
+    'h264-bare': ('image/h264', CompressedImage, bare),
 }
 """Transport → topic, type, and what makes the messages."""
 

@@ -18,8 +18,10 @@ From DDS to RTP on the wire: ``python3 -m benchmark.pipeline [--cases …] [--js
 A camera publishes at 30 Hz; the bridge (both processes of the robot) and a broker run as programs;
 an operator receives, without decoding. Each published image is looked for among the frames that
 arrive, by its stamp. ``nobody`` is the same without the operator. ``h264-720p`` is a camera's own
-H.264, passed on. ``plain-720p`` is what the bridge is compared with: ``raw-720p`` through a
-program as rclpy's and aiortc's examples have it, straight to who receives.
+H.264, passed on; ``h264-nobody`` is the same without the operator, ``h264-listening`` is one whose
+parameter sets came before the bridge listened, so that it listens for ever. ``plain-720p`` is what
+the bridge is compared with: ``raw-720p`` through a program as rclpy's and aiortc's examples have
+it, straight to who receives.
 """
 
 from __future__ import annotations
@@ -73,6 +75,8 @@ class Case:
     size: tuple[int, int] = (1280, 720)
     bitrate_bps: int = 2_500_000
     watched: bool = True
+    bare: bool = False
+    """Without the parameter sets of H.264."""
     plain: bool = False
     """Not through the bridge, but as examples have it."""
 
@@ -83,6 +87,8 @@ CASES: Final = {
     'jpeg-720p': Case(transport='compressed'),
     'h264-720p': Case(transport='h264'),
     'nobody': Case(watched=False),
+    'h264-nobody': Case(transport='h264', watched=False),
+    'h264-listening': Case(transport='h264', watched=False, bare=True),
     'plain-720p': Case(plain=True),
 }
 
@@ -119,9 +125,10 @@ def account(
 def _camera(case: Case, folder: Path) -> Iterator[Path]:
     """Let it publish; the file has its stamps when it has ended."""
     log = folder / 'camera.log'
+    kind = f'{case.transport}-bare' if case.bare else case.transport
     with log.open('wb') as output:
         process = subprocess.Popen(
-            [sys.executable, '-m', 'benchmark.camera', case.transport, *map(str, case.size)],
+            [sys.executable, '-m', 'benchmark.camera', kind, *map(str, case.size)],
             stdout=output,
         )
     try:

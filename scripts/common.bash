@@ -111,6 +111,24 @@ find_chromium() {
     return 1
 }
 
+# Prints the path of a Firefox for the tests; fails when there is none.
+find_firefox() {
+    local name candidate
+    for name in "${FIREFOX:-}" firefox-esr firefox; do
+        if [[ -n $name ]] && candidate=$(command -v "$name") && is_browser "$candidate" &&
+            ! is_snap "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+# A snap has a /tmp of its own, and cannot read the profile that a test writes there.
+is_snap() {
+    [[ $(readlink -f "$1") == */snap* ]] || grep -qs '^exec /snap/' "$1"
+}
+
 # Ubuntu's packages are stubs that only ask for the snap, and answer no --version without it.
 is_browser() {
     timeout 20 "$1" --version >/dev/null 2>&1

@@ -65,7 +65,8 @@ class _Parsed(NamedTuple):
     line: str
     path: _Path
     kind: str
-    priority: int
+    rank: tuple[bool, int]
+    """The lower, the better."""
     is_ipv6: bool
 
 
@@ -82,7 +83,7 @@ def choose_candidates(lines: Iterable[str]) -> list[str]:
         parsed.setdefault(candidate.path, candidate)
     if len(parsed) <= MAX_CANDIDATES:
         return [candidate.line for candidate in parsed.values()]
-    by_priority = sorted(parsed.values(), key=lambda candidate: -candidate.priority)
+    by_priority = sorted(parsed.values(), key=lambda candidate: candidate.rank)
     chosen: list[_Parsed] = []
     for kind in ('relay', 'srflx'):
         chosen += [it for it in by_priority if it.kind == kind][:_LEAST_OF_A_KIND]
@@ -99,11 +100,19 @@ def _parse(line: str) -> _Parsed:
     fields = line.partition(':')[2].split()
     try:
         _, _, transport, priority, address, port, _, kind = fields[:8]
-        rank = int(priority)
+        rank = (not _is_usable(transport, address), -int(priority))
     except ValueError:
-        return _Parsed(line, _Path('', line, ''), '', -1, is_ipv6=False)
+        return _Parsed(line, _Path('', line, ''), '', (True, 0), is_ipv6=False)
     path = _Path(transport.lower(), address.lower(), port)
     return _Parsed(line, path, kind, rank, is_ipv6=':' in address)
+
+
+def _is_usable(transport: str, address: str) -> bool:
+    """Return whether aioice can send to a candidate; not over TCP, nor to a name or fe80::."""
+    try:
+        return transport.lower() == 'udp' and not ipaddress.ip_address(address).is_link_local
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

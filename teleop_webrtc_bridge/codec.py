@@ -46,6 +46,7 @@ from teleop_webrtc_bridge.messages import (
     UNNAMED_OPERATOR,
     Unsupported,
     Velocity,
+    VideoCodec,
 )
 
 __all__ = [
@@ -408,7 +409,11 @@ def decode_heartbeat_answer(body: dict[str, Any]) -> HeartbeatAnswer:
     epoch = body.get('control_epoch')
     if epoch is not None and (type(epoch) is not int or not 0 <= epoch < 2**53):
         raise ProtocolError('heartbeat answer with a control_epoch that is not a whole number')
-    return HeartbeatAnswer(channels=ids, renegotiate_offer=offer, control_epoch=epoch)
+    # One that is not known here cannot have been negotiated either.
+    codec = next((it for it in VideoCodec if it.value == body.get('video_codec')), None)
+    return HeartbeatAnswer(
+        channels=ids, renegotiate_offer=offer, control_epoch=epoch, video_codec=codec
+    )
 
 
 def _stream_id(body: dict[str, Any], name: str) -> int | None:

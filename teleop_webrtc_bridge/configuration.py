@@ -28,6 +28,7 @@ import unicodedata
 from urllib.parse import urlsplit
 
 from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.messages import VideoCodec
 
 __all__ = [
     'BridgeConfiguration',
@@ -53,7 +54,7 @@ class VideoConfiguration:
     """How the robot's picture is encoded."""
 
     codec: str
-    """``h264`` or ``vp8``: the one that is offered first."""
+    """``h264``, with VP8 for browsers that do not take it, or ``vp8``."""
     bitrate_bps: int
     fps: float
     max_width_px: int
@@ -66,6 +67,12 @@ class VideoConfiguration:
     A strip below the picture tells when it was taken, by a clock that is this much ahead of
     ``time.monotonic``; ``None``: no strip.
     """
+
+    @property
+    def codecs(self) -> tuple[VideoCodec, ...]:
+        """What may be sent, the favourite first."""
+        favourite = VideoCodec(self.codec)
+        return (favourite, *(it for it in (VideoCodec.VP8,) if it is not favourite))
 
 
 class CameraKind(enum.StrEnum):

@@ -50,6 +50,7 @@ __all__ = [
     'SportCommand',
     'Unsupported',
     'Velocity',
+    'VideoCodec',
 ]
 
 CMD_UNRELIABLE: Final = 'cmd_unreliable'
@@ -239,6 +240,16 @@ class ChannelIds:
         }
 
 
+class VideoCodec(enum.Enum):
+    """What video is sent in; the value is the name on the wire."""
+
+    H264 = 'h264'
+    VP8 = 'vp8'
+
+    def __str__(self) -> str:
+        return {'h264': 'H.264', 'vp8': 'VP8'}[self.value]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatAnswer:
     """The broker's desired-state snapshot (docs/protocol.md §2)."""
@@ -247,6 +258,8 @@ class HeartbeatAnswer:
     renegotiate_offer: str | None
     control_epoch: int | None
     """Counts the operators that a session has had; ``None`` from brokers that do not say it."""
+    video_codec: VideoCodec | None = None
+    """Which of the negotiated ones to send from now on; ``None``: as before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,12 +37,19 @@ class PixelFormat:
     """In the first plane."""
     sample_bytes: int = 1
     """With more than one, ``is_bigendian`` matters."""
+    is_signed: bool = False
+    """Whether zero is in the middle of its range."""
     grid: tuple[int, int] = (1, 1)
     """Pixels to the right and down that belong together; what does not fill a cell is cut off."""
     chroma_rows: int = 0
     """Of a second plane, U and V in turn: its bytes a row, in rows of the first plane."""
     depth_unit_m: float = 0.0
     """Not brightness but distances, of this unit; shown as grey."""
+
+    @property
+    def number_type(self) -> str:
+        """NumPy's name of a sample, without its byte order."""
+        return {1: 'u1', 2: 'i2' if self.is_signed else 'u2', 4: 'f4'}[self.sample_bytes]
 
     @property
     def channels(self) -> int:
@@ -90,12 +97,13 @@ PIXEL_FORMATS: Final = {
     '8UC4': _packed('bgra', 4),
     'mono8': _packed('gray', 1),
     '8UC1': _packed('gray', 1),
-    # Of samples of 16 bits the upper byte is shown.
+    # Of samples of 16 bits, the part of their range that a camera uses is shown.
     'rgb16': _packed('rgb48', 6, sample_bytes=2),
     'bgr16': _packed('bgr48', 6, sample_bytes=2),
     'rgba16': _packed('rgba64', 8, sample_bytes=2),
     'bgra16': _packed('bgra64', 8, sample_bytes=2),
     'mono16': _packed('gray16', 2, sample_bytes=2),
+    '16SC1': PixelFormat(name='gray16', bytes_per_pixel=2, sample_bytes=2, is_signed=True),
     'yuv422': _yuv422('uyvy422'),
     'uyvy': _yuv422('uyvy422'),
     'yuv422_yuy2': _yuv422('yuyv422'),

@@ -38,8 +38,10 @@ __all__ = [
     'MAX_SDP_BYTES',
     'MAX_SECTIONS',
     'MAX_SSRC_LINES',
+    'Offered',
     'check_sdp',
     'is_forbidden_address',
+    'offered_by',
     'split_sections',
     'spread_candidates',
     'strip_forbidden_candidates',
@@ -229,11 +231,16 @@ def strip_forbidden_candidates(sdp: str, *, allow_local: bool) -> str:
 
     :param allow_local: Keep loopback and link-local addresses, for a broker of this machine only.
     """
-    kept = []
-    for line in sdp.splitlines():
-        if line.startswith(_CANDIDATE) and not _is_usable(line, allow_local=allow_local):
-            continue
-        kept.append(line)
+    lines = sdp.splitlines()
+    kept = [
+        line
+        for line in lines
+        if not line.startswith(_CANDIDATE) or _is_usable(line, allow_local=allow_local)
+    ]
+    if len(kept) < len(lines):
+        # Checks may come from what was left out. aioice does not wait for them when it is told
+        # that it knows all, and can pair none: Firefox says so, Chromium does not.
+        kept = [line for line in kept if line != _END_OF_CANDIDATES]
     return _join(kept)
 
 
@@ -310,6 +317,43 @@ def spread_candidates(sdp: str) -> str:
         ]
         lines += candidates
     return _join(lines)
+
+
+class Offered(NamedTuple):
+    """What an offer is good for."""
+
+    video: bool
+    """To be sent by the peer."""
+    channels: bool
+    hosts: frozenset[str]
+    """The peer's local addresses that mean something to others."""
+
+
+def offered_by(sdp: str) -> Offered:
+    """Return what a description that has passed :func:`check_sdp` offers."""
+    sections = split_sections(sdp)[1:]
+    kinds = {section[0].partition(' ')[0] for section in sections}
+    return Offered(
+        video=any(it[0].startswith('m=video ') and _sends(it) for it in sections),
+        channels='m=application' in kinds,
+        hosts=frozenset(
+            host for section in sections for line in section if (host := _host(line)) is not None
+        ),
+    )
+
+
+def _sends(section: list[str]) -> bool:
+    return not {'a=recvonly', 'a=inactive'}.intersection(section)
+
+
+def _host(line: str) -> str | None:
+    fields = line.removeprefix(_CANDIDATE).split() if line.startswith(_CANDIDATE) else []
+    if fields[_PORT_FIELD + 1 : _PORT_FIELD + 3] != ['typ', 'host']:
+        return None
+    address = _address(fields[_ADDRESS_FIELD])
+    if address is None or address.is_loopback or address.is_link_local:
+        return None
+    return str(address)
 
 
 def split_sections(sdp: str) -> list[list[str]]:

@@ -42,11 +42,12 @@ with contextlib.suppress(ImportError):
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Tests that need what not every machine has; on CI's they must run.
-REQUIRED_BY_CI = ('browser', 'namespace')
+REQUIRED_BY_CI = ('browser', 'namespace', 'systemd')
 #: What each program wrote last, and no more, is shown of a test that failed.
 LOG_LINES = 40
 PROGRAM_LOGS = pytest.StashKey[Path]()
 BROWSERS = ('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-browser')
+FIREFOXES = ('firefox-esr', 'firefox')
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -154,3 +155,12 @@ def chromium_path() -> str:
         if path := shutil.which(name):
             return path
     pytest.skip('no Chromium; set the variable CHROMIUM')
+
+
+@pytest.fixture(scope='session')
+def firefox_path() -> str:
+    """Return the Firefox that scripts/test has found, or one from the PATH."""
+    for name in filter(None, (os.environ.get('FIREFOX'), *FIREFOXES)):
+        if path := shutil.which(name):
+            return path
+    pytest.skip('no Firefox; set the variable FIREFOX')

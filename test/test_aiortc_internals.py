@@ -32,6 +32,7 @@ from types import ModuleType
 from typing import Any, Final
 
 import aioice.ice
+import aioice.turn
 from aiortc import (
     RTCBundlePolicy,
     RTCConfiguration,
@@ -48,12 +49,21 @@ from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket
 import pytest
 import pytest_asyncio
 
-from teleop_webrtc_bridge.aiortc_support import internals, video_forwarding
+from teleop_webrtc_bridge.aiortc_support import (
+    codec_choice,
+    gathering,
+    internals,
+    relays,
+    video_forwarding,
+)
+from teleop_webrtc_bridge.aiortc_support.codec_choice import (
+    keep_codecs,
+    negotiated_codecs,
+    prefer_codecs,
+)
 from teleop_webrtc_bridge.aiortc_support.internals import (
     configure_aiortc,
     FrameExtensions,
-    keep_first_codec,
-    negotiated_codec,
     packets_received,
     prepare_receiving,
     tag_frames,
@@ -61,6 +71,7 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
     TESTED_AIORTC,
 )
 from teleop_webrtc_bridge.aiortc_support.video_forwarding import VideoEgress, VideoIngress
+from teleop_webrtc_bridge.messages import VideoCodec
 
 PATIENCE_S: Final = 30.0
 APART: Final = 150
@@ -73,6 +84,7 @@ METHODS: dict[type, dict[str, list[str]]] = {
         '_handle_rtcp_packet': ['packet'],
         '_next_encoded_frame': ['codec'],
         '_retransmit': ['sequence_number'],
+        '_run_rtp': ['codec'],
         '_send_keyframe': [],
     },
     RTCRtpReceiver: {
@@ -86,14 +98,21 @@ METHODS: dict[type, dict[str, list[str]]] = {
         'get': ['extension_profile', 'extension_value'],
         'set': ['values'],
     },
+    aioice.ice.Connection: {
+        'get_component_candidates': ['component', 'addresses', 'timeout'],
+    },
+    aioice.turn.TurnTransport: {'_connect': ['protocol']},
 }
 ATTRIBUTES = {
     'sender': {
+        '_RTCRtpSender__encoder',
         '_RTCRtpSender__ntp_timestamp',
         '_RTCRtpSender__octet_count',
         '_RTCRtpSender__packet_count',
         '_RTCRtpSender__rtp_header_extensions_map',
+        '_RTCRtpSender__rtp_history',
         '_RTCRtpSender__rtp_timestamp',
+        '_RTCRtpSender__rtx_payload_type',
         '_ssrc',
     },
     'receiver': {
@@ -105,6 +124,9 @@ ATTRIBUTES = {
     'transceiver': {'_codecs', '_headerExtensions'},
     'transport': {'_rtp_header_extensions_map'},
     'sctp': {'_advertised_rwnd'},
+    'gatherer': {'_connection'},
+    'ice': {'_connection'},
+    'ice connection': {'_nominated', '_protocols'},
 }
 
 
@@ -137,9 +159,12 @@ def test_a_private_method_has_the_signature_that_we_replace_or_call(
         (RTCRtpSender, '_handle_rtcp_packet'),
         (RTCRtpSender, '_next_encoded_frame'),
         (RTCRtpSender, '_retransmit'),
+        (RTCRtpSender, '_run_rtp'),
         (RTCRtpReceiver, '_handle_rtp_packet'),
         (RTCRtpReceiver, '_send_rtcp_pli'),
         (RTCDtlsTransport, '_send_rtp'),
+        (aioice.ice.Connection, 'get_component_candidates'),
+        (aioice.turn.TurnTransport, '_connect'),
     ],
     ids=lambda method: method[1],
 )
@@ -167,6 +192,9 @@ async def test_a_private_attribute_is_there(
         'transceiver': video,
         'transport': video.receiver.transport,
         'sctp': rtcsctptransport.RTCSctpTransport(video.receiver.transport),
+        'gatherer': video.receiver.transport.transport.iceGatherer,
+        'ice': video.receiver.transport.transport,
+        'ice connection': video.receiver.transport.transport._connection,
     }
     assert hasattr(owners[owner], name)
 
@@ -202,10 +230,13 @@ def test_host_addresses_come_from_a_function_that_ice_looks_up_when_it_gathers()
         'use_ipv4',
         'use_ipv6',
     ]
-    assert 'get_host_addresses(' in inspect.getsource(aioice.ice.Connection)
+    source = inspect.getsource(aioice.ice.Connection)
+    assert 'get_host_addresses(' in source
+    # Each one is replaced by ours, which has no third parameter.
+    assert 'self.get_component_candidates(component=component, addresses=addresses)' in source
 
 
-@pytest.mark.parametrize('module', [internals, video_forwarding])
+@pytest.mark.parametrize('module', [codec_choice, gathering, internals, relays, video_forwarding])
 def test_every_private_name_that_a_module_uses_is_listed_here(module: ModuleType) -> None:
     assert module.__file__ is not None
     tree = ast.parse(Path(module.__file__).read_text('utf-8'))
@@ -299,7 +330,7 @@ class Rig:
         await self.forwarder.setRemoteDescription(self.robot.localDescription)
         self.video = self.forwarder.getTransceivers()[0]
         prepare_receiving(self.video)
-        keep_first_codec(self.video)
+        keep_codecs(self.video, ())
         await self.forwarder.setLocalDescription(await self.forwarder.createAnswer())
         await self.robot.setRemoteDescription(self.forwarder.localDescription)
 
@@ -349,8 +380,7 @@ async def test_a_keyframe_request_reaches_the_callback(rig: Rig) -> None:
 
 async def test_one_codec_is_answered_and_can_be_promised_to_viewers(rig: Rig) -> None:
     await until(lambda: bool(rig.packets))
-    codec = negotiated_codec(rig.video)
-    assert codec.mimeType == 'video/VP8'
+    assert negotiated_codecs(rig.video) == (VideoCodec.VP8,)
     answer = rig.forwarder.localDescription.sdp
     assert answer.count('a=rtpmap:') == 2, 'the codec and its retransmissions'
 
@@ -400,11 +430,11 @@ async def test_forwarded_video_is_decoded_by_a_viewer_with_its_extensions(rig: R
     await until(lambda: bool(rig.packets))
     out, viewer = peer(), peer()
     transceiver = out.addTransceiver('video', direction='sendonly')
-    transceiver.setCodecPreferences([negotiated_codec(rig.video)])
     assert rig.ingress is not None
     tracks: list[Any] = []
     seen: list[RtpPacket] = []
     viewer.on('track', tracks.append)
+    prefer_codecs(transceiver, (VideoCodec.VP8,), ())
     await out.setLocalDescription(await out.createOffer())
     await viewer.setRemoteDescription(out.localDescription)
     prepare_receiving(viewer.getTransceivers()[0])

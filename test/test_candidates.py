@@ -34,7 +34,7 @@ def line(
 
 
 def hosts(count: int, network: str = '10.98.1.') -> list[str]:
-    return [line(f'{network}{number:x}') for number in range(1, count + 1)]
+    return [line(f'{network}{number}') for number in range(1, count + 1)]
 
 
 # --- a peer's --------------------------------------------------------------------------------
@@ -75,6 +75,15 @@ def test_many_reflexive_ones_leave_room_for_host_addresses() -> None:
 def test_the_peers_own_favourites_are_kept() -> None:
     favourite = line('10.99.0.1', priority=9)
     assert favourite in choose_candidates([*hosts(60), favourite])
+
+
+def test_what_cannot_be_used_displaces_nothing() -> None:
+    useless = [line(f'fe80::{n:x}', priority=9) for n in range(1, 30)]
+    useless += [line(f'{n}.local', priority=9) for n in range(30)]
+    useless += [line(f'10.0.0.{n}', priority=9).replace('udp', 'tcp') for n in range(30)]
+    useful = hosts(20) + hosts(8, '2001:db8::')
+    chosen = choose_candidates([*useless, *useful])
+    assert set(useful) <= set(chosen)
 
 
 @pytest.mark.parametrize('rare', ['2001:db8::7', '192.0.2.7'])

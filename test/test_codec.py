@@ -59,6 +59,7 @@ from teleop_webrtc_bridge.messages import (
     UNNAMED_OPERATOR,
     Unsupported,
     Velocity,
+    VideoCodec,
 )
 
 #: A busy machine makes slow examples, not wrong ones.
@@ -481,6 +482,21 @@ def test_a_heartbeat_answer_is_read() -> None:
         renegotiate_offer='v=0',
         control_epoch=5,
     )
+
+
+@pytest.mark.parametrize(
+    ('said', 'codec'),
+    [
+        ('h264', VideoCodec.H264),
+        ('vp8', VideoCodec.VP8),
+        ('av2', None),
+        ('H264', None),
+        (['vp8'], None),
+        (None, None),
+    ],
+)
+def test_a_codec_that_is_not_known_changes_nothing(said: object, codec: VideoCodec | None) -> None:
+    assert decode_heartbeat_answer({'ack': True, 'video_codec': said}).video_codec is codec
 
 
 def test_a_heartbeat_answer_without_an_operator_has_no_channels() -> None:

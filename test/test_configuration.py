@@ -31,6 +31,7 @@ from teleop_webrtc_bridge.configuration import (
     VideoConfiguration,
 )
 from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.messages import VideoCodec
 
 #: A busy machine makes slow examples, not wrong ones.
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -196,3 +197,14 @@ def test_an_old_or_missing_aiortc_is_refused_in_one_line(
 
 def test_the_aiortc_that_is_installed_here_is_accepted() -> None:
     check_aiortc()
+
+
+@pytest.mark.parametrize(
+    ('codec', 'codecs'),
+    [('h264', (VideoCodec.H264, VideoCodec.VP8)), ('vp8', (VideoCodec.VP8,))],
+)
+def test_vp8_stands_in_for_h264_and_nothing_for_vp8(
+    codec: str, codecs: tuple[VideoCodec, ...]
+) -> None:
+    video = VideoConfiguration(codec=codec, bitrate_bps=1, fps=1.0, max_width_px=2)
+    assert video.codecs == codecs

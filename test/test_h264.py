@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from h264_camera import encoded, nal_units, pictures
+from h264_camera import encoded, nal_units, only_sets, pictures, without_sets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lines_run import lines_run
@@ -102,10 +102,6 @@ def test_a_stream_that_is_joined_begins_with_its_next_keyframe() -> None:
 # --- parameter sets ------------------------------------------------------------------------------
 
 
-def without_sets(unit: bytes) -> bytes:
-    return b''.join(START + part for part in nal_units(unit) if part[0] & 0x1F not in (SPS, PPS))
-
-
 def test_a_keyframe_that_lacks_its_parameter_sets_gets_the_newest() -> None:
     units = encoded(25)
     bare = [units[0], *map(without_sets, units[1:])]
@@ -117,11 +113,102 @@ def test_a_keyframe_that_lacks_its_parameter_sets_gets_the_newest() -> None:
 
 def test_parameter_sets_may_come_in_messages_of_their_own() -> None:
     units = encoded(5)
-    sets = b''.join(START + part for part in nal_units(units[0]) if part[0] & 0x1F in (SPS, PPS))
     stream = Stream()
-    assert stream.read(sets) is Held.NO_PICTURE
+    assert stream.read(only_sets(units[0])) is Held.NO_PICTURE
     found = passed(stream, [*map(without_sets, units)])
     assert pictures([unit.data for unit in found]) == pictures(units)
+
+
+@pytest.mark.parametrize('together', [True, False])
+def test_a_pps_may_come_before_its_sps(together: bool) -> None:
+    units = encoded(5)
+    swapped = [START + part for part in reversed(nal_units(only_sets(units[0])))]
+    first = [b''.join(swapped) + without_sets(units[0])] if together else [*swapped, units[0]]
+    found = passed(Stream(), [*first, *map(without_sets, units[1:])])
+    assert kinds(found[0].data)[:2] == [SPS, PPS], 'decoders want it so'
+    assert pictures([unit.data for unit in found]) == pictures(units)
+
+
+def test_pictures_may_take_turns_between_several_parameter_sets() -> None:
+    streams = [
+        encoded(5, width=width, height=96, options=(('x264-params', f'sps-id={number}'),))
+        for number, width in enumerate((160, 320))
+    ]
+    sets = [only_sets(units[0]) for units in streams]
+    stream = Stream()
+    assert {stream.read(data) for data in sets} == {Held.NO_PICTURE}
+    for units, width in zip(streams * 2, (160, 320) * 2, strict=True):
+        found = passed(stream, [*map(without_sets, units)])
+        assert [unit.width for unit in found] == [width] * 5
+        assert pictures([unit.data for unit in found]) == pictures(units)
+
+
+def record(unit: bytes, *, length_bytes: int = 4, end: bytes = b'\xfd\xf8\xf8\0') -> bytes:
+    """Return a keyframe's parameter sets as MP4 and RTSP hand them out (``avcC``)."""
+    sps, pps = nal_units(only_sets(unit))
+    head = b'\1' + sps[1:4] + bytes([0xFC | length_bytes - 1, 0xE1])
+    return head + len(sps).to_bytes(2) + sps + b'\1' + len(pps).to_bytes(2) + pps + end
+
+
+@pytest.mark.parametrize('end', [b'', b'\xfd\xf8\xf8\0'], ids=['main', 'high'])
+def test_parameter_sets_may_come_in_a_record_for_decoders(end: bytes) -> None:
+    units = encoded(5)
+    mp4 = [
+        b''.join(len(part).to_bytes(4) + part for part in nal_units(without_sets(unit)))
+        for unit in units
+    ]
+    stream = Stream()
+    assert stream.read(record(units[0], end=end)) is Held.NO_PICTURE
+    found = passed(stream, mp4)
+    assert pictures([unit.data for unit in found]) == pictures(units)
+
+
+def test_a_record_that_is_broken_or_of_other_lengths_is_refused() -> None:
+    whole = record(encoded(1)[0], end=b'')
+    for size in range(7, len(whole)):
+        with pytest.raises(PictureUndecodable, match='neither start codes nor lengths'):
+            Stream().read(whole[:size])
+    with pytest.raises(PictureUndecodable, match='lengths of 2 bytes'):
+        Stream().read(record(encoded(1)[0], length_bytes=2))
+
+
+def test_whether_the_parameter_sets_are_known_and_whether_they_ever_will_be() -> None:
+    units = encoded(15)
+    stream = Stream()
+    assert stream.knows_sets is None, 'no picture yet'
+    assert stream.read(units[5]) is Held.NO_KEYFRAME
+    assert (stream.knows_sets, stream.lacks_sets) == (False, False), 'they may come'
+    assert read_all(stream, [without_sets(units[10])]) == 'x'
+    assert (stream.knows_sets, stream.lacks_sets) == (False, True), 'they do not'
+    assert stream.read(only_sets(units[0])) is Held.NO_PICTURE
+    assert stream.read(units[11]) is Held.NO_KEYFRAME
+    assert (stream.knows_sets, stream.lacks_sets) == (True, False), 'they did all the same'
+
+
+def test_parameter_sets_of_another_encoder_are_forgotten_and_newer_ones_kept() -> None:
+    small, large = encoded(25), encoded(25, width=320, height=180)
+    bare = [*map(without_sets, large)]
+    stream = Stream()
+    stream.read(small[0], 10.0)
+    stream.forget_sets(10.1)
+    assert stream.knows_sets is None
+    assert read_all(stream, bare[:12]) == 'x---------x-'
+    stream.read(only_sets(large[0]), 12.0)
+    stream.forget_sets(11.9)
+    assert [unit.width for unit in passed(stream, bare[12:])] == [320] * 5
+
+
+def test_an_encoder_without_keyframes_is_known_as_such() -> None:
+    params = 'bframes=0:intra-refresh=1:keyint=10'
+    units = encoded(30, options=(('tune', 'zerolatency'), ('x264-params', params)))
+    stream = Stream()
+    assert read_all(stream, units) == 'K' + 'p' * 29
+    stream = Stream()
+    assert read_all(stream, units[5:]) == '-' * 25
+    assert stream.is_gradual
+    assert not stream.lacks_sets
+    assert read_all(stream, encoded(2)) == 'Kp'
+    assert not stream.is_gradual
 
 
 def test_a_keyframe_whose_parameter_sets_never_came_is_refused_and_told() -> None:

@@ -17,8 +17,13 @@ from __future__ import annotations
 import pytest
 
 from teleop_webrtc_bridge.exceptions import ProtocolError
-from teleop_webrtc_bridge.ice_urls import parse_ice_url, Relay, RelayOrder, relays_of
-from teleop_webrtc_bridge.ice_urls import stun_servers_of
+from teleop_webrtc_bridge.ice_urls import (
+    parse_ice_url,
+    Relay,
+    RelayOrder,
+    relays_of,
+    stun_servers_of,
+)
 from teleop_webrtc_bridge.messages import IceServer
 
 

@@ -31,6 +31,7 @@ from teleop_webrtc_bridge.messages import (
     STATE_RELIABLE,
     STATE_RELIABLE_BACK,
     Velocity,
+    VideoCodec,
 )
 
 AXES = ('linear_x', 'linear_y', 'linear_z', 'angular_x', 'angular_y', 'angular_z')
@@ -88,3 +89,7 @@ def test_messages_are_not_changed_after_they_were_made() -> None:
 def test_who_pressed_is_told_in_one_line(origin: Origin, text: str) -> None:
     assert str(origin) == text
     assert origin.as_fields() == {'sub': origin.sub, 'role': origin.role.value}
+
+
+def test_codecs_are_told_to_people_by_their_usual_names() -> None:
+    assert [str(codec) for codec in VideoCodec] == ['H.264', 'VP8']

@@ -320,6 +320,15 @@ def test_without_sections_or_candidates_there_is_nothing_to_spread(sdp: str) -> 
     assert spread_candidates(sdp) == sdp
 
 
+def test_who_may_have_more_candidates_than_are_kept_has_not_named_all() -> None:
+    end = 'a=end-of-candidates'
+    hidden = text(*SESSION, *VIDEO, candidate('192.0.2.1'), candidate('x.local'), end)
+    stripped = strip_forbidden_candidates(hidden, allow_local=False)
+    assert stripped == text(*SESSION, *VIDEO, candidate('192.0.2.1'))
+    complete = text(*SESSION, *VIDEO, candidate('192.0.2.1'), end)
+    assert strip_forbidden_candidates(complete, allow_local=False) == complete
+
+
 # --- whatever the text -----------------------------------------------------------------------
 
 LINES = st.lists(

@@ -23,8 +23,9 @@ import sys
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ('.ci', 'benchmark', 'config', 'launch', 'scripts', 'teleop_webrtc_bridge', 'test')
-SUFFIXES = frozenset({'.bash', '.css', '.html', '.js', '.mjs', '.py', '.sh', '.yaml'})
+FOLDERS = ('.ci', 'benchmark', 'config', 'launch', 'scripts', 'systemd')
+FOLDERS += ('teleop_webrtc_bridge', 'test')
+SUFFIXES = frozenset({'.bash', '.css', '.html', '.js', '.mjs', '.py', '.service', '.sh', '.yaml'})
 HEADERS = ('Licensed under the Apache License, Version 2.0', 'SPDX-License-Identifier: Apache-2.0')
 HEADER_WITHIN_LINES = 8
 

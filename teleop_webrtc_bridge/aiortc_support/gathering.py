@@ -156,7 +156,7 @@ class Gathering:
     def _public(self, protocols: Sequence[StunProtocol]) -> list[Candidate]:
         """Return what others see behind a NAT that was configured: the best address's port."""
         found = []
-        outward = self._outward(protocols) or list(protocols)
+        outward = self._outward(protocols)
         for address in self.public_addresses:
             # Docker's proxy takes IPv6 from outside and passes it on over IPv4.
             fitting = [it for it in outward if _is_ipv6(it) == (':' in address)] or outward
@@ -168,8 +168,9 @@ class Gathering:
     def _outward(self, protocols: Sequence[StunProtocol]) -> list[StunProtocol]:
         """Return the ends that reach other networks, those of the default route first."""
         default = default_addresses()
+        outward = [protocol for protocol in protocols if not _is_loopback(protocol)]
         return sorted(
-            (it for it in protocols if not _is_loopback(it)),
+            outward or protocols,
             key=lambda protocol: protocol.local_candidate.host not in default,
         )
 

@@ -37,10 +37,9 @@ from aiortc import (
     RTCRtpTransceiver,
     rtcsctptransport,
 )
-from aiortc.codecs import get_capabilities, HEADER_EXTENSIONS
+from aiortc.codecs import HEADER_EXTENSIONS
 from aiortc.exceptions import InvalidStateError
 from aiortc.rtcrtpparameters import (
-    RTCRtpCodecCapability,
     RTCRtpCodecParameters,
     RTCRtpHeaderExtensionParameters,
     RTCRtpParameters,
@@ -61,8 +60,6 @@ __all__ = [
     'TESTED_AIORTC',
     'FrameExtensions',
     'configure_aiortc',
-    'keep_first_codec',
-    'negotiated_codec',
     'packets_received',
     'prepare_receiving',
     'receive_window',
@@ -290,23 +287,3 @@ def prepare_receiving(transceiver: RTCRtpTransceiver) -> None:
     """Keep the frame extensions of what arrives; call it before the connection is made."""
     extended = _ExtendedMap()
     transceiver.receiver.transport._rtp_header_extensions_map = extended
-
-
-def keep_first_codec(transceiver: RTCRtpTransceiver) -> None:
-    """Answer an offer with one codec, the first that both sides know, and its retransmissions."""
-    first = transceiver._codecs[0]
-    transceiver._codecs = [
-        codec
-        for codec in transceiver._codecs
-        if codec is first or codec.parameters.get('apt') == first.payloadType
-    ]
-
-
-def negotiated_codec(transceiver: RTCRtpTransceiver) -> RTCRtpCodecCapability:
-    """Return the codec in use, in the form that ``setCodecPreferences`` takes."""
-    codec = transceiver._codecs[0]
-    return next(
-        capability
-        for capability in get_capabilities(transceiver.kind).codecs
-        if capability.mimeType == codec.mimeType and capability.parameters == codec.parameters
-    )

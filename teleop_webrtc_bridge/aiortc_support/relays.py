@@ -164,7 +164,8 @@ class RelaySearch:
         raise error
 
     def __str__(self) -> str:
-        return '; '.join(f'{relay.url}: {reason}' for relay, reason in self.failures.items())
+        tried = (relay for relay in self._relays if relay in self.failures)
+        return '; '.join(f'{relay.url}: {self.failures[relay]}' for relay in tried)
 
 
 async def _allocate_at(relay: Relay, address: str, protocol: StunProtocol) -> StunProtocol:

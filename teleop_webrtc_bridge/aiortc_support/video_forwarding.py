@@ -39,6 +39,7 @@ from aiortc.rtp import (
     unwrap_rtx,
 )
 
+from teleop_webrtc_bridge.aiortc_support.codec_choice import codec_of, payload_types
 from teleop_webrtc_bridge.aiortc_support.feedback import Feedback, pass_on_feedback
 from teleop_webrtc_bridge.aiortc_support.internals import (
     ABS_CAPTURE_TIME,
@@ -50,6 +51,7 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
 )
 from teleop_webrtc_bridge.aiortc_support.missing_packets import MissingPackets
 from teleop_webrtc_bridge.aiortc_support.resend_budget import ResendBudget
+from teleop_webrtc_bridge.messages import VideoCodec
 
 __all__ = ['VideoEgress', 'VideoIngress']
 
@@ -57,6 +59,10 @@ HISTORY_PACKETS: Final = 512
 """About two seconds at 2.5 Mbit/s; a power of two, so that sequence numbers may wrap."""
 ASK_PERIOD_S: Final = 0.05
 """How often it is looked whether a lost packet has to be asked for again."""
+FIRST_NUMBER: Final = 1000
+"""A low start avoids a wrap within the first seconds (RFC 3711 §3.3.1)."""
+AFTER_A_PAUSE: Final = 32
+"""Numbers left free for packets that the first one after a pause has overtaken."""
 _RTP_HEADER: Final = struct.Struct('!BBHLLHH')
 
 
@@ -108,6 +114,8 @@ class VideoIngress:
         self._receiver._RTCRtpReceiver__decoder_queue = _Discard(queue)
         self._receiver._RTCRtpReceiver__jitter_buffer = _NoJitterBuffer()
         self._receiver._handle_rtp_packet = self._on_packet
+        self._kinds: dict[int, VideoCodec | None] = {}
+        """By payload type."""
         self.packets = 0
         self._missing = MissingPackets()
         self._asking: asyncio.Task[None] | None = None
@@ -148,6 +156,13 @@ class VideoIngress:
             return None
         return unwrap_rtx(packet, payload_type=codec.parameters['apt'], ssrc=ssrc)
 
+    def codec(self, packet: RtpPacket) -> VideoCodec | None:
+        """Return what a forwarded packet is of."""
+        if packet.payload_type not in self._kinds:
+            codec = self._receiver._RTCRtpReceiver__codecs.get(packet.payload_type)
+            self._kinds[packet.payload_type] = None if codec is None else codec_of(codec)
+        return self._kinds[packet.payload_type]
+
     def sent(self, sequence_number: int) -> RtpPacket | None:
         """Return a recent packet by its sequence number."""
         packet = self._history[sequence_number % HISTORY_PACKETS]
@@ -187,22 +202,37 @@ class VideoEgress:
         self._ingress = ingress
         self._request_keyframe = request_keyframe
         self._sequence_offset: int | None = None
+        """From the robot's numbers to ours; ``None``: what came last was not sent on."""
+        self._newest = FIRST_NUMBER - AFTER_A_PAUSE
+        """The newest sequence number that was used."""
         self._packets = 0
         self._octets = 0
         self._ids: dict[str, int] | None = None
-        self._payload_type = 0
+        self._payload_types: dict[VideoCodec, int] = {}
+        """Of the codecs that the peer takes."""
         self._resends = ResendBudget()
         self._handle_rtcp_packet = self._sender._handle_rtcp_packet
         self._sender._handle_rtcp_packet = self._on_rtcp
 
     async def forward(self, packet: RtpPacket) -> None:
-        """Send a packet on; nothing happens before the peer's connection is ready."""
+        """
+        Send a packet on, if the peer takes its codec.
+
+        Nothing happens before the peer's connection is ready.
+        """
         if self._ids is None and not self._begin():
             return
+        if self._ingress.codec(packet) not in self._payload_types:
+            # Numbers go on where they stopped: nobody is to ask for what was left out.
+            self._sequence_offset = None
+            return
         if self._sequence_offset is None:
-            # A low start avoids a wrap within the first seconds (RFC 3711 §3.3.1).
-            self._sequence_offset = (1000 - packet.sequence_number) & 0xFFFF
+            number = self._newest + AFTER_A_PAUSE
+            self._sequence_offset = (number - packet.sequence_number) & 0xFFFF
         await self._send(packet)
+        number = (packet.sequence_number + self._sequence_offset) & 0xFFFF
+        if (number - self._newest) & 0xFFFF < 0x8000:
+            self._newest = number
         self._resends.sent(time.monotonic())
         self._packets += 1
         self._octets += len(packet.payload)
@@ -219,14 +249,18 @@ class VideoEgress:
             return False
         extensions = self._transceiver._headerExtensions
         self._ids = {extension.uri: extension.id for extension in extensions}
-        self._payload_type = self._transceiver._codecs[0].payloadType or 0
+        self._payload_types = payload_types(self._transceiver)
         return True
 
     async def _send(self, packet: RtpPacket) -> None:
+        codec = self._ingress.codec(packet)
+        payload_type = None if codec is None else self._payload_types.get(codec)
+        if payload_type is None:
+            return
         extensions = self._extensions(packet)
         header = _RTP_HEADER.pack(
             0x90,
-            (packet.marker << 7) | self._payload_type,
+            (packet.marker << 7) | payload_type,
             (packet.sequence_number + (self._sequence_offset or 0)) & 0xFFFF,
             packet.timestamp,
             self._sender._ssrc,
@@ -259,7 +293,7 @@ class VideoEgress:
         if isinstance(packet, RtcpRtpfbPacket) and packet.fmt == RTCP_RTPFB_NACK:
             for number in packet.lost:
                 lost = self._ingress.sent((number - (self._sequence_offset or 0)) & 0xFFFF)
-                if lost is None or self._ids is None:
+                if lost is None or self._ids is None or self._sequence_offset is None:
                     continue
                 if self._resends.take(number, time.monotonic()):
                     await self._send(lost)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from teleop_webrtc_bridge.broker.media import MediaSession
 from teleop_webrtc_bridge.broker.sessions import Session
+from teleop_webrtc_bridge.broker.split_sessions import Split
 from teleop_webrtc_bridge.messages import ChannelIds
 
 __all__ = ['BridgeAnswer', 'JoinAnswer']
@@ -35,6 +36,10 @@ class JoinAnswer:
     """``operator`` or ``viewer``."""
     may_stop: bool | None = None
     """Whether a viewer's E-STOP reaches the robot; ``None``: not a viewer."""
+    split: Split | None = None
+    """What the robot's session is a half of."""
+    video_reason: str | None = None
+    """Why there is no picture, for people; ``None``: there should be one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,3 +49,5 @@ class BridgeAnswer:
     channels: ChannelIds
     video_offer: str | None
     video_status: str
+    video_reason: str | None = None
+    """As :attr:`JoinAnswer.video_reason`."""

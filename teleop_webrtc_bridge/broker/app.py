@@ -118,6 +118,8 @@ def build_app(
         broker=broker,
         database=database,
         authenticator=Authenticator(credentials, _issued_tokens(configuration, clock, wall_clock)),
+        key_usage=credentials.key_usage,
+        oidc=configuration.oidc,
         audit=audit,
         caps=caps,
         limits=Limits.of_protocol(caps) if limits is None else limits,
@@ -134,7 +136,7 @@ def build_app(
     _add_routes(app, read_page() if page is None else page)
     app.on_response_prepare.append(add_security_headers)
     app.on_shutdown.append(_release_polls)
-    app.on_cleanup.append(_flush_audit)
+    app.on_cleanup.append(_flush)
     return app
 
 
@@ -172,8 +174,8 @@ async def _release_polls(app: web.Application) -> None:
     app[PARTS].broker.release_polls()
 
 
-async def _flush_audit(app: web.Application) -> None:
-    await app[PARTS].audit.flush()
+async def _flush(app: web.Application) -> None:
+    await asyncio.gather(app[PARTS].audit.flush(), app[PARTS].key_usage.flush())
 
 
 class Serving:
@@ -265,6 +267,7 @@ async def _background(
         tasks.create_task(app[PARTS].broker.sweep_for_ever())
         tasks.create_task(app[PARTS].broker.watch_credentials_for_ever())
         tasks.create_task(app[PARTS].audit.write_for_ever())
+        tasks.create_task(app[PARTS].key_usage.write_for_ever())
         tasks.create_task(app[PARTS].front.serve(runner.server))
         # Shielded: it goes on while the last sessions are closed.
         await asyncio.shield(carrying)

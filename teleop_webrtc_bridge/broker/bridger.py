@@ -81,7 +81,10 @@ class Bridger:
             if video_offer is not None:
                 self._registry.bridges.expect_video_answer(plan)
         return BridgeAnswer(
-            channels=operator_ids, video_offer=video_offer, video_status=video_status
+            channels=operator_ids,
+            video_offer=video_offer,
+            video_status=video_status,
+            video_reason=self._registry.video_reason(plan.operator_media_id),
         )
 
     async def bridge_viewer(self, session_id: str, viewer: Viewer) -> BridgeAnswer:
@@ -107,7 +110,12 @@ class Bridger:
             if offer is not None:
                 viewers.expect_video_answer(plan)
         await self.serve_robots()
-        return BridgeAnswer(channels=ids, video_offer=offer, video_status=status)
+        return BridgeAnswer(
+            channels=ids,
+            video_offer=offer,
+            video_status=status,
+            video_reason=self._registry.video_reason(plan.viewer_media_id),
+        )
 
     async def serve_robots(self) -> None:
         """Open the channels of robots that are watched but not driven."""

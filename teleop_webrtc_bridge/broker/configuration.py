@@ -33,6 +33,11 @@ from teleop_webrtc_bridge.broker.caller_addresses import IpNetwork
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.names import as_name, NAME_ALLOWED
+from teleop_webrtc_bridge.broker.network_settings import (
+    check_ice_servers,
+    check_public_addresses,
+    check_udp_ports,
+)
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.messages import IceServer
 
@@ -47,11 +52,9 @@ __all__ = [
 ]
 
 LOG_LEVELS: Final = ('debug', 'info', 'warning', 'error')
-MAX_ICE_SERVERS: Final = 8
 MAX_CAP: Final = 100_000
 MAX_MEDIA_PROCESSES: Final = 256
 MAX_AUDIT_DAYS: Final = 3650
-ICE_SCHEMES: Final = ('stun', 'stuns', 'turn', 'turns')
 PYJWT_MINIMUM: Final = (2, 6)
 """The oldest that it is tested with."""
 
@@ -63,9 +66,6 @@ _PUBLIC_URL: Final = re.compile(
 )
 _HOST_ALLOWED: Final = 'a host name or address of this machine'
 _PORT_ALLOWED: Final = 'a whole number from 0 to 65535 (0: the system chooses)'
-_ICE_ALLOWED: Final = (
-    'a list of at most 8 maps with urls (stun:, turn: or turns:), and username and credential'
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +102,8 @@ class Configuration:
     audit_days: int
     oidc: OidcSettings | None
     login_link: bool
+    public_addresses: tuple[str, ...] = ()
+    udp_ports: tuple[int, int] | None = None
 
 
 def default_state_dir() -> Path:
@@ -131,7 +133,9 @@ def read_configuration(arguments: Sequence[str]) -> Configuration:
         port=_setting(given, 'port', 8765, _port),
         state_dir=_setting(given, 'state_dir', None, _state_dir),
         log_level=_setting(given, 'log_level', 'info', _log_level),
-        ice_servers=_setting(given, 'ice_servers', [], _ice_servers),
+        ice_servers=_setting(given, 'ice_servers', [], check_ice_servers),
+        public_addresses=_setting(given, 'public_addresses', [], check_public_addresses),
+        udp_ports=_setting(given, 'udp_ports', None, check_udp_ports),
         include_loopback=_setting(given, 'include_loopback', is_loopback_host(host), _boolean),
         media_processes=_setting(given, 'media_processes', 0, _media_processes),
         viewers_may_stop=_setting(given, 'viewers_may_stop', True, _boolean),
@@ -377,36 +381,6 @@ def check_pyjwt() -> None:
     numbers = tuple(int(part) for part in version.split('.')[:2] if part.isdigit())
     if numbers < PYJWT_MINIMUM:
         raise ConfigurationError('PyJWT', version, allowed)
-
-
-def _ice_servers(where: str, value: Any) -> tuple[IceServer, ...]:
-    if not isinstance(value, list) or len(value) > MAX_ICE_SERVERS:
-        raise ConfigurationError(where, _redacted(value), _ICE_ALLOWED)
-    return tuple(_ice_server(f'{where}[{index}]', entry) for index, entry in enumerate(value))
-
-
-def _ice_server(where: str, entry: Any) -> IceServer:
-    if not isinstance(entry, dict) or not entry.keys() <= {'urls', 'username', 'credential'}:
-        raise ConfigurationError(where, _redacted(entry), _ICE_ALLOWED)
-    urls = entry.get('urls')
-    listed = [urls] if isinstance(urls, str) else urls
-    if not isinstance(listed, list) or not listed or not all(map(_is_ice_url, listed)):
-        raise ConfigurationError(f'{where}.urls', urls, 'stun:, turn: or turns: addresses')
-    for name in ('username', 'credential'):
-        if not isinstance(entry.get(name), str | None):
-            raise ConfigurationError(f'{where}.{name}', '(not shown)', 'a text')
-    return IceServer(
-        urls=tuple(listed), username=entry.get('username'), credential=entry.get('credential')
-    )
-
-
-def _redacted(value: Any) -> str:
-    """Return what may be shown of a value that could have a credential in it."""
-    return f'({type(value).__name__}, not shown)'
-
-
-def _is_ice_url(value: Any) -> bool:
-    return isinstance(value, str) and value.partition(':')[0] in ICE_SCHEMES and len(value) <= 256
 
 
 def is_loopback_host(host: str) -> bool:

@@ -32,6 +32,7 @@ from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.database import Database, DatabaseUnavailable
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
+from teleop_webrtc_bridge.broker.key_usage import KeyUsage
 from teleop_webrtc_bridge.broker.records import Known
 from teleop_webrtc_bridge.broker.store import (
     API_KEY_PREFIX,
@@ -80,6 +81,7 @@ class Credentials:
     """
 
     def __init__(self, database: Database, wall_clock: Callable[[], float]) -> None:
+        self.key_usage = KeyUsage(database, wall_clock)
         self._database = database
         self._wall_clock = wall_clock
         self._in_use: OrderedDict[bytes, Known] = OrderedDict()
@@ -100,7 +102,10 @@ class Credentials:
         """
         if _API_KEY.fullmatch(api_key) is None:
             return None  # whoever tries anything does not get as far as the database
-        return await self._known(api_key, Store.robot_of)
+        known = await self._known(api_key, Store.robot_of)
+        if known is not None and isinstance(known.caller, RobotCaller) and not known.is_revoked:
+            self.key_usage.note(known.caller.key_id)
+        return known
 
     async def operator(self, token: str) -> Known | None:
         """

@@ -37,7 +37,7 @@ __all__ = [
 
 DATABASE_NAME: Final = 'broker.sqlite3'
 APPLICATION_ID: Final = 0x54656C65
-"""In the header of the file, since version 3: "Tele"."""
+"""In the header of the file: "Tele"."""
 BUSY_TIMEOUT_S: Final = 5.0
 """How long to wait for another process that writes."""
 
@@ -107,15 +107,20 @@ _AUDIT: Final = (
     f'PRAGMA application_id = {APPLICATION_ID}',
 )
 
+_KEY_USAGE: Final = ('ALTER TABLE robot_key ADD COLUMN last_used_at_s REAL',)
+
 #: What brings a database from version n to n + 1.
-_STEPS: Final = (_CREATE, _TENANTS, _AUDIT)
+_STEPS: Final = (_CREATE, _TENANTS, _AUDIT, _KEY_USAGE)
 #: Version → the tables it has.
 _TABLES: Final = (
     frozenset[str](),
     frozenset({'robot_key', 'operator_token'}),
     frozenset({'robot_key', 'operator_token'}),
     frozenset({'robot_key', 'operator_token', 'audit'}),
+    frozenset({'robot_key', 'operator_token', 'audit'}),
 )
+MARKED_SINCE: Final = 3
+"""The version from which on the file's header tells that it is ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +225,7 @@ def _version(database: sqlite3.Connection) -> int:
     if foreign := sorted(tables - known):
         shown = ', '.join(repr(name) for name in foreign[:4])
         raise sqlite3.DatabaseError(f'another program has written it: it has tables {shown}')
-    expected = APPLICATION_ID if version == len(_TABLES) - 1 else 0
+    expected = APPLICATION_ID if version >= MARKED_SINCE else 0
     if tables != known or application_id != expected or version < 0:
         raise sqlite3.DatabaseError('another program has written it')
     return int(version)

@@ -24,30 +24,42 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from teleop_webrtc_bridge.aiortc_support.gathering import Gathering
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
+from teleop_webrtc_bridge.aiortc_support.outside_address import OutsideAddress
+from teleop_webrtc_bridge.aiortc_support.resolver import Resolver
 from teleop_webrtc_bridge.broker.channel_relay import Voice
 from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.broker.media import (
+    Arrived,
     DataChannelRequest,
     MediaSession,
     MediaSessionGone,
     StopSeen,
 )
+from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.broker.peer_session import PeerSession
+from teleop_webrtc_bridge.ice_urls import parse_ice_url
+from teleop_webrtc_bridge.messages import VideoCodec
 
 __all__ = ['EmbeddedMedia']
 
 
 class EmbeddedMedia:
     """
-    Implements :class:`~teleop_webrtc_bridge.broker.media.Media`.
+    Implements :class:`~teleop_webrtc_bridge.broker.media.Media`, and counts arrivals.
 
     :param include_loopback: Offer 127.0.0.1 to peers, for a broker that serves this machine.
+    :param network: Which ports to use, and by which addresses peers reach them.
     """
 
-    def __init__(self, *, include_loopback: bool) -> None:
+    def __init__(self, *, include_loopback: bool, network: NetworkSettings | None = None) -> None:
         configure_aiortc(loopback=include_loopback)
+        self._network = NetworkSettings() if network is None else network
+        stun = [parse_ice_url(url) for url in self._network.stun_urls]
+        self._outside = OutsideAddress(stun, Resolver())
         self._sessions: dict[str, PeerSession] = {}
+        self._robots: set[str] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._on_stop: Callable[[StopSeen], None] = lambda stop: None
 
@@ -55,16 +67,37 @@ class EmbeddedMedia:
         self._on_stop = on_stop
         await asyncio.get_running_loop().create_future()  # everything happens in the peers
 
-    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
+    async def new_session(
+        self,
+        sdp_offer: str,
+        *,
+        beside: str | None = None,
+        video_codecs: Sequence[VideoCodec] = (),
+    ) -> MediaSession:
         if beside is not None:
             self._session(beside)
-        session = PeerSession(self._forget)
-        answer = await session.answer(sdp_offer)
+        session = PeerSession(self._forget, self._gathering())
+        answer = await session.answer(sdp_offer, video_codecs)
         self._sessions[session.media_id] = session
-        return MediaSession(media_id=session.media_id, sdp_answer=answer)
+        if beside is None:
+            self._robots.add(session.media_id)
+        sends_none = beside is None and session.video is None
+        return MediaSession(
+            media_id=session.media_id,
+            sdp_answer=answer,
+            video_codecs=() if sends_none else session.video_codecs,
+        )
+
+    def _gathering(self) -> Gathering:
+        return Gathering(
+            outside=self._outside,
+            udp_ports=self._network.udp_ports,
+            public_addresses=self._network.public_addresses,
+        )
 
     async def close_session(self, media_id: str) -> None:
         session = self._sessions.pop(media_id, None)
+        self._robots.discard(media_id)
         if session is None:
             return
         for other in self._sessions.values():
@@ -80,8 +113,10 @@ class EmbeddedMedia:
     async def pull_video(self, media_id: str, *, publisher: str) -> str:
         return await self._session(media_id).pull_video(self._session(publisher))
 
-    async def renegotiate(self, media_id: str, sdp_answer: str) -> None:
-        await self._session(media_id).take_answer(sdp_answer)
+    async def renegotiate(self, media_id: str, sdp_answer: str) -> tuple[VideoCodec, ...] | None:
+        session = self._session(media_id)
+        await session.take_answer(sdp_answer)
+        return session.video_codecs
 
     async def new_data_channels(
         self, media_id: str, requests: Sequence[DataChannelRequest]
@@ -134,6 +169,9 @@ class EmbeddedMedia:
     def last_heard_s(self, media_id: str) -> float | None:
         session = self._sessions.get(media_id)
         return None if session is None else session.last_heard_s()
+
+    def arrived(self, media_id: str) -> Arrived | None:
+        return self._session(media_id).arrived() if media_id in self._robots else None
 
     async def close(self) -> None:
         await asyncio.gather(*(self.close_session(media_id) for media_id in self.media_ids))

@@ -34,14 +34,17 @@ from teleop_webrtc_bridge.broker.bans import PutOut
 from teleop_webrtc_bridge.broker.caller_addresses import network_of, TrustedProxies
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.client_connection import CONNECTION
+from teleop_webrtc_bridge.broker.configuration import OidcSettings
 from teleop_webrtc_bridge.broker.database import Database, DatabaseUnavailable
 from teleop_webrtc_bridge.broker.errors import ApiError, NoGuess
 from teleop_webrtc_bridge.broker.host_names import HostNames
 from teleop_webrtc_bridge.broker.http_front import HttpFront
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
+from teleop_webrtc_bridge.broker.key_usage import KeyUsage
 from teleop_webrtc_bridge.broker.media import (
     MediaBug,
     MediaError,
+    MediaFull,
     MediaSessionGone,
     UnusableSdp,
 )
@@ -82,7 +85,7 @@ __all__ = [
 ]
 
 BODY_DEADLINE_S: Final = 5.0
-OPEN_PATHS: Final = frozenset({'/api/v1/health', '/api/v1/openapi.json'})
+OPEN_PATHS: Final = frozenset({'/api/v1/health', '/api/v1/openapi.json', '/api/v1/auth/config'})
 MAX_SHOWN_CHARS: Final = 80
 SAFE_METHODS: Final = frozenset({'GET', 'HEAD', 'OPTIONS'})
 CONTENT_SECURITY_POLICY: Final = (
@@ -159,6 +162,8 @@ class Parts:
     broker: Broker
     database: Database
     authenticator: Authenticator
+    key_usage: KeyUsage
+    oidc: OidcSettings | None
     audit: Audit
     caps: Caps
     limits: Limits
@@ -304,6 +309,9 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except MediaBug:
         _log.exception('event=internal_error path=%s', request.rel_url.raw_path)
         return _error_response(500, 'internal error')
+    except MediaFull as error:
+        _log.warning('event=media_full path=%s reason="%s"', request.rel_url.raw_path, error)
+        return _error_response(502, str(error))
     except MediaError as error:
         _log.warning('event=media_failed path=%s error=%r', request.rel_url.raw_path, error)
         return _error_response(502, 'media backend failed')

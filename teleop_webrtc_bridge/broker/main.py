@@ -44,6 +44,7 @@ from teleop_webrtc_bridge.broker.log import start_logging
 from teleop_webrtc_bridge.broker.manage import FIRST_TENANT, manage, SUBJECTS
 from teleop_webrtc_bridge.broker.media import Media
 from teleop_webrtc_bridge.broker.media_processes import MediaProcesses, processor_count, Start
+from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.broker.store import Store
 from teleop_webrtc_bridge.configuration import check_aiortc
 from teleop_webrtc_bridge.exceptions import ConfigurationError
@@ -65,7 +66,11 @@ def media_processes(configuration: Configuration) -> Media:
     """
     check_aiortc()
     start = Start(
-        include_loopback=configuration.include_loopback, log_level=configuration.log_level
+        include_loopback=configuration.include_loopback,
+        log_level=configuration.log_level,
+        network=NetworkSettings.of(
+            configuration.public_addresses, configuration.udp_ports, configuration.ice_servers
+        ),
     )
     return MediaProcesses(start, most=configuration.media_processes or processor_count())
 

@@ -159,7 +159,7 @@ def _revoke(actions: argparse._SubParsersAction[OneLineParser], text: str, which
 
 def _list_keys(store: Store) -> int:
     table(
-        ('ID', 'NAME', 'TENANT', 'ROBOT', 'KEY', 'CREATED'),
+        ('ID', 'NAME', 'TENANT', 'ROBOT', 'KEY', 'CREATED', 'LAST USED'),
         [
             (
                 key.key_id,
@@ -168,6 +168,7 @@ def _list_keys(store: Store) -> int:
                 key.robot_id or 'any',
                 f'{key.prefix}…',
                 date(key.created_at_s),
+                'never' if key.last_used_at_s is None else date(key.last_used_at_s),
             )
             for key in store.robot_keys(_EVERYBODY)
         ],

@@ -26,18 +26,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.exceptions import TeleopError
+from teleop_webrtc_bridge.messages import VideoCodec
 
 __all__ = [
+    'Arrived',
+    'CountsArrivals',
     'DataChannelRequest',
     'Media',
     'MediaBug',
     'MediaError',
+    'MediaFull',
     'MediaSession',
     'MediaSessionGone',
+    'NoCommonCodec',
     'NoPublishedTrack',
     'StopSeen',
     'UnusableSdp',
@@ -56,6 +61,10 @@ class MediaSessionGone(MediaError):
     """The media session was closed, failed, or never existed."""
 
 
+class MediaFull(MediaError):
+    """There is no UDP port for another peer connection; the text says of which."""
+
+
 class MediaBug(MediaError):
     """The backend met an error of ours; its traceback is in the log."""
 
@@ -64,12 +73,19 @@ class NoPublishedTrack(MediaError):
     """The robot's video cannot be pulled: its offer had none, or no packet of it arrived yet."""
 
 
+class NoCommonCodec(MediaError):
+    """The receiver takes none of the codecs that the robot may send."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaSession:
     """The answer to a new session."""
 
     media_id: str
     sdp_answer: str
+    video_codecs: tuple[VideoCodec, ...] | None = None
+    """A robot's: those it may send, the favourite first. A receiver's: those it takes; ``None``:
+    that is not known yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +118,25 @@ class StopSeen:
     """How many that came before were not told of, because they were too many."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """What a robot has sent since it dialled."""
+
+    video: bool = False
+    answers: bool = False
+    """Anything on its channels to operators and viewers."""
+    messages: bool = False
+    """The same, but for answers to pings: some robots give them before they do anything else."""
+
+
+@runtime_checkable
+class CountsArrivals(Protocol):
+    """What a media backend may be able to tell besides; a hosted one is not."""
+
+    def arrived(self, media_id: str) -> Arrived | None:
+        """Return what a robot has sent; ``None``: the session is gone, or is no robot's."""
+
+
 class Media(Protocol):
     """A media backend; every method may raise :class:`MediaError`."""
 
@@ -112,11 +147,18 @@ class Media(Protocol):
         :param on_stop: Told of each E-STOP and release that passes; their repetitions count once.
         """
 
-    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
+    async def new_session(
+        self,
+        sdp_offer: str,
+        *,
+        beside: str | None = None,
+        video_codecs: Sequence[VideoCodec] = (),
+    ) -> MediaSession:
         """
         Answer a robot's or an operator's offer with a new peer connection.
 
         :param beside: An operator's or viewer's: the media session of their robot.
+        :param video_codecs: A robot's: those it can change between while it sends.
         :raises UnusableSdp: The offer cannot be used.
         :raises MediaSessionGone: The robot's session is gone.
         """
@@ -133,10 +175,11 @@ class Media(Protocol):
         :raises MediaSessionGone: Either session is gone.
         """
 
-    async def renegotiate(self, media_id: str, sdp_answer: str) -> None:
+    async def renegotiate(self, media_id: str, sdp_answer: str) -> tuple[VideoCodec, ...] | None:
         """
         Take the answer to the offer that :meth:`pull_video` returned.
 
+        :returns: The codecs that the receiver takes; ``None``: that is not known.
         :raises UnusableSdp: The answer cannot be used.
         :raises MediaSessionGone: The session is gone.
         """

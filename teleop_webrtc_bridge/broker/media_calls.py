@@ -22,6 +22,7 @@ import logging
 from typing import Final
 
 from teleop_webrtc_bridge.broker.media import Media, MediaError, MediaSession
+from teleop_webrtc_bridge.messages import VideoCodec
 
 __all__ = ['close_channels', 'close_session', 'new_session', 'renegotiate']
 
@@ -33,29 +34,39 @@ CLOSE_TIMEOUT_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
-async def new_session(media: Media, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
+async def new_session(
+    media: Media,
+    sdp_offer: str,
+    *,
+    beside: str | None = None,
+    video_codecs: Sequence[VideoCodec] = (),
+) -> MediaSession:
     """
     Answer an offer.
 
     :param beside: An operator's or viewer's: the media session of their robot.
+    :param video_codecs: A robot's: those it can change between while it sends.
     :raises MediaError: The backend refuses it, fails, or does not answer in 15 s.
     """
     try:
         async with asyncio.timeout(NEW_SESSION_TIMEOUT_S):
-            return await media.new_session(sdp_offer, beside=beside)
+            return await media.new_session(sdp_offer, beside=beside, video_codecs=video_codecs)
     except TimeoutError as error:
         raise MediaError('a new media session took too long') from error
 
 
-async def renegotiate(media: Media, media_id: str, sdp_answer: str) -> None:
+async def renegotiate(
+    media: Media, media_id: str, sdp_answer: str
+) -> tuple[VideoCodec, ...] | None:
     """
     Take an answer.
 
+    :returns: The codecs that the receiver takes; ``None``: that is not known.
     :raises MediaError: The backend refuses it, fails, or does not answer in 5 s.
     """
     try:
         async with asyncio.timeout(RENEGOTIATE_TIMEOUT_S):
-            await media.renegotiate(media_id, sdp_answer)
+            return await media.renegotiate(media_id, sdp_answer)
     except TimeoutError as error:
         raise MediaError('renegotiation took too long') from error
 

@@ -25,7 +25,7 @@ id}`` once a session; and ``{"stop": {...}}`` for each E-STOP that passes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 import json
 import logging
@@ -33,20 +33,26 @@ from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.media import (
+    Arrived,
     DataChannelRequest,
     MediaBug,
     MediaError,
+    MediaFull,
     MediaSession,
     MediaSessionGone,
+    NoCommonCodec,
     NoPublishedTrack,
     StopSeen,
     UnusableSdp,
 )
+from teleop_webrtc_bridge.messages import VideoCodec
 
 __all__ = [
     'MAX_LINE_BYTES',
+    'as_codecs',
     'as_identity',
     'as_request',
+    'as_session',
     'as_stop',
     'error_kind',
     'plain',
@@ -56,13 +62,16 @@ __all__ = [
 ]
 
 MAX_LINE_BYTES: Final = 2**20
-"""An SDP has 32 KiB at most; a report of 1,000 sessions has 60 KB."""
+"""An SDP has 64 KiB at most; a report of 1,000 sessions has 60 KB."""
 
 _log = logging.getLogger(__name__)
 
 _KINDS: Final[dict[str, type[MediaError]]] = {
     kind.__name__: kind
-    for kind in (MediaBug, MediaError, MediaSessionGone, NoPublishedTrack, UnusableSdp)
+    for kind in (
+        *(MediaBug, MediaError, MediaFull, MediaSessionGone),
+        *(NoCommonCodec, NoPublishedTrack, UnusableSdp),
+    )
 }
 
 
@@ -85,11 +94,19 @@ def write_line(writer: asyncio.StreamWriter, message: Mapping[str, Any]) -> None
 
 def plain(value: object) -> Any:
     """Return a value of the interface as JSON has it."""
-    if isinstance(value, Role):
+    if isinstance(value, Role | VideoCodec):
         return value.value
-    if isinstance(value, DataChannelRequest | Identity | MediaSession | StopSeen):
+    if isinstance(value, Arrived | DataChannelRequest | Identity | MediaSession | StopSeen):
         return asdict(value)
     raise TypeError(f'{type(value).__name__} is not sent')
+
+
+def as_codecs(names: Iterable[str] | None) -> tuple[VideoCodec, ...] | None:
+    return None if names is None else tuple(map(VideoCodec, names))
+
+
+def as_session(fields: Mapping[str, Any]) -> MediaSession:
+    return MediaSession(**{**fields, 'video_codecs': as_codecs(fields['video_codecs'])})
 
 
 def as_identity(fields: Mapping[str, Any]) -> Identity:

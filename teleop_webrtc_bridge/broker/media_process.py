@@ -15,9 +15,10 @@
 """
 One of the broker's media processes, as a program; the broker starts it, nobody else.
 
-``python3 -m teleop_webrtc_bridge.broker.media_process LINK PARENT LOOPBACK LOG_LEVEL``: an
-inherited descriptor, the parent's process id, whether 127.0.0.1 is offered to peers (0 or 1), and
-what is logged. It holds an :class:`~teleop_webrtc_bridge.broker.embedded_media.EmbeddedMedia`; see
+``python3 -m teleop_webrtc_bridge.broker.media_process LINK PARENT LOOPBACK NETWORK LOG_LEVEL``: an
+inherited descriptor, the parent's process id, whether 127.0.0.1 is offered to peers (0 or 1), the
+settings of the network, and what is logged. It holds an
+:class:`~teleop_webrtc_bridge.broker.embedded_media.EmbeddedMedia`; see
 :mod:`~teleop_webrtc_bridge.broker.media_link` for what it is asked.
 """
 
@@ -43,6 +44,7 @@ from teleop_webrtc_bridge.broker.media import (
     MediaSessionGone,
 )
 from teleop_webrtc_bridge.broker.media_link import (
+    as_codecs,
     as_identity,
     as_request,
     error_kind,
@@ -50,6 +52,7 @@ from teleop_webrtc_bridge.broker.media_link import (
     read_line,
     write_line,
 )
+from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.child_process import live_as_child
 
 __all__ = ['serve']
@@ -62,7 +65,9 @@ CLOSE_S: Final = 0.8
 _log = logging.getLogger(__name__)
 
 _CALLS: Final[dict[str, Callable[[Media, dict[str, Any]], Coroutine[Any, Any, Any]]]] = {
-    'new_session': lambda media, args: media.new_session(**args),
+    'new_session': lambda media, args: media.new_session(
+        **{**args, 'video_codecs': as_codecs(args.get('video_codecs')) or ()}
+    ),
     'close_session': lambda media, args: media.close_session(**args),
     'pull_video': lambda media, args: media.pull_video(**args),
     'renegotiate': lambda media, args: media.renegotiate(**args),
@@ -119,7 +124,8 @@ async def _report(media: EmbeddedMedia, writer: asyncio.StreamWriter) -> None:
         heard = {media_id: media.last_heard_s(media_id) for media_id in media.media_ids}
         # A broker that does not read, because it is stopped or overloaded, misses some.
         if writer.transport.get_write_buffer_size() < MAX_LINE_BYTES:
-            write_line(writer, {'heard': heard})
+            arrived = {it: found for it in heard if (found := media.arrived(it)) is not None}
+            write_line(writer, {'heard': heard, 'arrived': arrived})
         await asyncio.sleep(REPORT_PERIOD_S)
 
 
@@ -173,10 +179,12 @@ async def _run(media: EmbeddedMedia, link: socket.socket) -> None:
 
 
 def main(make_media: Callable[..., EmbeddedMedia] = EmbeddedMedia) -> None:
-    link, parent, loopback, level = sys.argv[1:]
+    link, parent, loopback, network, level = sys.argv[1:]
     live_as_child(int(parent))
     start_logging(level)
-    media = make_media(include_loopback=loopback == '1')
+    media = make_media(
+        include_loopback=loopback == '1', network=NetworkSettings.from_argument(network)
+    )
     asyncio.run(_run(media, socket.socket(fileno=int(link))))
 
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import itertools
 import logging
 import os
@@ -35,6 +35,7 @@ from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.broker.media import (
+    Arrived,
     DataChannelRequest,
     MediaError,
     MediaSession,
@@ -42,12 +43,15 @@ from teleop_webrtc_bridge.broker.media import (
     StopSeen,
 )
 from teleop_webrtc_bridge.broker.media_link import (
+    as_codecs,
+    as_session,
     as_stop,
     MAX_LINE_BYTES,
     read_line,
     refusal,
     write_line,
 )
+from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.child_process import (
     back_off_s,
     child_environment,
@@ -56,6 +60,7 @@ from teleop_webrtc_bridge.child_process import (
     TURN_S,
 )
 from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.messages import VideoCodec
 
 __all__ = ['MediaProcess', 'MediaProcesses', 'Start', 'processor_count']
 
@@ -87,12 +92,15 @@ class Start:
     include_loopback: bool
     """Offer 127.0.0.1 to peers, for a broker that serves this machine."""
     log_level: str
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    """The same for all: they share one range of ports."""
     program: str = 'teleop_webrtc_bridge.broker.media_process'
     hung_s: float = HUNG_S
 
     def command(self, link: int) -> list[str]:
         loopback = str(int(self.include_loopback))
-        arguments = [str(link), str(os.getpid()), loopback, self.log_level]
+        network = self.network.as_argument()
+        arguments = [str(link), str(os.getpid()), loopback, network, self.log_level]
         return [sys.executable, '-m', self.program, *arguments]
 
 
@@ -108,6 +116,7 @@ class MediaProcess:
         self, start: Start, on_stop: Callable[[StopSeen], None], *, must_start: bool = False
     ) -> None:
         self.heard_s: dict[str, float] = {}
+        self.arrived: dict[str, dict[str, bool]] = {}
         """Media session → when its peer was last heard, in seconds of ``time.monotonic``."""
         self.pid: int | None = None
         """Of the newest process."""
@@ -182,7 +191,9 @@ class MediaProcess:
             self._writer.close()
         await self._ended.wait()
 
-    async def new_session(self, sdp_offer: str, beside: str | None) -> MediaSession:
+    async def new_session(
+        self, sdp_offer: str, beside: str | None, video_codecs: Sequence[VideoCodec]
+    ) -> MediaSession:
         """
         Answer an offer.
 
@@ -190,8 +201,10 @@ class MediaProcess:
         """
         self._dialling += beside is None
         try:
-            answer = await self.call('new_session', sdp_offer=sdp_offer, beside=beside)
-            session = MediaSession(**answer)
+            answer = await self.call(
+                'new_session', sdp_offer=sdp_offer, beside=beside, video_codecs=video_codecs
+            )
+            session = as_session(answer)
             self._connections.setdefault(session.media_id, asyncio.Event())
             self.heard_s[session.media_id] = time.monotonic()
             if beside is None:
@@ -308,6 +321,7 @@ class MediaProcess:
             if 'heard' in message:
                 self._words += 1
                 self.heard_s = message['heard']
+                self.arrived = message.get('arrived', {})
                 self._robots &= self.heard_s.keys()
                 for media_id in self._connections.keys() - self.heard_s.keys():
                     self._gone(media_id)
@@ -342,6 +356,7 @@ class MediaProcess:
             self._writer.close()
             self._writer = None
         self.heard_s = {}
+        self.arrived = {}
         self._robots.clear()
         for media_id in list(self._connections):
             self._gone(media_id)
@@ -366,7 +381,7 @@ async def _end(child: asyncio.subprocess.Process) -> None:
 
 class MediaProcesses:
     """
-    Implements :class:`~teleop_webrtc_bridge.broker.media.Media`.
+    Implements :class:`~teleop_webrtc_bridge.broker.media.Media`, and counts arrivals.
 
     :param start: How each process is started.
     :param most: How many there may be. The first one is started at once, each further one when a
@@ -420,9 +435,15 @@ class MediaProcesses:
 
     # --- the interface -------------------------------------------------------------------------
 
-    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
+    async def new_session(
+        self,
+        sdp_offer: str,
+        *,
+        beside: str | None = None,
+        video_codecs: Sequence[VideoCodec] = (),
+    ) -> MediaSession:
         process = self._place_for_robot() if beside is None else self._process_of(beside)
-        return await process.new_session(sdp_offer, beside)
+        return await process.new_session(sdp_offer, beside, video_codecs)
 
     async def close_session(self, media_id: str) -> None:
         process = self._find(media_id)
@@ -433,9 +454,10 @@ class MediaProcesses:
         process = self._process_of(media_id)
         return str(await process.call('pull_video', media_id=media_id, publisher=publisher))
 
-    async def renegotiate(self, media_id: str, sdp_answer: str) -> None:
+    async def renegotiate(self, media_id: str, sdp_answer: str) -> tuple[VideoCodec, ...] | None:
         process = self._process_of(media_id)
-        await process.call('renegotiate', media_id=media_id, sdp_answer=sdp_answer)
+        taken = await process.call('renegotiate', media_id=media_id, sdp_answer=sdp_answer)
+        return as_codecs(taken)
 
     async def new_data_channels(
         self, media_id: str, requests: Sequence[DataChannelRequest]
@@ -472,6 +494,12 @@ class MediaProcesses:
     def last_heard_s(self, media_id: str) -> float | None:
         process = self._find(media_id)
         return None if process is None else process.heard_s[media_id]
+
+    def arrived(self, media_id: str) -> Arrived | None:
+        process = self._find(media_id)
+        # One that is new may not have been reported yet.
+        found = None if process is None else process.arrived.get(media_id)
+        return None if found is None else Arrived(**found)
 
     async def close(self) -> None:
         async with asyncio.TaskGroup() as closing:

@@ -21,12 +21,14 @@ from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.openapi_schemas import (
     all_of,
+    BRIDGED,
     CONTROL,
     HEALTH,
     ICE,
     JOINED,
     KEY,
     LABEL,
+    ME,
     NAME,
     NOTHING,
     object,
@@ -37,11 +39,10 @@ from teleop_webrtc_bridge.broker.openapi_schemas import (
     ROW,
     Schema,
     SDP,
+    SIGN_IN,
     SNAPSHOT,
-    STREAM,
     TEXT,
     TOKEN,
-    VIDEO_STATUS,
     VIEWER_ID,
 )
 from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES
@@ -86,6 +87,7 @@ _ROBOT_CALLS: Final = (
             robot_id=LABEL,
             robot_type=or_null({'type': 'string', 'maxLength': 64}),
             instance_id=LABEL,
+            video_codecs=or_null({'type': 'array', 'items': TEXT}),
             sdp_offer=SDP,
         ),
         answer=201,
@@ -150,14 +152,7 @@ _SESSION_CALLS: Final = (
         summary='Open the data channels',
         callers=(OPERATOR,),
         request=object(cf_session_id=VIEWER_ID),
-        schema=all_of(
-            cmd_channel_id=STREAM,
-            state_channel_id=STREAM,
-            state_back_channel_id=STREAM,
-            map_channel_id=STREAM,
-            video_offer=or_null(TEXT),
-            video_status=VIDEO_STATUS,
-        ),
+        schema=BRIDGED,
         errors=(403, 404, 409, 502),
     ),
     _Call(
@@ -175,7 +170,7 @@ _SESSION_CALLS: Final = (
         summary='Stay',
         callers=(OPERATOR,),
         request=object(cf_session_id=VIEWER_ID),
-        schema=all_of(ack={'const': True}),
+        schema=object(('ack',), ack={'const': True}, video_reason=TEXT),
         errors=(403, 404),
     ),
     _Call(
@@ -240,7 +235,7 @@ _MANAGING_CALLS: Final = (
         path=f'{API}/keys',
         summary='List robot API keys',
         callers=(OPERATOR,),
-        schema={'type': 'array', 'items': all_of(**KEY)},
+        schema=all_of(keys={'type': 'array', 'items': all_of(**KEY)}),
         errors=(403,),
     ),
     _Call(
@@ -291,6 +286,19 @@ _COMMON_CALLS: Final = (
         summary='Tell the ICE servers',
         callers=(ROBOT, OPERATOR),
         schema=all_of(ice_servers=ICE),
+    ),
+    _Call(
+        method='get',
+        path=f'{API}/auth/config',
+        summary='Tell how people sign in',
+        schema=SIGN_IN,
+    ),
+    _Call(
+        method='get',
+        path=f'{API}/auth/me',
+        summary='Tell as whom the caller is known',
+        callers=(OPERATOR,),
+        schema=ME,
     ),
     _Call(
         method='get',

@@ -21,12 +21,14 @@ from typing import Any, Final
 from teleop_webrtc_bridge.sdp import MAX_SDP_BYTES
 
 __all__ = [
+    'BRIDGED',
     'CONTROL',
     'HEALTH',
     'ICE',
     'JOINED',
     'KEY',
     'LABEL',
+    'ME',
     'NAME',
     'NOTHING',
     'NUMBER',
@@ -35,12 +37,12 @@ __all__ = [
     'ROLE',
     'ROW',
     'SDP',
+    'SIGN_IN',
     'SNAPSHOT',
     'STREAM',
     'TEXT',
     'TIME',
     'TOKEN',
-    'VIDEO_STATUS',
     'VIEWER_ID',
     'WHOLE',
     'Schema',
@@ -91,7 +93,26 @@ ICE: Final[Schema] = {
         credential=TEXT,
     ),
 }
-ROW: Final = all_of(
+SPLIT: Final = all_of(
+    session_id=TEXT, robot_id=TEXT, lacks={'enum': ['video', 'channels']}, hint=TEXT
+)
+"""Of a session that is most likely a half of a robot: the other half."""
+ROW: Final = object(
+    (
+        'session_id',
+        'robot_id',
+        'robot_name',
+        'robot_type',
+        'state',
+        'operator_id',
+        'rtt_ms',
+        'packet_loss_pct',
+        'created_at',
+        'control_epoch',
+        'control_request',
+        'viewers',
+        'watching',
+    ),
     session_id=TEXT,
     robot_id=TEXT,
     robot_name=TEXT,
@@ -105,6 +126,7 @@ ROW: Final = all_of(
     control_request=or_null(TEXT),
     viewers=WHOLE,
     watching={'type': 'array', 'items': all_of(operator_id=TEXT, role=ROLE)},
+    split=SPLIT,
 )
 JOINED: Final = object(
     (
@@ -124,8 +146,19 @@ JOINED: Final = object(
     operator_id=TEXT,
     control_epoch=WHOLE,
     may_stop={'type': 'boolean'},
+    split=SPLIT,
+    video_reason=TEXT,
 )
-SNAPSHOT: Final = all_of(
+SNAPSHOT: Final = object(
+    (
+        'ack',
+        'cmd_channel_subscriber_id',
+        'state_channel_subscriber_id',
+        'state_back_channel_publisher_id',
+        'map_channel_publisher_id',
+        'renegotiate_offer',
+        'control_epoch',
+    ),
     ack={'const': True},
     cmd_channel_subscriber_id=or_null(STREAM),
     state_channel_subscriber_id=or_null(STREAM),
@@ -133,6 +166,7 @@ SNAPSHOT: Final = all_of(
     map_channel_publisher_id=or_null(STREAM),
     renegotiate_offer=or_null(TEXT),
     control_epoch=WHOLE,
+    video_codec={'enum': ['h264', 'vp8']},
 )
 KEY: Final = {
     'id': TEXT,
@@ -140,6 +174,7 @@ KEY: Final = {
     'key_prefix': TEXT,
     'robot_id': or_null(TEXT),
     'created_at': TIME,
+    'last_used_at': or_null(TIME),
 }
 TOKEN: Final = {
     'id': TEXT,
@@ -155,5 +190,31 @@ CONTROL: Final = all_of(
 VIDEO_STATUS: Final[Schema] = {
     'enum': ['ok', 'no_published_track', 'publish_error', 'pull_error', 'no_offer']
 }
+ME: Final = all_of(sub=TEXT, role=ROLE)
+SIGN_IN: Final = object(
+    ('sign_in', 'issuer', 'client_id'),
+    sign_in={'type': 'array', 'items': {'enum': ['token', 'oidc']}},
+    issuer=or_null(TEXT),
+    client_id=or_null(TEXT),
+    region=TEXT,
+    user_pool_id=TEXT,
+)
+BRIDGED: Final = object(
+    (
+        'cmd_channel_id',
+        'state_channel_id',
+        'state_back_channel_id',
+        'map_channel_id',
+        'video_offer',
+        'video_status',
+    ),
+    cmd_channel_id=STREAM,
+    state_channel_id=STREAM,
+    state_back_channel_id=STREAM,
+    map_channel_id=STREAM,
+    video_offer=or_null(TEXT),
+    video_status=VIDEO_STATUS,
+    video_reason=TEXT,
+)
 HEALTH: Final = object(('status',), status={'enum': ['ok', 'degraded']}, database=TEXT)
 NOTHING: Final = object()

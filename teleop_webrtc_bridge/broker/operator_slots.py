@@ -48,6 +48,7 @@ from teleop_webrtc_bridge.broker.sessions import (
     SlotTaken,
     SnapshotChanged,
 )
+from teleop_webrtc_bridge.messages import VideoCodec
 
 __all__ = [
     'OPERATOR_CONNECT_S',
@@ -111,11 +112,18 @@ class OperatorSlots:
         return claim
 
     def attach(
-        self, session_id: str, claim: Claim, media_id: str, now_s: float
+        self,
+        session_id: str,
+        claim: Claim,
+        media_id: str,
+        now_s: float,
+        *,
+        video_codecs: tuple[VideoCodec, ...] | None = None,
     ) -> tuple[Session, list[Effect]]:
         """
         Finish a join: the claim's operator controls the robot through this media session.
 
+        :param video_codecs: Those that the operator takes; ``None``: that is not known.
         :raises SessionUnknown: The session ended meanwhile.
         :raises ClaimLost: The same operator joined again meanwhile.
         """
@@ -132,7 +140,11 @@ class OperatorSlots:
             session,
             claim=None,
             operator=Operator(
-                caller=claim.caller, media_id=media_id, epoch=epoch, heartbeat_at_s=now_s
+                caller=claim.caller,
+                media_id=media_id,
+                epoch=epoch,
+                heartbeat_at_s=now_s,
+                video_codecs=video_codecs,
             ),
             requests=tuple(item for item in session.requests if item.who != claim.identity),
             bridge=None,
@@ -158,11 +170,12 @@ class OperatorSlots:
 
     def operator_heartbeat(
         self, session_id: str, caller: OperatorCaller, media_id: str | None, now_s: float
-    ) -> None:
+    ) -> Operator:
         """
         Note that an operator is alive.
 
         :param media_id: Which join the call is about; see :meth:`SessionTable.of_operator`.
+        :returns: The operator.
         :raises SessionUnknown: See :meth:`get`.
         :raises NotOperator: The caller is not the operator.
         """
@@ -171,6 +184,7 @@ class OperatorSlots:
             operator, caller=operator.caller.renewed_by(caller), heartbeat_at_s=now_s
         )
         self._table.store(replace(session, operator=operator))
+        return operator
 
     def leave(
         self, session_id: str, caller: OperatorCaller, media_id: str | None, now_s: float

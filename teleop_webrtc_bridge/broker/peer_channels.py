@@ -44,6 +44,7 @@ LAST_STREAM_ID: Final = 1022
 """Chromium refuses higher ones."""
 MAX_OWN_CHANNELS: Final = 8
 """A page opens one channel of its own, which carries nothing; each costs memory."""
+MAX_PONG_CHARS: Final = 200
 OWN_CHANNELS: Final = 'channels of its own'
 
 
@@ -67,6 +68,8 @@ class PeerChannels:
         """Whom this peer watches."""
         self._guards: dict[str, FloodGuard] = {}
         """By label: opening a channel anew does not fill its buckets again."""
+        self.has_answered = self.has_spoken = False
+        """Whether anything has come on what is published here; and anything but pongs."""
         self._next_stream_id = FIRST_STREAM_ID
         self._own_channels = 0
         pc.on('datachannel', self._on_own_channel)
@@ -110,8 +113,16 @@ class PeerChannels:
     def _publish(self, label: str, channel: RTCDataChannel, voice: Voice | None = None) -> None:
         publication = Publication(channel, self._guard(label), voice)
         self._publications[label] = publication
+        if voice is None:
+            channel.on('message', self._on_published)
         for end in self._followers.get(label, {}).values():
             publication.add(end)
+
+    def _on_published(self, message: bytes | str) -> None:
+        """Note that a robot talks."""
+        if not self.has_spoken:
+            self.has_answered = True
+            self.has_spoken = not _is_pong(message)
 
     def _receive(
         self, stream_id: int, channel: RTCDataChannel, publication: Publication | None
@@ -260,3 +271,10 @@ class PeerChannels:
         """Receive from nobody any more: the connection is about to be closed."""
         for end, publication in self._ends.values():
             self._stop_receiving(end, publication)
+
+
+def _is_pong(message: bytes | str) -> bool:
+    """Return whether a message is most likely an answer to a ping: nothing else is so short."""
+    if len(message) > MAX_PONG_CHARS:
+        return False
+    return b'"pong"' in message if isinstance(message, bytes) else '"pong"' in message

@@ -21,7 +21,7 @@ A part of :mod:`~teleop_webrtc_bridge.broker.embedded_media`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import logging
 import time
 from typing import Final, Literal
@@ -33,28 +33,38 @@ from aiortc import (
     RTCPeerConnection,
     RTCRtpTransceiver,
 )
-from aiortc.rtcrtpparameters import RTCRtpCodecCapability
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 from teleop_webrtc_bridge.aiortc_support.assigned_numbers import AssignedNumbers
+from teleop_webrtc_bridge.aiortc_support.codec_choice import (
+    codec_of,
+    keep_codecs,
+    negotiated_codecs,
+    offered_codecs,
+    prefer_codecs,
+)
 from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
+from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering
 from teleop_webrtc_bridge.aiortc_support.ingress import budget_of
 from teleop_webrtc_bridge.aiortc_support.internals import (
-    keep_first_codec,
-    negotiated_codec,
     packets_received,
     prepare_receiving,
     receive_window,
 )
 from teleop_webrtc_bridge.aiortc_support.sctp_probe import SctpProbe
 from teleop_webrtc_bridge.broker.media import (
+    Arrived,
     MediaError,
+    MediaFull,
     MediaSessionGone,
+    NoCommonCodec,
     NoPublishedTrack,
     UnusableSdp,
 )
 from teleop_webrtc_bridge.broker.peer_channels import PeerChannels
 from teleop_webrtc_bridge.broker.video_relay import VideoRelay
 from teleop_webrtc_bridge.exceptions import ProtocolError
+from teleop_webrtc_bridge.messages import VideoCodec
 
 __all__ = ['PeerSession']
 
@@ -75,13 +85,15 @@ class PeerSession:
     One peer connection and what hangs on it.
 
     :param on_end: Called once with the media id when the connection ended by itself.
+    :param gathering: How it finds its candidates.
     """
 
-    def __init__(self, on_end: Callable[[str], None]) -> None:
+    def __init__(self, on_end: Callable[[str], None], gathering: Gathering | None = None) -> None:
         self.media_id = uuid.uuid4().hex
         self.video: VideoRelay | None = None
         """What this session publishes."""
         self._on_end = on_end
+        self._gathering = Gathering() if gathering is None else gathering
         self._connected = asyncio.Event()
         """Also set at the end, for those who wait for it."""
         self._pc = RTCPeerConnection(
@@ -92,6 +104,8 @@ class PeerSession:
         self._numbers: AssignedNumbers | None = None
         self.channels = PeerChannels(self._pc)
         self._watched: VideoRelay | None = None
+        self._offered: tuple[RTCRtpCodecParameters, ...] = ()
+        """The codecs of video that the peer's own offer had, as far as they are known here."""
         self._heard_packets = 0
         self._heard_s = time.monotonic()
         self._started_s = self._heard_s
@@ -123,6 +137,13 @@ class PeerSession:
             self._heard_packets = packets
             self._heard_s = time.monotonic()
         return self._heard_s
+
+    def arrived(self) -> Arrived:
+        return Arrived(
+            video=self.video is not None and self.video.has_begun,
+            answers=self.channels.has_answered,
+            messages=self.channels.has_spoken,
+        )
 
     def _note_answer(self, probe_s: float) -> None:
         self._heard_s = time.monotonic()
@@ -194,16 +215,18 @@ class PeerSession:
 
     # --- descriptions -------------------------------------------------------------------------
 
-    async def answer(self, sdp_offer: str) -> str:
+    async def answer(self, sdp_offer: str, video_codecs: Sequence[VideoCodec] = ()) -> str:
         """
         Take the peer's first offer and return the answer; after a failure nothing is left.
 
+        :param video_codecs: Those that a robot can change between while it sends.
         :raises UnusableSdp: It cannot be used.
+        :raises MediaFull: There is no port left for it.
         :raises MediaError: There is no socket left for it.
         """
         answered = False
         try:
-            answer = await self._answer(sdp_offer)
+            answer = await self._answer(sdp_offer, video_codecs)
             answered = True
         finally:
             if not answered:
@@ -212,13 +235,23 @@ class PeerSession:
             self._probe = SctpProbe(self._pc.sctp, self._note_answer)
         return answer
 
-    async def _answer(self, sdp_offer: str) -> str:
+    async def _answer(self, sdp_offer: str, video_codecs: Sequence[VideoCodec]) -> str:
         await self._take(sdp_offer, 'offer')
         self._numbers = AssignedNumbers(sdp_offer)
+        video = _video_transceiver(self._pc)
         for transceiver in self._pc.getTransceivers():
-            _configure(transceiver, is_published=transceiver is _video_transceiver(self._pc))
+            if transceiver is video:
+                self._offered = offered_codecs(transceiver)
+                _prepare_video(transceiver, video_codecs)
+            else:
+                # Each that is received costs a thread and memory.
+                transceiver.direction = 'inactive'
+        gather_with(self._pc, self._gathering)
         await self._pc.setLocalDescription(await self._pc.createAnswer())
         answer = str(self._pc.localDescription.sdp)
+        if 'a=candidate:' not in answer and self._gathering.is_out_of_ports:
+            ports = '{}-{}'.format(*self._gathering.udp_ports or ())
+            raise MediaFull(f'no UDP port is free: all of udp_ports {ports} are taken')
         if 'a=candidate:' not in answer:
             raise MediaError('no socket could be opened for a new peer connection')
         return answer
@@ -257,16 +290,11 @@ class PeerSession:
         if published is not None and published.receiver.track is track:
             self.video = VideoRelay(published.receiver)
 
-    def video_codec(self) -> RTCRtpCodecCapability:
-        """
-        Return the codec of the video that this session publishes.
-
-        :raises NoPublishedTrack: It publishes none.
-        """
+    @property
+    def video_codecs(self) -> tuple[VideoCodec, ...] | None:
+        """Those of the video that it may send, or that it takes; ``None``: it has not said."""
         transceiver = _video_transceiver(self._pc)
-        if self.video is None or transceiver is None:
-            raise NoPublishedTrack('the robot publishes no video')
-        return negotiated_codec(transceiver)
+        return None if transceiver is None else negotiated_codecs(transceiver)
 
     async def pull_video(self, publisher: PeerSession) -> str:
         """
@@ -274,40 +302,40 @@ class PeerSession:
 
         :returns: The offer for the peer.
         :raises NoPublishedTrack: The publisher has no video.
+        :raises NoCommonCodec: The peer takes none of the codecs that the publisher may send.
         :raises UnusableSdp: The peer's connection is in the middle of another negotiation.
         """
-        codec = publisher.video_codec()
-        assert publisher.video is not None
+        if publisher.video is None:
+            raise NoPublishedTrack('the robot publishes no video')
+        codecs = publisher.video_codecs or ()
+        if self._offered and not any(codec_of(codec) in codecs for codec in self._offered):
+            raise NoCommonCodec(f'the peer does not take {" or ".join(map(str, codecs))}')
         transceiver = _video_transceiver(self._pc)
         if transceiver is None:
             transceiver = self._pc.addTransceiver('video', direction='sendonly')
         transceiver.direction = 'sendonly'
-        # One codec, no RTX: lost packets are sent again as they were, from the ingress' history.
-        transceiver.setCodecPreferences([codec])
         if self._watched is None:
             publisher.video.add_viewer(
                 self.media_id, transceiver, only_watches=self.channels.only_watches
             )
             self._watched = publisher.video
-        if self._pc.signalingState == 'have-local-offer':
-            return str(self._pc.localDescription.sdp)  # asked again: the offer still stands
-        assert self._numbers is not None
-        await self._pc.setLocalDescription(await self._numbers.create_offer(self._pc))
+        if self._pc.signalingState != 'have-local-offer':  # asked again: the offer still stands
+            prefer_codecs(transceiver, codecs, self._offered)
+            assert self._numbers is not None
+            await self._pc.setLocalDescription(await self._numbers.create_offer(self._pc))
         return str(self._pc.localDescription.sdp)
 
 
-def _configure(transceiver: RTCRtpTransceiver, *, is_published: bool) -> None:
+def _prepare_video(transceiver: RTCRtpTransceiver, codecs: Sequence[VideoCodec]) -> None:
     """
-    Prepare one section of a first offer: take video in, nothing else for now.
+    Prepare the section of video of a first offer: take it in, if it is the peer's.
 
-    :param is_published: It is the one that others may watch; each costs a thread and memory.
+    :param codecs: Those that the peer can change between. Of any other one exactly one is
+        answered, the peer's favourite: then every viewer can be promised the right one.
     """
-    if not is_published:
-        transceiver.direction = 'inactive'
-    elif transceiver.receiver.track is not None:
+    if transceiver.receiver.track is not None:
         prepare_receiving(transceiver)
-        # Exactly one codec, the peer's favourite: then every viewer can be promised the right one.
-        keep_first_codec(transceiver)
+        keep_codecs(transceiver, codecs)
 
 
 def _video_transceiver(pc: RTCPeerConnection) -> RTCRtpTransceiver | None:

@@ -47,6 +47,8 @@ class KeyRecord:
     owner: str
     created_at_s: float
     """Seconds since 1970."""
+    last_used_at_s: float | None = None
+    """The same; ``None``: never, as far as it is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,8 @@ The states of a session follow from its operator slot::
   mistake must not take turns under one operator; a robot that dialled again is not told (404).
 - Who claims the slot first has it; the holder may claim it again, from a reloaded page. Another
   one gets it when the holder grants his request, and joins; the epoch counts the operators.
+- What the operator's browser takes decides which codec a robot that has a choice sends; see
+  :mod:`~teleop_webrtc_bridge.broker.video_choice`.
 - Viewers watch beside the slot; see :mod:`~teleop_webrtc_bridge.broker.viewers`.
 - A person is a tenant, a name and a role: a token of the same name that only watches is another
   person's. Several joins of one person are told apart by their media sessions, else by the token.
@@ -40,6 +42,7 @@ The states of a session follow from its operator slot::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from teleop_webrtc_bridge.broker.bans import Bans
 from teleop_webrtc_bridge.broker.bridge_state import BridgeState
@@ -52,11 +55,15 @@ from teleop_webrtc_bridge.broker.session_table import is_alive, SessionTable
 from teleop_webrtc_bridge.broker.sessions import (
     Effect,
     MediaLiveness,
+    Operator,
     Reason,
     Session,
     SessionState,
+    Viewer,
 )
+from teleop_webrtc_bridge.broker.video_choice import video_reason
 from teleop_webrtc_bridge.broker.viewers import Viewers
+from teleop_webrtc_bridge.messages import VideoCodec
 
 __all__ = ['Registry']
 
@@ -85,6 +92,10 @@ class Registry:
         ids += [session.operator.media_id for session in sessions if session.operator]
         return ids + [viewer.media_id for session in sessions for viewer in session.viewers]
 
+    def sessions(self) -> list[Session]:
+        """Return all sessions, the oldest first."""
+        return self._table.where(lambda session: True)
+
     def session_of_media(self, media_id: str) -> Session | None:
         """Return the session that an operator's or viewer's media session belongs to."""
         found = self._table.where(
@@ -94,6 +105,31 @@ class Registry:
             )
         )
         return found[0] if found else None
+
+    def note_codecs(self, media_id: str, codecs: tuple[VideoCodec, ...]) -> None:
+        """Note which codecs an operator or a viewer has turned out to take."""
+        session = self.session_of_media(media_id)
+        if session is None:
+            return
+        operator = session.operator
+        if operator is not None and operator.media_id == media_id:
+            self._table.store(replace(session, operator=replace(operator, video_codecs=codecs)))
+            return
+        viewers = tuple(
+            replace(viewer, video_codecs=codecs) if viewer.media_id == media_id else viewer
+            for viewer in session.viewers
+        )
+        self._table.store(replace(session, viewers=viewers))
+
+    def video_reason(self, media_id: str) -> str | None:
+        """Say why an operator or a viewer sees no picture; ``None``: no codec is in the way."""
+        session = self.session_of_media(media_id)
+        if session is None:
+            return None
+        people: list[Operator | Viewer] = [*session.viewers]
+        people += [session.operator] if session.operator else []
+        taken = next(person.video_codecs for person in people if person.media_id == media_id)
+        return video_reason(session, taken)
 
     def figures(self) -> dict[SessionState, int]:
         """Count the live sessions by state."""

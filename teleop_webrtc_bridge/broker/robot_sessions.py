@@ -36,7 +36,8 @@ from teleop_webrtc_bridge.broker.sessions import (
     SnapshotChanged,
     TooManySessions,
 )
-from teleop_webrtc_bridge.messages import ChannelIds, HeartbeatAnswer
+from teleop_webrtc_bridge.broker.video_choice import sent_codec
+from teleop_webrtc_bridge.messages import ChannelIds, HeartbeatAnswer, VideoCodec
 
 __all__ = ['RobotSessions']
 
@@ -104,7 +105,14 @@ class RobotSessions:
     def has_news(self, session_id: str) -> bool:
         """Return whether the snapshot differs from the last one sent, or the session is gone."""
         session = self._table.find(session_id)
-        return session is None or session.snapshot_version != session.answered_version
+        if session is None or session.snapshot_version != session.answered_version:
+            return True
+        return _codec(session) is not session.answered_codec
+
+    def other_codecs(self) -> list[Effect]:
+        """Have the robots told that are to send another codec than they were told last."""
+        sessions = self._table.where(lambda it: _codec(it) is not it.answered_codec)
+        return [SnapshotChanged(session_id=session.session_id) for session in sessions]
 
     def answer_heartbeat(self, session_id: str, caller: RobotCaller) -> HeartbeatAnswer:
         """
@@ -121,12 +129,14 @@ class RobotSessions:
                 bridge=bridge,
                 renegotiate_offer=None,
                 answered_version=session.snapshot_version,
+                answered_codec=_codec(session),
             )
         )
         return HeartbeatAnswer(
             channels=bridge.robot_ids if bridge else ChannelIds(),
             renegotiate_offer=session.renegotiate_offer,
             control_epoch=session.control_epoch,
+            video_codec=_codec(session),
         )
 
     def offer_renegotiation(self, session_id: str, sdp_offer: str) -> list[Effect]:
@@ -184,6 +194,11 @@ class RobotSessions:
         for session in self._table.where(lambda s: s.identity.key_id == key_id):
             effects += self._table.end(session, Reason.KEY_REVOKED)
         return effects
+
+
+def _codec(session: Session) -> VideoCodec | None:
+    """Return the codec that a robot has to be told; ``None``: it has no choice."""
+    return sent_codec(session) if len(session.identity.video_codecs) > 1 else None
 
 
 def _same_robot(one: NewSession, other: NewSession) -> bool:

@@ -61,6 +61,19 @@ async def health(request: web.Request) -> web.Response:
 ROUTES.get('/api/v1/openapi.json')(constant(json.dumps(document()).encode(), 'application/json'))
 
 
+@ROUTES.get('/api/v1/auth/config')
+async def sign_in_config(request: web.Request) -> web.Response:
+    """Tell people's programs how to sign in."""
+    return web.json_response(schemas.sign_in_body(request.app[PARTS].oidc))
+
+
+@ROUTES.get('/api/v1/auth/me')
+async def who_am_i(request: web.Request) -> web.Response:
+    """Tell operators as whom they are known here."""
+    caller = request.app[PARTS].operator(request)
+    return web.json_response({'sub': caller.sub, 'role': caller.role.value})
+
+
 @ROUTES.get('/metrics')
 async def metrics(request: web.Request) -> web.Response:
     """Tell a monitoring system how things are; for other machines there is no such path."""

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 import json
 from typing import Any
 
@@ -108,12 +108,14 @@ async def list_keys(request: web.Request) -> web.Response:
     """List the API keys that work, without the keys."""
     parts = request.app[PARTS]
     caller = _manager(parts, request)
-    return web.Response(
-        body=await parts.database.read(
-            lambda store: _as_json(map(schemas.key_body, store.robot_keys(caller)))
-        ),
-        content_type='application/json',
-    )
+    used = parts.key_usage.waiting()
+
+    def rows(store: Store) -> Iterator[dict[str, Any]]:
+        return (schemas.key_body(key, used.get(key.key_id)) for key in store.robot_keys(caller))
+
+    keys = await parts.database.read(lambda store: _as_json(rows(store)))
+    # An object, which old consoles expect: a list of its own they take for none.
+    return web.Response(body=b'{"keys": %s}' % keys, content_type='application/json')
 
 
 @ROUTES.delete('/api/v1/keys/{key_id}')

@@ -16,12 +16,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
 from teleop_webrtc_bridge.broker import schemas
 from teleop_webrtc_bridge.broker.audit import AuditAction
 from teleop_webrtc_bridge.broker.http import caller_address, PARTS, Parts, read_json
 from teleop_webrtc_bridge.broker.identity import OperatorCaller
+from teleop_webrtc_bridge.broker.sessions import Session
 
 __all__ = ['ROUTES']
 
@@ -33,8 +36,7 @@ async def list_sessions(request: web.Request) -> web.Response:
     """List the robots that an operator may drive."""
     parts = request.app[PARTS]
     caller = parts.operator(request)
-    rows = parts.broker.sessions(caller)
-    return web.json_response([schemas.session_row(row, caller, parts.clock()) for row in rows])
+    return web.json_response([_row(parts, caller, it) for it in parts.broker.sessions(caller)])
 
 
 @ROUTES.get('/api/v1/sessions/{session_id}/status')
@@ -43,7 +45,12 @@ async def session_status(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     caller = parts.operator(request)
     session = parts.broker.session(caller, request.match_info['session_id'])
-    return web.json_response(schemas.session_row(session, caller, parts.clock()))
+    return web.json_response(_row(parts, caller, session))
+
+
+def _row(parts: Parts, caller: OperatorCaller, session: Session) -> dict[str, Any]:
+    split = parts.broker.split_of(session.session_id)
+    return schemas.session_row(session, caller, parts.clock(), split)
 
 
 @ROUTES.post('/api/v1/sessions/{session_id}/join')
@@ -94,8 +101,8 @@ async def operator_heartbeat(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     caller = parts.operator(request)
     media_id = schemas.operator_media_id(await read_json(request))
-    parts.broker.operator_heartbeat(caller, request.match_info['session_id'], media_id)
-    return web.json_response({'ack': True})
+    reason = parts.broker.operator_heartbeat(caller, request.match_info['session_id'], media_id)
+    return web.json_response({'ack': True, **schemas.video_reason(reason)})
 
 
 @ROUTES.post('/api/v1/sessions/{session_id}/leave')

@@ -22,7 +22,7 @@ from aiohttp import web
 
 from teleop_webrtc_bridge.broker import schemas
 from teleop_webrtc_bridge.broker.errors import ApiError
-from teleop_webrtc_bridge.broker.http import PARTS, read_json
+from teleop_webrtc_bridge.broker.http import caller_address, PARTS, read_json
 from teleop_webrtc_bridge.broker.identity import RobotCaller
 from teleop_webrtc_bridge.broker.service import RobotDetails
 
@@ -43,7 +43,9 @@ async def create_session(request: web.Request) -> web.Response:
     name = robot.robot_id or robot.instance_id or ''
     parts.limit(parts.limits.sessions, f'robot {caller.key_id} {name}')
     sdp_offer = parts.sdp(body, 'sdp_offer')
-    session_id, media = await parts.broker.create_session(caller, robot, sdp_offer)
+    session_id, media = await parts.broker.create_session(
+        caller, robot, sdp_offer, caller_address(request)
+    )
     return web.json_response(
         schemas.session_body(session_id, media, parts.ice_servers), status=201
     )

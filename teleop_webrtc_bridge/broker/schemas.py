@@ -19,9 +19,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, UTC
 import math
+import re
 from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
+from teleop_webrtc_bridge.broker.configuration import OidcSettings
 from teleop_webrtc_bridge.broker.control_requests import open_requests
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, Role
@@ -31,8 +33,9 @@ from teleop_webrtc_bridge.broker.names import as_label, as_name, LABEL_ALLOWED, 
 from teleop_webrtc_bridge.broker.records import KeyRecord, TokenRecord
 from teleop_webrtc_bridge.broker.service import RobotDetails
 from teleop_webrtc_bridge.broker.sessions import LinkQuality, Session
+from teleop_webrtc_bridge.broker.split_sessions import Split
 from teleop_webrtc_bridge.exceptions import ProtocolError
-from teleop_webrtc_bridge.messages import HeartbeatAnswer, IceServer
+from teleop_webrtc_bridge.messages import HeartbeatAnswer, IceServer, VideoCodec
 from teleop_webrtc_bridge.sdp import check_sdp, strip_forbidden_candidates
 
 __all__ = [
@@ -51,6 +54,7 @@ __all__ = [
     'robot_details',
     'session_body',
     'session_row',
+    'sign_in_body',
     'token_body',
     'token_life_s',
     'token_role',
@@ -60,6 +64,9 @@ __all__ = [
 
 MAX_WAIT_S: Final = 5.0
 MAX_TOKEN_S: Final = 100.0 * 365 * 86400
+_COGNITO: Final = re.compile(
+    r'https://cognito-idp\.(?P<region>[a-z0-9-]+)\.amazonaws\.com/(?P<pool>[\w-]+)', re.ASCII
+)
 
 # --- requests ----------------------------------------------------------------------------------
 
@@ -75,7 +82,18 @@ def robot_details(body: dict[str, Any]) -> RobotDetails:
         robot_name=required_name(body, 'robot_name'),
         robot_type=required_name(body, 'robot_type') if body.get('robot_type') else None,
         instance_id=_label(body, 'instance_id'),
+        video_codecs=_video_codecs(body),
     )
+
+
+def _video_codecs(body: dict[str, Any]) -> tuple[VideoCodec, ...]:
+    names = body.get('video_codecs')
+    if names is None:
+        return ()
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ApiError(422, 'video_codecs: a list of names is accepted')
+    # Others than these may be names of later versions.
+    return tuple(codec for codec in VideoCodec if codec.value in names)
 
 
 def required_name(body: dict[str, Any], field: str) -> str:
@@ -256,6 +274,7 @@ def session_body(
 
 def heartbeat_body(answer: HeartbeatAnswer) -> dict[str, Any]:
     """Render the desired-state snapshot."""
+    codec = {} if answer.video_codec is None else {'video_codec': answer.video_codec.value}
     return {
         'ack': True,
         'cmd_channel_subscriber_id': answer.channels.cmd,
@@ -264,12 +283,20 @@ def heartbeat_body(answer: HeartbeatAnswer) -> dict[str, Any]:
         'map_channel_publisher_id': answer.channels.map,
         'renegotiate_offer': answer.renegotiate_offer,
         'control_epoch': answer.control_epoch,
+        **codec,
     }
+
+
+def video_reason(reason: str | None) -> dict[str, str]:
+    """Render why there is no picture; nothing, if there should be one."""
+    return {} if reason is None else {'video_reason': reason}
 
 
 def join_body(join: JoinAnswer, sub: str, servers: Sequence[IceServer]) -> dict[str, Any]:
     """Render the answer to a join of an operator or a viewer."""
-    may_stop = {} if join.may_stop is None else {'may_stop': join.may_stop}
+    more: dict[str, Any] = {} if join.may_stop is None else {'may_stop': join.may_stop}
+    if join.split is not None:
+        more['split'] = join.split.as_fields(join.session.session_id)
     return {
         'sdp_answer': join.media.sdp_answer,
         'cf_session_id': join.media.media_id,
@@ -278,7 +305,8 @@ def join_body(join: JoinAnswer, sub: str, servers: Sequence[IceServer]) -> dict[
         'role': join.role,
         'operator_id': sub,
         'control_epoch': join.session.control_epoch,
-        **may_stop,
+        **more,
+        **video_reason(join.video_reason),
     }
 
 
@@ -291,15 +319,19 @@ def bridge_body(bridge: BridgeAnswer) -> dict[str, Any]:
         'map_channel_id': bridge.channels.map,
         'video_offer': bridge.video_offer,
         'video_status': bridge.video_status,
+        **video_reason(bridge.video_reason),
     }
 
 
-def session_row(session: Session, caller: OperatorCaller, now_s: float) -> dict[str, Any]:
+def session_row(
+    session: Session, caller: OperatorCaller, now_s: float, split: Split | None = None
+) -> dict[str, Any]:
     """
     Render a session as one row of the list.
 
     :param caller: Who asks.
     :param now_s: Monotonic seconds.
+    :param split: What it is a half of.
     """
     request = next(iter(open_requests(session, now_s)), None)
     may_put_out = caller.role is Role.ADMIN or session.is_driven_by(caller.identity)
@@ -317,6 +349,7 @@ def session_row(session: Session, caller: OperatorCaller, now_s: float) -> dict[
         'control_request': None if request is None else request.who.sub,
         'viewers': len(session.viewers),
         'watching': _watching(session) if may_put_out else [],
+        **({} if split is None else {'split': split.as_fields(session.session_id)}),
     }
 
 
@@ -331,16 +364,42 @@ def name_of(who: Identity | None) -> str | None:
     return None if who is None else who.sub
 
 
-def key_body(record: KeyRecord) -> dict[str, Any]:
-    """Render what is known of an API key."""
+def key_body(record: KeyRecord, used_at_s: float | None = None) -> dict[str, Any]:
+    """
+    Render what is known of an API key.
+
+    :param used_at_s: When it was last used, if that is not in the record yet.
+    """
     created_at = datetime.fromtimestamp(record.created_at_s, UTC)
+    used_at_s = record.last_used_at_s if used_at_s is None else used_at_s
     return {
         'id': record.key_id,
         'name': record.name,
         'key_prefix': record.prefix,
         'robot_id': record.robot_id,
         'created_at': created_at.isoformat(),
+        'last_used_at': None
+        if used_at_s is None
+        else datetime.fromtimestamp(used_at_s, UTC).isoformat(),
     }
+
+
+def sign_in_body(oidc: OidcSettings | None) -> dict[str, Any]:
+    """Render how people sign in: with a token of ours, or with one of an issuer."""
+    if oidc is None:
+        return {'sign_in': ['token'], 'issuer': None, 'client_id': None}
+    return {
+        'sign_in': ['token', 'oidc'],
+        'issuer': oidc.issuer,
+        'client_id': oidc.client_id,
+        **_user_pool(oidc.issuer),
+    }
+
+
+def _user_pool(issuer: str) -> dict[str, str]:
+    """Return what old consoles, which know Amazon Cognito only, have to know of it."""
+    pool = _COGNITO.fullmatch(issuer)
+    return {} if pool is None else {'region': pool['region'], 'user_pool_id': pool['pool']}
 
 
 def token_body(record: TokenRecord) -> dict[str, Any]:

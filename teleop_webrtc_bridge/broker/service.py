@@ -21,7 +21,7 @@ Knows nothing of HTTP. One event loop owns it; between two awaits the registry d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, UTC
 import logging
@@ -33,6 +33,7 @@ from teleop_webrtc_bridge.broker import media_calls
 from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
 from teleop_webrtc_bridge.broker.audit import Audit, AuditAction
 from teleop_webrtc_bridge.broker.bridger import Bridger
+from teleop_webrtc_bridge.broker.caller_addresses import network_of
 from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.credentials import Ended
 from teleop_webrtc_bridge.broker.effects import Effects
@@ -49,8 +50,11 @@ from teleop_webrtc_bridge.broker.sessions import (
     SessionState,
     Viewer,
 )
+from teleop_webrtc_bridge.broker.split_sessions import Split
+from teleop_webrtc_bridge.broker.split_watch import SplitWatch
 from teleop_webrtc_bridge.broker.viewers import RemovedViewers
-from teleop_webrtc_bridge.messages import HeartbeatAnswer
+from teleop_webrtc_bridge.messages import HeartbeatAnswer, VideoCodec
+from teleop_webrtc_bridge.sdp import offered_by
 
 __all__ = ['Broker', 'RobotDetails']
 
@@ -75,6 +79,8 @@ class RobotDetails:
     robot_name: str
     robot_type: str | None
     instance_id: str | None
+    video_codecs: tuple[VideoCodec, ...] = ()
+    """Those that it can change between while it sends."""
 
 
 class Credentials(Protocol):
@@ -112,6 +118,7 @@ class Broker:
         self._wall_clock = wall_clock
         self._credentials = credentials
         self._registry = Registry(caps)
+        self._splits = SplitWatch(media, self._registry, clock)
         self._building = asyncio.Semaphore(MAX_BUILDING)
         self._building_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         """Tenant → its share."""
@@ -125,17 +132,22 @@ class Broker:
     # --- robot ---------------------------------------------------------------------------------
 
     async def create_session(
-        self, caller: RobotCaller, robot: RobotDetails, sdp_offer: str
+        self, caller: RobotCaller, robot: RobotDetails, sdp_offer: str, address: str = ''
     ) -> tuple[str, MediaSession]:
         """
         Answer a robot that dials in.
 
+        :param sdp_offer: Checked, and without host names.
+        :param address: Where it is.
         :returns: The session id and the robot's peer connection.
         :raises TooManySessions: The tenant has too many.
         :raises MediaError: The backend refuses the offer or fails.
         """
         self._registry.robots.check_room(caller.owner, caller.key_id, robot.robot_id)
-        media = await self._new_media(caller.owner, sdp_offer, beside=None)
+        media = await self._new_media(
+            caller.owner, sdp_offer, beside=None, video_codecs=robot.video_codecs
+        )
+        offered = offered_by(sdp_offer)
         identity = NewSession(
             session_id=secrets.token_hex(16),
             owner=caller.owner,
@@ -146,6 +158,11 @@ class Broker:
             instance_id=robot.instance_id,
             media_id=media.media_id,
             created_at=datetime.fromtimestamp(self._wall_clock(), UTC).isoformat(),
+            network=network_of(address),
+            offers_video=offered.video,
+            offers_channels=offered.channels,
+            hosts=offered.hosts,
+            video_codecs=media.video_codecs or (),
         )
         created = False
         try:
@@ -155,6 +172,7 @@ class Broker:
             if not created:
                 await media_calls.close_session(self._media, media.media_id)
         await self._effects.carry_out(effects)
+        self._splits.look()
         return identity.session_id, media
 
     async def wait_for_news(
@@ -222,6 +240,10 @@ class Broker:
         """
         return self._registry.operators.get(session_id, caller, self._clock())
 
+    def split_of(self, session_id: str) -> Split | None:
+        """Return what a session is a half of."""
+        return self._splits.of(session_id)
+
     async def join(
         self, caller: OperatorCaller, session_id: str, sdp_offer: str, address: str = ''
     ) -> JoinAnswer:
@@ -240,7 +262,13 @@ class Broker:
         joined = False
         try:
             media = await self._new_media(caller.tenant, sdp_offer, beside=robot)
-            session, effects = operators.attach(session_id, claim, media.media_id, self._clock())
+            session, effects = operators.attach(
+                session_id,
+                claim,
+                media.media_id,
+                self._clock(),
+                video_codecs=media.video_codecs,
+            )
             joined = True
         finally:
             if not joined:
@@ -251,21 +279,31 @@ class Broker:
             AuditAction.JOIN, caller.identity, media.media_id, session, address, effects
         )
         await self._effects.carry_out(effects)
-        return JoinAnswer(media=media, session=session, role='operator')
+        return JoinAnswer(
+            media=media,
+            session=session,
+            role='operator',
+            split=self._splits.of(session_id),
+            video_reason=self._registry.video_reason(media.media_id),
+        )
 
     def operator_heartbeat(
         self, caller: OperatorCaller, session_id: str, media_id: str | None
-    ) -> None:
+    ) -> str | None:
         """
         Note that an operator is alive.
 
+        :returns: Why they see no picture, if a codec is in the way.
         :raises RegistryRefusal: No such session, or not its operator.
         """
         viewer = self._viewer(caller, session_id, media_id)
         if viewer is not None:
             self._registry.viewers.heartbeat(session_id, viewer, caller, self._clock())
-            return
-        self._registry.operators.operator_heartbeat(session_id, caller, media_id, self._clock())
+            return self._registry.video_reason(viewer.media_id)
+        operator = self._registry.operators.operator_heartbeat(
+            session_id, caller, media_id, self._clock()
+        )
+        return self._registry.video_reason(operator.media_id)
 
     async def leave(
         self, caller: OperatorCaller, session_id: str, media_id: str | None
@@ -317,13 +355,16 @@ class Broker:
             else self._registry.viewers.take_video_answer(session_id, viewer)
         )
         try:
-            await media_calls.renegotiate(self._media, operator_media_id, sdp_answer)
+            taken = await media_calls.renegotiate(self._media, operator_media_id, sdp_answer)
         except UnusableSdp:
             if viewer is None:
                 self._registry.bridges.refuse_video_answer(session_id, operator_media_id)
             else:
                 self._registry.viewers.refuse_video_answer(session_id, viewer)
             raise
+        if taken is not None:
+            self._registry.note_codecs(operator_media_id, taken)
+            await self._effects.carry_out(self._registry.robots.other_codecs())
 
     # --- viewers, and who has control ----------------------------------------------------------
 
@@ -344,14 +385,24 @@ class Broker:
         session: Session | None = None
         try:
             session = self._registry.viewers.attach(
-                session_id, caller, media.media_id, self._clock()
+                session_id,
+                caller,
+                media.media_id,
+                self._clock(),
+                video_codecs=media.video_codecs,
             )
         finally:
             if session is None:
                 await media_calls.close_session(self._media, media.media_id)
         self._audit.entered(AuditAction.WATCH, caller.identity, media.media_id, session, address)
+        await self._effects.carry_out(self._registry.robots.other_codecs())
         return JoinAnswer(
-            media=media, session=session, role='viewer', may_stop=self._viewers_may_stop
+            media=media,
+            session=session,
+            role='viewer',
+            may_stop=self._viewers_may_stop,
+            split=self._splits.of(session_id),
+            video_reason=self._registry.video_reason(media.media_id),
         )
 
     async def remove_viewer(
@@ -445,7 +496,9 @@ class Broker:
         }
         effects = self._registry.reap(self._clock(), liveness)
         effects += self._registry.revoke(self._credentials.has_expired)
+        effects += self._registry.robots.other_codecs()
         await self._effects.carry_out(effects)
+        self._splits.look()
         await self._bridger.serve_robots()
 
     async def watch_credentials_for_ever(self) -> None:
@@ -488,8 +541,17 @@ class Broker:
 
     # --- inside --------------------------------------------------------------------------------
 
-    async def _new_media(self, tenant: str, sdp_offer: str, *, beside: str | None) -> MediaSession:
+    async def _new_media(
+        self,
+        tenant: str,
+        sdp_offer: str,
+        *,
+        beside: str | None,
+        video_codecs: Sequence[VideoCodec] = (),
+    ) -> MediaSession:
         """Build a peer connection: others wait for a few of theirs, not for all of them."""
         share = self._building_of.setdefault(tenant, asyncio.Semaphore(MAX_BUILDING_OF_TENANT))
         async with share, self._building:
-            return await media_calls.new_session(self._media, sdp_offer, beside=beside)
+            return await media_calls.new_session(
+                self._media, sdp_offer, beside=beside, video_codecs=video_codecs
+            )

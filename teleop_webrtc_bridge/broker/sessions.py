@@ -25,7 +25,7 @@ import enum
 
 from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, Role
 from teleop_webrtc_bridge.exceptions import TeleopError
-from teleop_webrtc_bridge.messages import ChannelIds
+from teleop_webrtc_bridge.messages import ChannelIds, VideoCodec
 
 __all__ = [
     'Bridge',
@@ -252,6 +252,14 @@ class NewSession:
     media_id: str
     created_at: str
     """ISO 8601, for people."""
+    network: str = ''
+    """From where it dialled; see :func:`~.caller_addresses.network_of`."""
+    offers_video: bool = True
+    offers_channels: bool = True
+    hosts: frozenset[str] = frozenset()
+    """Its local addresses, as far as it tells them."""
+    video_codecs: tuple[VideoCodec, ...] = ()
+    """Those that it may send, its favourite first; of several it sends what it is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +282,8 @@ class Operator:
     media_id: str
     epoch: int
     heartbeat_at_s: float
+    video_codecs: tuple[VideoCodec, ...] | None = None
+    """Those that the browser takes; ``None``: it has not said."""
 
     @property
     def identity(self) -> Identity:
@@ -289,6 +299,8 @@ class Viewer:
     heartbeat_at_s: float
     bridged_at_s: float | None = None
     streams: tuple[int, ...] = ()
+    video_codecs: tuple[VideoCodec, ...] | None = None
+    """As an operator's."""
     video_offer_pending: bool = False
 
     @property
@@ -353,6 +365,7 @@ class Session:
     renegotiation_pending: bool = False
     snapshot_version: int = 1
     answered_version: int = 0
+    answered_codec: VideoCodec | None = None
 
     @property
     def session_id(self) -> str:

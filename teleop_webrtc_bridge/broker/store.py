@@ -23,7 +23,7 @@ depends on bits of the hash, which a caller cannot steer towards a stored one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, fields
 import hashlib
@@ -240,6 +240,17 @@ class Store:
         ).fetchall()
         return _key_record(rows[0]) if rows else None
 
+    def note_key_usage(self, last_used_s: Mapping[str, float]) -> None:
+        """
+        Note when some keys were last used.
+
+        :param last_used_s: Key → seconds since 1970.
+        """
+        self._database.executemany(
+            'UPDATE robot_key SET last_used_at_s = ? WHERE id = ?',
+            [(at_s, key_id) for key_id, at_s in last_used_s.items()],
+        )
+
     # --- operator tokens -----------------------------------------------------------------------
 
     def create_operator_token(
@@ -398,7 +409,7 @@ class Store:
         self._database.execute('DELETE FROM audit WHERE at_s < ?', (before_s,))
 
 
-_KEY_COLUMNS: Final = 'id, name, prefix, robot_id, owner, created_at_s'
+_KEY_COLUMNS: Final = 'id, name, prefix, robot_id, owner, created_at_s, last_used_at_s'
 _TENANT: Final = 'coalesce(tenant, sub)'
 _TOKEN_COLUMNS: Final = f'id, sub, role, {_TENANT}, created_at_s, expires_at_s'
 _TOKEN_WORKS: Final = 'revoked_at_s IS NULL AND (expires_at_s IS NULL OR expires_at_s > ?)'
@@ -413,6 +424,7 @@ def _key_record(row: tuple[Any, ...]) -> KeyRecord:
         robot_id=row[3],
         owner=row[4],
         created_at_s=row[5],
+        last_used_at_s=row[6],
     )
 
 

@@ -70,6 +70,11 @@ class VideoRelay:
         self._keyframe_timer: asyncio.TimerHandle | None = None
         self._reports: set[asyncio.Task[None]] = set()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether any packet has come."""
+        return self._ingress.packets > 0
+
     def add_viewer(
         self, media_id: str, transceiver: RTCRtpTransceiver, *, only_watches: bool
     ) -> None:

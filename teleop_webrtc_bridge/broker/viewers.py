@@ -55,7 +55,7 @@ from teleop_webrtc_bridge.broker.sessions import (
     Viewer,
     WatchPlan,
 )
-from teleop_webrtc_bridge.messages import ChannelIds
+from teleop_webrtc_bridge.messages import ChannelIds, VideoCodec
 
 __all__ = ['RemovedViewers', 'Viewers']
 
@@ -98,18 +98,29 @@ class Viewers:
         return session
 
     def attach(
-        self, session_id: str, caller: OperatorCaller, media_id: str, now_s: float
+        self,
+        session_id: str,
+        caller: OperatorCaller,
+        media_id: str,
+        now_s: float,
+        *,
+        video_codecs: tuple[VideoCodec, ...] | None = None,
     ) -> Session:
         """
         Let a caller watch through a media session.
 
+        :param video_codecs: Those that the caller takes; ``None``: that is not known.
+        :returns: The session with this viewer.
         :raises SessionUnknown: The session ended meanwhile.
         :raises PutOut: The caller was put out meanwhile.
         :raises TooManyViewers: Others were faster.
         """
         session = self.check_room(session_id, caller, now_s)
-        viewer = Viewer(caller=caller, media_id=media_id, heartbeat_at_s=now_s)
-        self._table.store(replace(session, viewers=(*session.viewers, viewer)))
+        viewer = Viewer(
+            caller=caller, media_id=media_id, heartbeat_at_s=now_s, video_codecs=video_codecs
+        )
+        session = replace(session, viewers=(*session.viewers, viewer))
+        self._table.store(session)
         return session
 
     def find(

@@ -71,7 +71,8 @@ class FrameHeader:
     step: int
     """Bytes a row; of a compressed picture 0."""
     encoding: str
-    """One of :data:`PIXEL_FORMATS`, or ``jpeg`` or ``png``."""
+    """One of :data:`PIXEL_FORMATS`, or ``jpeg`` or ``png``; a PNG whose grey of 16 bits is
+    brightness is ``png/mono16``, else it is taken for distances."""
     is_bigendian: bool = False
     is_filler: bool = False
     """Whether it is grey in place of a picture, and was taken by no camera."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+import functools
 import os
 import time
 from typing import Any, Final
@@ -33,6 +34,7 @@ from teleop_webrtc_bridge.ros.image_stamps import StampFault, StampWatch
 from teleop_webrtc_bridge.ros.image_subscription import ImageSubscription
 from teleop_webrtc_bridge.ros.image_thread import ImageThread
 from teleop_webrtc_bridge.ros.rcl import find_rcl
+from teleop_webrtc_bridge.ros.sets_watch import SetsWatch
 from teleop_webrtc_bridge.ros.stream_intake import StreamIntake
 from teleop_webrtc_bridge.ros.transports import TRANSPORTS
 
@@ -91,11 +93,17 @@ class Camera:
         self._node = node
         self._thread = thread
         self._on_image = on_image
+        self._warn = warn
         self._writer: FrameWriter | PacketWriter
         self._intake: ImageIntake | StreamIntake
+        self._stream: StreamIntake | None = None
+        """The intake, of a camera that encodes by itself."""
+        self._sets = SetsWatch()
+        self._is_watched = False
         if is_coded:
             self._writer = PacketWriter(self.memory, wake)
-            self._intake = StreamIntake(self._writer, warn)
+            self._intake = self._stream = StreamIntake(self._writer, self._tell)
+            self._stream.is_listening = True
         else:
             self._writer = FrameWriter(self.memory, wake)
             self._intake = ImageIntake(self._writer, warn)
@@ -123,7 +131,12 @@ class Camera:
 
     @property
     def is_open(self) -> bool:
-        """Whether the topic is subscribed."""
+        """Whether the topic is subscribed for who watches it."""
+        return self._is_watched
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether the topic is subscribed at all: for who watches, or for parameter sets."""
         return self._images.is_open
 
     @property
@@ -161,14 +174,34 @@ class Camera:
 
     def open(self, now: float) -> None:
         """Subscribe, unless that is done already; ``now`` as for :meth:`is_stalled`."""
+        if self._stream is not None and not self._is_watched:
+            # What it has read until now was shown to nobody.
+            self._thread.request(self._stream.forget)
+            self._stream.is_listening = False
+        self._is_watched = True
         self._images.open(now)
 
-    def close(self) -> None:
-        """End the subscription, if there is one; its last picture is none of now any more."""
-        if self._images.is_open:
+    def rest(self, now: float) -> None:
+        """
+        Nobody watches: end the subscription, if nothing is to be learnt from it.
+
+        Its last picture is none of now any more.
+        """
+        was_watched, self._is_watched = self._is_watched, False
+        self._intake.wanted_fps = 0.0
+        if self._stream is not None:
+            self._stream.is_listening = True
+        if self._stream is not None and self._sets.needs(self._stream.sets_known_s):
+            self._images.open(now, wants_history=True)
+        else:
             self._images.close()
-            self._intake.wanted_fps = 0.0
+        if was_watched:
             self._thread.request(self._intake.forget)
+
+    def close(self) -> None:
+        """End the subscription, if there is one."""
+        self._is_watched = False
+        self._images.close()
 
     def want(self, fps: float) -> None:
         """Take that many images a second, but no more than are configured."""
@@ -210,6 +243,10 @@ class Camera:
         self._images.follow_publishers()
         self._intake.expected |= self._images.publisher_count() > 0
         self._tell_stamps(time.monotonic())
+        if self._stream is not None:
+            gone_s = self._sets.look(self._images.publishers, time.monotonic())
+            if gone_s is not None:
+                self._thread.request(functools.partial(self._stream.forget_sets, gone_s))
 
     def _tell_stamps(self, now: float) -> None:
         """Log once of each fault of the stamps."""
@@ -230,4 +267,8 @@ class Camera:
         now = time.monotonic()
         self._stamps.note(stamp_ns, age_ns * 1e-9, now)
         self._intake.accept(image, now, age_ns * 1e-9)
-        self._on_image()
+        if self._is_watched:
+            self._on_image()
+
+    def _tell(self, text: str) -> None:
+        self._warn(f'topic={self.topic} {text}')

@@ -76,7 +76,7 @@ class Cameras:
 
     @property
     def are_closed(self) -> bool:
-        """Whether none is subscribed, so that whether the operator is blind does not change."""
+        """Whether nobody watches any, so that whether the operator is blind does not change."""
         return not any(camera.is_open for camera in self.all)
 
     @property
@@ -110,6 +110,11 @@ class Cameras:
         """Return whether a camera that is shown has no picture of now to drive by."""
         return any(camera.is_stalled(now) for camera in self._shown)
 
+    def faults(self, now: float) -> dict[str, str]:
+        """Return what is not as it should be with cameras that are shown, by their names."""
+        remarks = {camera.settings.name: camera.remark(now) for camera in self._shown}
+        return {name: remark for name, remark in remarks.items() if remark}
+
     def keep_alive(self, now: float) -> None:
         """Send something while nobody watches: media backends give up tracks that are silent."""
         for camera in self._shown:
@@ -135,7 +140,7 @@ class Cameras:
         lingers = now - self._watched_s <= LINGER_S
         for camera in self.all:
             if camera not in wanted or not (self._fps > 0.0 or lingers):
-                camera.close()
+                camera.rest(now)
                 continue
             if self._fps > 0.0:
                 camera.open(now)

@@ -140,7 +140,7 @@ def _video(camera: Camera, now: float, selected: bool) -> DiagnosticStatus:
     remark = camera.remark(now)
     if camera.publisher_count() == 0:
         level, message = DiagnosticStatus.WARN, f'nobody publishes {camera.topic}'
-    elif not camera.is_open:
+    elif not (camera.is_open or camera.remark(now)):
         message = 'nobody watches' if selected else 'not selected'
     elif camera.is_silent(now):
         level = DiagnosticStatus.ERROR
@@ -152,7 +152,7 @@ def _video(camera: Camera, now: float, selected: bool) -> DiagnosticStatus:
         message = '; '.join((message, *camera.faults))
     values = {
         'topic': camera.topic,
-        'subscribed': camera.is_open,
+        'subscribed': camera.is_subscribed,
         'reliability': camera.reliability,
         **camera.counters,
     }

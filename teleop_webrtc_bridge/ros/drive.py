@@ -22,7 +22,7 @@ no wall clock and no other thread stands between a deadline and the zero that it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 import os
 import queue
@@ -213,6 +213,10 @@ class DriveThread(threading.Thread):
             self._tell_shown()
 
         self.request(apply)
+
+    def tell_faults(self, faults: Mapping[str, str]) -> None:
+        """Let the operator know what is not as it should be with the cameras, by their names."""
+        self._messages.camera_faults = faults
 
     def say_goodbye(self, reason: str) -> None:
         """

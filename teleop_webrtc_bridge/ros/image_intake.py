@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+import dataclasses
 import functools
 import importlib
 from typing import Any, Final
@@ -52,6 +53,11 @@ MAX_TOLD: Final = 32
 GREY: Final = 128
 GREY_SIZE_PX: Final = (640, 360)
 """Of the frame that keeps the track alive, before there was any image."""
+DEPTH_ENCODING: Final = '16UC1'
+_COMPRESSED_DEPTH: Final = 'compressedDepth'
+_DEPTH_HEADER_BYTES: Final = 12
+#: How formats begin of which grey of 16 bits is brightness. Any other is taken for a distance.
+_BRIGHTNESS: Final = ('mono', 'gray', 'grey', 'y1', '16sc1')
 #: A camera's jitter, as a part of the period, that must not cost a frame.
 _JITTER: Final = 0.3
 
@@ -257,14 +263,15 @@ class ImageIntake:
         self._put(header, usable, _data_bytes(usable))
         self._size_px = (usable.width, usable.height)
 
-    def _take_compressed(self, image: SerializedCompressedImage, capture_s: float) -> None:
+    def _take_compressed(self, message: SerializedCompressedImage, capture_s: float) -> None:
+        image = _bare(message)
         found = check_compressed(image)
         header = FrameHeader(
             capture_s=capture_s,
             width=found.width,
             height=found.height,
             step=0,
-            encoding=found.encoding,
+            encoding=_full_encoding(found.encoding, image.format),
         )
         self._put(header, image, len(image.data))
         self._size_px = (found.width, found.height)
@@ -290,6 +297,34 @@ class ImageIntake:
         if kind not in self._told and len(self._told) < MAX_TOLD:
             self._told.add(kind)
             self._warn(f'image dropped: {text}')
+
+
+def _bare(image: SerializedCompressedImage) -> SerializedCompressedImage:
+    """
+    Return a picture without what compressed_depth_image_transport puts before it.
+
+    :raises ImageUnusable: It is not simply a picture behind that.
+    """
+    if _COMPRESSED_DEPTH not in image.format:
+        return image
+    if not image.format.startswith(DEPTH_ENCODING):
+        raise ImageUnusable(
+            f'compressed image of format {image.format!r}: of {_COMPRESSED_DEPTH}, '
+            f'{DEPTH_ENCODING} as PNG is allowed'
+        )
+    place = image.place + _DEPTH_HEADER_BYTES
+    return dataclasses.replace(image, data=image.data[_DEPTH_HEADER_BYTES:], place=place)
+
+
+def _full_encoding(encoding: str, said: str) -> str:
+    """
+    Return the encoding of a compressed picture, and what it was before.
+
+    :param said: The format of the message. As image_transport writes it, it begins with that.
+    """
+    before = said.partition(';')[0].strip().lower()
+    is_brightness = encoding == 'png' and before.startswith(_BRIGHTNESS)
+    return f'{encoding}/mono16' if is_brightness else encoding
 
 
 def _kind(image: SerializedImage | SerializedCompressedImage) -> str:

@@ -39,7 +39,7 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -60,6 +60,8 @@ from teleop_webrtc_bridge.serialized_image import read_compressed_image, read_im
 
 __all__ = ['ImageSubscription']
 
+HISTORY: Final = 256
+"""Messages that a publisher may have kept for who comes late."""
 TOLD_PERIOD_S: Final = 1.0
 """A publisher of nothing but garbage is to cost little."""
 MAX_TOLD_FAULTS: Final = 32
@@ -133,6 +135,10 @@ class ImageSubscription:
             if reliability == 'best_effort'
             else ReliabilityPolicy.RELIABLE
         )
+        self._durability = DurabilityPolicy.VOLATILE
+        self._wants_history = False
+        self.publishers: frozenset[bytes] = frozenset()
+        """An identity for each that was there when :meth:`follow_publishers` looked."""
         self._subscription: Subscription[Any] | None = None
         self._opened_s = 0.0
         self._told_s = float('-inf')
@@ -148,6 +154,10 @@ class ImageSubscription:
         return self._subscription is not None
 
     @property
+    def _is_volatile(self) -> bool:
+        return self._durability is DurabilityPolicy.VOLATILE
+
+    @property
     def reliability(self) -> str:
         """The reliability in force."""
         return self._reliability.name.lower()
@@ -159,16 +169,22 @@ class ImageSubscription:
         """Return for how long images could have come, in seconds; 0 while closed."""
         return now - self._opened_s if self.is_open else 0.0
 
-    def open(self, now: float) -> None:
+    def open(self, now: float, *, wants_history: bool = False) -> None:
         """
         Subscribe, unless that is done already.
 
         :param now: Seconds of ``time.monotonic``.
+        :param wants_history: Whether to take what publishers have kept for who comes late, too.
         """
+        is_same = wants_history is self._wants_history
+        self._wants_history = wants_history
         if self._subscription is None:
-            self.follow_publishers()
             self._opened_s = now
+            self.follow_publishers()
             self._subscription = self._subscribe()
+        elif not is_same:
+            self._opened_s = now
+            self.follow_publishers()
 
     def close(self) -> None:
         """End the subscription, if there is one."""
@@ -189,25 +205,37 @@ class ImageSubscription:
         """
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         self._judge(publishers)
+        self.publishers = frozenset(bytes(publisher.endpoint_gid) for publisher in publishers)
         if not self._follows:
             self._tell_unheard(publishers)
+        reliability, durability = self._wanted(publishers)
+        if (reliability, durability) == (self._reliability, self._durability):
             return
-        if not publishers:
-            return
-        all_reliable = all(
-            publisher.qos_profile.reliability is ReliabilityPolicy.RELIABLE
-            for publisher in publishers
-        )
-        wanted = ReliabilityPolicy.RELIABLE if all_reliable else ReliabilityPolicy.BEST_EFFORT
-        if wanted is self._reliability:
-            return
-        self._reliability = wanted
+        is_news = reliability is not self._reliability
+        self._reliability, self._durability = reliability, durability
         if self.is_open:
             self.close()
             self._subscription = self._subscribe()
-        self._node.get_logger().info(
-            f'event=image_reliability topic={self.topic} reliability={self.reliability}'
-        )
+        if is_news:
+            self._node.get_logger().info(
+                f'event=image_reliability topic={self.topic} reliability={self.reliability}'
+            )
+
+    def _wanted(
+        self, publishers: Sequence[TopicEndpointInfo]
+    ) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
+        """Return what suits the publishers; the present ones if there are none."""
+        reliable, durable = ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL
+        profiles = [publisher.qos_profile for publisher in publishers]
+        reliability, durability = self._reliability, self._durability
+        if profiles and self._follows:
+            all_reliable = all(profile.reliability is reliable for profile in profiles)
+            reliability = reliable if all_reliable else ReliabilityPolicy.BEST_EFFORT
+        if profiles or not self._wants_history:
+            keeps = self._wants_history and reliability is reliable
+            keeps = keeps and all(profile.durability is durable for profile in profiles)
+            durability = durable if keeps else DurabilityPolicy.VOLATILE
+        return reliability, durability
 
     def _judge(self, publishers: Sequence[TopicEndpointInfo]) -> None:
         """Say what keeps the publishers' images from being shown, once each."""
@@ -250,8 +278,9 @@ class ImageSubscription:
     def _subscribe(self) -> Subscription[Any]:
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
-            depth=self._transport.depth,
+            depth=self._transport.depth if self._is_volatile else HISTORY,
             reliability=self._reliability,
+            durability=self._durability,
         )
         if self._rcl is not None:
             try:
@@ -269,14 +298,18 @@ class ImageSubscription:
         :raises RuntimeError: That cannot be.
         """
         subscription = self._create(profile, _Apart())
+        take = functools.partial(self._take_one, rcl, subscription.handle)
+        # Before anything can arrive: the thread takes as many as it has been told of, and one
+        # of which it was told too early would hold up all that come after it.
+        self._thread.add(take)
         try:
             with subscription.handle:
                 rcl.raise_on_message(subscription.handle, self._thread.wake)
         except RuntimeError:
+            self._thread.remove(take)
             self._node.destroy_subscription(subscription)
             raise
-        self._take = functools.partial(self._take_one, rcl, subscription.handle)
-        self._thread.add(self._take)
+        self._take = take
         return subscription
 
     def _create(self, profile: QoSProfile, group: CallbackGroup | None) -> Subscription[Any]:

@@ -351,6 +351,7 @@ class TeleopBridge(Node):
         """Slow the operator down while there is no picture of now that he could drive by."""
         now = time.monotonic()
         self._cameras.follow(now, self._watched_fps(), self._drive.snapshot.selected)
+        self._drive.tell_faults(self._cameras.faults(now))
         blind = self._cameras.is_blind(now)
         if blind is not self._blind:
             self._blind = blind

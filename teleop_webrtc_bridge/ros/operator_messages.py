@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import enum
 from typing import Any, Final
 
@@ -104,6 +104,9 @@ class OperatorMessages:
         """The same by the names that the operator has used: an old console knows no others."""
         self.path = ''
         """How the robot reaches its broker, for whoever drives it."""
+        self.camera_faults: Mapping[str, str] = {}
+        """Why cameras that are shown have no picture to drive by, by their names; replaced, never
+        changed, by another thread."""
         self._cameras = tuple(cameras)
         # Old consoles have buttons for cam1, cam2, … whatever the cameras are called.
         numbered = {f'cam{number}': name for number, name in enumerate(cameras, 1)}
@@ -289,6 +292,8 @@ class OperatorMessages:
             state['path'] = self.path
         if gate.blind_page:
             state['blind_page'] = True
+        if self.camera_faults:
+            state['camera_faults'] = dict(self.camera_faults)
         cause = self._estops.cause(gate.latch)
         if cause is not None:
             state['estopped_by'] = cause.by.as_fields()

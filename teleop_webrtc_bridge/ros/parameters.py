@@ -185,7 +185,7 @@ PARAMETERS: Final = (
     Parameter(
         name='video_codec',
         default='h264',
-        description='Codec that is offered first',
+        description='h264, with VP8 while whoever drives has a browser without it; or vp8',
         choices=('h264', 'vp8'),
     ),
     Parameter(

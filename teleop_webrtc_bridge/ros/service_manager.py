@@ -22,7 +22,6 @@ names. Without that variable nothing is said.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 import socket
 from typing import Final
 
@@ -50,6 +49,7 @@ class ServiceManager:
         self._address = _address(environment.get('NOTIFY_SOCKET', ''))
         self._period_s = _period_s(environment.get('WATCHDOG_USEC', ''))
         self._timer: Timer | None = None
+        self._is_up = False
 
     def follow(self, node: Node) -> None:
         """
@@ -62,25 +62,28 @@ class ServiceManager:
             return
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(self._period_s, self._feed, clock=clock)
-        self._say('READY=1')
+        self._is_up = self._say('READY=1')
 
     def leave(self) -> None:
         """Say that the node ends, on purpose."""
         self._say('STOPPING=1')
 
     def _feed(self) -> None:
+        # A systemd that has not heard it gives up a node that is well.
+        self._is_up = self._is_up or self._say('READY=1')
         self._say('WATCHDOG=1')
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str) -> bool:
+        """Return whether it was taken; a systemd that does not listen is not waited for."""
         if self._address is None:
-            return
-        # A systemd that does not listen costs the robot nothing: it is not waited for.
-        with (
-            suppress(OSError),
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as end,
-        ):
-            end.setblocking(False)
-            end.sendto(text.encode('ascii'), self._address)
+            return False
+        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+        try:
+            with socket.socket(socket.AF_UNIX, kind) as end:
+                end.sendto(text.encode('ascii'), self._address)
+        except OSError:
+            return False
+        return True
 
 
 def _address(text: str) -> bytes | None:

@@ -42,6 +42,17 @@ HINT: Final = (
     "who begins to watch, or loses a packet, sees nothing for so long; set the camera's keyframe "
     'interval (GOP) to 1 s'
 )
+GRADUAL_HINT: Final = (
+    'its encoder refreshes pictures bit by bit (intra-refresh), with which no browser begins: '
+    'switch that off and set a keyframe interval (GOP) of 1 s'
+)
+SETS_HINT: Final = (
+    'its encoder sent the parameter sets (SPS, PPS) before this node listened: let it repeat '
+    'them with every keyframe (x264 repeat-headers=1, V4L2 repeat_sequence_header=1, GStreamer '
+    'config-interval=-1 or insert-sps-pps=1, FFmpeg -bsf:v dump_extra), or restart it'
+)
+NO_SETS_S: Final = 10.0
+"""A camera whose pictures have had no parameter sets for so long keeps them for itself."""
 MAX_MESSAGE_BYTES: Final = MAX_UNIT_BYTES + 4096
 """With what a message has around its picture."""
 GREY_SIZE_PX: Final = (640, 360)
@@ -62,6 +73,10 @@ class StreamIntake:
     def __init__(self, writer: PacketWriter, warn: Callable[[str], None]) -> None:
         self.wanted_fps = 0.0
         """0: nobody watches. Any other: all of them, for none can be left out."""
+        self.is_listening = False
+        """Whether nobody is about to watch: it is subscribed for its parameter sets, if at all."""
+        self.sets_known_s = float('-inf')
+        """When the last picture came whose parameter sets are known."""
         self.counters: Counter[str] = Counter()
         """``received``, ``sent`` (into the ring), ``keyframes``, ``unusable``, ``no_keyframe``
         (refers to what was not sent), ``no_picture`` (parameter sets), ``lost`` (gaps)."""
@@ -84,6 +99,8 @@ class StreamIntake:
         self._held_s: float | None = None
         """Since when pictures wait for a keyframe."""
         self._told_late = False
+        self._setless_s: float | None = None
+        """Since when pictures come whose parameter sets are not known."""
         self._size_px = GREY_SIZE_PX
         # Nobody touches more of it than the largest message has.
         self._memory = memoryview(mmap.mmap(-1, MAX_MESSAGE_BYTES))
@@ -111,6 +128,10 @@ class StreamIntake:
 
         :param now: Seconds of ``time.monotonic``.
         """
+        if self._misses_sets(now):
+            return f'what comes cannot be shown: {SETS_HINT}'
+        if self.is_listening:
+            return ''
         if self.is_stalled(now) and now - self._received_s < STALLED_S:
             return f'what comes cannot be shown: {self._reason}'
         interval_s = self.keyframe_interval_s
@@ -132,14 +153,16 @@ class StreamIntake:
         self._received_s = now
         try:
             _check_codec(message)
-            found = self._stream.read(bytes(memoryview(message.data)))
+            found = self._stream.read(bytes(memoryview(message.data)), now)
         except PictureUndecodable as error:
+            self._note_sets(now)
             self.counters['unusable'] += 1
-            self._reason = str(error)
+            self._reason = SETS_HINT if self._stream.lacks_sets else str(error)
             self._tell_once(self._reason)
             return
+        self._note_sets(now)
         self.counters['lost'] = self._stream.losses
-        self._reason = 'no keyframe yet'
+        self._reason = GRADUAL_HINT if self._stream.is_gradual else 'no keyframe yet'
         if isinstance(found, Held):
             self._hold(found, now)
             return
@@ -176,10 +199,39 @@ class StreamIntake:
         self._sending = False
         self._last_usable_s = self._keyframe_s = self._held_s = None
 
+    def forget_sets(self, before_s: float) -> None:
+        """
+        Forget the parameter sets of publishers that are gone; another one is there.
+
+        :param before_s: What was heard later is of that one, in seconds of ``time.monotonic``.
+        """
+        self._stream.forget_sets(before_s)
+        self._sending = False
+        self._setless_s = None
+        self.sets_known_s = float('-inf')
+
+    def _misses_sets(self, now: float) -> bool:
+        """Return whether pictures come, but their parameter sets never will."""
+        if self._setless_s is None or now - self._received_s > NO_SETS_S:
+            return False
+        return self._stream.lacks_sets or now - self._setless_s > NO_SETS_S
+
+    def _note_sets(self, now: float) -> None:
+        if self._stream.knows_sets is None:
+            return  # no picture yet, or nothing of H.264
+        if self._stream.knows_sets:
+            self.sets_known_s, self._setless_s = now, None
+            return
+        if self._setless_s is None:
+            self._setless_s = now
+        if self._misses_sets(now):
+            self._tell_once(SETS_HINT)
+
     def _send(self, unit: AccessUnit, capture_s: float, now: float) -> None:
         if self.wanted_fps <= 0.0:
             self._sending, self._held_s = False, None
-            self._last_usable_s = now
+            if not self.is_listening:
+                self._last_usable_s = now
             return
         if not (self._sending or unit.keyframe):
             self._hold(Held.NO_KEYFRAME, now)
@@ -198,7 +250,8 @@ class StreamIntake:
             self._held_s = now
         if self.wanted_fps > 0.0 and now - self._held_s > LATE_KEYFRAME_S and not self._told_late:
             self._told_late = True
-            self._warn(f'no keyframe for {now - self._held_s:.1f} s: {HINT}')
+            hint = GRADUAL_HINT if self._stream.is_gradual else HINT
+            self._warn(f'no keyframe for {now - self._held_s:.1f} s: {hint}')
 
     def _note_keyframe(self, unit: AccessUnit, now: float) -> None:
         if not unit.keyframe:

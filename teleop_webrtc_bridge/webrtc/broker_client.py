@@ -106,6 +106,7 @@ class BrokerClient:
             'robot_name': robot.robot_name,
             'robot_type': robot.robot_type,
             'instance_id': robot.instance_id,
+            'video_codecs': [codec.value for codec in robot.video.codecs],
             'sdp_offer': sdp_offer,
         }
         try:

@@ -25,6 +25,7 @@ from aiortc import MediaStreamTrack
 import av
 
 from teleop_webrtc_bridge.configuration import CameraKind, VideoConfiguration
+from teleop_webrtc_bridge.messages import VideoCodec
 from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.encoder import EncodedFrame, MediaClock, VideoEncoder
 from teleop_webrtc_bridge.webrtc.picture_source import PictureSource
@@ -81,21 +82,32 @@ class CameraTrack(MediaStreamTrack):
         self._cameras = cameras
         self._rate = rate
         self._clock = MediaClock()
+        self.codec = VideoCodec.H264
+        """What the last packet is of."""
         self._pictures: PictureSource | None = None
+        self._chosen = self.codec
         self._streams: dict[str, StreamSource] = {}
         """By the camera's name; none if the codec is another than the cameras'."""
         self._present: VideoSource | None = None
 
     def figures(self) -> dict[str, float]:
-        """Return what the link makes of the stream, by name."""
-        return self._present.figures() if self._present else {}
+        """Return what the link makes of the stream, by name, and what is made of the pictures."""
+        if self._present is None:
+            return {}
+        coded = any(feed.configuration.kind is CameraKind.H264 for feed in self._cameras.shown)
+        return self._present.figures() | {
+            'video_is_vp8': float(self.codec is VideoCodec.VP8),
+            'decoded_again': float(coded and self._present is self._pictures),
+        }
 
     def use(self, codec: str, video: VideoConfiguration) -> None:
         """
-        Send this codec; called when it is known, before the first frame is sent.
+        Send this codec from now on, beginning with a keyframe; called before the first frame.
 
         :param codec: Its MIME type.
         """
+        self._close_sources()
+        self._chosen = VideoCodec(codec.lower().removeprefix('video/'))
         encoder = VideoEncoder(codec, video, clock=self._clock)
         self._pictures = PictureSource(
             self._cameras,
@@ -104,8 +116,9 @@ class CameraTrack(MediaStreamTrack):
             rate=self._rate,
             counters=self.counters,
         )
+        self._streams = {}
         coded = [feed for feed in self._cameras.all if feed.configuration.kind is CameraKind.H264]
-        if codec.lower() == 'video/h264' and video.stamp_ahead_s is None:
+        if self._chosen is VideoCodec.H264 and video.stamp_ahead_s is None:
             self._streams = {
                 feed.name: StreamSource(
                     feed,
@@ -118,12 +131,17 @@ class CameraTrack(MediaStreamTrack):
                 for feed in coded
             }
         elif coded:
+            for feed in coded:
+                feed.forget_decoded()
             _logger.warning(
                 'event=decoding codec=%s hint="what the camera encoded is decoded and encoded '
-                'again: H.264 would be passed on, if the media backend takes it, video_codec is '
-                'h264 and video_stamp_strip is not set"',
+                'again, which takes processor time: H.264 would be passed on, if the media '
+                "backend and the operator's browser take it, video_codec is h264 and "
+                'video_stamp_strip is not set"',
                 codec,
             )
+        # Whoever waits for the older source's news looks at the newer one.
+        self._cameras.news.set()
 
     def request_keyframe(self) -> None:
         """Make the next frame a keyframe."""
@@ -133,8 +151,10 @@ class CameraTrack(MediaStreamTrack):
     async def recv(self) -> av.Packet[Any]:
         """Return the next packet; waits for as long as there is no new frame."""
         while True:
-            unit = await self._source().next_unit()
+            source, codec = self._source(), self._chosen
+            unit = await source.next_unit()
             if unit is not None:
+                self.codec = codec
                 self.capture_s = unit.capture_s
                 self._rate.sent(unit.packet.size, time.monotonic())
                 return unit.packet
@@ -152,6 +172,9 @@ class CameraTrack(MediaStreamTrack):
 
     def stop(self) -> None:
         super().stop()
+        self._close_sources()
+
+    def _close_sources(self) -> None:
         for source in (self._pictures, *self._streams.values()):
             if source is not None:
                 source.close()

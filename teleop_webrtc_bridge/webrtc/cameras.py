@@ -41,11 +41,12 @@ class CameraFeed:
     ) -> None:
         self.configuration = configuration
         self.memory = memory
-        self._reader = (
-            DecodedPictures(memory, news)
-            if configuration.kind is CameraKind.H264
-            else FrameReader(memory)
-        )
+        self._news = news
+        self._reader: DecodedPictures | FrameReader
+        if configuration.kind is CameraKind.H264:
+            self._reader = DecodedPictures(memory, news)
+        else:
+            self._reader = FrameReader(memory)
 
     @property
     def name(self) -> str:
@@ -58,6 +59,12 @@ class CameraFeed:
     def newest(self) -> Frame | None:
         """Return the newest picture in place; ``None`` before the first one."""
         return self._reader.newest()
+
+    def forget_decoded(self) -> None:
+        """Begin to decode anew: what was decoded last may be of long ago."""
+        if isinstance(self._reader, DecodedPictures):
+            self._reader.close()
+            self._reader = DecodedPictures(self.memory, self._news)
 
 
 class Cameras:

@@ -16,7 +16,8 @@
 From a frame in the slot to the picture that is encoded: 4:2:0, of the wanted size, both even.
 
 Formats that are YUV or grey already are never made RGB. RGB, grey and Bayer are read where they
-lie; PyAV does not wrap packed 4:2:2 or two planes of any size, so those are copied first.
+lie; PyAV does not wrap packed 4:2:2 or two planes of any size, so those are copied first. Those of
+16 bits and distances become 8 bits here (:mod:`.levels`), whichever way they come.
 """
 
 from __future__ import annotations
@@ -29,15 +30,18 @@ from av.video.reformatter import ColorRange, VideoReformatter
 import numpy as np
 
 from teleop_webrtc_bridge.exceptions import PictureUndecodable
-from teleop_webrtc_bridge.link.frame_slot import Frame, MAX_PICTURE_PX
+from teleop_webrtc_bridge.link.frame_slot import Frame, FrameHeader, MAX_PICTURE_PX
 from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS, PixelFormat
+from teleop_webrtc_bridge.webrtc.levels import Levels
 
-__all__ = ['DEPTH_RANGE_M', 'FrameConverter', 'plane_rows']
+__all__ = ['FrameConverter', 'plane_rows']
 
-DEPTH_RANGE_M: Final = 10.0
-"""Of depth images: here and beyond is nearly black, the nearest white, no reading black."""
 #: FFmpeg's decoders, by the encodings of the slot that are compressed pictures.
 _DECODERS: Final = {'jpeg': 'mjpeg', 'png': 'png'}
+#: What grey of 16 bits is in a PNG that does not say what it is, as 16UC1 is.
+DEPTH_ENCODING: Final = '16UC1'
+#: The decoders' formats of 16 bits, and the encodings of the same layout; grey: whatever it was.
+_DEEP: Final = {'gray16be': '', 'ya16be': '', 'rgb48be': 'rgb16', 'rgba64be': 'rgba16'}
 
 
 class FrameConverter:
@@ -47,6 +51,7 @@ class FrameConverter:
         self._reformatter = VideoReformatter()
         self._demosaicer = VideoReformatter()
         self._decoders: dict[str, av.VideoCodecContext] = {}
+        self._levels = Levels()
 
     def convert(self, frame: Frame, *, max_width_px: int, scale: float) -> av.VideoFrame | None:
         """
@@ -77,10 +82,12 @@ class FrameConverter:
     def _convert(
         self, frame: Frame, size: Callable[[int, int], tuple[int, int]]
     ) -> av.VideoFrame | None:
-        if frame.header.encoding in _DECODERS:
-            source = self._decode(frame)
+        codec, _, kind = frame.header.encoding.partition('/')
+        if codec in _DECODERS:
+            source = self._decode(frame, codec)
             if source is None:
                 return None
+            source = self._levelled(source, kind or DEPTH_ENCODING, frame.header)
             # A JPEG's brightness takes the full range, which the conversion would leave.
             picture = self._reformatter.reformat(
                 source,
@@ -89,7 +96,7 @@ class FrameConverter:
                 dst_color_range=ColorRange.MPEG,
             )
         else:
-            source = _wrap(frame)
+            source = self._wrap(frame)
             if source.format.name.startswith('bayer'):
                 # Straight to 4:2:0, swscale's brightness is off by up to 30.
                 source = self._demosaicer.reformat(source, format='rgb24')
@@ -99,11 +106,10 @@ class FrameConverter:
         # The source must live until it was asked: the slot's memory is read until then.
         return picture if frame.is_intact() else None
 
-    def _decode(self, frame: Frame) -> av.VideoFrame | None:
+    def _decode(self, frame: Frame, encoding: str) -> av.VideoFrame | None:
         data = bytes(frame.data)
         if not frame.is_intact():
             return None
-        encoding = frame.header.encoding
         # Taken out: what a broken picture leaves behind must not get into the next one.
         decoder = self._decoders.pop(encoding, None) or _open_decoder(_DECODERS[encoding])
         try:
@@ -115,6 +121,88 @@ class FrameConverter:
             raise PictureUndecodable(f'{encoding} of {len(data)} bytes: no picture in it')
         self._decoders[encoding] = decoder
         return pictures[0]
+
+    def _wrap(self, frame: Frame) -> av.VideoFrame:
+        """Return the frame as FFmpeg sees it, in place where PyAV can."""
+        header = frame.header
+        pixel = PIXEL_FORMATS[header.encoding]
+        if pixel.data_bytes(header.step, header.height) > len(frame.data):
+            raise ValueError(f'{len(frame.data)} bytes for {header}')
+        right, down = pixel.grid
+        width, height = header.width - header.width % right, header.height - header.height % down
+        if pixel.sample_bytes > 1:
+            rows = _values(frame, pixel, width, height)
+            levelled = self._of_8_bits(rows, pixel, header)
+            if levelled is not None:
+                return levelled
+        name = pixel.ffmpeg_name(is_bigendian=header.is_bigendian)
+        if pixel.chroma_rows or pixel.channels == 2 or header.step % pixel.sample_bytes:
+            return _copied(frame, pixel, name, width, height)
+        # What order its bytes have, the name says.
+        rows = _values(frame, pixel, width, height).view(pixel.number_type)
+        return av.VideoFrame.from_numpy_buffer(rows, format=name)
+
+    def _levelled(self, source: av.VideoFrame, kind: str, header: FrameHeader) -> av.VideoFrame:
+        """
+        Return a decoded picture as the same picture would be shown that comes uncompressed.
+
+        :param kind: The encoding of that one, if it is grey of 16 bits.
+        """
+        encoding = _DEEP.get(source.format.name)
+        if encoding is None:
+            return source
+        pixel = PIXEL_FORMATS[encoding or kind]
+        channels = len(source.format.components)
+        rows = plane_rows(source, 0)[:, : 2 * channels * source.width].view('>u2')
+        rows = rows.reshape(source.height, source.width, channels)
+        levelled = self._of_8_bits(rows[..., 0] if pixel.channels == 1 else rows, pixel, header)
+        return source if levelled is None else levelled
+
+    def _of_8_bits(
+        self, rows: Any, pixel: PixelFormat, header: FrameHeader
+    ) -> av.VideoFrame | None:
+        """
+        Return a picture whose values were brought into the range that is seen.
+
+        :param rows: Its values ``[row, column]`` or ``[row, column, channel]``.
+        :returns: ``None`` if they are in it already.
+        """
+        kind, at_s = (pixel.name, pixel.depth_unit_m, rows.shape), header.capture_s
+        if pixel.depth_unit_m:
+            grey = self._levels.depth(rows, pixel.depth_unit_m, kind, at_s)
+            return av.VideoFrame.from_numpy_buffer(grey, format='gray')
+        if pixel.name == 'gray16':
+            grey = self._levels.intensity(_unsigned(rows, pixel), kind, at_s)
+            if grey is None and not pixel.is_signed:
+                return None
+            if grey is None:
+                grey = (_unsigned(rows, pixel) >> np.uint16(8)).astype(np.uint8)
+            return av.VideoFrame.from_numpy_buffer(grey, format='gray')
+        shift = self._levels.shift(rows[..., :3] if rows.ndim == 3 else rows, kind)
+        if not shift:
+            return None
+        rows = np.minimum(rows, np.uint16(0xFFFF >> shift)).astype(np.uint16) << np.uint16(shift)
+        return av.VideoFrame.from_numpy_buffer(rows, format=pixel.ffmpeg_name(is_bigendian=False))
+
+
+def _values(frame: Frame, pixel: PixelFormat, width: int, height: int) -> Any:
+    """Return the values of the first plane, where they lie."""
+    strides = (frame.header.step, pixel.bytes_per_pixel, pixel.sample_bytes)
+    shape = (height, width, pixel.channels)
+    dimensions = 2 if pixel.channels == 1 else 3
+    return np.ndarray(
+        shape[:dimensions],
+        np.dtype(('>' if frame.header.is_bigendian else '<') + pixel.number_type),
+        frame.data,
+        strides=strides[:dimensions],
+    )
+
+
+def _unsigned(rows: Any, pixel: PixelFormat) -> Any:
+    """Return values of which 0 is the least."""
+    if not pixel.is_signed:
+        return rows
+    return rows.astype(np.int16).view(np.uint16) ^ np.uint16(0x8000)
 
 
 def _open_decoder(name: str) -> av.VideoCodecContext:
@@ -131,29 +219,6 @@ def _target_size(width: int, height: int, max_width_px: int, scale: float) -> tu
     if scale == 1.0:
         return width, height
     return max(2, int(width * scale) & ~1), max(2, round(height * scale) & ~1)
-
-
-def _wrap(frame: Frame) -> av.VideoFrame:
-    """Return the frame as FFmpeg sees it, in place where PyAV can."""
-    header = frame.header
-    pixel = PIXEL_FORMATS[header.encoding]
-    if pixel.data_bytes(header.step, header.height) > len(frame.data):
-        raise ValueError(f'{len(frame.data)} bytes for {header}')
-    if pixel.depth_unit_m:
-        return av.VideoFrame.from_numpy_buffer(_depth_as_grey(frame, pixel), format='gray')
-    right, down = pixel.grid
-    width, height = header.width - header.width % right, header.height - header.height % down
-    name = pixel.ffmpeg_name(is_bigendian=header.is_bigendian)
-    if pixel.chroma_rows or pixel.channels == 2 or header.step % pixel.sample_bytes:
-        return _copied(frame, pixel, name, width, height)
-    grey = pixel.channels == 1
-    rows: Any = np.ndarray(
-        (height, width) if grey else (height, width, pixel.channels),
-        np.uint8 if pixel.sample_bytes == 1 else np.uint16,
-        frame.data,
-        strides=(header.step, pixel.bytes_per_pixel, pixel.sample_bytes)[: 2 if grey else 3],
-    )
-    return av.VideoFrame.from_numpy_buffer(rows, format=name)
 
 
 def _copied(frame: Frame, pixel: PixelFormat, name: str, width: int, height: int) -> av.VideoFrame:
@@ -179,26 +244,6 @@ def plane_rows(picture: av.VideoFrame, number: int) -> Any:
     plane = picture.planes[number]
     rows = np.frombuffer(memoryview(plane), np.uint8)
     return rows[: plane.line_size * plane.height].reshape(plane.height, plane.line_size)
-
-
-def _depth_as_grey(frame: Frame, pixel: PixelFormat) -> Any:
-    """Return brightness ``[row, column]``: white is near, black is no reading."""
-    header = frame.header
-    kind = 'u2' if pixel.sample_bytes == 2 else 'f4'
-    distances: Any = np.ndarray(
-        (header.height, header.width),
-        np.dtype(kind).newbyteorder('>' if header.is_bigendian else '<'),
-        frame.data,
-        strides=(header.step, pixel.sample_bytes),
-    )
-    with np.errstate(invalid='ignore', over='ignore'):
-        nearness = 1.0 - distances.astype(np.float32) * np.float32(
-            pixel.depth_unit_m / DEPTH_RANGE_M
-        )
-        # NaN is larger than nothing: a comparison finds it, too.
-        valid = nearness < 1.0
-        grey = 1.0 + 254.0 * np.clip(nearness, 0.0, 1.0)
-    return np.where(valid, grey, 0.0).astype(np.uint8)
 
 
 def _padded(picture: av.VideoFrame) -> av.VideoFrame:

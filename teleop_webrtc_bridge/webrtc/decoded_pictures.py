@@ -61,6 +61,10 @@ class DecodedPictures:
             decoding.add_done_callback(self._on_decoded)
         return self._frame
 
+    def close(self) -> None:
+        """Decode no more."""
+        self._thread.shutdown(wait=False)
+
     def _waiting(self) -> list[Unit]:
         units: list[Unit] = []
         while (unit := self._reader.next(time.monotonic())) is not None:

@@ -26,7 +26,7 @@ from teleop_webrtc_bridge.aiortc_support.gathering import Gathering
 from teleop_webrtc_bridge.aiortc_support.outside_address import OutsideAddress
 from teleop_webrtc_bridge.aiortc_support.relays import RelaySearch
 from teleop_webrtc_bridge.aiortc_support.resolver import Resolver
-from teleop_webrtc_bridge.exceptions import ProtocolError
+from teleop_webrtc_bridge.exceptions import PeerConnectionLost, ProtocolError
 from teleop_webrtc_bridge.ice_urls import (
     IceUrl,
     parse_ice_url,
@@ -40,6 +40,9 @@ __all__ = ['RobotNetwork']
 
 BROKER_NAME_S: Final = 1.0
 """For the broker's name, which has just been used: only a hint hangs on it."""
+
+MOST_TOLD: Final = 100
+"""Addresses that cannot be used: a broker may name others with each dial."""
 
 _logger = logging.getLogger(__name__)
 
@@ -57,7 +60,8 @@ class RobotNetwork:
         self._order = RelayOrder()
         self._stun: list[IceUrl] = []
         self._outside = OutsideAddress((), self._resolver)
-        self._told: set[str] = set()
+        self._told_relays = ''
+        self._told_urls: set[str] = set()
 
     async def plan(self, servers: Sequence[IceServer]) -> Gathering:
         """
@@ -77,24 +81,31 @@ class RobotNetwork:
         )
 
     def gathered(self, gathering: Gathering) -> None:
-        """Say once which relays were tried in vain, if no relay gives an address."""
+        """Say which relays were tried in vain, if none gives an address; not with each dial."""
         search = gathering.relays
-        if search is None or search.found is not None:
-            return
-        text = str(search)
-        if text not in self._told:
-            self._told.add(text)
+        text = '' if search is None or search.found is not None else str(search)
+        if text and text != self._told_relays:
             _logger.warning('event=no_relay tried="%s"', text)
+        self._told_relays = text
 
     def connected(self, gathering: Gathering) -> None:
         """Begin with this relay the next time."""
         if gathering.relays is not None and gathering.relays.found is not None:
             self._order.worked(gathering.relays.found.url)
 
-    def failed(self, gathering: Gathering) -> None:
-        """Try this relay last the next time: no connection came about."""
-        if gathering.relays is not None and gathering.relays.found is not None:
-            self._order.failed(gathering.relays.found.url)
+    def failed(self, gathering: Gathering, error: PeerConnectionLost) -> PeerConnectionLost:
+        """
+        Try this relay last the next time: no connection came about.
+
+        :returns: The reason, with how the relays failed if there was none.
+        """
+        search = gathering.relays
+        if search is None:
+            return error
+        if search.found is None:
+            return PeerConnectionLost(f'{error}; no relay: {search}')
+        self._order.failed(search.found.url)
+        return PeerConnectionLost(f'{error}, directly or over {search.found.url}')
 
     async def _broker_addresses(self) -> list[str]:
         try:
@@ -111,6 +122,6 @@ class RobotNetwork:
             except ProtocolError as error:
                 # Somebody may have put a password before the host.
                 shown = '(with a user, not shown)' if '@' in url else url
-                if shown not in self._told:
-                    self._told.add(shown)
+                if shown not in self._told_urls and len(self._told_urls) < MOST_TOLD:
+                    self._told_urls.add(shown)
                     _logger.warning('event=ice_server_ignored url=%r reason="%s"', shown, error)

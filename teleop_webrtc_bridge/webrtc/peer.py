@@ -34,6 +34,11 @@ from aiortc import (
 from aiortc.exceptions import InvalidStateError
 from aiortc.mediastreams import MediaStreamError
 
+from teleop_webrtc_bridge.aiortc_support.codec_choice import (
+    mime_type,
+    negotiated_codecs,
+    send_as,
+)
 from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
 from teleop_webrtc_bridge.aiortc_support.feedback import (
     Estimate,
@@ -44,7 +49,6 @@ from teleop_webrtc_bridge.aiortc_support.feedback import (
 from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering, selected_path
 from teleop_webrtc_bridge.aiortc_support.internals import (
     FrameExtensions,
-    negotiated_codec,
     tag_frames,
     take_keyframe_requests,
 )
@@ -52,7 +56,7 @@ from teleop_webrtc_bridge.aiortc_support.sctp_probe import SctpProbe
 from teleop_webrtc_bridge.codec import MAX_MESSAGE_BYTES
 from teleop_webrtc_bridge.configuration import BridgeConfiguration
 from teleop_webrtc_bridge.exceptions import PeerConnectionLost, ProtocolError
-from teleop_webrtc_bridge.messages import ChannelIds, CHANNELS, ChannelSpec
+from teleop_webrtc_bridge.messages import ChannelIds, CHANNELS, ChannelSpec, VideoCodec
 from teleop_webrtc_bridge.sdp import check_sdp
 from teleop_webrtc_bridge.webrtc.camera_track import CameraTrack
 from teleop_webrtc_bridge.webrtc.cameras import Cameras
@@ -61,6 +65,8 @@ from teleop_webrtc_bridge.webrtc.rate_control import RateController
 
 __all__ = ['RobotPeer']
 
+CONSTRAINED_BASELINE: Final = '42e01f'
+"""A profile of H.264, which x264's *baseline* is (RFC 6184 §8.1)."""
 GATHER_S: Final = 10.0
 CONNECT_S: Final = 15.0
 CLOSE_S: Final = 2.0
@@ -112,6 +118,9 @@ class RobotPeer:
         self._liveness = LinkLiveness(time.monotonic())
         self._connected = asyncio.Event()
         self._drains: set[asyncio.Task[None]] = set()
+        self._codecs: tuple[VideoCodec, ...] = ()
+        """What was negotiated, the favourite first."""
+        self._sent = VideoCodec.H264
         self._channels: dict[str, tuple[int, RTCDataChannel]] = {}
         self._early: deque[tuple[RTCDataChannel, bytes | str]] = deque(maxlen=MAX_EARLY_ANSWERS)
         """Answers to what overtook the last packet of the association's set-up: it is heard before
@@ -133,10 +142,18 @@ class RobotPeer:
         self._video = self._pc.getTransceivers()[0]
         capabilities = RTCRtpSender.getCapabilities('video').codecs
         wanted = f'video/{self._configuration.video.codec}'
-        # Before the remote description is known, or VP8 is chosen.
+        # Before the remote description is known, or VP8 is chosen. Of H.264 the variant that all
+        # browsers take.
         self._video.setCodecPreferences(
-            sorted(capabilities, key=lambda codec: codec.mimeType.lower() != wanted)
+            sorted(
+                capabilities,
+                key=lambda codec: (
+                    codec.mimeType.lower() != wanted,
+                    codec.parameters.get('profile-level-id') != CONSTRAINED_BASELINE,
+                ),
+            )
         )
+        send_as(self._video, lambda: self.track.codec)
         take_keyframe_requests(sender, self.track.request_keyframe)
         take_feedback(sender, self._on_feedback)
         ahead_s = self._configuration.clock_ahead_s
@@ -177,7 +194,9 @@ class RobotPeer:
         :raises PeerConnectionLost: The answer cannot be used, or nothing came about in time.
         """
         await self._take(sdp_answer, 'answer')
-        self.track.use(negotiated_codec(self._video).mimeType, self._configuration.video)
+        self._codecs = negotiated_codecs(self._video)
+        self._sent = self._codecs[0]
+        self.track.use(mime_type(self._sent), self._configuration.video)
         try:
             async with asyncio.timeout(CONNECT_S):
                 await self._connected.wait()
@@ -185,6 +204,14 @@ class RobotPeer:
             raise PeerConnectionLost(f'not connected within {CONNECT_S:g} s') from None
         if self.ended.done():
             raise PeerConnectionLost(self.ended.result())
+
+    def send_codec(self, codec: VideoCodec) -> None:
+        """Send this codec from now on, if it was negotiated."""
+        if codec is self._sent or codec not in self._codecs:
+            return
+        _logger.info('event=video_codec codec=%s instead_of=%s', codec.value, self._sent.value)
+        self._sent = codec
+        self.track.use(mime_type(codec), self._configuration.video)
 
     async def answer(self, sdp_offer: str) -> str:
         """

@@ -137,9 +137,8 @@ class Robot:
         silence = HeartbeatSilence(_awake_or_not_s())
         try:
             await peer.connect(answer.sdp_answer)
-        except PeerConnectionLost:
-            self._network.failed(gathering)
-            raise
+        except PeerConnectionLost as error:
+            raise self._network.failed(gathering, error) from error
         self._network.connected(gathering)
         self._peer = peer
         self._session.connected()
@@ -228,6 +227,8 @@ class Robot:
     ) -> None:
         """Bring about what the broker wants."""
         peer.reconcile(answer.channels)
+        if answer.video_codec is not None:
+            peer.send_codec(answer.video_codec)
         self._session.heartbeat(answer)
         if answer.renegotiate_offer is not None:
             sdp = await peer.answer(answer.renegotiate_offer)

@@ -29,7 +29,7 @@ from teleop_webrtc_bridge.broker.media import (
     StopSeen,
     UnusableSdp,
 )
-from teleop_webrtc_bridge.messages import CHANNELS
+from teleop_webrtc_bridge.messages import CHANNELS, VideoCodec
 
 __all__ = ['FakeMedia']
 
@@ -64,6 +64,8 @@ class FakeMedia:
         self.closed_channels: list[tuple[str, int]] = []
         self.is_closed = False
         self.has_video = True
+        self.takes: tuple[VideoCodec, ...] | None = None
+        """What the browsers of those who join take."""
         self.failures: dict[str, BaseException] = {}
         """Method → what it raises."""
         self.gates: dict[str, asyncio.Event] = {}
@@ -94,7 +96,13 @@ class FakeMedia:
         self.on_stop = on_stop
         await asyncio.get_running_loop().create_future()
 
-    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
+    async def new_session(
+        self,
+        sdp_offer: str,
+        *,
+        beside: str | None = None,
+        video_codecs: Sequence[VideoCodec] = (),
+    ) -> MediaSession:
         await self._enter('new_session')
         if beside is not None:
             self._session(beside)
@@ -103,7 +111,11 @@ class FakeMedia:
         self._serial += 1
         media_id = f'media{self._serial}'
         self.sessions[media_id] = FakeSession(sdp_offer, self._clock())
-        return MediaSession(media_id=media_id, sdp_answer=f'answer to {media_id}')
+        return MediaSession(
+            media_id=media_id,
+            sdp_answer=f'answer to {media_id}',
+            video_codecs=tuple(video_codecs) if beside is None else self.takes,
+        )
 
     async def close_session(self, media_id: str) -> None:
         await self._enter('close_session')
@@ -117,11 +129,12 @@ class FakeMedia:
         self._session(media_id)
         return f'video offer from {publisher}'
 
-    async def renegotiate(self, media_id: str, sdp_answer: str) -> None:
+    async def renegotiate(self, media_id: str, sdp_answer: str) -> tuple[VideoCodec, ...] | None:
         await self._enter('renegotiate')
         if 'unusable' in sdp_answer:
             raise UnusableSdp('it says so')
         self._session(media_id).answers.append(sdp_answer)
+        return None
 
     async def new_data_channels(
         self, media_id: str, requests: Sequence[DataChannelRequest]

@@ -102,6 +102,7 @@ class Rig:
         self.broker = parts.broker
         self.database = parts.database
         self.audit = parts.audit
+        self.key_usage = parts.key_usage
         self.clock = Clock(0.0)
         self.wall = Clock(0.0)
         self.port = 0

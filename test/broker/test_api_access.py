@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, UTC
 import gzip
 from pathlib import Path
 
@@ -23,8 +24,11 @@ import pytest
 from rig import OFFER, Rig, running
 
 from teleop_webrtc_bridge.broker.caps import Caps
+from teleop_webrtc_bridge.broker.configuration import OidcSettings
+from teleop_webrtc_bridge.broker.database import DatabaseUnavailable
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
 from teleop_webrtc_bridge.broker.page import PageFile, read_page
+from teleop_webrtc_bridge.broker.schemas import sign_in_body
 from teleop_webrtc_bridge.messages import IceServer
 
 ROBOT_CALLS = [
@@ -129,7 +133,7 @@ async def test_a_key_is_shown_once_and_works_until_it_is_revoked(rig: Rig) -> No
     assert created.status == 201
     key = created.body.pop('api_key')
     assert key.startswith(created.body['key_prefix'])
-    assert (await rig.get('/keys', operator)).body == [created.body]
+    assert (await rig.get('/keys', operator)).body == {'keys': [created.body]}
     robot = {'X-Robot-API-Key': key}
     session = await rig.dial(robot)
     path = f'/keys/{created.body["id"]}'
@@ -139,12 +143,101 @@ async def test_a_key_is_shown_once_and_works_until_it_is_revoked(rig: Rig) -> No
     assert (await rig.heartbeat(session, robot)).status == 401
     assert (await rig.get('/sessions', operator)).body == []
     assert rig.media.sessions == {}
-    assert (await rig.get('/keys', operator)).body == []
+    assert (await rig.get('/keys', operator)).body == {'keys': []}
 
 
 @pytest.mark.parametrize('fields', [{}, {'name': '<'}, {'name': 'a', 'robot_id': 7}])
 async def test_a_key_needs_a_name(rig: Rig, fields: dict[str, object]) -> None:
     assert (await rig.post('/keys', rig.operator(), fields)).status == 422
+
+
+async def test_the_list_tells_when_a_key_was_last_used(rig: Rig) -> None:
+    operator, robot = rig.operator(), rig.robot()
+
+    async def last_used() -> object:
+        (key,) = (await rig.get('/keys', operator)).body['keys']
+        return key['last_used_at']
+
+    def stored() -> object:
+        (key,) = rig.store.robot_keys(OperatorCaller(sub='alice', role=Role.OPERATOR))
+        return key.last_used_at_s
+
+    assert await last_used() is None
+    session = await rig.dial(robot)
+    for _ in range(50):
+        rig.wall.now_s += 1.0
+        assert (await rig.heartbeat(session, robot)).status == 200
+    used = datetime.fromtimestamp(rig.wall(), UTC).isoformat()
+    rig.wall.now_s += 100.0
+    assert await last_used() == used
+    # Not a write for each of them.
+    assert stored() is None
+    await rig.key_usage.write()
+    assert stored() == rig.wall() - 100.0
+    assert await last_used() == used
+    assert rig.key_usage.waiting() == {}
+
+
+async def test_a_key_that_was_revoked_is_not_used_any_more(rig: Rig) -> None:
+    operator, robot = rig.operator(), rig.robot()
+    await rig.dial(robot)
+    await rig.key_usage.write()
+    (key,) = (await rig.get('/keys', operator)).body['keys']
+    assert (await rig.call('DELETE', f'/keys/{key["id"]}', operator)).status == 204
+    assert (await rig.post('/sessions', robot, BODY)).status == 401
+    assert rig.key_usage.waiting() == {}
+
+
+async def test_usage_that_cannot_be_written_is_kept(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise DatabaseUnavailable('disk full')
+
+    await rig.dial(rig.robot())
+    waiting = rig.key_usage.waiting()
+    assert len(waiting) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.database, 'write', fail)
+        await rig.key_usage.write()
+    assert rig.key_usage.waiting() == waiting
+    await rig.key_usage.flush()
+    assert rig.key_usage.waiting() == {}
+
+
+# --- who am I, and how do I sign in ------------------------------------------------------------
+
+
+async def test_operators_are_told_as_whom_they_are_known(rig: Rig) -> None:
+    for sub, role in (('alice', Role.OPERATOR), ('root', Role.ADMIN), ('eve', Role.VIEWER)):
+        answer = await rig.get('/auth/me', rig.operator(sub, role))
+        assert (answer.status, answer.body) == (200, {'sub': sub, 'role': role.value})
+    for headers in ({}, rig.robot(), {'Authorization': 'Bearer dto_live_' + '0' * 40}):
+        assert (await rig.get('/auth/me', headers)).status == 401
+
+
+async def test_anybody_is_told_how_to_sign_in(rig: Rig) -> None:
+    for headers in ({}, rig.operator(), {'Authorization': 'Bearer a.b.c'}):
+        answer = await rig.get('/auth/config', headers)
+        assert answer.status == 200
+        assert answer.body == {'sign_in': ['token'], 'issuer': None, 'client_id': None}
+
+
+def issuer(url: str) -> OidcSettings:
+    return OidcSettings(
+        issuer=url, client_id='teleop', tenant='a', tenant_claim=None, role_claim='r', roles={}
+    )
+
+
+def test_who_has_an_issuer_is_told_it_and_an_old_console_its_user_pool() -> None:
+    told = {'sign_in': ['token', 'oidc'], 'client_id': 'teleop'}
+    url = 'https://login.example.org/realms/yard'
+    assert sign_in_body(issuer(url)) == {**told, 'issuer': url}
+    url = 'https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Ab12'
+    pool = {'region': 'eu-west-1', 'user_pool_id': 'eu-west-1_Ab12'}
+    assert sign_in_body(issuer(url)) == {**told, 'issuer': url, **pool}
+    url = 'https://cognito-idp.eu-west-1.amazonaws.com.example.org/x'
+    assert sign_in_body(issuer(url)) == {**told, 'issuer': url}
 
 
 # --- rate limits -------------------------------------------------------------------------------

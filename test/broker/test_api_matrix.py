@@ -59,6 +59,7 @@ POST /sessions/{session}/take-control
                                    403    403    403       403     403    200!   200!  404     401
 POST /sessions/{session}/remove-viewer
                                    200    403    403       403     403    200    200   404     401
+GET /auth/me                       200    200    200       200     200    200    200   200     401
 GET /keys                          200    200    200       403     403    200    200   200     401
 POST /keys                         201    201    201       403     403    201    201   201     401
 DELETE /keys/{key}                 204!   204!   204!      403     403    204!   204!  404     401
@@ -85,7 +86,7 @@ DELETE /sessions/{session}           204!   204!    204!  404       404     401
 What robots' keys are good for. own: the one that the robot dialled with; sibling: the tenant's
 other key; bound: to this robot; elsewhere: to another; foreign: another tenant's; gone: revoked.
 """
-ANYBODY = ('GET /health', 'GET /openapi.json')
+ANYBODY = ('GET /health', 'GET /openapi.json', 'GET /auth/config')
 EITHER = 'GET /sessions/turn-credentials'
 BODY = {'name': 'key', 'robot_name': 'Go2', 'sdp_offer': OFFER, 'sdp_answer': OFFER}
 

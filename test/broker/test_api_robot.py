@@ -21,7 +21,7 @@ import asyncio
 import pytest
 from rig import OFFER, Rig
 
-from teleop_webrtc_bridge.broker.media import MediaError
+from teleop_webrtc_bridge.broker.media import MediaError, MediaFull
 
 
 async def test_a_robot_dials_in(rig: Rig) -> None:
@@ -70,6 +70,8 @@ async def test_a_heartbeat_may_have_no_body(rig: Rig) -> None:
         {'robot_name': '   '},
         {'robot_name': '<img src=x onerror=alert(1)>'},
         {'robot_name': 'a\nb'},
+        {'video_codecs': 'vp8'},
+        {'video_codecs': [8]},
         {'robot_name': 'x' * 65},
         {'robot_type': '<b>'},
         {'robot_id': 'x' * 65},
@@ -102,7 +104,7 @@ async def test_bodies_that_are_no_json_object_are_422(rig: Rig, data: bytes) -> 
         'unusable ' + OFFER,
         OFFER + 'unusable',
         OFFER + 'a=x\r\n' * 8000,
-        OFFER + 'a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n' * 33,
+        OFFER + 'a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n' * 800,
         'v=0\r\n' + 'm=audio 9 UDP/TLS/RTP/SAVPF 0\r\n' * 9,
     ],
 )
@@ -116,6 +118,19 @@ async def test_a_large_body_is_413(rig: Rig) -> None:
     answer = await rig.call('POST', '/sessions', rig.robot(), data=b' ' * 65537)
     assert answer.status == 413
     assert answer.detail
+
+
+async def test_no_port_for_media_is_told(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    text = 'no UDP port is free: all of udp_ports 50000-50001 are taken'
+    session = await rig.dial(rig.robot())
+    rig.media.failures['new_session'] = MediaFull(text)
+    answer = await rig.post('/sessions', rig.robot(), {'robot_name': 'Go2', 'sdp_offer': OFFER})
+    assert (answer.status, answer.detail) == (502, text)
+    answer = await rig.join(session, rig.operator())
+    assert (answer.status, answer.detail) == (502, text)
+    told = [record for record in caplog.messages if 'event=media_full' in record]
+    assert len(told) == 2
+    assert all(text in line for line in told)
 
 
 async def test_a_failing_media_backend_is_502(rig: Rig) -> None:

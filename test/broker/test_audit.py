@@ -117,7 +117,7 @@ async def test_who_is_put_out_has_left_too(rig: Rig, how: str, why: str) -> None
             rig.store.revoke_operator_tokens('alice', rig.wall())
             await rig.pass_time(0.5)
         case 'key revoked':
-            (key,) = (await rig.get('/keys', root)).body
+            (key,) = (await rig.get('/keys', root)).body['keys']
             await rig.call('DELETE', f'/keys/{key["id"]}', root)
         case 'robot hangs up':
             await rig.call('DELETE', f'/sessions/{session}', robot)

@@ -78,7 +78,7 @@ async def test_the_page_works_below_a_path(rig: Rig, proxy: PathProxy, page: Pag
     await expect(row).to_be_visible(timeout=20_000)
     await expect(page.locator('body')).to_have_attribute('data-state', 'idle')
     await expect(page.locator('#message')).to_have_text('')
-    # The fake media's answer is none: the join has come through; no robot is told to be lost.
+    # The fake media's answer is none; but the join has come through.
     async with page.expect_response('**/join') as joined:
         await page.click('#connect')
     assert URL((await joined.value).url).path.startswith('/teleop/api/v1/sessions/')

@@ -23,6 +23,7 @@ import pytest
 
 from teleop_webrtc_bridge.broker.configuration import OidcSettings, read_configuration
 from teleop_webrtc_bridge.broker.identity import Role
+from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.messages import IceServer
 
@@ -74,6 +75,17 @@ def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
     assert (configuration.host, configuration.port) == ('192.0.2.1', 2)
     assert configuration.state_dir == Path('/home/somebody/x')
     assert not configuration.include_loopback
+
+
+def test_the_file_may_be_in_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write(tmp_path, 'port: 1')
+    (name,) = tmp_path.iterdir()
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert read_configuration(['--config', f'~/{name.name}']).port == 1
+    with pytest.raises(ConfigurationError, match='~nobody-of-this-name/x'):
+        read_configuration(['--config', '~nobody-of-this-name/x'])
 
 
 def test_ice_servers(tmp_path: Path) -> None:
@@ -267,6 +279,30 @@ def test_bad_options_name_themselves(arguments: list[str]) -> None:
         ('ice_servers: [{urls: [http://a]}]', 'ice_servers[0].urls'),
         ('ice_servers: [{urls: stun:a, username: 7}]', 'ice_servers[0].username'),
         ('ice_servers: [{urls: stun:a, password: x}]', 'ice_servers[0]'),
+        ('ice_servers: [{urls: [stun:a, "stun:a?transport=udp"]}]', 'ice_servers[0].urls[1]'),
+        ('ice_servers: [{urls: "turn:"}]', 'ice_servers[0].urls[0]'),
+        ('ice_servers: [{urls: "turns:a?transport=udp"}]', 'turns:a?transport=udp'),
+        ('ice_servers: [{urls: turn:a}]', 'ice_servers[0].username'),
+        ('ice_servers: [{urls: turn:a, username: u}]', 'ice_servers[0].credential'),
+        ('ice_servers: [{urls: turn:a, username: u, credential: ""}]', 'for turn: and turns:'),
+        ('public_addresses: 192.0.2.1', 'public_addresses'),
+        ('public_addresses: [teleop.example.org]', 'names are not resolved'),
+        ('public_addresses: [192.0.2.1, 7]', 'public_addresses[1]'),
+        ('public_addresses: [192.0.2.0/24]', 'public_addresses[0]'),
+        ('public_addresses: [0.0.0.0]', 'public_addresses[0]'),
+        ('public_addresses: ["::"]', 'public_addresses[0]'),
+        ('public_addresses: [224.0.0.1]', 'public_addresses[0]'),
+        ('public_addresses: ["fe80::1%eth0"]', 'public_addresses[0]'),
+        ('public_addresses: [a, b, c, d, e]', 'at most 4'),
+        ('udp_ports: 50000', 'udp_ports'),
+        ('udp_ports: 50000-50100', 'udp_ports'),
+        ('udp_ports: [50000]', 'udp_ports'),
+        ('udp_ports: [50000, "50100"]', 'udp_ports'),
+        ('udp_ports: [50000, true]', 'udp_ports'),
+        ('udp_ports: [50100, 50000]', 'udp_ports'),
+        ('udp_ports: [50000, 50000]', 'at least 2 ports'),
+        ('udp_ports: [1023, 2000]', 'from 1024 to 65535'),
+        ('udp_ports: [65000, 65536]', 'from 1024 to 65535'),
         ('oidc: https://a', 'oidc'),
         ('caps: 7', 'caps'),
         ('caps: {robots: 7}', 'caps'),
@@ -290,11 +326,36 @@ def test_bad_files_say_what_is_wrong(tmp_path: Path, text: str, named: str) -> N
     assert '\n' not in str(caught.value)
 
 
+def test_addresses_and_ports_of_media(tmp_path: Path) -> None:
+    text = 'public_addresses: [192.0.2.1, "2001:DB8::1", 192.0.2.1]\nudp_ports: [50000, 50001]\n'
+    configuration = read_configuration(write(tmp_path, text))
+    assert configuration.public_addresses == ('192.0.2.1', '2001:db8::1')
+    assert configuration.udp_ports == (50000, 50001)
+    for none in ('{}', 'public_addresses: null\nudp_ports: null\n'):
+        configuration = read_configuration(write(tmp_path, none))
+        assert (configuration.public_addresses, configuration.udp_ports) == ((), None)
+
+
+def test_media_processes_are_told_of_the_network_and_of_no_secret() -> None:
+    servers = (
+        IceServer(urls=('stun:a', 'turn:b'), username='u', credential='s3cret'),
+        IceServer(urls=('stuns:c', 'stun:d:19302')),
+    )
+    told = NetworkSettings.of((), (50000, 50009), servers)
+    assert told.stun_urls == ('stun:a', 'stun:d:19302')
+    assert NetworkSettings.from_argument(told.as_argument()) == told
+    assert 's3cret' not in told.as_argument()
+    fixed = NetworkSettings.of(('192.0.2.1',), None, servers)
+    assert fixed == NetworkSettings(public_addresses=('192.0.2.1',))
+
+
 def test_credentials_are_never_shown(tmp_path: Path) -> None:
     for text in (
         'ice_servers: [{urls: stun:a, credential: [s3cret]}]',
         'ice_servers: [{urls: stun:a, credentials: s3cret}]',
         'ice_servers: {credential: s3cret}',
+        'ice_servers: [{urls: turn:u:s3cret@a, username: u, credential: c}]',
+        'ice_servers: [{urls: [[s3cret]], username: u, credential: c}]',
     ):
         with pytest.raises(ConfigurationError) as caught:
             read_configuration(write(tmp_path, text))

@@ -157,6 +157,7 @@ def test_a_broker_of_another_make_may_send_what_it_likes(page: Page, address: st
             'state': 'active',
             'operator_id': name,
             'control_request': name,
+            'split': {'hint': name},
         }
 
     def hostile(route: Route) -> None:
@@ -169,6 +170,7 @@ def test_a_broker_of_another_make_may_send_what_it_likes(page: Page, address: st
     page.goto(address.partition('#')[0] + '#token=x')
     wait_for(lambda: page.locator('#robots button').count() == 100, what='100 robots')
     assert page.locator('.robot-name').all_text_contents() == NAMES
+    assert page.locator('.robot-split').all_text_contents() == NAMES
     for number in range(0, 100, 20):
         page.locator('#robots button').nth(number).click()
         assert page.inner_text('#connect') == f'Connect to {NAMES[number]}'

@@ -26,8 +26,14 @@ import signal
 import subprocess
 import sys
 
-from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from programs import programs, wait_for
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCSessionDescription,
+    VideoStreamTrack,
+)
+from programs import free_udp_ports, programs, wait_for
 import psutil
 import pytest
 import pytest_asyncio
@@ -36,15 +42,18 @@ from webrtc_half import configuration, webrtc_half
 
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.media import (
+    Arrived,
     DataChannelRequest,
     MediaBug,
     MediaError,
+    MediaFull,
     MediaSessionGone,
     NoPublishedTrack,
     StopSeen,
     UnusableSdp,
 )
 from teleop_webrtc_bridge.broker.media_processes import MediaProcess, MediaProcesses, Start
+from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.messages import Velocity
 
@@ -66,30 +75,48 @@ async def until(condition: Callable[[], object]) -> None:
 class Running:
     """Media processes, at most two, and the E-STOPs that they tell of."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: NetworkSettings | None = None) -> None:
         self.stops: list[StopSeen] = []
-        start = Start(include_loopback=True, log_level='info', hung_s=HUNG_S)
+        start = Start(
+            include_loopback=True,
+            log_level='info',
+            hung_s=HUNG_S,
+            network=network or NetworkSettings(),
+        )
         self.media = MediaProcesses(start, most=2)
         self.task = asyncio.create_task(self.media.run(self.stops.append))
 
 
+@asynccontextmanager
+async def run(running: Running) -> AsyncIterator[Running]:
+    await asyncio.sleep(0)  # it begins
+    try:
+        yield running
+    finally:
+        await running.media.close()
+        running.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await running.task
+
+
 @pytest_asyncio.fixture
 async def running() -> AsyncIterator[Running]:
-    running = Running()
-    await asyncio.sleep(0)  # it begins
-    yield running
-    await running.media.close()
-    running.task.cancel()
-    with suppress(asyncio.CancelledError):
-        await running.task
+    async with run(Running()) as started:
+        yield started
 
 
 @asynccontextmanager
-async def peer() -> AsyncIterator[RTCPeerConnection]:
-    """Make an offer, as a robot without a camera does."""
+async def peer(track: VideoStreamTrack | None = None) -> AsyncIterator[RTCPeerConnection]:
+    """
+    Make an offer, as a robot does.
+
+    :param track: Of its camera, if it has one.
+    """
     pc = RTCPeerConnection(
         RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
     )
+    if track is not None:
+        pc.addTrack(track)
     pc.createDataChannel('_sctp_init', negotiated=True, id=0)
     await pc.setLocalDescription(await pc.createOffer())
     try:
@@ -156,6 +183,28 @@ async def test_refusals_cross_the_link_as_what_they_are(running: Running) -> Non
         assert media.last_heard_s(robot_id) is not None
 
 
+async def test_what_a_robot_has_sent_is_told(running: Running) -> None:
+    media = running.media
+    async with peer(VideoStreamTrack()) as robot, peer() as person:
+        robot_id = await connect(media, robot)
+        person_id = await connect(media, person, beside=robot_id)
+        await until(lambda: media.arrived(robot_id) == Arrived(video=True))
+        back = DataChannelRequest(label='state_reliable_back', ordered=True, max_retransmits=None)
+        ids = await media.new_data_channels(robot_id, [back])
+        channel = robot.createDataChannel(
+            'state_reliable_back', negotiated=True, id=ids['state_reliable_back']
+        )
+        await until(lambda: channel.readyState == 'open')
+        channel.send('{"type": "pong", "client_ts": 1.0, "robot_ts": 2.0}')
+        await until(lambda: media.arrived(robot_id) == Arrived(video=True, answers=True))
+        channel.send(b'{"type": "robot_telemetry", "cmd": null}')
+        await until(
+            lambda: media.arrived(robot_id) == Arrived(video=True, answers=True, messages=True)
+        )
+        assert media.arrived(person_id) is None
+        assert media.arrived('nobody') is None
+
+
 async def test_a_process_that_dies_takes_its_own_sessions_along_and_comes_back(
     running: Running,
 ) -> None:
@@ -173,6 +222,24 @@ async def test_a_process_that_dies_takes_its_own_sessions_along_and_comes_back(
         await until(lambda: len(children(os.getpid())) == 2)
         assert media.last_heard_s(third_id) is not None
         assert media.last_heard_s(kept) is not None
+
+
+async def test_processes_share_a_range_of_ports() -> None:
+    ports = free_udp_ports(2)
+    network = NetworkSettings(udp_ports=ports)
+    async with run(Running(network)) as started, peer() as first, peer() as second:
+        media = started.media
+        robots = [await connect(media, pc) for pc in (first, second)]
+        assert len(children(os.getpid())) == 2
+        async with peer() as third:
+            with pytest.raises(MediaFull, match=f'udp_ports {ports[0]}-{ports[1]} are taken'):
+                await connect(media, third)
+        # What a process had is free again when it has died, for whichever comes next.
+        doomed = children(os.getpid())[0]
+        doomed.send_signal(signal.SIGKILL)
+        await until(lambda: any(media.last_heard_s(robot) is None for robot in robots))
+        async with peer() as third:
+            await connect(media, third)
 
 
 async def test_a_process_that_hangs_is_replaced(running: Running) -> None:

@@ -41,7 +41,7 @@ CALLS = [
     for path, methods in DOCUMENT['paths'].items()
     for method, call in methods.items()
 ]
-OPEN_PATHS = ('/api/v1/health', '/api/v1/openapi.json')
+OPEN_PATHS = ('/api/v1/health', '/api/v1/openapi.json', '/api/v1/auth/config')
 ADMIN_PATHS = ('/api/v1/operators', '/api/v1/operators/{token_id}')
 BODY = {
     'robot_name': 'Go2',

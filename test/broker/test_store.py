@@ -301,7 +301,7 @@ def test_a_database_of_an_older_version_is_brought_up_to_date(tmp_path: Path, sc
             assert (person.caller.sub, person.caller.tenant) == ('alice', 'alice')
             store.append_audit([row(1.0)])
     with closing(sqlite3.connect(path)) as database:
-        assert database.execute('PRAGMA user_version').fetchone() == (3,)
+        assert database.execute('PRAGMA user_version').fetchone() == (4,)
         assert database.execute('PRAGMA integrity_check').fetchall() == [('ok',)]
 
 

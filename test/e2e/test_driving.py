@@ -40,6 +40,7 @@ def test_the_page_shows_the_picture_that_the_robot_publishes(operator: OperatorP
     metrics = operator.metrics()
     assert (metrics['width'], metrics['height']) == (1280, 720)
     assert max(operator.picture()) - min(operator.picture()) > 50
+    expect(operator.page.locator('#path')).to_have_text('direct', timeout=30_000)
 
 
 def test_holding_w_drives_forward_and_releasing_stops(

@@ -43,8 +43,9 @@ from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtcdtlstransport import State
 from sdp_mutants import ANSWERS, text_of
 
+from teleop_webrtc_bridge.aiortc_support.codec_choice import negotiated_codecs
 from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
-from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc, negotiated_codec
+from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.broker import schemas
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.media import UnusableSdp
@@ -128,7 +129,7 @@ class LivePath:
             except ProtocolError:
                 await take_description(pc, text_of('answer_to_robot'), 'answer')
                 return Outcome.UNUSABLE
-            negotiated_codec(video)
+            negotiated_codecs(video)
             await _turns()
         finally:
             await pc.close()

@@ -52,14 +52,16 @@ def shown_as(frame: Any) -> bytes:
 async def test_the_operator_sees_to_the_bit_what_the_camera_encoded(
     broker: CountedBroker, started: Programs
 ) -> None:
+    """Its parameter sets came once, before anybody watched."""
     right = set(pictures(published(WIDTH, HEIGHT, 15)))
     assert len(right) == 60
     seen: list[bytes] = []
-    with camera(15), ros_node() as node:
+    options = ('-p', 'image_transport:=h264')
+    bridge = started.start_bridge(broker.url, broker.key_file, 'go2-a', *options)
+    with coded_camera('High:once', WIDTH, HEIGHT, 15), ros_node() as node:
         said = VideoDiagnostics(node)
-        options = ('-p', 'image_transport:=h264')
-        bridge = started.start_bridge(broker.url, broker.key_file, 'go2-a', *options)
         await until(lambda: said.message == 'nobody watches', 'the camera is known')
+        await until(lambda: said.values['subscribed'] == 'False', 'all was heard of it')
         await until(lambda: said.count('grey') >= 2, 'keep-alive')
         async with operator(broker.url, broker.token) as person:
             person.on_picture = lambda frame: seen.append(shown_as(frame))

@@ -358,12 +358,18 @@ async def test_an_address_that_is_no_ice_server_is_left_out(
     assert len(broker.sessions) == 1
 
 
-async def test_the_brokers_turn_server_is_used(broker: OldBroker, tmp_path: Path) -> None:
-    async with turn_server('anna', 'secret') as turn:
-        server = {'urls': [turn.url], 'username': 'anna', 'credential': 'secret'}
+async def test_a_turn_server_of_the_brokers_that_answers_is_used(
+    broker: OldBroker, tmp_path: Path
+) -> None:
+    async with (
+        turn_server('anna', 'secret', is_silent=True) as silent,
+        turn_server('anna', 'secret', transport='tcp') as turn,
+    ):
+        server = {'urls': [silent.url, turn.url], 'username': 'anna', 'credential': 'secret'}
         broker.instead['turn'] = answering({'ice_servers': [server]})
         async with webrtc_half(configuration(broker.url, KEY, 'go2-a'), tmp_path) as half:
             await half.connected()
+            await half.until(lambda: half.status.path == 'direct', 'a path')
     host, port = RELAYED
     assert f'{host} {port} typ relay' in broker.newest.body['sdp_offer']
     assert turn.allocations >= 1

@@ -55,14 +55,11 @@ def argument(**arguments: Any) -> Any:
     'make',
     [
         lambda: node(arguments=[1]),
-        lambda: node(namespace=7),
         lambda: node(remappings=[['image', 'camera']]),
         lambda: node(remappings=[('image', 1)]),
         lambda: node(ros_arguments=('--log-level', 'info')),
         lambda: node(prefix=[1]),
         lambda: node(respawn=1),
-        lambda: node(on_exit=['shutdown']),
-        lambda: node(on_exit=[None]),
         lambda: node(retries=1),
         lambda: argument(default_value=1),
         lambda: argument(default_value='c', choices=['a', 'b']),
@@ -82,10 +79,18 @@ def test_both_take_what_is_ours() -> None:
     assert RegisterEventHandler(OnProcessIO(target_action=node(), on_stdout=lambda event: None))
 
 
-@pytest.mark.skipif(not IS_STAND_IN, reason='the real one fails when the process has ended')
+@pytest.mark.skipif(
+    not IS_STAND_IN, reason='the real one fails at the start or the end of the process'
+)
 @pytest.mark.parametrize(
     ('argument', 'value', 'error'),
-    [('on_exit', [], AttributeError), ('respawn_delay', '1.0', TypeError)],
+    [
+        ('namespace', 7, TypeError),
+        ('on_exit', ['shutdown'], TypeError),
+        ('on_exit', [None], TypeError),
+        ('on_exit', [], AttributeError),
+        ('respawn_delay', '1.0', TypeError),
+    ],
 )
 def test_what_the_real_one_fails_at_later_is_refused_at_once(
     argument: str, value: Any, error: type[Exception]

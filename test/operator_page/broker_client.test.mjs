@@ -121,7 +121,7 @@ for (const status of [500, 502, 503, 504, 521]) {
 }
 
 test('an empty answer of a broker is no proxy’s', async () => {
-  assert.equal(await proxied(200, null, 'application/json').heartbeat('s'), undefined);
+  assert.equal(await proxied(200, null, 'application/json').heartbeat('s'), null);
 });
 
 test('a schema violation with a list as detail is still one line', async () => {

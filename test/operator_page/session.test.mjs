@@ -73,6 +73,11 @@ class FakeBroker {
   joins = [];
   left = [];
   heartbeatFails = null;
+  /** What it adds to the answer to a heartbeat. */
+  beatSays = {};
+  bridges = [];
+  /** What it adds to the answer to a bridge. */
+  bridgeSays = {};
   /** Set: heartbeats are not answered before it resolves. */
   holdsHeartbeats = null;
 
@@ -86,13 +91,15 @@ class FakeBroker {
   }
 
   async bridge() {
-    return BRIDGE;
+    this.bridges.push(this.bridgeSays);
+    return { ...BRIDGE, ...this.bridgeSays };
   }
 
   async heartbeat(sessionId, { viewerId }) {
     this.heartbeats.push([sessionId, viewerId]);
     await this.holdsHeartbeats;
     if (this.heartbeatFails) throw new BrokerError(this.heartbeatFails, 'The broker says no.');
+    return { ack: true, ...this.beatSays };
   }
 
   async leave(sessionId, reason) {
@@ -106,6 +113,8 @@ let lost;
 let session;
 let attempt;
 let timers;
+/** What the session has said about why there is no picture. */
+let reasons;
 
 /** Let everything that waits for nothing but promises happen. */
 async function settle() {
@@ -126,6 +135,7 @@ function createSession(sessionId, onLost, role = 'operator', onJoined = () => {}
     onTrack: () => {},
     onVideoPromised: () => {},
     onNoVideo: () => {},
+    onVideoReason: (reason) => reasons.push(reason),
     onMessage: () => {},
     onLost,
     canInterrupt: () => true,
@@ -148,6 +158,7 @@ beforeEach(() => {
   broker = new FakeBroker();
   peers = [];
   lost = [];
+  reasons = [];
   session = null;
   attempt = new AbortController();
   globalThis.RTCPeerConnection = class extends FakePeer {
@@ -172,7 +183,9 @@ test('a session that ends before the connection is up is noticed by the next hea
   assert.deepEqual(lost.map(({ kind }) => kind), ['ended']);
 });
 
-for (const kind of ['refused', 'conflict', 'unauthorized', 'server', 'busy', 'unreachable']) {
+for (const kind of [
+  'refused', 'conflict', 'unauthorized', 'server', 'busy', 'unreachable', 'misrouted',
+]) {
   test(`a broker that answers heartbeats with ${kind} before the bridge is no end`, async (t) => {
     broker.heartbeatFails = kind;
     const { opened } = await joined(t);
@@ -198,14 +211,16 @@ for (const kind of ['refused', 'barred', 'conflict', 'unauthorized']) {
   });
 }
 
-test('a broker that is out of reach is no end', async (t) => {
-  const { opened } = await joined(t);
-  peers[0].become('connected');
-  await opened;
-  broker.heartbeatFails = 'unreachable';
-  await pass(40);
-  assert.deepEqual(lost, []);
-});
+for (const kind of ['unreachable', 'misrouted']) {
+  test(`a broker that is out of reach is no end: ${kind}`, async (t) => {
+    const { opened } = await joined(t);
+    peers[0].become('connected');
+    await opened;
+    broker.heartbeatFails = kind;
+    await pass(40);
+    assert.deepEqual(lost, []);
+  });
+}
 
 test('once a second while the longest set-up takes, then every 5 s', async (t) => {
   const { opened } = await joined(t);
@@ -227,6 +242,45 @@ test('one heartbeat at a time', async (t) => {
   await settle();
   await pass(1);
   assert.equal(broker.heartbeats.length, 2);
+});
+
+test('why there is no picture is heard with each heartbeat, and that it is over', async (t) => {
+  const { opened } = await joined(t, 'viewer');
+  peers[0].become('connected');
+  await opened;
+  broker.beatSays = { video_reason: 'No picture: H.264.' };
+  await pass(1);
+  assert.equal(reasons.at(-1), 'No picture: H.264.');
+  broker.beatSays = { video_reason: { no: 'text' } };
+  await pass(1);
+  assert.equal(reasons.at(-1), null);
+  broker.beatSays = { video_reason: 'x'.repeat(10_000) };
+  await pass(1);
+  assert.ok(reasons.at(-1).length <= 200);
+  session.close(null);
+  const heard = reasons.length;
+  await pass(10);
+  assert.equal(reasons.length, heard);
+});
+
+test('what this browser cannot take is not asked for again', async (t) => {
+  broker.bridgeSays = { video_status: 'pull_error', video_reason: 'No picture: H.264.' };
+  const { opened } = await joined(t);
+  peers[0].become('connected');
+  await opened;
+  await pass(20);
+  assert.equal(broker.bridges.length, 1);
+  assert.equal(reasons.at(-1), null, 'the heartbeat says that it is over');
+  assert.ok(reasons.includes('No picture: H.264.'));
+});
+
+test('other trouble with the picture is asked about again', async (t) => {
+  broker.bridgeSays = { video_status: 'no_published_track' };
+  const { opened } = await joined(t);
+  peers[0].become('connected');
+  await opened;
+  await pass(20);
+  assert.equal(broker.bridges.length, 7);
 });
 
 test('a viewer says which one it is', async (t) => {

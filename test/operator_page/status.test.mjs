@@ -52,7 +52,30 @@ test('what blocks driving is said, and only when it matters', () => {
   const unseen = { ...CALM, blind: true, blindPage: true };
   assert.match(message(unseen, TEXTS), /No picture is shown here: the robot is slow/);
   assert.match(message({ ...unseen, hasVideo: false }, TEXTS), /no picture. It is slow/);
+});
+
+test('a browser that cannot take the robot’s codec is told which, and what follows', () => {
+  const videoReason = 'No picture: this robot sends H.264 only, and this browser takes VP8 only.';
+  const shown = (situation) => message({ ...CALM, videoReason, ...situation }, TEXTS);
+  assert.equal(shown({ hasVideo: false }), `${videoReason} You would be driving blind.`);
+  assert.equal(shown({ blindPage: true, blind: true }), `${videoReason} It is slow, or stands.`);
+  assert.equal(shown({ blockedBy: 'video' }), `${videoReason} Driving is locked.`);
+  assert.equal(shown({ watching: true, blockedBy: 'watching' }), videoReason);
   assert.equal(message(CALM, TEXTS), '');
+});
+
+test('why there is no picture to drive by is said in the words of the robot', () => {
+  const cameraFaults = { front: 'what comes cannot be shown: no keyframe yet', rear: 'something' };
+  const said = 'Camera front: what comes cannot be shown: no keyframe yet';
+  assert.equal(message({ ...CALM, blind: true, cameraFaults }, TEXTS), said);
+  assert.equal(message({ ...CALM, blockedBy: 'video', cameraFaults }, TEXTS), said);
+  assert.equal(message({ ...CALM, watching: true, blind: true, cameraFaults }, TEXTS), said);
+  assert.equal(message({ ...CALM, cameraFaults }, TEXTS), '', 'there is one all the same');
+  for (const strange of [null, 5, [], {}, { front: 5 }, { front: null }]) {
+    assert.match(message({ ...CALM, blind: true, cameraFaults: strange }, TEXTS), /^A camera has/);
+  }
+  const long = { front: 'x'.repeat(9000) };
+  assert.ok(message({ ...CALM, blind: true, cameraFaults: long }, TEXTS).length <= 400);
 });
 
 test('why the robot does not obey is said, as far as the page has words for it', () => {
@@ -61,6 +84,25 @@ test('why the robot does not obey is said, as far as the page has words for it',
   assert.equal(message({ ...CALM, refusing: 'something_new' }, TEXTS), '');
   assert.equal(message({ ...CALM, refusing: 'constructor' }, TEXTS), '');
   assert.equal(message({ ...CALM, refusing: null }, TEXTS), '');
+});
+
+test('what to change about a robot with two sessions is said with whatever comes of it', () => {
+  const split = 'Give both the same robot_id.';
+  const said = (change, texts = TEXTS) => message({ ...CALM, split, ...change }, texts);
+  assert.equal(said({}), split);
+  assert.equal(said({ watching: true }), split);
+  for (const change of [{ hasVideo: false }, { quiet: true }, { blockedBy: 'video' }]) {
+    assert.equal(said(change), `${message({ ...CALM, ...change }, TEXTS)} ${split}`);
+  }
+  assert.match(said({ watching: true, hasVideo: false }), /no picture.*robot_id/);
+  const texts = { ...TEXTS, link: 'No answer.' };
+  assert.equal(said({ link: 'connecting' }, texts), `No answer. ${split}`);
+  // What the operator has to know first is not pushed away by it.
+  for (const change of [
+    { estop: 'stopped' }, { blockedBy: 'neutral', held: true }, { link: 'error' },
+  ]) {
+    assert.equal(said(change), message({ ...CALM, ...change }, TEXTS));
+  }
 });
 
 test('a failed connection keeps its reason', () => {

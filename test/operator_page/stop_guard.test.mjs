@@ -110,8 +110,12 @@ test('an old browser without popovers and visual viewport', () => {
   assert.equal(guard.check(), true);
   cover = 'a picture';
   let exits = 0;
-  window.document.fullscreenElement = {};
+  window.document.fullscreenElement = { contains: () => false };
   window.document.exitFullscreen = async () => void (exits += 1);
   assert.equal(guard.check(), false);
+  assert.equal(exits, 1);
+  // The whole page in full screen is none of its own doing.
+  window.document.fullscreenElement = { contains: () => true };
+  guard.check();
   assert.equal(exits, 1);
 });

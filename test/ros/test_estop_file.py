@@ -45,7 +45,7 @@ def test_it_is_in_ros_home_under_the_robots_id(
     assert estop_path('go2-a', '/left/teleop_bridge') == tmp_path / FOLDER / 'go2-a.estop'
 
 
-@pytest.mark.parametrize('ros_home', [None, ''])
+@pytest.mark.parametrize('ros_home', [None, '', '~/.ros'])
 def test_without_ros_home_it_is_in_the_home_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ros_home: str | None
 ) -> None:

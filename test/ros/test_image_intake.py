@@ -252,6 +252,42 @@ def png(width: int, height: int) -> bytes:
     return b'\x89PNG\r\n\x1a\n' + struct.pack('>I4sII', 13, b'IHDR', width, height)
 
 
+@pytest.mark.parametrize(
+    ('said', 'encoding'),
+    [
+        ('16UC1; png compressed ', 'png'),
+        ('png', 'png'),
+        ('', 'png'),
+        ('rgb16; png compressed bgr16', 'png'),
+        ('mono16; png compressed mono16', 'png/mono16'),
+        ('mono16; png compressed ', 'png/mono16'),
+        ('Y16; png', 'png/mono16'),
+    ],
+)
+def test_what_a_png_was_before_is_known_to_who_decodes_it(
+    camera: Camera, said: str, encoding: str
+) -> None:
+    frame = camera.show(CompressedImage(format=said, data=png(64, 48)))
+    assert frame is not None
+    assert frame.header.encoding == encoding
+
+
+def test_compressed_depth_is_the_png_behind_its_header(camera: Camera) -> None:
+    data = png(64, 48) + b'pixels'
+    message = CompressedImage(format='16UC1; compressedDepth png', data=bytes(12) + data)
+    frame = camera.show(message)
+    assert frame is not None
+    assert (frame.header.encoding, bytes(frame.data)) == ('png', data)
+    assert (frame.header.width, frame.header.height) == (64, 48)
+
+
+def test_compressed_depth_that_is_no_plain_png_is_refused_and_told(camera: Camera) -> None:
+    for said in ('32FC1; compressedDepth png', '16UC1; compressedDepth rvl'):
+        assert camera.show(CompressedImage(format=said, data=bytes(100))) is None
+    assert '16UC1 as PNG is allowed' in camera.told[0]
+    assert 'neither JPEG nor PNG' in camera.told[1]
+
+
 @pytest.mark.parametrize(('encoding', 'head'), [('jpeg', jpeg), ('png', png)])
 def test_a_compressed_image_goes_into_the_slot_as_it_is(
     camera: Camera, encoding: str, head: Callable[[int, int], bytes]

@@ -76,6 +76,8 @@ def test_a_half_that_hangs_is_replaced(tmp_path: Path) -> None:
         for line in (silent, killed):
             bridge.wait_for_line(line, timeout_s=PATIENCE_S)
         wait_for(lambda: half.pid != webrtc_half(bridge).pid, what='another one')
+        # A terminal's Ctrl-C would break off its start with a traceback.
+        assert os.getpgid(webrtc_half(bridge).pid) != os.getpgid(bridge.pid)
 
 
 def test_a_half_that_takes_all_memory_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ import os
 from types import ModuleType
 from typing import Any
 
-from h264_camera import encoded, nal_units
+from h264_camera import encoded, nal_units, without_sets
 import pytest
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage
@@ -294,6 +294,79 @@ def test_nobody_is_told_of_keyframes_while_nobody_watches(camera: Camera) -> Non
     camera.intake.wanted_fps = 0.0
     camera.show_all(encoded(130, gop=60)[1:60])
     assert camera.told == []
+
+
+# --- parameter sets ------------------------------------------------------------------------------
+
+
+def test_a_camera_that_keeps_its_parameter_sets_for_itself_is_told_of_at_its_keyframe(
+    camera: Camera,
+) -> None:
+    camera.intake.is_listening, camera.intake.wanted_fps = True, 0.0
+    camera.show_all(tuple(map(without_sets, encoded(10)))[1:])
+    assert camera.intake.remark(camera.now) == '', 'they may come with a keyframe'
+    camera.show_all(tuple(map(without_sets, encoded(25))))
+    assert 'repeat-headers=1' in camera.intake.remark(camera.now)
+    (told,) = camera.told
+    assert 'repeat-headers=1' in told
+    assert camera.intake.sets_known_s == float('-inf')
+    assert camera.intake.remark(camera.now + 30.0) == '', 'it sends nothing any more'
+
+
+def test_a_camera_that_has_neither_keyframes_nor_parameter_sets_is_told_of_after_a_while(
+    camera: Camera,
+) -> None:
+    camera.intake.is_listening, camera.intake.wanted_fps = True, 0.0
+    pictures = encoded(400, gop=400)[1:]
+    camera.show_all(pictures[:290])
+    assert camera.told == []
+    camera.show_all(pictures[290:])
+    assert len(camera.told) == 1
+    assert 'parameter sets' in camera.intake.remark(camera.now)
+
+
+def test_parameter_sets_that_are_heard_after_all_end_the_complaint(camera: Camera) -> None:
+    camera.show_all(tuple(map(without_sets, encoded(10))))
+    assert 'parameter sets' in camera.intake.remark(camera.now)
+    camera.show_all(encoded(3))
+    assert camera.intake.remark(camera.now) == ''
+    assert camera.intake.sets_known_s == camera.now
+
+
+def test_what_is_no_h264_is_not_said_to_lack_parameter_sets(camera: Camera) -> None:
+    camera.intake.is_listening, camera.intake.wanted_fps = True, 0.0
+    camera.show_all(encoded(400, gop=400), encoding='hevc')
+    assert len(camera.told) == 1
+    assert 'parameter sets' not in camera.told[0]
+    assert camera.intake.remark(camera.now) == ''
+
+
+def test_what_is_listened_to_only_is_no_picture_to_drive_by(camera: Camera) -> None:
+    camera.intake.is_listening, camera.intake.wanted_fps = True, 0.0
+    assert camera.show_all(encoded(25)) == [None] * 25
+    assert camera.intake.is_stalled(camera.now)
+    assert not camera.intake.is_fresh(camera.now)
+    assert camera.intake.sets_known_s == camera.now
+
+
+def test_pictures_of_another_publisher_wait_for_parameter_sets_of_its_own(
+    camera: Camera,
+) -> None:
+    camera.show_all(encoded(5))
+    camera.intake.forget_sets(camera.now + 1.0)
+    assert camera.intake.sets_known_s == float('-inf')
+    large = encoded(25, width=320, height=180)
+    assert camera.show_all(tuple(map(without_sets, large))) == [None] * 25
+    assert None not in camera.show_all(large)
+
+
+def test_an_encoder_without_keyframes_is_told_of_as_such(camera: Camera) -> None:
+    params = 'bframes=0:intra-refresh=1:keyint=10'
+    units = encoded(60, options=(('tune', 'zerolatency'), ('x264-params', params)))
+    camera.show_all(units[5:])
+    (told,) = camera.told
+    assert 'intra-refresh' in told
+    assert 'intra-refresh' in camera.intake.remark(camera.now)
 
 
 # --- transports ----------------------------------------------------------------------------------

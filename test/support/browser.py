@@ -37,6 +37,13 @@ ARGUMENTS = (
     '--allow-loopback-in-peer-connection',
 )
 DESKTOP = {'width': 1280, 'height': 800}
+GREY_VALUES = """() => {
+    const canvas = new OffscreenCanvas(32, 18);
+    const context = canvas.getContext('2d', {willReadFrequently: true});
+    context.drawImage(document.querySelector('#video'), 0, 0, 32, 18);
+    const pixels = context.getImageData(0, 0, 32, 18).data;
+    return Array.from({length: 32 * 18}, (_, i) => pixels[4 * i + 1]);
+}"""
 
 
 class OperatorPage:
@@ -80,17 +87,7 @@ class OperatorPage:
 
     def picture(self) -> list[int]:
         """Return the frame on show, shrunk to 32 x 18 grey values."""
-        return list(
-            self.page.evaluate(
-                """() => {
-                    const canvas = new OffscreenCanvas(32, 18);
-                    const context = canvas.getContext('2d', {willReadFrequently: true});
-                    context.drawImage(document.querySelector('#video'), 0, 0, 32, 18);
-                    const pixels = context.getImageData(0, 0, 32, 18).data;
-                    return Array.from({length: 32 * 18}, (_, i) => pixels[4 * i + 1]);
-                }"""
-            )
-        )
+        return list(self.page.evaluate(GREY_VALUES))
 
 
 def difference(one: list[int], other: list[int]) -> float:

@@ -33,6 +33,7 @@ from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.media import DataChannelRequest, MediaSession
 from teleop_webrtc_bridge.broker.store import Store
+from teleop_webrtc_bridge.messages import VideoCodec
 
 
 class CountingMedia(EmbeddedMedia):
@@ -45,8 +46,14 @@ class CountingMedia(EmbeddedMedia):
         self.channels: dict[str, list[str]] = {}
         """Media session → labels of the channels that were opened on it."""
 
-    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
-        session = await super().new_session(sdp_offer, beside=beside)
+    async def new_session(
+        self,
+        sdp_offer: str,
+        *,
+        beside: str | None = None,
+        video_codecs: Sequence[VideoCodec] = (),
+    ) -> MediaSession:
+        session = await super().new_session(sdp_offer, beside=beside, video_codecs=video_codecs)
         self.offers[session.media_id] = sdp_offer
         return session
 

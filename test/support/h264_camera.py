@@ -22,7 +22,15 @@ from typing import Any
 import av
 import numpy as np
 
-__all__ = ['encoded', 'nal_units', 'pictures', 'published', 'scene']
+__all__ = [
+    'encoded',
+    'nal_units',
+    'only_sets',
+    'pictures',
+    'published',
+    'scene',
+    'without_sets',
+]
 
 PUBLISHED = 60
 
@@ -95,3 +103,15 @@ def pictures(units: list[bytes] | tuple[bytes, ...]) -> list[bytes]:
     decoder.flags |= av.codec.context.Flags.low_delay.value
     shown = [frame for unit in units for frame in decoder.decode(av.Packet(unit))]
     return [frame.to_ndarray(format='yuv420p').tobytes() for frame in (*shown, *decoder.decode())]
+
+
+def without_sets(unit: bytes) -> bytes:
+    """Return what an encoder sends that has sent its parameter sets before."""
+    parts = [part for part in nal_units(unit) if part[0] & 0x1F not in (7, 8)]
+    return b''.join(b'\0\0\0\1' + part for part in parts)
+
+
+def only_sets(unit: bytes) -> bytes:
+    """Return the rest of that."""
+    parts = [part for part in nal_units(unit) if part[0] & 0x1F in (7, 8)]
+    return b''.join(b'\0\0\0\1' + part for part in parts)

@@ -15,7 +15,8 @@
 A camera that encodes: ``python3 h264_publisher.py PROFILE WIDTH HEIGHT GOP [LOST...]``.
 
 Publishes the scene of h264_camera.py on ``image/h264`` at 30 Hz until it is ended, again and again
-its first pictures, without those whose numbers are given.
+its first pictures, without those whose numbers are given. With ``:once`` behind the profile it
+waits for a subscriber, and its parameter sets come with the first picture only.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import signal
 import sys
 import threading
 
-from h264_camera import published
+from h264_camera import published, without_sets
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros import ros
@@ -38,20 +39,24 @@ READY = 'ready'
 def main() -> None:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
-    profile, *numbers = sys.argv[1:]
+    kind, *numbers = sys.argv[1:]
+    profile, _, once = kind.partition(':')
     width, height, gop, *lost = map(int, numbers)
     units = published(width, height, gop, profile)
-    messages = [
-        CompressedImage(format='h264', data=unit)
-        for number, unit in enumerate(units)
-        if number not in lost
-    ]
+    sent = [unit for number, unit in enumerate(units) if number not in lost]
+    again = [*map(without_sets, sent)] if once else sent
+    first, others = (
+        [CompressedImage(format='h264', data=unit) for unit in part] for part in (sent, again)
+    )
     with ros():
         node = rclpy.create_node('camera')
         qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         publisher = node.create_publisher(CompressedImage, 'image/h264', qos)
         print(READY, flush=True)
-        for message in itertools.cycle(messages):
+        while once and not publisher.get_subscription_count():
+            if ended.wait(0.05):
+                return
+        for message in itertools.chain(first[:1], others[1:], itertools.cycle(others)):
             if ended.wait(1.0 / RATE_HZ):
                 return
             message.header.stamp = node.get_clock().now().to_msg()

@@ -17,8 +17,9 @@ The real ``teleop_bridge`` with a fault in it.
 
 Its arguments are which fault, and the path of a file: the fault is there as soon as the file is;
 then the command line of the program that it replaces. ``spins_at_the_end`` and ``spins`` hang in C
-with the interpreter's lock, ``take_hangs`` without it while an image is taken, and ``take_raises``
-something there that nobody expects.
+with the interpreter's lock, ``executor_hangs`` without it, ``take_hangs`` so while an image is
+taken, and ``take_raises`` something there that nobody expects. ``spins`` and ``executor_hangs``
+take the file away, so that the next bridge is well.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import threading
 import time
 from typing import Any
 
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from teleop_webrtc_bridge.ros import main
@@ -54,6 +56,7 @@ def hang_as_soon_as_there_is(path: Path) -> None:
     def wait() -> None:
         while not path.exists():
             time.sleep(0.05)
+        path.unlink()
         hang()
 
     threading.Thread(target=wait, daemon=True).start()
@@ -70,6 +73,18 @@ def hang_at_the_end() -> None:
         destroy(node)
 
     Node.destroy_node = destroy_or_hang  # type: ignore[method-assign]
+
+
+def hang_in_the_executor(path: Path) -> None:
+    spin_once = SingleThreadedExecutor.spin_once
+
+    def spin_or_hang(self: SingleThreadedExecutor, timeout_sec: float | None = None) -> None:
+        if path.exists():
+            path.unlink()
+            sleep()
+        spin_once(self, timeout_sec)
+
+    SingleThreadedExecutor.spin_once = spin_or_hang  # type: ignore[method-assign]
 
 
 def fail_to_take(path: Path, fail: Callable[[], None]) -> None:
@@ -97,6 +112,7 @@ if __name__ == '__main__':
     FAULTS: dict[str, Callable[[], None]] = {
         'spins_at_the_end': hang_at_the_end,
         'spins': lambda: hang_as_soon_as_there_is(begin),
+        'executor_hangs': lambda: hang_in_the_executor(begin),
         'take_hangs': lambda: fail_to_take(begin, sleep),
         'take_raises': lambda: fail_to_take(begin, break_down),
     }

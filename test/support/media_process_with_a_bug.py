@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from teleop_webrtc_bridge.broker import media_process
 from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
 from teleop_webrtc_bridge.broker.media import MediaSession
@@ -24,7 +26,7 @@ from teleop_webrtc_bridge.broker.media import MediaSession
 class Wrong(EmbeddedMedia):
     """Fails in a way that nobody has thought of."""
 
-    async def new_session(self, sdp_offer: str, *, beside: str | None = None) -> MediaSession:
+    async def new_session(self, sdp_offer: str, **_: Any) -> MediaSession:
         raise AttributeError('ours')
 
 

@@ -139,6 +139,8 @@ class OldRobot:
             elif label == 'state_reliable':
                 ping = json.loads(message)
                 self.states.append(ping)
+                if ping['type'] != 'ping':
+                    return
                 pong = {
                     'type': 'pong',
                     'client_ts': ping['client_ts'],
@@ -154,9 +156,15 @@ class OldRobot:
 
 
 @asynccontextmanager
-async def old_robot(url: str, key: str, robot_id: str) -> AsyncIterator[OldRobot]:
+async def old_robot(
+    url: str,
+    key: str,
+    robot_id: str,
+    *,
+    prepare: Callable[[RTCPeerConnection], None] = lambda pc: None,
+) -> AsyncIterator[OldRobot]:
     """Dial, live, and end with the context."""
-    robot = OldRobot(url, key, robot_id)
+    robot = OldRobot(url, key, robot_id, prepare=prepare)
     living = None
     try:
         await robot.dial()

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, ExitStack
 import os
 from pathlib import Path
+import random
 import re
 import signal
 import socket
@@ -50,6 +51,21 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         return int(probe.getsockname()[1])
+
+
+def free_udp_ports(count: int) -> tuple[int, int]:
+    """Return a range that nobody uses, below what the system hands out by itself."""
+    while True:
+        first = random.randrange(20_000, 30_000)
+        ports = range(first, first + count)
+        with ExitStack() as ends:
+            try:
+                for port in ports:
+                    probe = ends.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                    probe.bind(('', port))
+            except OSError:
+                continue
+        return ports[0], ports[-1]
 
 
 def page_address(line: str, root: Path = Path('/')) -> str:

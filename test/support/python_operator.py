@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager, suppress
 import json
 import math
@@ -30,11 +30,13 @@ from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
     RTCPeerConnection,
+    RTCRtpReceiver,
     RTCSessionDescription,
 )
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError
 
+from teleop_webrtc_bridge.aiortc_support.codec_choice import codec_of
 from teleop_webrtc_bridge.aiortc_support.internals import (
     configure_aiortc,
     NTP_EPOCH_S,
@@ -42,7 +44,7 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
 )
 from teleop_webrtc_bridge.aiortc_support.video_forwarding import VideoIngress
 from teleop_webrtc_bridge.codec import encode_drive_command
-from teleop_webrtc_bridge.messages import CHANNELS, DriveCommand, Velocity
+from teleop_webrtc_bridge.messages import CHANNELS, DriveCommand, Velocity, VideoCodec
 
 HEARTBEAT_PERIOD_S = 5.0
 FIRST_HEARTBEAT_PERIOD_S = 1.0
@@ -68,6 +70,7 @@ class PythonOperator:
     :param with_video: Offer to receive video, as a page does; old consoles may not.
     :param with_microphone: Offer to send sound, which is silence, as old consoles do.
     :param decodes: Decode the video; else only note when which frame has come.
+    :param takes: The codecs that it knows.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class PythonOperator:
         with_video: bool = True,
         with_microphone: bool = False,
         decodes: bool = True,
+        takes: Collection[VideoCodec] = tuple(VideoCodec),
     ) -> None:
         configure_aiortc(loopback=True)
         self.received: list[tuple[str, bytes | str]] = []
@@ -90,6 +94,13 @@ class PythonOperator:
         when the frame was taken, in seconds since 1970."""
         self.bytes_received = 0
         """Of video, without decoding."""
+        self.codec: VideoCodec | None = None
+        """Of the newest packet of video, without decoding."""
+        self.joined: dict[str, Any] = {}
+        """What the broker answered to the join."""
+        self.video_reason: str | None = None
+        """Why there is no picture, as the broker said last."""
+        self._takes = takes
         self._decodes = decodes
         self.bridged: dict[str, Any] = {}
         self._http = aiohttp.ClientSession(
@@ -177,7 +188,10 @@ class PythonOperator:
         """
         self._session = session_id
         if self._with_video:
-            prepare_receiving(self._pc.addTransceiver('video', direction='recvonly'))
+            video = self._pc.addTransceiver('video', direction='recvonly')
+            known = RTCRtpReceiver.getCapabilities('video').codecs
+            video.setCodecPreferences([it for it in known if codec_of(it) in self._takes])
+            prepare_receiving(video)
         if self._with_microphone:
             self._pc.addTransceiver(AudioStreamTrack(), direction='sendonly')
         # As a browser does it: an in-band channel, only to have an SCTP section in the offer.
@@ -186,6 +200,8 @@ class PythonOperator:
         body = {'role': role, 'sdp_offer': self._pc.localDescription.sdp}
         status, answer = await self.call('POST', f'sessions/{session_id}/join', body)
         assert status == 200, answer
+        self.joined = answer
+        self.video_reason = answer.get('video_reason')
         if role == 'viewer':
             self._me = {'cf_session_id': answer['cf_session_id']}
         await self._unless_it_ends(self._come_up(answer['sdp_answer']))
@@ -266,6 +282,7 @@ class PythonOperator:
 
     async def _note(self, packet: Any) -> None:
         self.bytes_received += len(packet.payload)
+        self.codec = self._ingress.codec(packet)
         if packet.marker:
             self.frames += 1
             taken = packet.extensions.frame.capture_time
@@ -337,6 +354,7 @@ class PythonOperator:
         path = f'sessions/{self._session}/op-heartbeat'
         status, answer = await self.call('POST', path, self._me or None)
         assert status == 200, answer
+        self.video_reason = answer.get('video_reason')
 
     async def leave(self) -> None:
         await self.call('POST', f'sessions/{self._session}/leave', {'reason': 'done'} | self._me)
@@ -357,10 +375,16 @@ async def operator(
     with_video: bool = True,
     with_microphone: bool = False,
     decodes: bool = True,
+    takes: Collection[VideoCodec] = tuple(VideoCodec),
 ) -> AsyncIterator[PythonOperator]:
     """Close the operator's connection at the end."""
     person = PythonOperator(
-        url, token, with_video=with_video, with_microphone=with_microphone, decodes=decodes
+        url,
+        token,
+        with_video=with_video,
+        with_microphone=with_microphone,
+        decodes=decodes,
+        takes=takes,
     )
     try:
         yield person

@@ -126,6 +126,7 @@ async def test_each_call_is_what_the_protocol_says(client_of: Answers) -> None:
                 'robot_name': 'Go2 A',
                 'robot_type': 'go2',
                 'instance_id': 'i1',
+                'video_codecs': ['h264', 'vp8'],
                 'sdp_offer': 'the offer',
             },
         ),

@@ -30,13 +30,14 @@ import pytest
 from teleop_webrtc_bridge.exceptions import PictureUndecodable
 from teleop_webrtc_bridge.link.frame_slot import Frame, FrameHeader, MAX_PICTURE_PX
 from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS
-from teleop_webrtc_bridge.webrtc.conversion import DEPTH_RANGE_M, FrameConverter
+from teleop_webrtc_bridge.webrtc.conversion import FrameConverter
+from teleop_webrtc_bridge.webrtc.levels import DEPTH_RANGE_M
 
 Array = np.ndarray[Any, Any]
 BLOCK = 16
 """Side of a patch of one colour, in pixels; its middle is compared."""
 RGB = sorted(name for name in PIXEL_FORMATS if name.startswith(('rgb', 'bgr', '8UC3', '8UC4')))
-GREY = ['mono8', '8UC1', 'mono16']
+GREY = ['mono8', '8UC1', 'mono16', '16SC1']
 YUV = ['yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv', 'nv12', 'nv21', 'nv24']
 BAYER = sorted(name for name in PIXEL_FORMATS if name.startswith('bayer'))
 DEPTH = ['16UC1', '32FC1']
@@ -104,6 +105,7 @@ def drawn(encoding: str, rgb: Array) -> list[Array]:
         'mono8': lambda: [grey],
         '8UC1': lambda: [grey],
         'mono16': lambda: [widened(grey)],
+        '16SC1': lambda: [(widened(grey) ^ 0x8000).view(np.int16)],
         '8UC3': lambda: [ordered(rgb, 'bgr')],
         '8UC4': lambda: [ordered(rgb, 'bgra')],
         'yuv422': lambda: packed_422(rgb, (1, 0)),

@@ -42,6 +42,7 @@ from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.aiortc_support.relays import RelaySearch
 from teleop_webrtc_bridge.aiortc_support.resolver import Resolver
+from teleop_webrtc_bridge.exceptions import PeerConnectionLost
 from teleop_webrtc_bridge.ice_urls import relays_of
 from teleop_webrtc_bridge.messages import IceServer
 from teleop_webrtc_bridge.webrtc.network import RobotNetwork
@@ -203,10 +204,12 @@ async def test_when_all_fail_one_line_says_how_and_no_secret(
         tried = [server(closed, full), server(silent, reset)]
         gathering, sdp = await offer(network, *tried)
         network.gathered(gathering)  # the next dial ends in the same way
+        lost = str(network.failed(gathering, PeerConnectionLost('not connected within 15 s')))
         assert 'typ relay' not in sdp
         assert 'typ host' in sdp
     lines = [record.getMessage() for record in caplog.records if 'no_relay' in record.msg]
     assert len(lines) == 1, 'said once, not with each dial'
+    assert lost == f'not connected within 15 s; no relay: {gathering.relays}'
     for url, reason in (
         (closed, 'Connection refused'),
         (full, 'its quota is reached'),
@@ -234,7 +237,11 @@ async def test_the_next_dial_begins_with_the_relay_that_worked() -> None:
         assert RELAY in sdp
         assert silent.asked == asked
         # No connection came about over it: the others first.
-        network.failed(gathering)
+        lost = network.failed(gathering, PeerConnectionLost('not connected within 15 s'))
+        port = good.url.partition('?')[0].rpartition(':')[2]
+        assert str(lost) == (
+            f'not connected within 15 s, directly or over TURN/TCP 127.0.0.1:{port}'
+        )
         await offer(network, servers)
         assert silent.asked > asked
 

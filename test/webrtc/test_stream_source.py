@@ -35,6 +35,7 @@ from teleop_webrtc_bridge.configuration import (
 from teleop_webrtc_bridge.h264 import AccessUnit, Held, Stream
 from teleop_webrtc_bridge.link.frame_slot import create_slot, FrameHeader, FrameWriter
 from teleop_webrtc_bridge.link.packet_ring import create_ring, PacketWriter
+from teleop_webrtc_bridge.messages import VideoCodec
 from teleop_webrtc_bridge.webrtc.camera_track import CameraTrack
 from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.rate_control import RateController
@@ -317,6 +318,49 @@ async def test_another_codec_gets_what_is_decoded_and_encoded_again(
         grey = decoder.decode(av.Packet(bytes(await rig.take())))[0]
         assert brightness(grey.to_ndarray(format='yuv420p').tobytes()) == pytest.approx(128, abs=6)
         assert rig.track.counters['passed_on'] == 0
+    finally:
+        rig.close()
+
+
+async def test_the_codec_changes_within_one_stream(rig: Rig) -> None:
+    messages = encoded(1, first=4)
+    rig.put(messages[0])
+    taken = [await rig.take()]
+    assert rig.track.codec is VideoCodec.H264
+    waiting = asyncio.ensure_future(rig.take())
+    await asyncio.sleep(0)
+    rig.track.use('video/VP8', VIDEO)
+    # Of the camera's last keyframe: nothing new has to come.
+    taken.append(await waiting)
+    assert rig.track.codec is VideoCodec.VP8
+    figures = rig.track.figures()
+    assert (figures['video_is_vp8'], figures['decoded_again']) == (1.0, 1.0)
+    decoder: Any = av.CodecContext.create('vp8', 'r')
+    (picture,) = decoder.decode(av.Packet(bytes(taken[-1])))
+    want = brightness(pictures(messages)[0])
+    shown = picture.to_ndarray(format='yuv420p').tobytes()
+    assert brightness(shown) == pytest.approx(want, abs=4)
+    rig.track.use('video/H264', VIDEO)
+    unit = rig.put(messages[0])
+    while rig.track.codec is not VideoCodec.H264:
+        taken.append(await rig.take())
+    assert bytes(taken[-1]) == unit.data
+    figures = rig.track.figures()
+    assert (figures['video_is_vp8'], figures['decoded_again']) == (0.0, 0.0)
+    stamps = [packet.pts for packet in taken]
+    assert stamps == sorted(set(stamps))
+
+
+async def test_what_was_decoded_long_ago_is_not_shown_again() -> None:
+    rig = Rig('video/VP8')
+    try:
+        rig.put(encoded(1, first=4)[0])
+        old = rig.cameras.all[0]
+        await rig.take()
+        assert old.newest() is not None
+        rig.track.use('video/H264', VIDEO)
+        rig.track.use('video/VP8', VIDEO)
+        assert old.newest() is None, 'a picture of now is decoded first'
     finally:
         rig.close()
 

@@ -25,6 +25,7 @@ const ICE_SERVERS_MAX_AGE_MS = 5 * 60_000;
  * @property {string | null} operator_id
  * @property {string | null} [control_request] who asks the operator for control
  * @property {Watcher[]} [watching] told to the operator and to administrators only
+ * @property {{hint: string}} [split] its robot has most likely another session beside this one
  *
  * @typedef {{operator_id: string, role: string}} Watcher Somebody who watches.
  *
@@ -100,7 +101,7 @@ export class BrokerClient {
 
   /**
    * @returns {Promise<{sdp_answer: string, cf_session_id?: string, operator_id?: string,
-   *   may_stop?: boolean}>}
+   *   may_stop?: boolean, split?: {hint: string}}>}
    */
   async join(sessionId, sdpOffer, { role = 'operator', signal } = {}) {
     const body = { role, sdp_offer: sdpOffer };
@@ -128,9 +129,10 @@ export class BrokerClient {
     await this.#call('POST', `${path(sessionId)}/renegotiate-answer`, { body, signal });
   }
 
+  /** @returns {Promise<{video_reason?: string} | null>} */
   async heartbeat(sessionId, { viewerId, signal } = {}) {
     const body = viewer(viewerId);
-    await this.#call('POST', `${path(sessionId)}/op-heartbeat`, { body, signal });
+    return this.#call('POST', `${path(sessionId)}/op-heartbeat`, { body, signal });
   }
 
   /** @returns {Promise<RobotSession>} */

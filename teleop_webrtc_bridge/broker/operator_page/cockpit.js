@@ -12,6 +12,7 @@ import { Drive } from './drive.js';
 import { Estop } from './estop.js';
 import { Link } from './link.js';
 import { newNonce, parseMessage } from './messages.js';
+import { splitHint } from './robot_list.js';
 import { Session } from './session.js';
 import { pageState } from './status.js';
 import { VideoMonitor } from './video_monitor.js';
@@ -35,6 +36,8 @@ export class Cockpit {
   #tickS = 0;
   #lastRobot = null;
   #noVideo = false;
+  /** Why this browser can show no picture; null: it can. @type {string | null} */
+  videoReason = null;
   /**
    * The robot's last words on commands and battery.
    * @type {{cmd?: object | null, soc?: number | null}}
@@ -48,6 +51,8 @@ export class Cockpit {
   #me = null;
   /** Whether the broker passes this page's E-STOP on. */
   mayStop = true;
+  /** What is to be changed about a robot that has two sessions; empty: nothing. */
+  splitHint = '';
   linkMessage = '';
   timings = { connectPressedMs: null, firstFrameMs: null, drivableMs: null };
   drive = new Drive();
@@ -91,6 +96,7 @@ export class Cockpit {
     if (this.link.isWanted) return;
     this.commander.watching = watch;
     this.mayStop = true;
+    this.splitHint = splitHint(row);
     this.drive.setLock('watching', watch);
     const robot = row.robot_id || row.session_id;
     // The same robot keeps its latch as this operator knows it; another one has its own.
@@ -106,6 +112,7 @@ export class Cockpit {
   disconnect(reason) {
     this.letGo();
     const { session, target, isWanted } = this.link;
+    this.splitHint = '';
     this.link.disconnect(reason);
     // Between two attempts nothing is open, but the slot may still be ours.
     if (!session && target && isWanted && !this.watching) {
@@ -182,10 +189,13 @@ export class Cockpit {
       refusing: this.#refusing,
       blind: this.#blind,
       blindPage: this.#blindPage,
+      cameraFaults: this.telemetry.state?.camera_faults,
       held: this.drive.isHeld,
       hasVideo: !this.#noVideo,
       canSend: this.commander.canSend,
+      videoReason: this.videoReason,
       quiet: this.link.state === 'drivable' && now - this.#heardS > QUIET_S,
+      split: this.splitHint,
     };
   }
 
@@ -215,6 +225,7 @@ export class Cockpit {
           this.video.promise();
         },
         onNoVideo: () => (this.#noVideo = true),
+        onVideoReason: (reason) => (this.videoReason = reason),
         onMessage: (data) => this.#onMessage(data),
         onLost: (error) => this.link.onLost(error),
         canInterrupt: () => !this.drive.isHeld && this.estop.state(nowS()) === 'clear',
@@ -223,7 +234,9 @@ export class Cockpit {
     return session;
   }
 
-  #onJoined({ operator_id: me, may_stop: mayStop }) {
+  #onJoined(answer) {
+    const { operator_id: me, may_stop: mayStop } = answer;
+    this.splitHint = splitHint(answer);
     this.#me = typeof me === 'string' ? me : null;
     // Of brokers that do not say it, every viewer may stop; an operator always may.
     this.mayStop = !this.watching || mayStop !== false;
@@ -248,6 +261,7 @@ export class Cockpit {
     this.#blind = false;
     this.#blindPage = false;
     this.#noVideo = false;
+    this.videoReason = null;
     this.video.detach();
   }
 

@@ -30,9 +30,10 @@ import { forgetToken, keyOf, storeToken, takeToken } from './credentials.js';
 import { Hud } from './hud.js';
 import { attachKeyboard } from './input/keyboard.js';
 import { lockZoom, watchLayout } from './input/layout_watch.js';
+import { attachSpeedSlider } from './input/speed_slider.js';
 import { attachTouchPad } from './input/touch_pad.js';
 import { bothPaths } from './network_path.js';
-import { RobotList } from './robot_list.js';
+import { RobotList, splitHint } from './robot_list.js';
 import {
   estopHint,
   estopNote,
@@ -45,6 +46,7 @@ import {
   stopReach,
 } from './status.js';
 import { StopGuard } from './stop_guard.js';
+import { tabStorage } from './tab_storage.js';
 import { WatcherDesk } from './watchers.js';
 import { WatcherPanel } from './watcher_panel.js';
 
@@ -60,6 +62,7 @@ const SIGNED_OUT = Object.freeze({
 });
 
 const $ = (id) => document.getElementById(id);
+const sessionStorage = tabStorage(window);
 
 /** Owns the document, the token and the cockpit that goes with it. */
 class Page {
@@ -74,6 +77,7 @@ class Page {
   /** @type {WatcherDesk | null} */
   #watchers = null;
   #pad;
+  #slider;
   #stopGuard = new StopGuard({ window, stop: $('stop'), button: $('estop') });
   #robots = new RobotList({
     list: $('robots'),
@@ -211,9 +215,6 @@ class Page {
       if (event.detail < 2) this.#cockpit?.pressRelease();
       this.#showStatus();
     });
-    $('speed').addEventListener('input', () => this.#setSpeed());
-    // Focus would leave the arrow keys with the slider.
-    $('speed').addEventListener('pointerup', () => $('speed').blur());
   }
 
   /** @param {import('./broker_client.js').RobotSession | null} robot */
@@ -227,7 +228,11 @@ class Page {
     this.#desk = new ControlDesk({
       broker: this.#broker,
       watching: watch,
-      onStatus: (row) => watchers.update(row?.watching),
+      onStatus: (row) => {
+        watchers.update(row?.watching);
+        // It may be seen only after a while that half of the robot is missing.
+        if (row && this.#cockpit) this.#cockpit.splitHint = splitHint(row);
+      },
       onTake: () => {
         this.#cockpit?.disconnect('takes control');
         this.#connect(robot, false);
@@ -264,6 +269,10 @@ class Page {
 
   #attachInputs() {
     const onChange = () => this.#tick();
+    this.#slider = attachSpeedSlider({
+      slider: $('speed'),
+      onPercent: () => this.#setSpeed(),
+    });
     this.#pad = attachTouchPad({
       pad: $('pad'),
       knob: $('pad-knob'),
@@ -310,6 +319,7 @@ class Page {
   /** The controls may be elsewhere now: what is held no longer means what it did. */
   #onDisturbed() {
     if (this.#pad.isHeld || this.#cockpit?.drive.isHeld) this.#letGo();
+    this.#slider.release();
     this.#guardStop();
   }
 
@@ -333,7 +343,6 @@ class Page {
 
   #tick() {
     if (!this.#cockpit) return;
-    this.#pad.check();
     this.#cockpit.tick();
     this.#hud.showVelocity(this.#cockpit.commander.velocity);
     this.#showCameras();
@@ -410,9 +419,9 @@ class Page {
   /** Whether the picture is old, and what to say about it. */
   #picture(controlling) {
     if (!controlling) return { stale: false, pictureNote: '' };
-    const { link, video } = this.#cockpit;
+    const { link, video, videoReason } = this.#cockpit;
     if (link.state !== 'drivable') return { stale: true, pictureNote: '' };
-    if (!video.isPromised) return { stale: false, pictureNote: 'No picture' };
+    if (!video.isPromised || videoReason !== null) return { stale: false, pictureNote: 'No picture' };
     if (!video.hasPicture) return { stale: true, pictureNote: 'Waiting for the picture…' };
     if (!video.isFrozen(nowS())) return { stale: false, pictureNote: '' };
     const ageS = Math.floor(video.ageS(nowS()));

@@ -3,6 +3,7 @@
 
 /** One RTCPeerConnection with a media backend: what the teleop session needs of WebRTC. */
 
+import { BrokerError } from './broker_client.js';
 import { CHANNELS } from './messages.js';
 
 const GATHER_CAP_MS = 1_000;
@@ -11,6 +12,17 @@ const RELAY_GATHER_CAP_MS = 3_000;
 const CAPTURE_TIME_URI = 'http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time';
 /** With it the robot tells the browser not to buffer: 20 to 40 ms less delay. */
 const PLAYOUT_DELAY_URI = 'http://www.webrtc.org/experiments/rtp-hdrext/playout-delay';
+const NO_PATH = 'No network path to the robot was found.';
+/**
+ * Firefox takes the addresses of the routes to the Internet and to the page only, and never a
+ * loopback one; settings and extensions may forbid them all.
+ */
+const NO_ADDRESS =
+  'This browser gives WebRTC no network address. Firefox does so on a machine without a route to ' +
+  'the Internet: give it one, or use Chromium. Otherwise look at its privacy settings.';
+const NO_WEBRTC =
+  'WebRTC is switched off in this browser: look at its settings and extensions (in Firefox ' +
+  'about:config, media.peerconnection.enabled), or use another one.';
 
 /**
  * Reject when the signal aborts, with its reason.
@@ -28,8 +40,13 @@ export function orAborted(promise, signal) {
   });
 }
 
-/** @param {RTCIceServer[]} iceServers as the broker gave them @returns {RTCPeerConnection} */
+/**
+ * @param {RTCIceServer[]} iceServers as the broker gave them
+ * @returns {RTCPeerConnection}
+ * @throws {BrokerError} the browser has none
+ */
 export function createPeer(iceServers) {
+  if (typeof RTCPeerConnection !== 'function') throw new BrokerError('refused', NO_WEBRTC);
   try {
     return new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
   } catch {
@@ -114,7 +131,8 @@ export function connected(pc, signal) {
     const check = () => {
       if (pc.connectionState === 'connected') resolve();
       if (pc.connectionState === 'failed' || pc.connectionState === 'closed') {
-        reject(new Error('No network path to the robot was found.'));
+        const hasAddress = /^a=candidate:/m.test(pc.localDescription?.sdp ?? '');
+        reject(new Error(hasAddress ? NO_PATH : NO_ADDRESS));
       }
     };
     pc.addEventListener('connectionstatechange', check);

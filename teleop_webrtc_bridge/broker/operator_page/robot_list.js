@@ -66,7 +66,7 @@ export class RobotList {
     button.type = 'button';
     button.className = 'robot';
     const row = { item, button, session: null, parts: {} };
-    for (const part of ['name', 'detail', 'status']) {
+    for (const part of ['name', 'detail', 'status', 'split']) {
       row.parts[part] = document.createElement('span');
       row.parts[part].className = `robot-${part}`;
       button.append(row.parts[part]);
@@ -88,6 +88,17 @@ function fill({ button, parts }, session) {
   setText(parts.detail, details.filter(Boolean).join(' · '));
   const driver = session.operator_id ? `Driven by ${session.operator_id}` : 'In use';
   setText(parts.status, session.state === 'active' ? driver : 'Available');
+  setText(parts.split, splitHint(session));
+}
+
+/**
+ * What is to be changed about a robot whose other half is another session, as the broker says.
+ * @param {{split?: {hint?: unknown}} | null | undefined} from a row of the list, or a join's answer
+ * @returns {string} empty: nothing
+ */
+export function splitHint(from) {
+  const hint = from?.split?.hint;
+  return typeof hint === 'string' ? hint : '';
 }
 
 /** Write only what differs, so that assistive technology does not read the list every 2 s. */

@@ -27,14 +27,17 @@ const VIDEO_RETRY_MS = 500;
 const VIDEO_RETRIES = 6;
 const BRIDGE_RETRY_MS = 300;
 const BRIDGE_RETRIES = 3;
+const MAX_REASON_LENGTH = 200;
 
 /**
  * @typedef {object} SessionEvents
- * @property {(answer: {operator_id?: string, may_stop?: boolean}) => void} onJoined
+ * @property {(answer: {operator_id?: string, may_stop?: boolean, split?: object}) => void} onJoined
  * @property {(channels: Record<string, RTCDataChannel>, first: boolean) => void} onChannels
  * @property {(track: MediaStreamTrack, receiver: RTCRtpReceiver) => void} onTrack
  * @property {() => void} onVideoPromised the broker has agreed to send the robot's video
  * @property {(status: string) => void} onNoVideo
+ * @property {(reason: string | null) => void} onVideoReason why this browser can show no picture, in
+ *   the broker's words; null: it can
  * @property {(data: string | ArrayBuffer) => void} onMessage from the robot, on either channel
  * @property {(error: Error) => void} onLost at most once, and not after close
  * @property {() => boolean} canInterrupt whether the channels may be replaced: nobody is driving
@@ -56,6 +59,8 @@ export class Session {
   #viewerId;
   #heartbeat = null;
   #bridged = false;
+  /** @type {string | null} */
+  #videoReason = null;
 
   /**
    * @param {object} options
@@ -97,6 +102,7 @@ export class Session {
     });
     if (role === 'viewer') this.#viewerId = joined.cf_session_id;
     this.#events.onJoined(joined);
+    this.#hearReason(joined);
     this.#keepBeating(FIRST_HEARTBEATS);
     const sdp = joined.sdp_answer;
     await pc.setRemoteDescription({ type: 'answer', sdp });
@@ -158,6 +164,7 @@ export class Session {
 
   /** Video trouble never ends a session: the operator may need the E-STOP all the same. */
   async #takeVideo(bridge, signal) {
+    this.#hearReason(bridge);
     if (!bridge.video_offer) return bridge.video_status ?? 'no_offer';
     try {
       const answer = await answerOffer(this.#pc, bridge.video_offer);
@@ -165,6 +172,7 @@ export class Session {
       await this.#broker.renegotiateAnswer(this.#id, answer, options);
     } catch (error) {
       if (error.kind === 'unauthorized' || signal.aborted) throw error;
+      console.warn(`The offered video cannot be taken: ${error.message}`);
       return 'pull_error';
     }
     this.#events.onVideoPromised();
@@ -175,6 +183,8 @@ export class Session {
   async #retryVideo(status) {
     const { signal } = this.#life;
     this.#events.onNoVideo(status);
+    // What a browser cannot take, it cannot take later either.
+    if (this.#videoReason !== null) return;
     try {
       for (let tries = 0; tries < VIDEO_RETRIES && status !== 'ok'; ) {
         await orAborted(sleep(VIDEO_RETRY_MS), signal);
@@ -187,6 +197,13 @@ export class Session {
       // Channels may be half replaced now; a fresh connection is the way out.
       this.#lose(error);
     }
+  }
+
+  #hearReason(answer) {
+    if (this.#life.signal.aborted) return;
+    const reason = answer?.video_reason;
+    this.#videoReason = typeof reason === 'string' ? reason.slice(0, MAX_REASON_LENGTH) : null;
+    this.#events.onVideoReason(this.#videoReason);
   }
 
   /** One heartbeat at a time: a browser has few connections to the broker. */
@@ -202,7 +219,7 @@ export class Session {
   async #beat() {
     try {
       const options = { viewerId: this.#viewerId, signal: this.#life.signal };
-      await this.#broker.heartbeat(this.#id, options);
+      this.#hearReason(await this.#broker.heartbeat(this.#id, options));
     } catch (error) {
       if (error.kind === 'gone') {
         return this.#lose(new BrokerError('ended', 'The robot’s session has ended.'));

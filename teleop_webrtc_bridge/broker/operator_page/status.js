@@ -16,12 +16,15 @@
  * @property {boolean} moving whether the last command sent was a motion
  * @property {ReturnType<import('./drive.js').Drive['blockedBy']>} blockedBy
  * @property {string | null} [refusing] why the robot does not obey, as it says itself
+ * @property {unknown} [cameraFaults] what the robot says of its cameras, text by their names
  * @property {boolean} [blind] whether the robot is slow for want of a picture, as it says
  * @property {boolean} [blindPage] whether that is this page's picture, not a camera
  * @property {boolean} held whether an input asks for motion
  * @property {boolean} hasVideo whether a picture is promised or may still come
+ * @property {string | null} [videoReason] why this browser can show no picture, as the broker says
  * @property {boolean} quiet whether nothing was heard from the robot for a while
  * @property {boolean} [canSend] whether channels to the robot are open, and take what is sent
+ * @property {string} [split] what is to be changed about a robot that has two sessions
  */
 
 /**
@@ -44,10 +47,16 @@ const HEADLINES = Object.freeze({
 });
 
 const ENGAGED = 'The E-STOP is engaged.';
+const FROZEN = 'The picture is frozen: driving is locked until it moves.';
+const NO_VIDEO = 'This robot sends no picture.';
+const BLIND_PAGE = 'No picture is shown here: the robot is slow, or stands, until it is.';
+const SILENT = 'The robot is silent. The connection may be breaking.';
 const MAY_NOT_STOP = 'Viewers may not stop this robot.';
 const COVERED = 'Something covers the E-STOP, or it is out of sight: driving is locked.';
 /** Of a topic or a service of the robot; people's names are shorter. */
 const MAX_NAME_LENGTH = 160;
+/** Of what the robot says of a camera. */
+const MAX_FAULT_LENGTH = 400;
 /** Beside the E-STOP: no name may grow over what stands there. The message has all of it. */
 const SHORT = Object.freeze({ person: 18, topic: 24 });
 const LONG = Object.freeze({ person: MAX_NAME_LENGTH, topic: MAX_NAME_LENGTH });
@@ -208,28 +217,49 @@ export function message(situation, { link, notice, releaseFailure }) {
   if (state === 'stopped') {
     return releaseFailure ?? stoppedText(situation);
   }
+  const fault = cameraFault(situation);
+  if (fault) return fault;
   if (state === 'watching') return watchingText(situation, notice);
+  const { split } = situation;
+  if (state === 'connecting' || state === 'reconnecting') return both(link || notice, split);
   if (state !== 'drivable' && state !== 'driving') return link || notice;
   if (blockedBy === 'covered') return COVERED;
-  if (blockedBy === 'video') return 'The picture is frozen: driving is locked until it moves.';
+  if (blockedBy === 'video') {
+    return both(situation.videoReason ? `${situation.videoReason} Driving is locked.` : FROZEN, split);
+  }
   if (blockedBy === 'neutral' && situation.held) return 'Let go of all controls to drive.';
-  if (situation.quiet) return 'The robot is silent. The connection may be breaking.';
+  if (situation.quiet) return both(SILENT, split);
   const refusing = situation.refusing ?? '';
   if (Object.hasOwn(REFUSING_TEXT, refusing)) return REFUSING_TEXT[refusing];
-  if (!situation.hasVideo) return noVideoText(situation);
-  if (situation.blindPage) return 'No picture is shown here: the robot is slow, or stands, until it is.';
+  if (!situation.hasVideo || situation.videoReason) return both(noVideoText(situation), split);
+  if (situation.blindPage) return both(BLIND_PAGE, split);
   if (situation.blind) return 'A camera has stalled: the robot is slow, or stands, until it is back.';
-  return notice;
+  return split || notice;
 }
 
-function noVideoText({ blindPage }) {
-  const sent = 'This robot sends no picture.';
-  return blindPage ? `${sent} It is slow, or stands.` : `${sent} You would be driving blind.`;
+/** Why there is no picture to drive by, in the robot's words; empty: there is, or it is not said. */
+function cameraFault({ link, quiet, blind, blockedBy, cameraFaults }) {
+  const matters = blockedBy === 'video' || (blind && blockedBy !== 'neutral');
+  if (link !== 'drivable' || quiet || !matters) return '';
+  const [name, fault] = Object.entries(cameraFaults ?? {})[0] ?? [];
+  if (typeof fault !== 'string') return '';
+  return beginning(`Camera ${name}: ${fault}`, MAX_FAULT_LENGTH);
 }
 
-function watchingText({ quiet, hasVideo }, notice) {
-  if (quiet) return 'The robot is silent. The connection may be breaking.';
-  return hasVideo ? notice : 'This robot sends no picture.';
+function noVideoText({ videoReason, blindPage }) {
+  const why = videoReason ?? NO_VIDEO;
+  return blindPage ? `${why} It is slow, or stands.` : `${why} You would be driving blind.`;
+}
+
+/** What is the matter, and what to change about it, if the broker knows that. */
+function both(text, hint = '') {
+  return [text, hint].filter(Boolean).join(' ');
+}
+
+function watchingText({ quiet, hasVideo, videoReason, split }, notice) {
+  if (quiet) return both(SILENT, split);
+  if (videoReason) return both(videoReason, split);
+  return hasVideo ? split || notice : both(NO_VIDEO, split);
 }
 
 function stoppedText({ estop, watching, stoppedBy }) {

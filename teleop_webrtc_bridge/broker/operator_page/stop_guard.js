@@ -86,13 +86,13 @@ export class StopGuard {
   /** Out of what browsers lay over the page: dialogs, full-screen pictures, popovers. */
   #uncover() {
     const { document } = this.#window;
-    // All but a modal dialog can be topped, and it makes the rest of the page deaf.
+    // These two make the rest of the page deaf, also where it is on top of them.
     for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
-    document.querySelector('video')?.webkitExitFullscreen?.();
-    if (typeof this.#stop.showPopover !== 'function') {
-      if (document.fullscreenElement) void document.exitFullscreen().catch(() => {});
-      return;
-    }
+    const full = document.fullscreenElement;
+    if (full && !full.contains(this.#stop)) void document.exitFullscreen().catch(() => {});
+    // Phones have a full screen for pictures that is none of the document's.
+    else document.querySelector('video')?.webkitExitFullscreen?.();
+    if (typeof this.#stop.showPopover !== 'function') return;
     // Whatever is shown last is on top.
     if (this.#stop.matches(':popover-open')) this.#stop.hidePopover();
     this.#stop.showPopover();

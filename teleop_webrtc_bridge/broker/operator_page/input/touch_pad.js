@@ -12,13 +12,14 @@ const SAME_PX = 0.5;
  * @param {HTMLElement} options.knob
  * @param {(vector: {x: number, y: number}) => void} options.onVector right and up positive, -1..1
  * @param {() => void} [options.onLost] the hold ended otherwise than by letting go
- * @returns {{isHeld: boolean, release: () => void, check: () => void}} release: let go by force;
- *   counts again only when touched anew; check: to be called often, notices that the pad has moved
+ * @returns {{isHeld: boolean, release: () => void}} release: let go by force; counts again only
+ *   when touched anew
  */
 export function attachTouchPad({ pad, knob, onVector, onLost = () => {} }) {
   let pointerId = null;
   /** Where the pad was touched: elsewhere, the same finger means something else. */
   let box = null;
+  let frame = null;
 
   const report = (vector) => {
     knob.style.setProperty('--x', vector.x.toFixed(3));
@@ -40,6 +41,12 @@ export function attachTouchPad({ pad, knob, onVector, onLost = () => {} }) {
   const check = () => {
     if (pointerId !== null && !isSame(box, boxOf(pad))) lose();
   };
+  /** A finger that stays where it is sends nothing, so the pad is looked at in each frame. */
+  const watch = () => {
+    frame = null;
+    check();
+    if (pointerId !== null) frame = globalThis.requestAnimationFrame?.(watch) ?? null;
+  };
   const move = ({ clientX, clientY }) => {
     check();
     if (pointerId !== null) report(padVector(box, clientX, clientY));
@@ -55,6 +62,7 @@ export function attachTouchPad({ pad, knob, onVector, onLost = () => {} }) {
     pad.setPointerCapture(pointerId);
     pad.classList.add('held');
     move(event);
+    if (frame === null) watch();
   });
   pad.addEventListener('pointermove', (event) => {
     if (event.pointerId === pointerId) move(event);
@@ -72,7 +80,6 @@ export function attachTouchPad({ pad, knob, onVector, onLost = () => {} }) {
       return pointerId !== null;
     },
     release,
-    check,
   };
 }
 

@@ -29,21 +29,21 @@ class Node(LaunchDescriptionEntity):
         *,
         package: Any,
         executable: Any,
-        exec_name: Any,
+        exec_name: Any = None,
         name: Any = None,
         namespace: Any = None,
         arguments: Iterable[Any] = (),
         ros_arguments: list[Any] | None = None,
         remappings: Iterable[tuple[Any, Any]] = (),
-        prefix: Any,
-        output: Any,
-        respawn: Any,
-        respawn_delay: float | None,
-        on_exit: Any,
+        prefix: Any = '',
+        output: Any = 'log',
+        respawn: Any = False,
+        respawn_delay: float | None = None,
+        on_exit: Any = None,
     ) -> None:
         self.node_package = texts(package)
         self.node_executable = texts(executable)
-        self.exec_name = texts(exec_name)
+        self.exec_name = texts(executable if exec_name is None else exec_name)
         self.name = name if name is None else texts(name)
         self.namespace = namespace if namespace is None else texts(namespace)
         self.arguments = [texts(part) for part in arguments]

@@ -1,0 +1,155 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+A person drives a robot from Firefox, with the settings that Firefox comes with.
+
+It hides its addresses behind names (mDNS), says in its offer that no more will come, and keeps to
+the numbers that it has once given to codecs and header extensions. Debian's has no H.264, so that
+the robot changes to VP8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from browser import GREY_VALUES
+from firefox import firefox, FirefoxPage
+from programs import wait_for
+import pytest
+from ros_probe import RosProbe
+from stack import Stack
+
+pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
+
+READINGS = ('rtt', 'fps', 'resolution', 'bitrate', 'commands')
+
+
+@pytest.fixture(scope='module')
+def page(
+    firefox_path: str, stack: Stack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FirefoxPage]:
+    """Sign in with the link that the broker gives."""
+    with firefox(firefox_path, tmp_path_factory.mktemp('firefox') / 'firefox.log') as started:
+        started.open(stack.broker.page)
+        yield started
+
+
+@pytest.fixture
+def operator(stack: Stack, page: FirefoxPage) -> Iterator[FirefoxPage]:
+    """Be connected to the robot; leave properly."""
+    choose(page, stack.robot_id)
+    page.wait_for_state('drivable')
+    yield page
+    page.click('#disconnect')
+    page.wait_for_state('idle')
+    assert page.errors() == []
+
+
+def choose(page: FirefoxPage, robot_id: str) -> None:
+    page.wait_for_state('idle')
+    page.click(f'#robots button[data-robot-id="{robot_id}"]')
+    page.click('#connect')
+
+
+def shown(name: str) -> str:
+    """Return the expression for what an element of the page says."""
+    return f'document.getElementById("{name}").textContent'
+
+
+def test_the_picture_is_shown_and_goes_on(operator: FirefoxPage) -> None:
+    operator.wait_until('teleop.metrics().framesPresented > 5')
+    frames = operator.metrics()['framesPresented']
+    operator.wait_until(f'teleop.metrics().framesPresented > {frames} + 10')
+    grey = operator.evaluate(f'({GREY_VALUES})()')
+    assert max(grey) - min(grey) > 50
+    # The robot sends a smaller one while it has no time for more.
+    assert operator.metrics()['width'] * 720 == operator.metrics()['height'] * 1280 > 0
+
+
+def test_the_readings_are_figures_or_a_dash(operator: FirefoxPage) -> None:
+    operator.wait_until('teleop.metrics().videoStats?.kbps > 0 && teleop.metrics().rttMs !== null')
+    for name in READINGS:
+        operator.wait_until(f'/^[0-9]/.test({shown(name)})')
+    # When a frame was taken, Firefox tells nobody.
+    assert operator.evaluate(shown('latency')) == '–'
+    stats = operator.metrics()['videoStats']
+    assert stats['codec'] == 'VP8'
+    assert stats['decoder'] is None
+    counted = {'fps', 'kbps', 'loss_pct', 'jitter_ms', 'jitter_buffer_ms', 'decode_ms'}
+    assert all(isinstance(stats[name], int | float) for name in counted), stats
+    text = operator.evaluate('document.body.innerText')
+    assert not [word for word in ('NaN', 'undefined', 'null', 'Infinity') if word in text]
+
+
+def test_holding_w_drives_and_releasing_stops(operator: FirefoxPage, probe: RosProbe) -> None:
+    operator.key_down('w')
+    wait_for(probe.moving, what='motion on cmd_vel')
+    command = probe.last()
+    assert command is not None
+    assert command.linear_x > 0.0
+    assert command.angular_z == 0.0
+    operator.key_up('w')
+    wait_for(probe.standing, what='zero on cmd_vel')
+
+
+@pytest.mark.parametrize('stop', ['button', 'space'])
+def test_estop_is_acknowledged_and_stays(
+    operator: FirefoxPage, probe: RosProbe, stop: str
+) -> None:
+    operator.key_down('w')
+    wait_for(probe.moving, what='motion on cmd_vel')
+    if stop == 'button':
+        operator.click('#estop')
+    else:
+        operator.key_down(' ')
+        operator.key_up(' ')
+    operator.wait_for_state('stopped')
+    wait_for(lambda: probe.states and probe.states[-1]['estopped'], what='the latch')
+    latched = len(probe.commands)
+    operator.key_up('w')
+    operator.key_down('w')
+    # Zeros go on at 20 Hz while the latch holds.
+    wait_for(lambda: len(probe.commands) > latched + 10, what='zeros')
+    assert all(command.is_zero for command in probe.commands[latched:])
+    operator.key_up('w')
+    operator.click('#estop-release')
+    operator.click('#estop-release')
+    operator.wait_for_state('drivable')
+    wait_for(lambda: not probe.states[-1]['estopped'], what='no latch')
+
+
+def test_leaving_gives_the_robot_back(
+    stack: Stack, operator: FirefoxPage, probe: RosProbe
+) -> None:
+    wait_for(lambda: probe.state == 'operated', what='an operator')
+    # Not only by the button: another page is opened in the same tab.
+    operator.open('about:blank')
+    wait_for(lambda: probe.state == 'connected', what='no operator')
+    assert probe.states[-1]['reason'] == 'the operator left'
+    operator.open(stack.broker.page)
+    choose(operator, stack.robot_id)
+    operator.wait_for_state('drivable')
+
+
+def test_a_browser_that_gives_no_address_says_so(
+    firefox_path: str, stack: Stack, tmp_path: Path
+) -> None:
+    # Like a machine whose only address is the loopback one, and like some privacy settings.
+    nothing_but_relays = {'media.peerconnection.ice.relay_only': True}
+    with firefox(firefox_path, tmp_path / 'firefox.log', preferences=nothing_but_relays) as page:
+        page.open(stack.broker.page)
+        choose(page, stack.robot_id)
+        page.wait_until(f'{shown("message")}.includes("no network address")')
