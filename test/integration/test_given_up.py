@@ -116,7 +116,7 @@ async def test_a_robot_that_was_suspended_until_it_was_reaped_dials_anew(
 async def test_a_shorter_silence_keeps_the_session(
     broker: OldBroker, robot: WebrtcHalf, sleep: Callable[[float], object]
 ) -> None:
-    for asleep_s in (20.0, 40.0, 60.0):
+    for asleep_s in (12.0, 24.0, 36.0):
         sleep(asleep_s)
         await beats(broker, robot, 2)
     assert len(broker.tries_s) == 1
