@@ -36,6 +36,7 @@ setup(
         (f'{share}/config', sorted(map(str, Path('config').glob('*.yaml')))),
         (f'{share}/launch', sorted(map(str, Path('launch').glob('*.launch.py')))),
     ],
+    python_requires='>=3.11',
     install_requires=['setuptools'],
     extras_require={'test': ['pytest'], 'oidc': ['PyJWT[crypto]==2.15.1']},
     zip_safe=False,
