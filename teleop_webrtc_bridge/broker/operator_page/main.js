@@ -75,6 +75,7 @@ class Page {
   #watchers = null;
   #pad;
   #slider;
+  #layout;
   #stopGuard = new StopGuard({ window, stop: $('stop'), button: $('estop') });
   #robots = new RobotList({
     list: $('robots'),
@@ -295,7 +296,7 @@ class Page {
   }
 
   #attachLifecycle() {
-    watchLayout({
+    this.#layout = watchLayout({
       window,
       elements: [$('pad'), $('estop'), $('video')],
       onDisturbed: () => this.#onDisturbed(),
@@ -336,6 +337,7 @@ class Page {
 
   #tick() {
     if (!this.#cockpit) return;
+    this.#layout.check();
     this.#cockpit.tick();
     this.#hud.showVelocity(this.#cockpit.commander.velocity);
     this.#showCameras();
