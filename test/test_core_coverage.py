@@ -30,6 +30,7 @@ pytestmark = pytest.mark.real_programs
 ROOT = Path(__file__).resolve().parent.parent
 CORE = (
     'codec',
+    'command_frames',
     'command_gate',
     'compressed_header',
     'configuration',

@@ -316,6 +316,14 @@ def test_a_session_that_never_connected_is_deleted_too(told: Told) -> None:
     assert told.session.farewell() == 's'
 
 
+def test_one_attempt_has_one_session(told: Told) -> None:
+    told.session.begin_dial()
+    told.session.created('s')
+    with pytest.raises(RuntimeError, match='a session already'):
+        told.session.created('other')
+    assert told.session.farewell() == 's'
+
+
 def test_a_goodbye_may_tell_that_the_session_had_been_taken_over(told: Told) -> None:
     told.connect()
     told.session.ended(NOW_S, PeerConnectionLost('closed'))
