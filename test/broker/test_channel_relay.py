@@ -107,7 +107,7 @@ class StuckConnection:
     def on(self, event: str, callback: Callable[..., Any]) -> None:
         pass
 
-    def createDataChannel(self, label: str, *, maxRetransmits: int | None, **_: Any) -> Any:  # noqa: N802, N803
+    def createDataChannel(self, label: str, *, maxRetransmits: int | None, **_: Any) -> Any:
         channel = self.channels[label] = StuckChannel(maxRetransmits)
         channel.label = label
         return channel
