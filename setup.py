@@ -37,6 +37,7 @@ setup(
         (f'{share}/launch', sorted(map(str, Path('launch').glob('*.launch.py')))),
         (f'{share}/systemd', sorted(map(str, Path('systemd').glob('*.service')))),
     ],
+    python_requires='>=3.11',
     install_requires=['setuptools'],
     extras_require={'test': ['pytest'], 'oidc': ['PyJWT[crypto]==2.15.1']},
     zip_safe=False,

@@ -51,7 +51,7 @@ is_usable_python() {
 # Prints the first usable python; fails when there is none.
 find_python() {
     local name
-    for name in python3.13 python3.12 python3.11 python3; do
+    for name in python3.13 python3.14 python3.12 python3.11 python3; do
         if command -v "$name" >/dev/null && is_usable_python "$name"; then
             echo "$name"
             return

@@ -48,7 +48,7 @@ class PixelFormat:
 
     @property
     def number_type(self) -> str:
-        """NumPy's name of a sample, without its byte order."""
+        """What a sample is called by NumPy, without its byte order."""
         return {1: 'u1', 2: 'i2' if self.is_signed else 'u2', 4: 'f4'}[self.sample_bytes]
 
     @property

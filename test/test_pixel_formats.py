@@ -57,3 +57,11 @@ def test_all_planes_count(encoding: str, step: int, height: int, expected: int) 
 def test_distances_are_millimetres_or_metres() -> None:
     units = {name: it.depth_unit_m for name, it in PIXEL_FORMATS.items() if it.depth_unit_m}
     assert units == {'16UC1': 1e-3, '32FC1': 1.0}
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'number_type'),
+    [('mono8', 'u1'), ('mono16', 'u2'), ('16UC1', 'u2'), ('16SC1', 'i2'), ('32FC1', 'f4')],
+)
+def test_the_type_of_a_sample(encoding: str, number_type: str) -> None:
+    assert PIXEL_FORMATS[encoding].number_type == number_type

@@ -56,10 +56,14 @@ class ChannelEnd:
     The end at which a media session receives what another one publishes.
 
     :param channel: A negotiated channel of this session.
+    :param is_stopped: Whether an E-STOP is on its way to the session: commands are dropped then.
     """
 
-    def __init__(self, channel: RTCDataChannel) -> None:
+    def __init__(
+        self, channel: RTCDataChannel, is_stopped: Callable[[], bool] = lambda: False
+    ) -> None:
         self.channel = channel
+        self._is_stopped = is_stopped
         self.counters: Counter[str] = Counter()
         self._reliable = channel.maxRetransmits is None
         self._ready = False
@@ -78,12 +82,20 @@ class ChannelEnd:
 
         An unreliable one is never held: the peer drops what comes before its end is open, and a
         command that has waited is of no use. A robot that asks once a second says a second late
-        that it is ready, and must not stand still for so long.
+        that it is ready, and must not stand still for so long. An E-STOP that is held meanwhile
+        holds up the commands, though not its own copies, which are JSON.
         """
-        if self.channel.readyState == 'open' and (self._ready or not self._reliable):
+        if not self._reliable and message[:1] not in (b'{', '{') and self._is_stopped():
+            self.counters['stopped'] += 1
+        elif self.channel.readyState == 'open' and (self._ready or not self._reliable):
             self._send(message)
         elif self._reliable and self.channel.readyState in ('connecting', 'open'):
             self._hold(message)
+
+    @property
+    def holds_stop(self) -> bool:
+        """Whether an E-STOP, or its release, waits for the peer to be ready."""
+        return any(ESTOP in it for it in self._held if isinstance(it, str))
 
     def _hold(self, message: bytes | str) -> None:
         self._held.append(message)

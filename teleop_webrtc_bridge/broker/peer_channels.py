@@ -127,9 +127,12 @@ class PeerChannels:
     def _receive(
         self, stream_id: int, channel: RTCDataChannel, publication: Publication | None
     ) -> ChannelEnd:
-        end = ChannelEnd(channel)
+        end = ChannelEnd(channel, self._is_stopped)
         self._ends[stream_id] = (end, publication)
         return end
+
+    def _is_stopped(self) -> bool:
+        return any(end.holds_stop for end, _ in self._ends.values())
 
     def _stop_receiving(self, end: ChannelEnd, publication: Publication | None) -> None:
         if publication is not None:

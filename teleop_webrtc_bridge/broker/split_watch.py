@@ -50,6 +50,8 @@ class SplitWatch:
         arrived: dict[str, Arrived] = {}
         if isinstance(self._media, CountsArrivals):
             for session in sessions:
+                if session.identity.instance_id is not None:
+                    continue  # it is not looked at
                 found = self._media.arrived(session.identity.media_id)
                 if found is not None:
                     arrived[session.identity.media_id] = found

@@ -20,7 +20,8 @@ one arrives. rclpy's own way copies each message twice more with the interpreter
 the thread that drives would have to wait, and builds a wait set for each.
 
 Source: rcl/subscription.h, rcutils/types/uint8_array.h and rcutils/allocator.h, of ROS 2 Jazzy and
-Kilted. What is not there is said at once (:func:`find_rcl`), for the caller to do without.
+Kilted; the list of Lyrical's changes names none of them. What is not there is said at once
+(:func:`find_rcl`), for the caller to do without.
 """
 
 from __future__ import annotations

@@ -218,6 +218,9 @@ async def test_a_request_and_a_grant_lapse(rig: Rig) -> None:
     assert (await rig.get(f'{path}/status', alice)).body['control_request'] is None
     late = await rig.post(f'{path}/grant-control', alice, {'operator_id': 'bob'})
     assert late.status == 409
+    # A sweep may come at any time: alice is not silent, her place must not become free.
+    rig.media.hear_all()
+    await rig.post(f'{path}/op-heartbeat', alice)
     await rig.post(f'{path}/request-control', bob)
     await rig.post(f'{path}/grant-control', alice, {'operator_id': 'bob'})
     rig.clock.now_s += 15.0

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from aiortc import RTCDataChannel
+from aiortc import RTCDataChannel, RTCPeerConnection
 import pytest
 
 from teleop_webrtc_bridge.broker.channel_relay import (
@@ -27,6 +27,9 @@ from teleop_webrtc_bridge.broker.channel_relay import (
     MAX_BUFFERED_BYTES,
     MAX_UNRELIABLE_BYTES,
 )
+from teleop_webrtc_bridge.broker.media import DataChannelRequest
+from teleop_webrtc_bridge.broker.peer_channels import PeerChannels
+from teleop_webrtc_bridge.messages import CHANNELS, CMD_UNRELIABLE, STATE_RELIABLE
 
 COMMAND = bytes(85)
 
@@ -35,6 +38,7 @@ class StuckChannel:
     """A channel of a link that takes nothing, until :meth:`drain`."""
 
     readyState = 'open'
+    label = ''
 
     def __init__(self, max_retransmits: int | None) -> None:
         self.maxRetransmits = max_retransmits
@@ -92,6 +96,45 @@ def test_an_estop_waits_for_the_robot_to_be_ready_and_is_sent_once() -> None:
     end.set_ready()
     end.set_ready()
     assert channel.sent == ['{"type":"estop"}']
+
+
+class StuckConnection:
+    """A peer connection whose channels go nowhere."""
+
+    def __init__(self) -> None:
+        self.channels: dict[str, StuckChannel] = {}
+
+    def on(self, event: str, callback: Callable[..., Any]) -> None:
+        pass
+
+    def createDataChannel(self, label: str, *, maxRetransmits: int | None, **_: Any) -> Any:
+        channel = self.channels[label] = StuckChannel(maxRetransmits)
+        channel.label = label
+        return channel
+
+
+def test_no_command_passes_an_estop_that_waits_for_the_robot_to_be_ready() -> None:
+    operator, robot = StuckConnection(), StuckConnection()
+    here, there = (PeerChannels(cast(RTCPeerConnection, it)) for it in (operator, robot))
+    for spec in (spec for spec in CHANNELS if spec.to_robot):
+        request = DataChannelRequest(
+            label=spec.label, ordered=spec.ordered, max_retransmits=spec.max_retransmits
+        )
+        here.open(request, None)
+        there.open(request, here)
+    commands = robot.channels[CMD_UNRELIABLE]
+    there.deliver(CMD_UNRELIABLE, COMMAND)
+    assert commands.sent == [COMMAND]
+
+    there.deliver(STATE_RELIABLE, '{"type": "estop"}')
+    there.deliver(CMD_UNRELIABLE, COMMAND)
+    there.deliver(CMD_UNRELIABLE, '{"type": "estop"}')
+    assert commands.sent == [COMMAND, '{"type": "estop"}']
+
+    there.set_ready()
+    assert robot.channels[STATE_RELIABLE].sent == ['{"type": "estop"}']
+    there.deliver(CMD_UNRELIABLE, COMMAND)
+    assert commands.sent[-1] == COMMAND
 
 
 def test_what_must_arrive_waits_for_longer() -> None:

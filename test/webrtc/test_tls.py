@@ -62,6 +62,21 @@ def name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
+def usage_of_authorities() -> x509.KeyUsage:
+    """Return that a key may sign certificates, and nothing else."""
+    return x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
 class Authority:
     """A certificate authority in a folder; the environment names it."""
 
@@ -88,9 +103,12 @@ class Authority:
         except ValueError:
             host = x509.DNSName(subject.replace(' ', '-'))
         public = (signed_by or self.key).public_key()
+        builder = x509.CertificateBuilder()
+        if is_ca:
+            # Python 3.13 and newer insist on it.
+            builder = builder.add_extension(usage_of_authorities(), critical=True)
         return (
-            x509.CertificateBuilder()
-            .subject_name(name(subject))
+            builder.subject_name(name(subject))
             .issuer_name(issuer)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())

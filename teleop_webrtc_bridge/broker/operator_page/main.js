@@ -78,6 +78,7 @@ class Page {
   #watchers = null;
   #pad;
   #slider;
+  #layout;
   #stopGuard = new StopGuard({ window, stop: $('stop'), button: $('estop') });
   #robots = new RobotList({
     list: $('robots'),
@@ -302,7 +303,7 @@ class Page {
   }
 
   #attachLifecycle() {
-    watchLayout({
+    this.#layout = watchLayout({
       window,
       elements: [$('pad'), $('estop'), $('video')],
       onDisturbed: () => this.#onDisturbed(),
@@ -343,6 +344,7 @@ class Page {
 
   #tick() {
     if (!this.#cockpit) return;
+    this.#layout.check();
     this.#cockpit.tick();
     this.#hud.showVelocity(this.#cockpit.commander.velocity);
     this.#showCameras();

@@ -14,6 +14,8 @@ const CONTROLS = 'button, input, a, #pad';
  * @param {Window} options.window
  * @param {Element[]} options.elements whose size counts as well
  * @param {() => void} options.onDisturbed let go of everything; may be called often
+ * @returns {{check: () => void}} check: to be called often, for what browsers tell of in no event,
+ *   as of another pixel ratio
  */
 export function watchLayout({ window, elements, onDisturbed }) {
   const { document, visualViewport, screen } = window;
@@ -27,7 +29,6 @@ export function watchLayout({ window, elements, onDisturbed }) {
   on(document, 'visibilitychange', 'freeze', 'scroll');
   on(document, 'fullscreenchange', 'webkitfullscreenchange', 'webkitbeginfullscreen');
   on(document, 'enterpictureinpicture', 'leavepictureinpicture', 'gesturestart');
-  watchPixelRatio(window, onDisturbed);
   if (window.ResizeObserver) {
     const observer = new window.ResizeObserver(() => onDisturbed());
     for (const element of elements) observer.observe(element);
@@ -37,16 +38,19 @@ export function watchLayout({ window, elements, onDisturbed }) {
     if (pointerType === 'touch' && !isControl) onDisturbed();
   };
   window.addEventListener('pointerdown', onTouch, { capture: true });
+  let shape = shapeOf(window);
+  return {
+    check() {
+      const before = shape;
+      shape = shapeOf(window);
+      if (shape !== before) onDisturbed();
+    },
+  };
 }
 
-/** A query holds for one ratio only: for each new one another is asked. */
-function watchPixelRatio(window, onDisturbed) {
-  const query = window.matchMedia?.(`(resolution: ${window.devicePixelRatio}dppx)`);
-  const onChange = () => {
-    onDisturbed();
-    watchPixelRatio(window, onDisturbed);
-  };
-  query?.addEventListener('change', onChange, { once: true });
+function shapeOf({ innerWidth, innerHeight, devicePixelRatio, visualViewport: view }) {
+  const seen = [view?.offsetLeft, view?.offsetTop, view?.width, view?.height];
+  return [innerWidth, innerHeight, devicePixelRatio, ...seen].join();
 }
 
 /**
