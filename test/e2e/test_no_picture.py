@@ -96,8 +96,9 @@ def test_a_viewer_whose_browser_cannot_take_what_is_sent_is_told_so(
     viewer = page_with(browser, WITHOUT_H264)
     watch(viewer, stack)
     expect(viewer.page.locator('#message')).to_have_text(
-        'No picture: this robot sends H.264 for whoever drives it, '
-        'and this browser takes VP8 only.'
+        'No picture: this robot sends H.264 for whoever drives it, and '
+        'this browser takes VP8 only.',
+        timeout=20_000,
     )
     leave(viewer)
 
@@ -124,7 +125,7 @@ def test_a_page_that_shows_no_picture_drives_slowly_and_says_why(
     wait_for(lambda: all(map(tells, ('moving', 'blind', 'blind_page'))), what='blindness')
     assert (page.metrics()['lock'], page.metrics()['picture']) == (None, False)
     expect(page.page.locator('#message')).to_have_text(
-        'This robot sends no picture. It is slow, or stands.'
+        'This robot sends no picture. It is slow, or stands.', timeout=20_000
     )
     page.page.keyboard.up('KeyW')
     wait_for(probe.standing, what='zero on cmd_vel')
