@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from browser import GREY_VALUES
-from firefox import firefox, FirefoxPage
+from firefox import DOUBLE_CLICK_S, firefox, FirefoxPage
 from programs import wait_for
 import pytest
 from ros_probe import RosProbe
@@ -83,6 +83,7 @@ def test_the_readings_are_figures_or_a_dash(operator: FirefoxPage) -> None:
     operator.wait_until('teleop.metrics().videoStats?.kbps > 0 && teleop.metrics().rttMs !== null')
     for name in READINGS:
         operator.wait_until(f'/^[0-9]/.test({shown(name)})')
+    operator.wait_until(f'{shown("path")} === "direct"')
     # When a frame was taken, Firefox tells nobody.
     assert operator.evaluate(shown('latency')) == '–'
     stats = operator.metrics()['videoStats']
@@ -114,8 +115,7 @@ def test_estop_is_acknowledged_and_stays(
     if stop == 'button':
         operator.click('#estop')
     else:
-        operator.key_down(' ')
-        operator.key_up(' ')
+        operator.press(' ')
     operator.wait_for_state('stopped')
     wait_for(lambda: probe.states and probe.states[-1]['estopped'], what='the latch')
     latched = len(probe.commands)
@@ -125,8 +125,12 @@ def test_estop_is_acknowledged_and_stays(
     wait_for(lambda: len(probe.commands) > latched + 10, what='zeros')
     assert all(command.is_zero for command in probe.commands[latched:])
     operator.key_up('w')
+    # It says who has stopped the robot when the robot has told it, and moves the button for that.
+    operator.wait_until(f'{shown("estop-note")} !== ""')
     operator.click('#estop-release')
-    operator.click('#estop-release')
+    operator.wait_until('teleop.metrics().estop === "confirm-release"')
+    # Soon after the first it would be a double click, which counts as one press.
+    operator.click('#estop-release', after_s=DOUBLE_CLICK_S)
     operator.wait_for_state('drivable')
     wait_for(lambda: not probe.states[-1]['estopped'], what='no latch')
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 import itertools
 import json
 from pathlib import Path
@@ -46,6 +46,8 @@ PREFERENCES = {
     'datareporting.policy.dataSubmissionEnabled': False,
     'toolkit.telemetry.enabled': False,
 }
+#: A click that comes later is the first of its kind again; Firefox counts them for 0.5 s.
+DOUBLE_CLICK_S = 0.6
 
 
 class BidiError(Exception):
@@ -153,8 +155,18 @@ class FirefoxPage:
     def key_up(self, key: str) -> None:
         self._act('key', 'keyboard', {'type': 'keyUp', 'value': key})
 
-    def click(self, selector: str) -> None:
-        """Click with the mouse on the middle of an element; scroll to it before."""
+    def press(self, key: str) -> None:
+        self.key_down(key)
+        self.key_up(key)
+
+    def click(self, selector: str, *, after_s: float = 0.0) -> None:
+        """
+        Click with the mouse on the middle of an element; scroll to it before.
+
+        :param after_s: Let the mouse rest before.
+        """
+        if after_s > 0.0:
+            self._act('pointer', 'mouse', {'type': 'pause', 'duration': round(after_s * 1000)})
         quoted = json.dumps(selector)
         x, y = self.wait_until(
             f"""(() => {{
@@ -234,15 +246,15 @@ def firefox(
         )
         try:
             address = wait_for(
-                lambda: _address(profile), timeout_s=START_S, what=f'Firefox; see {log}'
+                lambda: _address(profile) or process.poll(), timeout_s=START_S, what='Firefox'
             )
-            connection = _Connection(str(address))
-            connection.command('session.new', capabilities={})
-            contexts = connection.command('browsingContext.getTree')['contexts']
-            yield FirefoxPage(connection, str(contexts[0]['context']))
-            with suppress(BidiError, aiohttp.ClientError, TypeError):
-                connection.command('browser.close')
-            connection.close()
+            assert process.poll() is None, f'Firefox has ended: {log.read_text(errors="replace")}'
+            with closing(_Connection(str(address))) as connection:
+                connection.command('session.new', capabilities={})
+                contexts = connection.command('browsingContext.getTree')['contexts']
+                yield FirefoxPage(connection, str(contexts[0]['context']))
+                with suppress(BidiError, aiohttp.ClientError, TypeError):
+                    connection.command('browser.close')
         finally:
             process.terminate()
             try:
