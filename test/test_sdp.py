@@ -28,6 +28,7 @@ from teleop_webrtc_bridge.sdp import (
     MAX_CANDIDATES,
     MAX_SDP_BYTES,
     MAX_SECTIONS,
+    offered_by,
     spread_candidates,
     strip_forbidden_candidates,
 )
@@ -360,3 +361,29 @@ def test_mending_never_fails_and_is_done_after_one_turn(sdp: str) -> None:
     spread = spread_candidates(stripped)
     assert spread_candidates(spread) == spread
     assert spread.count('m=') == stripped.count('m=')
+
+
+# --- what an offer is good for ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('sections', 'video', 'channels'),
+    [
+        (DATA, False, True),
+        ([*VIDEO, 'a=sendonly'], True, False),
+        ([*VIDEO, *DATA], True, True),
+        ([*VIDEO, 'a=recvonly', *DATA], False, True),
+        ([*VIDEO, 'a=inactive', *DATA], False, True),
+    ],
+)
+def test_an_offer_tells_what_it_sends(sections: list[str], video: bool, channels: bool) -> None:
+    offered = offered_by(text(*SESSION, *sections))
+    assert (offered.video, offered.channels, offered.hosts) == (video, channels, frozenset())
+
+
+def test_an_offer_tells_the_addresses_by_which_a_machine_is_known() -> None:
+    addresses = ('10.0.0.7', '2001:DB8::7', '127.0.0.1', 'fe80::1', 'x.local')
+    lines = [candidate(address) for address in addresses]
+    reflexive = candidate('198.51.100.7').replace('typ host', 'typ srflx')
+    offer = text(*SESSION, *VIDEO, *lines, reflexive, 'a=candidate:1', *DATA, lines[0])
+    assert offered_by(offer).hosts == {'10.0.0.7', '2001:db8::7'}

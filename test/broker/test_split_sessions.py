@@ -29,7 +29,6 @@ from teleop_webrtc_bridge.broker.media import Arrived
 from teleop_webrtc_bridge.broker.sessions import Bridge, NewSession, Session
 from teleop_webrtc_bridge.broker.split_sessions import SplitSessions
 from teleop_webrtc_bridge.messages import ChannelIds
-from teleop_webrtc_bridge.sdp import offered_by
 
 DATA = 'v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n'
 VIDEO = 'v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendonly\r\n'
@@ -247,29 +246,6 @@ def test_each_camera_has_its_own_wheels() -> None:
         ('c0', 'w0'),
         ('c1', 'w1'),
     ]
-
-
-# --- offers ----------------------------------------------------------------------------------
-
-
-def test_what_an_offer_is_good_for() -> None:
-    assert offered_by(DATA)[:2] == (False, True)
-    assert offered_by(VIDEO)[:2] == (True, False)
-    assert offered_by(BOTH)[:2] == (True, True)
-    for direction in ('recvonly', 'inactive'):
-        assert offered_by(BOTH.replace('sendonly', direction))[:2] == (False, True)
-    candidates = [
-        f'a=candidate:1 1 udp 1 {address} 9 typ {kind}\r\n'
-        for address, kind in (
-            ('10.0.0.7', 'host'),
-            ('2001:db8::7', 'host'),
-            ('127.0.0.1', 'host'),
-            ('fe80::1', 'host'),
-            ('x.local', 'host'),
-            ('198.51.100.7', 'srflx'),
-        )
-    ]
-    assert offered_by(BOTH + ''.join(candidates)).hosts == {'10.0.0.7', '2001:db8::7'}
 
 
 # --- who is told -----------------------------------------------------------------------------
