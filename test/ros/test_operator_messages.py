@@ -486,3 +486,11 @@ def test_a_selection_that_cannot_be_understood_changes_nothing(robot: Robot) -> 
     assert robot.messages.selected == ('rear',)
     assert robot.messages.counters['malformed'] == 7
     assert robot.gate.verdicts.total() == 0
+
+
+def test_what_a_camera_lacks_is_told_while_it_lacks_it(robot: Robot) -> None:
+    assert 'camera_faults' not in robot.telemetry()['state']
+    robot.messages.camera_faults = {'front': 'no keyframe yet'}
+    assert robot.telemetry()['state']['camera_faults'] == {'front': 'no keyframe yet'}
+    robot.messages.camera_faults = {}
+    assert 'camera_faults' not in robot.telemetry()['state']
