@@ -681,3 +681,11 @@ def test_telemetry_says_that_commands_do_not_mean_the_base(robot: Robot) -> None
     assert robot.telemetry()['state']['refusing'] is None
     robot.now += 1.0
     assert robot.telemetry()['state']['refusing'] is None
+
+
+def test_what_a_camera_lacks_is_told_while_it_lacks_it(robot: Robot) -> None:
+    assert 'camera_faults' not in robot.telemetry()['state']
+    robot.messages.camera_faults = {'front': 'no keyframe yet'}
+    assert robot.telemetry()['state']['camera_faults'] == {'front': 'no keyframe yet'}
+    robot.messages.camera_faults = {}
+    assert 'camera_faults' not in robot.telemetry()['state']
