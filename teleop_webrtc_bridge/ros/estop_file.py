@@ -13,7 +13,7 @@
 # limitations under the License.
 
 """
-Keeps the E-STOP latch over restarts: a file that is there while the latch holds.
+Keeps the E-STOP latch over crashes and restarts: a file that is there while the latch holds.
 
 Its being there is the latch. What is in it only explains it: who pressed, and when. A file that is
 empty, as older bridges left it, or that cannot be read, is a latch like any other.
@@ -66,14 +66,18 @@ class EstopFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def is_latched(self) -> bool:
-        """Return whether the latch held when the robot was last heard of; unreadable means yes."""
+    def is_latched(self, *, if_unreadable: bool = True) -> bool:
+        """
+        Return whether the latch held when the robot was last heard of.
+
+        :param if_unreadable: Returned where that cannot be known.
+        """
         try:
             self._path.stat()
         except FileNotFoundError:
             return False
         except OSError:
-            return True
+            return if_unreadable
         return True
 
     def cause(self) -> EstopCause:

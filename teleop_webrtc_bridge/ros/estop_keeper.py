@@ -30,9 +30,13 @@ _WARNINGS: Final = frozenset({EstopAction.LATCHED, EstopAction.RESTORED})
 
 class EstopKeeper:
     """
-    Used from one thread, never from the drive thread: a disk may take its time.
+    Keeps the latch of a bridge that crashes, and of one that ends if the owner wants that.
 
-    :param file: Where the latch is kept; ``None``: nowhere.
+    Whatever starts a crashed bridge again must not release the robot. Used from one thread, never
+    from the drive thread: a disk may take its time.
+
+    :param file: Where the latch is kept.
+    :param outlives_end: Whether it is kept as well when the bridge ends in good order.
     :param log: Logs a line.
     :param warn: Logs a warning.
     :param complain: Logs an error.
@@ -40,27 +44,26 @@ class EstopKeeper:
 
     def __init__(
         self,
-        file: EstopFile | None,
+        file: EstopFile,
         *,
+        outlives_end: bool,
         log: Callable[[str], object],
         warn: Callable[[str], object],
         complain: Callable[[str], object],
     ) -> None:
         self.restored: EstopCause | None = None
         """Who set the latch that was kept; ``None``: none was."""
-        if file is not None and file.is_latched():
+        # Where nothing can be read, nothing was kept: robots whose owner does not ask for more
+        # must be able to start there.
+        if file.is_latched(if_unreadable=outlives_end):
             self.restored = file.cause()
+        self.outlives_end = outlives_end
         self._file = file
         self._saved = self.restored is not None
         self._explained = self.restored
         self._log = log
         self._warn = warn
         self._complain = complain
-
-    @property
-    def is_keeping(self) -> bool:
-        """Whether the latch outlives the bridge."""
-        return self._file is not None
 
     def log(self, events: Iterable[EstopEvent]) -> None:
         """Log who pressed and who released."""
@@ -72,23 +75,32 @@ class EstopKeeper:
 
     def save(self, snapshot: DriveSnapshot) -> None:
         """Keep the latch, if it has changed; then who set it."""
-        if self._file is None:
+        if snapshot.estopped is not self._saved and not self._write(snapshot.estopped):
             return
-        if snapshot.estopped is not self._saved:
-            self._saved = snapshot.estopped
-            try:
-                self._file.write(snapshot.estopped)
-            except OSError as error:
-                self._complain(f'event=estop_not_saved reason="{error}"')
-                return
         if snapshot.cause != self._explained:
             self._explained = snapshot.cause
             if snapshot.cause is not None:
-                self._explain(self._file, snapshot.cause)
+                self._explain(snapshot.cause)
 
-    def _explain(self, file: EstopFile, cause: EstopCause) -> None:
+    def end(self) -> None:
+        """Forget the latch, unless it outlives an end in good order, which this is."""
+        if self._saved and not self.outlives_end:
+            self._write(False)
+
+    def _write(self, latched: bool) -> bool:
+        """Return whether the latch is recorded."""
+        self._saved = latched
         try:
-            file.explain(cause)
+            self._file.write(latched)
+        except OSError as error:
+            say = self._complain if self.outlives_end else self._warn
+            say(f'event=estop_not_saved reason="{error}"')
+            return False
+        return True
+
+    def _explain(self, cause: EstopCause) -> None:
+        try:
+            self._file.explain(cause)
         except OSError as error:
             by = json.dumps(str(cause.by))
             self._warn(f'event=estop_name_not_saved by={by} reason="{error}"')

@@ -171,7 +171,7 @@ def _run(node: TeleopBridge, ending: _Ending) -> int:
     finally:
         manager.leave()
         executor.shutdown()
-        node.leave()
+        node.leave(in_good_order=status == 0)
         exit_within(FREED_S, status)
         node.free()
         rclpy.try_shutdown()

@@ -138,11 +138,14 @@ class TeleopBridge(Node):
     # --- construction -------------------------------------------------------------------------
 
     def _keep_estops(self) -> EstopKeeper:
-        file = None
-        if self._settings.estop_persist:
-            path = estop_path(self._settings.robot_id, self.get_fully_qualified_name())
-            file = EstopFile(path)
-        return EstopKeeper(file, log=self._say, warn=self._warn, complain=self._complain)
+        path = estop_path(self._settings.robot_id, self.get_fully_qualified_name())
+        return EstopKeeper(
+            EstopFile(path),
+            outlives_end=self._settings.estop_persist,
+            log=self._say,
+            warn=self._warn,
+            complain=self._complain,
+        )
 
     def _create_topics(self) -> None:
         kind = TwistStamped if self._settings.publish_stamped else Twist
@@ -218,7 +221,7 @@ class TeleopBridge(Node):
             self,
             self._webrtc,
             clock_ahead_s=clock_ahead_s,
-            persisted=self._estops.is_keeping,
+            persisted=self._estops.outlives_end,
         )
 
     # --- life ---------------------------------------------------------------------------------
@@ -231,12 +234,18 @@ class TeleopBridge(Node):
         self._drive.start()
         self._webrtc.start()
 
-    def leave(self) -> None:
-        """Stop the robot, say goodbye to the broker, publish the last zero."""
+    def leave(self, *, in_good_order: bool) -> None:
+        """
+        Stop the robot, say goodbye to the broker, publish the last zero.
+
+        :param in_good_order: Whether somebody wants this end: an E-STOP latch outlives any other.
+        """
         self._drive.say_goodbye('the bridge ends')
         self._webrtc.end()
         self._drive.end()
         self._tell_estops()
+        if in_good_order and self.failure is None:
+            self._estops.end()
         self._cmd_vel.wait_for_all_acked(rclpy.duration.Duration(seconds=ACKNOWLEDGED_S))
 
     def free(self) -> None:

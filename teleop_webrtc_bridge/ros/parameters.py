@@ -160,7 +160,7 @@ PARAMETERS: Final = (
     Parameter(
         name='estop_persist',
         default=False,
-        description='Keep the E-STOP latch over restarts of the node, in ~/.ros',
+        description='Keep the E-STOP latch when the node ends in good order, too; in ~/.ros',
     ),
     Parameter(
         name='cameras',

@@ -44,12 +44,13 @@ class Log:
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
 
-    def keeper(self, path: Path | None) -> EstopKeeper:
+    def keeper(self, path: Path, *, outlives_end: bool = True) -> EstopKeeper:
         def at(level: str) -> object:
             return lambda text: self.lines.append((level, text))
 
         return EstopKeeper(
-            None if path is None else EstopFile(path),
+            EstopFile(path),
+            outlives_end=outlives_end,
             log=at('INFO'),  # type: ignore[arg-type]
             warn=at('WARN'),  # type: ignore[arg-type]
             complain=at('ERROR'),  # type: ignore[arg-type]
@@ -73,9 +74,9 @@ def held(cause: EstopCause | None, latch: int = 1) -> DriveSnapshot:
 RELEASED = DriveSnapshot(status=STATUS)
 
 
-def test_who_pressed_and_who_released_is_logged_in_one_line_each(log: Log) -> None:
+def test_who_pressed_and_who_released_is_logged_in_one_line_each(log: Log, path: Path) -> None:
     spaced = Origin(sub='Ann "the" Ärmel event=state', role=OriginRole.ADMIN)
-    log.keeper(None).log(
+    log.keeper(path).log(
         [
             EstopEvent(action=EstopAction.LATCHED, latch=3, by=ANN.by),
             EstopEvent(action=EstopAction.PRESSED_AGAIN, latch=3, by=spaced),
@@ -94,17 +95,39 @@ def test_who_pressed_and_who_released_is_logged_in_one_line_each(log: Log) -> No
     ]
 
 
-def test_without_a_file_nothing_is_kept(log: Log) -> None:
-    keeper = log.keeper(None)
-    keeper.save(held(ANN))
-    assert not keeper.is_keeping
-    assert keeper.restored is None
+@pytest.mark.parametrize('outlives_end', [False, True])
+def test_a_crash_keeps_the_latch(log: Log, path: Path, outlives_end: bool) -> None:
+    log.keeper(path, outlives_end=outlives_end).save(held(ANN))
+    assert log.keeper(path, outlives_end=outlives_end).restored == ANN
     assert log.lines == []
+
+
+@pytest.mark.parametrize('outlives_end', [False, True])
+def test_an_end_in_good_order_keeps_the_latch_only_if_the_owner_wants_it(
+    log: Log, path: Path, outlives_end: bool
+) -> None:
+    keeper = log.keeper(path, outlives_end=outlives_end)
+    keeper.end()
+    assert not path.parent.exists()
+    keeper.save(held(ANN))
+    keeper.end()
+    assert path.exists() is outlives_end
+    assert log.lines == []
+
+
+def test_a_folder_that_nothing_can_be_read_from_latches_only_if_the_owner_wants_it(
+    log: Log, path: Path
+) -> None:
+    path.parent.write_text('in the way of the folder')
+    assert log.keeper(path, outlives_end=True).restored is not None
+    keeper = log.keeper(path, outlives_end=False)
+    assert keeper.restored is None
+    keeper.save(held(ANN))
+    assert [level for level, _ in log.lines] == ['WARN']
 
 
 def test_latch_and_name_are_kept_until_the_release(log: Log, path: Path) -> None:
     keeper = log.keeper(path)
-    assert keeper.is_keeping
     assert keeper.restored is None
     keeper.save(RELEASED)
     assert not path.exists()

@@ -351,7 +351,7 @@ def test_a_signal_at_the_start_does_not_release_a_latch_that_is_kept(
     assert file.exists()
 
 
-def test_without_estop_persist_a_new_bridge_begins_without_a_latch(
+def test_without_estop_persist_a_crash_keeps_the_latch_and_an_end_in_good_order_does_not(
     client: Client,
     started: Programs,
     key_file: Path,
@@ -360,9 +360,14 @@ def test_without_estop_persist_a_new_bridge_begins_without_a_latch(
 ) -> None:
     client.call('set_estop', True)
     client.wait_until_estopped(True)
+    file = tmp_path / 'ros' / 'teleop_webrtc_bridge' / 'local.estop'
+    wait_for(file.exists, timeout_s=5.0)
+    client = restarted(started, key_file, new_node)
+    assert all(client.latched)
+    assert started.running[-1].end(signal.SIGTERM) == 0
+    assert not file.exists()
     client = restarted(started, key_file, new_node)
     assert client.estopped is False
-    assert not (tmp_path / 'ros' / 'teleop_webrtc_bridge').exists()
 
 
 def test_a_latch_that_cannot_be_saved_is_said_at_error_and_holds(

@@ -243,7 +243,7 @@ def test_two_nodes_in_one_process_are_two_robots(
             assert broker.key.encode() not in secrets
     finally:
         for bridge in bridges:
-            bridge.leave()
+            bridge.leave(in_good_order=True)
             bridge.free()
         context.try_shutdown()
     assert not any(psutil.pid_exists(pid) for pid in processes if pid is not None)

@@ -133,7 +133,9 @@ class Programs:
         self.folder = folder
         self._launcher = launcher
         self.running: list[Program] = []
-        self.environment = {**os.environ, **(environment or {})}
+        # A latch of a bridge that was killed must not meet the next test's.
+        home = {'ROS_HOME': str(folder / 'ros_home')}
+        self.environment = {**os.environ, **home, **(environment or {})}
         """Of what is started from now on."""
         self.environment.pop('TELEOP_API_KEY', None)
 
