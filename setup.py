@@ -39,7 +39,7 @@ setup(
     ],
     python_requires='>=3.11',
     install_requires=['setuptools'],
-    extras_require={'test': ['pytest'], 'oidc': ['PyJWT[crypto]==2.15.1']},
+    extras_require={'broker': ['PyYAML'], 'test': ['pytest'], 'oidc': ['PyJWT[crypto]==2.15.1']},
     zip_safe=False,
     author='The teleop_webrtc_bridge contributors',
     maintainer='The teleop_webrtc_bridge contributors',

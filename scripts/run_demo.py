@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 import contextlib
 import ctypes
 from dataclasses import dataclass
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -197,6 +198,7 @@ class Demo:
             'PYTHONPATH': str(ROOT),
             'PYTHONUNBUFFERED': '1',
             'ROS_LOG_DIR': str(options.log_directory / 'ros'),
+            'ROS_HOME': str(private_directory / 'ros'),
         }
         # Apart from other robots, also from those on this machine.
         self._environment.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
@@ -229,7 +231,10 @@ class Demo:
         )
         token = page.partition('#token=')[2]
         self._wait_for(bridge, lambda: self._is_listed(token))
-        print(f'Operator page: {page}', flush=True)
+        names = ('ROS_DOMAIN_ID', 'ROS_AUTOMATIC_DISCOVERY_RANGE')
+        graph = ' '.join(f'{name}={self._environment[name]}' for name in names)
+        print(f'Operator page: {page}')
+        print(f'ROS graph: {graph}', flush=True)
         if not self._options.headless:
             _open(page)
         while True:
@@ -371,8 +376,16 @@ def supervise(options: Options) -> int:
         # A shell without job control starts its children with SIGINT ignored.
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING | {signal.SIGCHLD})
-    # The log of the broker holds the token of its page.
     options.log_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(options.log_directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(
+            f'demo: --port {options.port}: another demo uses it; allowed: a free one',
+            file=sys.stderr,
+        )
+        return 2
     with tempfile.TemporaryDirectory(prefix='teleop-demo-') as private_directory:
         demo = Demo(options, Path(private_directory))
         try:

@@ -71,6 +71,10 @@ def demo() -> Iterator[RunningDemo]:
     found = re.fullmatch(rf'Operator page: (http://127\.0\.0\.1:{port}/#token=\S+)\n', line)
     try:
         assert found, line + process.communicate(timeout=END_TIMEOUT_S)[1]
+        graph = process.stdout.readline()
+        assert re.fullmatch(
+            r'ROS graph: ROS_DOMAIN_ID=\d+ ROS_AUTOMATIC_DISCOVERY_RANGE=\w+\n', graph
+        )
         yield RunningDemo(process, found[1])
     finally:
         process.terminate()
@@ -103,6 +107,19 @@ def test_a_program_that_ends_by_itself_ends_the_demo(demo: RunningDemo, name: st
     assert demo.process.returncode == 1
     assert f'demo: {name} has ended by itself, SIGKILL' in said
     assert not any(Path(f'/proc/{pid}').exists() for pid in pids.values())
+
+
+@is_set_up
+def test_a_second_demo_on_the_same_port_leaves_the_first_one_and_its_logs_alone(
+    demo: RunningDemo,
+) -> None:
+    port = re.search(r':(\d+)/', demo.page)
+    assert port
+    options = ['--headless', '--port', port[1]]
+    found = subprocess.run([DEMO, *options], capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert f'--port {port[1]}' in found.stderr.splitlines()[-1]
+    assert demo.process.poll() is None
 
 
 @pytest.mark.parametrize(
