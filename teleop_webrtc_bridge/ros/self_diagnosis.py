@@ -46,7 +46,7 @@ def operator(snapshot: DriveSnapshot) -> Concern:
     """Tell whether somebody drives, and how well he and the robot hear each other."""
     status = snapshot.status
     operated = snapshot.link_up and status.state is SessionState.OPERATED
-    level, message = DiagnosticStatus.OK, 'in control' if operated else 'nobody'
+    level, message = DiagnosticStatus.OK, 'somebody drives or watches' if operated else 'nobody'
     if operated and snapshot.round_trip_s > SLOW_ROUND_TRIP_S:
         level, message = DiagnosticStatus.WARN, f'round trip of {snapshot.round_trip_s:.1f} s'
     values: dict[str, object] = {
