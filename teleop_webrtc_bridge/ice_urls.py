@@ -35,6 +35,8 @@ _URL: Final = re.compile(
 _FORM: Final = 'stun:HOST[:PORT] or turn[s]:HOST[:PORT][?transport=udp|tcp]'
 _PORT: Final = 3478
 _TLS_PORT: Final = 5349
+MAX_FAILED: Final = 64
+"""A broker may hand out other names with each dial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,4 +156,4 @@ class RelayOrder:
         """Try this one after all others: it relays, but no connection came about over it."""
         if self._best == url:
             self._best = None
-        self._failed = [*(other for other in self._failed if other != url), url]
+        self._failed = [*(other for other in self._failed if other != url), url][-MAX_FAILED:]

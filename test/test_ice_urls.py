@@ -120,3 +120,17 @@ def test_what_worked_last_is_tried_first_and_what_did_not_connect_last() -> None
     remembered.worked(parse_ice_url('turn:a'))
     assert order(remembered)[0] == 'TURN/UDP a:3478'
     assert order(remembered)[-1] == 'TURN/TLS a:5349'
+
+
+def test_of_many_that_did_not_connect_the_newest_are_remembered() -> None:
+    remembered = RelayOrder()
+    urls = [f'turn:r{number}' for number in range(65)]
+    for url in urls:
+        remembered.failed(parse_ice_url(url))
+    relays = relays_of([IceServer(urls=tuple(reversed(urls)), username='u', credential='c')])
+    order = [relay.url.host for relay in remembered.sort(relays)]
+    # The first one is as good as new; the others in the order in which they failed.
+    assert order == [f'r{number}' for number in range(65)]
+    unknown = relays_of([IceServer(urls=('turn:r1', 'turn:r0'), username='u', credential='c')])
+    remembered.failed(parse_ice_url('turn:r65'))
+    assert [relay.url.host for relay in remembered.sort(unknown)] == ['r1', 'r0']

@@ -15,9 +15,10 @@
 """
 A relayed address from the first of several TURN servers that gives one.
 
-aioice asks one server only, the first of a list. Here each is tried, over UDP, TCP and TLS: the
-next one as soon as one has failed, or has not answered for a moment. Needs names that aioice does
-not publish: ``TurnTransport._connect`` and ``StunProtocol``.
+aioice asks one server only, the first of a list, at one of its addresses. Here each is tried, over
+UDP, TCP and TLS, and at each of its addresses: the next one as soon as one has failed, or has not
+answered for a moment. Needs names that aioice does not publish: ``TurnTransport._connect`` and
+``StunProtocol``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from itertools import chain, zip_longest
 import socket
 import ssl
 from typing import Any, Final
@@ -32,6 +35,7 @@ from typing import Any, Final
 from aioice import stun, turn
 from aioice.ice import StunProtocol
 
+from teleop_webrtc_bridge.aiortc_support.head_starts import first_of
 from teleop_webrtc_bridge.aiortc_support.resolver import Resolver
 from teleop_webrtc_bridge.ice_urls import Relay
 
@@ -40,12 +44,12 @@ __all__ = ['RelaySearch']
 ALL_S: Final = 5.0
 """For all of them together."""
 START_S: Final = 3.0
-"""By then each one has been asked."""
+"""By then each one has been asked, at each of its addresses."""
 HEAD_START_S: Final = 0.4
 """Of each one before the next: an allocation over UDP takes two round trips."""
 MAX_RELAYS: Final = 24
-MAX_ADDRESSES: Final = 3
-"""Of one server: with IPv6, IPv4 and no route to one of them."""
+MAX_ADDRESSES: Final = 4
+"""Of one server: two of each IP family."""
 
 _REFUSALS: Final = {
     401: 'wrong username or credential',
@@ -101,80 +105,101 @@ class RelaySearch:
 
         :param make_protocol: Makes such an end.
         """
-        attempts: dict[asyncio.Task[StunProtocol], Relay] = {}
-        loop = asyncio.get_running_loop()
-        end_s = loop.time() + ALL_S
-        pause_s = min(HEAD_START_S, START_S / max(1, len(self._relays)))
-        waiting = self._relays.copy()
-        protocol: StunProtocol | None = None
-        try:
-            while protocol is None and (waiting or attempts) and loop.time() < end_s:
-                if waiting:
-                    relay = waiting.pop(0)
-                    attempts[loop.create_task(self._allocate(relay, make_protocol))] = relay
-                left_s = end_s - loop.time()
-                done, _ = await asyncio.wait(
-                    attempts,
-                    timeout=min(pause_s, left_s) if waiting else left_s,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                # In the order in which they began.
-                for task in [task for task in attempts if task in done]:
-                    protocol = self._take(task, attempts.pop(task), protocol)
-        finally:
-            for task, relay in attempts.items():
-                task.cancel()
-                if protocol is None:
-                    self.failures[relay] = 'no answer'
-            await asyncio.gather(*attempts, return_exceptions=True)
+        end_s = asyncio.get_running_loop().time() + ALL_S
+        asked = len(self._relays) + MAX_ADDRESSES - 1
+        pause_s = min(HEAD_START_S, START_S / asked)
+
+        def failed(relay: Relay, error: BaseException) -> bool:
+            self.failures[relay] = _reason(error)
+            return False
+
+        found = await first_of(
+            {
+                relay: partial(self._allocate, relay, make_protocol, pause_s, end_s)
+                for relay in self._relays
+            },
+            pause_s=pause_s,
+            end_s=end_s,
+            failed=failed,
+        )
+        if found is None:
+            return None
+        self.found, protocol = found
         return protocol
 
-    def _take(
-        self, task: asyncio.Task[StunProtocol], relay: Relay, found: StunProtocol | None
-    ) -> StunProtocol | None:
-        """Return what is in use after an attempt has ended."""
-        error = task.exception()
-        if error is not None:
-            self.failures[relay] = _reason(error)
-            return found
-        if found is not None:
-            task.result().transport.close()
-            return found
-        self.found = relay
-        return task.result()
-
     async def _allocate(
-        self, relay: Relay, make_protocol: Callable[[], StunProtocol]
+        self,
+        relay: Relay,
+        make_protocol: Callable[[], StunProtocol],
+        pause_s: float,
+        end_s: float,
     ) -> StunProtocol:
         """
-        Allocate a relayed address.
+        Allocate a relayed address at the first of a server's addresses that gives one.
 
         :raises Exception: Whatever the way to the server or the server itself said last.
         """
         if relay.username is None or relay.credential is None:
             raise ConnectionError('the broker gave no username and credential for it')
-        addresses = (await self._resolver.addresses(relay.url.host))[:MAX_ADDRESSES]
-        error: Exception = OSError('it has no address')
-        for address in addresses:
-            try:
-                return await _allocate_at(relay, address, make_protocol())
-            except OSError as failure:
-                # Of an IPv6 address, where there is no IPv6, say.
-                error = failure
-        raise error
+        addresses = _in_turn(await self._resolver.addresses(relay.url.host))[:MAX_ADDRESSES]
+        last: BaseException = OSError('it has no address')
+
+        def failed(_: str, error: BaseException) -> bool:
+            nonlocal last
+            last = error
+            return _is_refusal(error)
+
+        found = await first_of(
+            {
+                address: partial(_allocate_at, relay, address, make_protocol)
+                for address in addresses
+            },
+            pause_s=pause_s,
+            end_s=end_s,
+            failed=failed,
+        )
+        if found is None:
+            raise last
+        return found[1]
 
     def __str__(self) -> str:
         tried = (relay for relay in self._relays if relay in self.failures)
         return '; '.join(f'{relay.url}: {self.failures[relay]}' for relay in tried)
 
 
-async def _allocate_at(relay: Relay, address: str, protocol: StunProtocol) -> StunProtocol:
+def _in_turn(addresses: Sequence[str]) -> list[str]:
+    """Return IPv6 and IPv4 in turn, what came first first (RFC 8305): one may lead nowhere."""
+    first = [it for it in addresses if (':' in it) == (':' in addresses[0])]
+    other = [it for it in addresses if it not in first]
+    return [it for it in chain(*zip_longest(first, other)) if it is not None]
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """
+    Return whether a server would say the same at each of its addresses.
+
+    What is wrong with the request or the user (4xx: credentials, quota) is. What is wrong with the
+    server (508: no capacity) is not: behind one name may be several machines.
+    """
+    return isinstance(error, stun.TransactionFailed) and 400 <= _refused(error)[0] < 500
+
+
+def _refused(error: stun.TransactionFailed) -> tuple[int, str]:
+    """Return the code and the text with which a server refused."""
+    code, text = error.response.attributes.get('ERROR-CODE', (0, ''))
+    return int(code), ''.join(char for char in str(text) if char.isprintable())[:60]
+
+
+async def _allocate_at(
+    relay: Relay, address: str, make_protocol: Callable[[], StunProtocol]
+) -> StunProtocol:
     """
     Allocate at one address of a server.
 
     :raises Exception: As :meth:`RelaySearch._allocate`.
     """
     loop = asyncio.get_running_loop()
+    protocol = make_protocol()
     server = (address, relay.url.port)
     broken: asyncio.Future[Exception] = loop.create_future()
 
@@ -229,8 +254,7 @@ def _reason(error: BaseException) -> str:
     """Return in a few words how an attempt failed."""
     match error:
         case stun.TransactionFailed():
-            code, text = error.response.attributes.get('ERROR-CODE', (0, ''))
-            said = ''.join(char for char in str(text) if char.isprintable())[:60]
+            code, said = _refused(error)
             return f'{_REFUSALS.get(code, "refused")} ({code} {said})'
         case stun.TransactionTimeout():
             return 'no answer'

@@ -27,6 +27,8 @@ __all__ = ['Resolver']
 
 KEEP_S: Final = 60.0
 """Two dials in a row ask once."""
+MAX_NAMES: Final = 64
+"""The newest; a broker may hand out others with each dial."""
 
 _Answer = list[str] | OSError
 
@@ -56,12 +58,18 @@ class Resolver:
         asked_s, answer = self._asked.get(host, (0.0, None))
         now = time.monotonic()
         if answer is None or (answer.done() and now - asked_s > KEEP_S):
+            asked_s = now
             answer = asyncio.get_running_loop().create_future()
+            self._asked.pop(host, None)
             self._asked[host] = (now, answer)
+            if len(self._asked) > MAX_NAMES:
+                # Whoever waits for its answer has it all the same.
+                del self._asked[next(iter(self._asked))]
             threading.Thread(target=_ask, args=(host, answer), daemon=True).start()
         found = await asyncio.shield(answer)
         if isinstance(found, OSError):
-            self._asked.pop(host, None)
+            if self._asked.get(host) == (asked_s, answer):
+                del self._asked[host]
             raise found
         return found
 

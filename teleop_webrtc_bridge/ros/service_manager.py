@@ -17,11 +17,16 @@ Tells systemd that the node is up, that its executor still turns, and that it en
 
 The protocol is that of sd_notify(3): one datagram a message, to the socket that ``NOTIFY_SOCKET``
 names. Without that variable nothing is said.
+
+``STOPPING`` and ``WATCHDOG`` speak for a whole unit. So only the process that systemd itself
+started says them, never one below ``ros2 launch``: one bridge of several would end all of them, or
+hide that another hangs. Each bridge says ``READY``: nobody else would, below ``ros2 launch``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+import os
 import socket
 from typing import Final
 
@@ -48,6 +53,11 @@ class ServiceManager:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._address = _address(environment.get('NOTIFY_SOCKET', ''))
         self._period_s = _period_s(environment.get('WATCHDOG_USEC', ''))
+        self._is_of_systemd = all(
+            environment.get(name, '') in ('', str(os.getpid()))
+            # A systemd before 248 sets the first alone, and only with WatchdogSec.
+            for name in ('WATCHDOG_PID', 'SYSTEMD_EXEC_PID')
+        )
         self._timer: Timer | None = None
         self._is_up = False
 
@@ -66,12 +76,14 @@ class ServiceManager:
 
     def leave(self) -> None:
         """Say that the node ends, on purpose."""
-        self._say('STOPPING=1')
+        if self._is_of_systemd:
+            self._say('STOPPING=1')
 
     def _feed(self) -> None:
         # A systemd that has not heard it gives up a node that is well.
         self._is_up = self._is_up or self._say('READY=1')
-        self._say('WATCHDOG=1')
+        if self._is_of_systemd:
+            self._say('WATCHDOG=1')
 
     def _say(self, text: str) -> bool:
         """Return whether it was taken; a systemd that does not listen is not waited for."""

@@ -67,6 +67,14 @@ def test_robots_without_an_id_do_not_share_a_latch(
     assert left != right
 
 
+def test_ids_that_make_the_same_namespace_do_not_share_a_latch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv('ROS_HOME', str(tmp_path))
+    names = [estop_path(robot_id, '/go2_a/teleop_bridge').name for robot_id in ('go2-a', 'go2_a')]
+    assert names == ['go2-a.estop', 'go2_a.estop']
+
+
 @pytest.mark.parametrize('robot_id', ['../../etc/x', 'a/b', '..', 'a b\n', 'ä\0'])
 def test_no_id_leaves_the_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, robot_id: str

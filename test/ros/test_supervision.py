@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+import os
 from pathlib import Path
 import signal
 import socket
@@ -41,6 +42,8 @@ PATIENCE_S = 60.0
 SILENCE_S = 1.0
 """Several times the period of the tests."""
 PERIOD_USEC = 400_000
+NO_OTHER_SYSTEMD = {'WATCHDOG_PID': '', 'SYSTEMD_EXEC_PID': ''}
+"""The tests themselves may run below one."""
 
 
 @pytest.mark.real_programs
@@ -81,7 +84,11 @@ def test_the_program_says_that_it_is_up_that_it_turns_and_that_it_ends(
     key_file = tmp_path / 'key'
     key_file.write_text('the-key-of-nobody')
     hang = tmp_path / 'hang'
-    environment = {'NOTIFY_SOCKET': systemd.getsockname(), 'WATCHDOG_USEC': str(PERIOD_USEC)}
+    environment = {
+        'NOTIFY_SOCKET': systemd.getsockname(),
+        'WATCHDOG_USEC': str(PERIOD_USEC),
+        **NO_OTHER_SYSTEMD,
+    }
     launcher = (sys.executable, str(SUPPORT / 'hanging_bridge.py'), 'executor_hangs', str(hang))
     for number in (signal.SIGTERM, signal.SIGKILL):
         started = Programs(tmp_path, environment, launcher)
@@ -98,7 +105,7 @@ def test_the_program_says_that_it_is_up_that_it_turns_and_that_it_ends(
         # The executor hangs, and nothing else: the drive thread and the other half live on.
         hang.touch()
         wait_for(lambda: not hang.exists())
-        drain(systemd)
+        received(systemd)
         systemd.settimeout(SILENCE_S)
         with pytest.raises(TimeoutError):
             systemd.recv(99)
@@ -107,11 +114,14 @@ def test_the_program_says_that_it_is_up_that_it_turns_and_that_it_ends(
         bridge.process.wait()
 
 
-def drain(end: socket.socket) -> None:
+def received(end: socket.socket) -> list[bytes]:
+    """Return what waits to be read."""
+    found = []
     end.setblocking(False)
     with suppress(BlockingIOError):
-        while end.recv(99):
-            pass
+        while True:
+            found.append(end.recv(99))
+    return found
 
 
 @pytest.fixture
@@ -185,6 +195,27 @@ def test_that_systemd_is_up_is_said_until_it_is_heard(
         address = str(tmp_path / 'late')
         turns({'NOTIFY_SOCKET': address, 'WATCHDOG_USEC': 'soon'}, is_up)
     assert heard == [b'READY=1', b'WATCHDOG=1']
+
+
+@pytest.mark.parametrize('name', ['WATCHDOG_PID', 'SYSTEMD_EXEC_PID'])
+@pytest.mark.parametrize('is_own', [True, False])
+def test_only_the_process_that_systemd_started_speaks_for_the_whole_unit(
+    turns: Callable[..., Node], systemd: socket.socket, name: str, is_own: bool
+) -> None:
+    begin_s = time.monotonic()
+    pid = os.getpid() if is_own else os.getppid()
+    heard: list[bytes] = []
+
+    def has_turned() -> bool:
+        heard.extend(received(systemd))
+        return b'WATCHDOG=1' in heard if is_own else time.monotonic() > begin_s + 0.5
+
+    environment = {'NOTIFY_SOCKET': systemd.getsockname(), 'WATCHDOG_USEC': '100000'}
+    turns({**environment, **NO_OTHER_SYSTEMD, name: str(pid)}, has_turned)
+    heard += received(systemd)
+    assert heard[0] == b'READY=1'
+    # Others below it, as with ros2 launch, say no more than that they are up.
+    assert set(heard[1:]) == ({b'WATCHDOG=1', b'STOPPING=1'} if is_own else set())
 
 
 def test_a_systemd_that_does_not_listen_is_not_waited_for(

@@ -34,6 +34,9 @@ import time
 
 from systemd_unit import BRIDGE, read_unit, Unit
 
+# As systemd does: the program sees that it is the one that was started.
+WITH_ITS_PID = ('/bin/sh', '-c', 'export WATCHDOG_PID=$$ SYSTEMD_EXEC_PID=$$; exec "$@"', 'sh')
+
 
 class Player:
     """One unit that runs, and the socket on which its program says how it is."""
@@ -67,7 +70,7 @@ class Player:
                 return status
 
     def _run_once(self, environment: Mapping[str, str]) -> int:
-        process = subprocess.Popen(self._command, env=environment)
+        process = subprocess.Popen([*WITH_ITS_PID, *self._command], env=environment)
         ended = os.pidfd_open(process.pid)
         deadline_s = None
         while True:

@@ -189,6 +189,7 @@ async def turn_server(
     *,
     transport: str = 'udp',
     context: ssl.SSLContext | None = None,
+    address: tuple[str, int] = ('127.0.0.1', 0),
     **faults: Any,
 ) -> AsyncIterator[TurnServer]:
     """
@@ -196,6 +197,7 @@ async def turn_server(
 
     :param transport: ``udp`` or ``tcp``.
     :param context: Of TLS over TCP.
+    :param address: Where it listens, on loopback.
     :param faults: As :class:`TurnServer` takes them.
     """
     server = TurnServer(username, password, **faults)
@@ -203,14 +205,14 @@ async def turn_server(
     listening: Any
     if transport == 'udp':
         listening, _ = await loop.create_datagram_endpoint(
-            lambda: _Datagrams(server), local_addr=('127.0.0.1', 0)
+            lambda: _Datagrams(server), local_addr=address
         )
         port = listening.get_extra_info('sockname')[1]
     else:
-        listening = await loop.create_server(lambda: _Stream(server), '127.0.0.1', 0, ssl=context)
+        listening = await loop.create_server(lambda: _Stream(server), *address, ssl=context)
         port = listening.sockets[0].getsockname()[1]
     scheme = 'turn' if context is None else 'turns'
-    server.url = f'{scheme}:127.0.0.1:{port}?transport={transport}'
+    server.url = f'{scheme}:{address[0]}:{port}?transport={transport}'
     try:
         yield server
     finally:

@@ -24,6 +24,7 @@ import ipaddress
 from pathlib import Path
 import socket
 import ssl
+from typing import Any
 
 from aiortc import (
     RTCBundlePolicy,
@@ -36,7 +37,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 import pytest
-from turn_server import RELAYED, turn_server
+from turn_server import RELAYED, turn_server, TurnServer
 
 from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering, selected_path
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
@@ -262,6 +263,109 @@ async def test_an_address_that_cannot_be_used_is_named_once(
     assert len(lines) == 2
     assert "'turns:a.example?transport=udp'" in lines[0]
     assert 'hunter2' not in caplog.text
+
+
+# --- a name with several addresses --------------------------------------------------------------
+
+
+class Named(Resolver):
+    """A name server that knows one name."""
+
+    def __init__(self, *addresses: str) -> None:
+        super().__init__()
+        self._found = list(addresses)
+
+    async def addresses(self, host: str) -> list[str]:
+        assert host == 'turn.example'
+        return self._found
+
+
+@asynccontextmanager
+async def two_addresses(
+    transport: str, **faults: Any
+) -> AsyncIterator[tuple[TurnServer, TurnServer, str]]:
+    """Return a server with faults, one without at another address, and the URL of both."""
+    async with turn_server(*ANNA, transport=transport, **faults) as bad:
+        port = int(bad.url.partition('?')[0].rpartition(':')[2])
+        async with turn_server(*ANNA, transport=transport, address=('127.0.0.2', port)) as good:
+            yield bad, good, bad.url.replace('127.0.0.1', 'turn.example')
+
+
+@pytest.mark.parametrize(
+    ('transport', 'faults'),
+    [
+        ('udp', {'is_silent': True}),
+        ('tcp', {'is_silent': True}),
+        # Of this machine, not of all that have the name.
+        ('udp', {'refusal': (508, 'no')}),
+    ],
+)
+async def test_a_server_that_fails_at_one_address_is_tried_at_the_next(
+    transport: str, faults: dict[str, Any]
+) -> None:
+    async with two_addresses(transport, **faults) as (bad, good, url):
+        search = RelaySearch(relays_of([server(url)]), Named('127.0.0.1', '127.0.0.2'))
+        pc = await gathered(Gathering(relays=search))
+        assert RELAY in pc.localDescription.sdp
+        assert bad.asked > 0
+        assert good.allocations == 1
+        await pc.close()
+
+
+@pytest.mark.parametrize('addresses', [['127.0.0.1', '127.0.0.2'], ['127.0.0.2', '127.0.0.1']])
+async def test_what_gives_no_relay_at_any_address_is_told_once(addresses: list[str]) -> None:
+    async with unusable('closed tcp') as bad:
+        url = bad.replace('127.0.0.1', 'turn.example')
+        search = RelaySearch(relays_of([server(url)]), Named(*addresses))
+        pc = await gathered(Gathering(relays=search))
+        assert str(search).count('TURN/TCP turn.example') == 1
+        assert f"Connect call failed ('{addresses[1]}'" in str(search)
+        await pc.close()
+
+
+@pytest.mark.parametrize('code', [403, 486])
+async def test_whom_a_server_refuses_is_not_asked_for_at_its_other_addresses(code: int) -> None:
+    async with two_addresses('udp', refusal=(code, 'no')) as (bad, good, url):
+        search = RelaySearch(relays_of([server(url)]), Named('127.0.0.1', '127.0.0.2'))
+        pc = await gathered(Gathering(relays=search))
+        assert search.found is None
+        assert f'({code} no)' in str(search)
+        assert bad.asked > 0
+        assert good.asked == 0
+        await pc.close()
+
+
+async def test_a_refusal_ends_the_wait_for_a_silent_address() -> None:
+    async with two_addresses('udp', refusal=(403, 'no')) as (_, __, url):
+        port = int(url.partition('?')[0].rpartition(':')[2])
+        async with turn_server(*ANNA, address=('127.0.0.3', port), is_silent=True) as silent:
+            relays = relays_of([server(url)])
+            search = RelaySearch(relays, Named('127.0.0.3', '127.0.0.1', '127.0.0.2'))
+            pc = await gathered(Gathering(relays=search))
+            assert 'forbidden (403 no)' in str(search), 'not: no answer'
+            assert silent.asked > 0
+            await pc.close()
+
+
+async def test_many_ipv6_addresses_that_lead_nowhere_do_not_hide_ipv4() -> None:
+    async with turn_server(*ANNA) as good:
+        url = good.url.replace('127.0.0.1', 'turn.example')
+        nowhere = [f'2001:db8::{number}' for number in range(9)]
+        search = RelaySearch(relays_of([server(url)]), Named(*nowhere, '127.0.0.1'))
+        pc = await gathered(Gathering(relays=search))
+        assert RELAY in pc.localDescription.sdp
+        await pc.close()
+
+
+async def test_at_most_four_addresses_of_a_name_are_asked() -> None:
+    async with turn_server(*ANNA) as good:
+        url = good.url.replace('127.0.0.1', 'turn.example')
+        nowhere = [f'127.0.0.{number}' for number in range(2, 6)]
+        search = RelaySearch(relays_of([server(url)]), Named(*nowhere, '127.0.0.1'))
+        pc = await gathered(Gathering(relays=search))
+        assert search.found is None
+        assert good.asked == 0
+        await pc.close()
 
 
 # --- TLS --------------------------------------------------------------------------------------

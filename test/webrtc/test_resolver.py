@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from teleop_webrtc_bridge.aiortc_support import resolver as resolver_module
 from teleop_webrtc_bridge.aiortc_support.resolver import Resolver
 
 FOUND = [(socket.AF_INET, socket.SOCK_DGRAM, 17, '', ('192.0.2.1', 0))]
@@ -85,3 +86,35 @@ async def test_a_name_server_that_hangs_holds_up_one_thread_and_no_other_name(
     names.may_answer.set()
     for task in waiting[1:]:
         assert await task == ['192.0.2.1']
+
+
+async def test_of_many_names_the_newest_are_remembered(names: NameServer) -> None:
+    resolver = Resolver()
+    waiting = asyncio.create_task(resolver.addresses('slow.example'))
+    await asyncio.sleep(0)  # it asks
+    hosts = [f'turn{number}.example' for number in range(65)]
+    for host in hosts:
+        assert await resolver.addresses(host) == ['192.0.2.1']
+    for host in hosts[1:]:
+        await resolver.addresses(host)
+    assert sorted(names.asked) == sorted(['slow.example', *hosts])
+    await resolver.addresses(hosts[0])
+    assert names.asked[-1] == hosts[0], 'forgotten, and asked for again'
+    # Forgotten, too; whoever waits does so no longer than before.
+    names.may_answer.set()
+    assert await waiting == ['192.0.2.1']
+
+
+async def test_a_name_that_is_asked_for_again_is_among_the_newest(
+    names: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolver_module, 'KEEP_S', -1.0)
+    resolver = Resolver()
+    for host in ('old.example', *(f'turn{number}.example' for number in range(63))):
+        await resolver.addresses(host)
+    await resolver.addresses('old.example')
+    monkeypatch.setattr(resolver_module, 'KEEP_S', 60.0)
+    await resolver.addresses('new.example')
+    asked = len(names.asked)
+    await resolver.addresses('old.example')
+    assert len(names.asked) == asked
