@@ -111,6 +111,7 @@ class HalfLink:
             self._link.send(data)
         except BlockingIOError:
             return False
-        except ConnectionError:
+        except OSError:
+            # Closed, or the packet is too large ever to leave.
             self.counters['link_full'] += 1
         return True

@@ -406,3 +406,12 @@ def test_a_package_that_is_missing_is_named_as_apt_calls_it(module: ModuleType |
 def test_pictures_that_refer_to_each_other_get_a_queue() -> None:
     for transport in TRANSPORTS.values():
         assert (transport.depth >= 10) is (transport.kind is CameraKind.H264)
+
+
+def test_what_a_message_calls_itself_is_cut_where_it_is_told(camera: Camera) -> None:
+    camera.show(CompressedImage(format='x\n' * 100_000, data=b'none'))
+    for text in (camera.told[-1], camera.intake.remark(camera.now)):
+        assert 0 < len(text) < 300
+        assert text.isprintable()
+    camera.intake.refuse('because\n' * 10_000, camera.now)
+    assert 0 < len(camera.intake.remark(camera.now)) < 300
