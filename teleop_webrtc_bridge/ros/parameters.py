@@ -307,6 +307,7 @@ class Settings:
                 stamp_ahead_s=clock_ahead_s if self.video_stamp_strip else None,
             ),
             cameras=cameras,
+            command_frames_refused=tuple(self.command_frames_refused),
         )
 
 

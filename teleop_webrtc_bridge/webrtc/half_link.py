@@ -38,9 +38,11 @@ class Newest(enum.IntEnum):
     STATUS = 1
     LEASE = 2
     COMMAND = 3
+    OTHER_COMMAND = 4
+    """One that does not mean the base: it is refused and told, but replaces none that does."""
 
 
-MOTION: Final = (Newest.LEASE, Newest.COMMAND)
+MOTION: Final = (Newest.LEASE, Newest.COMMAND, Newest.OTHER_COMMAND)
 
 
 class HalfLink:

@@ -24,6 +24,7 @@ import time
 from typing import Final
 
 from teleop_webrtc_bridge.codec import decode_command, decode_state, encode_pong
+from teleop_webrtc_bridge.command_frames import CommandFrames
 from teleop_webrtc_bridge.configuration import BridgeConfiguration, is_loopback_url
 from teleop_webrtc_bridge.exceptions import (
     BrokerError,
@@ -90,7 +91,7 @@ class Robot:
     ) -> None:
         self._configuration = configuration
         self._link = link
-        self._inbound = Inbound(link)
+        self._inbound = Inbound(link, CommandFrames(configuration.command_frames_refused))
         self._network = RobotNetwork(configuration.broker_url)
         self._cameras = cameras
         self._peer: RobotPeer | None = None
