@@ -54,6 +54,7 @@ __all__ = [
     'MAX_HTTP_BODY_BYTES',
     'MAX_JSON_BRACKETS',
     'MAX_MESSAGE_BYTES',
+    'begins_json',
     'decode_command',
     'decode_heartbeat_answer',
     'decode_ice_servers',
@@ -65,6 +66,7 @@ __all__ = [
     'encode_lease',
     'encode_pong',
     'encode_telemetry',
+    'is_framed',
     'parse_json_object',
 ]
 
@@ -78,6 +80,8 @@ MAX_NONCE_CHARS: Final = 128
 MAX_NAME_CHARS: Final = 64
 """Of a person, as brokers hand them out."""
 MAX_STREAM_ID: Final = 65534
+MAX_FRAMED_HEADER: Final = 65536
+"""Bytes, from which on the first word of a message is no length."""
 MAX_ICE_SERVERS: Final = 8
 MAX_SELECTED: Final = 32
 """Names of cameras in one request; more than a robot can have."""
@@ -122,6 +126,27 @@ def _refuse_constant(name: str) -> float:
 # --- operator → robot ------------------------------------------------------------------------
 
 
+def is_framed(data: bytes | str) -> bool:
+    """
+    Return whether a message has the framing of newer peers, which may begin like JSON.
+
+    No JSON does: the third and fourth byte of a framed message are 0, which is nowhere allowed in
+    JSON.
+    """
+    if isinstance(data, str):
+        data = data.encode('utf-8', 'replace')
+    if len(data) < _FRAMED_HEAD.size:
+        return False
+    header_length, payload_length = map(int, _FRAMED_HEAD.unpack_from(data))
+    size = _FRAMED_HEAD.size + header_length + payload_length
+    return header_length < MAX_FRAMED_HEADER and len(data) == size
+
+
+def begins_json(data: bytes | str) -> bool:
+    """Return whether a message is to be read as a JSON object, or refused."""
+    return data[:1] in (b'{', '{') and not is_framed(data)
+
+
 def decode_command(data: bytes | str) -> OperatorMessage | None:
     """
     Decode one message of ``cmd_unreliable``.
@@ -133,12 +158,14 @@ def decode_command(data: bytes | str) -> OperatorMessage | None:
         raise ProtocolError(f'command of {len(data)} bytes; at most {MAX_COMMAND_BYTES}')
     if isinstance(data, str):
         data = data.encode('utf-8', 'replace')
-    if data[:1] == b'{':
+    if is_framed(data):
+        return _decode_framed(data)
+    if begins_json(data):
         return _decode_json_message(parse_json_object(data, max_bytes=MAX_COMMAND_BYTES))
     if data[:8] == TWIST_STAMPED_FINGERPRINT:
         return _decode_lcm_twist_stamped(data)
-    if len(data) >= _FRAMED_HEAD.size and _FRAMED_HEAD.unpack_from(data)[0] < 65536:
-        return _decode_framed(data)
+    if len(data) >= _FRAMED_HEAD.size and _FRAMED_HEAD.unpack_from(data)[0] < MAX_FRAMED_HEADER:
+        raise ProtocolError(f'framed command of {len(data)} bytes does not match its lengths')
     if len(data) < 8:
         raise ProtocolError(f'command of {len(data)} bytes is too short')
     return None
@@ -159,9 +186,7 @@ def _decode_lcm_twist_stamped(data: bytes) -> DriveCommand:
 
 def _decode_framed(data: bytes) -> DriveCommand | None:
     """Decode the framing of newer peers: a JSON header, then CDR (docs/protocol.md §7)."""
-    header_length, payload_length = _FRAMED_HEAD.unpack_from(data)
-    if len(data) != _FRAMED_HEAD.size + header_length + payload_length:
-        raise ProtocolError(f'framed command of {len(data)} bytes does not match its lengths')
+    header_length, _ = _FRAMED_HEAD.unpack_from(data)
     header = parse_json_object(data[_FRAMED_HEAD.size : _FRAMED_HEAD.size + header_length])
     meta = header.get('meta')
     if not isinstance(meta, dict) or meta.get('encoding') != 'cdr':
@@ -240,7 +265,7 @@ def decode_state(data: bytes | str) -> OperatorMessage | None:
     :returns: The message, or ``None`` for what is to be ignored (unknown types, not JSON at all).
     :raises ProtocolError: It starts like JSON, but is malformed or oversized.
     """
-    if not data.startswith(b'{' if isinstance(data, bytes) else '{'):  # type: ignore[arg-type]
+    if not begins_json(data):
         return None
     return _decode_json_message(parse_json_object(data))
 

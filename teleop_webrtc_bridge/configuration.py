@@ -27,6 +27,7 @@ import re
 import unicodedata
 from urllib.parse import urlsplit
 
+from teleop_webrtc_bridge.command_frames import DEFAULT_REFUSED
 from teleop_webrtc_bridge.exceptions import ConfigurationError
 from teleop_webrtc_bridge.messages import VideoCodec
 
@@ -114,6 +115,11 @@ class BridgeConfiguration:
     video: VideoConfiguration
     cameras: tuple[CameraConfiguration, ...] = (CameraConfiguration(name='image'),)
     """At least one; the first is shown until the operator selects others."""
+    command_frames_refused: tuple[str, ...] = DEFAULT_REFUSED
+    """
+    Which commands do not mean the base: they must not take the place of one that does. It is the
+    ROS half that refuses them.
+    """
 
 
 def check_robot_id(value: str) -> str:

@@ -189,8 +189,13 @@ class Stream:
             return Held.NO_KEYFRAME
         if keyframe:
             units = self._complete(units)
+        joined = b''.join(START_CODE + unit for unit in units)
+        if len(joined) > MAX_UNIT_BYTES:
+            raise PictureUndecodable(
+                f'larger than {MAX_UNIT_BYTES} bytes with its parameter sets and start codes'
+            )
         return AccessUnit(
-            data=b''.join(START_CODE + unit for unit in units),
+            data=joined,
             keyframe=keyframe,
             width=sequence.width,
             height=sequence.height,

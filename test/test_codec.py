@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 import pytest
 
 from teleop_webrtc_bridge.codec import (
+    begins_json,
     decode_command,
     decode_heartbeat_answer,
     decode_ice_servers,
@@ -37,6 +38,7 @@ from teleop_webrtc_bridge.codec import (
     encode_lease,
     encode_pong,
     encode_telemetry,
+    is_framed,
     MAX_COMMAND_BYTES,
     MAX_JSON_BRACKETS,
     MAX_MESSAGE_BYTES,
@@ -231,6 +233,53 @@ def test_a_frame_id_without_a_terminator_keeps_its_last_letter() -> None:
     assert decoded.frame_id == 'left'
 
 
+def padded(length: int, header: dict[str, Any], payload: bytes) -> bytes:
+    """Return a framed message whose header has that many bytes."""
+    text = json.dumps(header).encode().ljust(length)
+    assert len(text) == length
+    return struct.pack('<II', length, len(payload)) + text + payload
+
+
+@pytest.mark.parametrize('length', [0x7B, 0x17B, 0x27B, 0xD7B])
+def test_a_framed_command_may_begin_like_json(length: int) -> None:
+    meta = {'type': 'geometry_msgs/TwistStamped', 'encoding': 'cdr'}
+    message = padded(length, {'ch': 'cmd', 'seq': 7, 'ts': 1.0, 'meta': meta}, cdr())
+    assert message[:1] == b'{'
+    assert is_framed(message)
+    assert not begins_json(message)
+    assert decode_command(message) == GOLDEN_COMMAND
+
+
+@pytest.mark.parametrize('length', [0x7B, 0x100, 0x17B])
+@pytest.mark.parametrize('payload', [b'', b'{"type":"estop"}', b'}'])
+def test_what_is_framed_is_never_read_as_json(length: int, payload: bytes) -> None:
+    message = padded(length, {'type': 'estop', 'nonce': 1}, payload)
+    assert is_framed(message)
+    assert decode_command(message) is None
+    assert decode_state(message) is None
+    with pytest.raises(ProtocolError):
+        parse_json_object(message)
+
+
+@pytest.mark.parametrize(
+    'data', [b'{', b'{}', b'{"type":"estop"}', b'{\r\n\t "a":1}', b'{"\\u0000":0}']
+)
+def test_json_is_never_taken_for_framed(data: bytes) -> None:
+    assert not is_framed(data)
+    assert begins_json(data)
+    assert begins_json(data.decode())
+
+
+@given(st.binary(max_size=40))
+@settings(RELAXED)
+def test_what_begins_like_json_and_has_another_length_is_refused(tail: bytes) -> None:
+    data = b'{\0\0\0' + tail
+    if not is_framed(data):
+        refuses_or_answers(decode_command, data)
+        with pytest.raises(ProtocolError):
+            parse_json_object(data)
+
+
 @pytest.mark.parametrize('encapsulation', [2, 3, 6, 7, 0x0101])
 def test_an_encapsulation_other_than_plain_cdr_is_refused(encapsulation: int) -> None:
     order = '<' if encapsulation % 2 else '>'
@@ -254,6 +303,7 @@ def test_an_encapsulation_other_than_plain_cdr_is_refused(encapsulation: int) ->
         framed(cdr()[:12] + struct.pack('<I', 0xFFFFFFF0) + cdr()[16:]),
         framed(cdr()[:-8] + struct.pack('<d', math.nan)),
         struct.pack('<II', 0, 0),
+        struct.pack('<II', 0x7B, 0) + b'{}',
         struct.pack('<II', 2, 0) + b'[]',
     ],
 )

@@ -41,6 +41,7 @@ CORE = (
     'serialized_image',
     'session',
     'telemetry',
+    'texts',
     'velocity_limits',
 )
 #: The gate's tests need not all be repeated: these take long, and no branch for themselves.

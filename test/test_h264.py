@@ -409,3 +409,15 @@ def test_any_sps_is_read_or_refused(data: bytes) -> None:
     assert 0 < found.width <= 8192
     assert 0 < found.height <= 8192
     assert 4 <= found.frame_number_bits <= 16
+
+
+def test_a_keyframe_that_is_too_large_with_its_parameter_sets_is_refused() -> None:
+    units = encoded(5)
+    stream = Stream()
+    assert stream.read(only_sets(units[0])) is Held.NO_PICTURE
+    bare = without_sets(units[0])
+    large = bare + b'\x55' * (MAX_UNIT_BYTES - len(bare))
+    with pytest.raises(PictureUndecodable, match='parameter sets'):
+        stream.read(large)
+    assert stream.read(units[1]) is Held.NO_KEYFRAME, 'it was not passed on'
+    assert isinstance(stream.read(units[0]), AccessUnit)

@@ -29,7 +29,12 @@ from teleop_webrtc_bridge.broker.flood_guard import FloodGuard, Flow
 from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.broker.media import StopSeen
 from teleop_webrtc_bridge.broker.rate_limit import RateLimit
-from teleop_webrtc_bridge.codec import MAX_COMMAND_BYTES, MAX_MESSAGE_BYTES, parse_json_object
+from teleop_webrtc_bridge.codec import (
+    begins_json,
+    MAX_COMMAND_BYTES,
+    MAX_MESSAGE_BYTES,
+    parse_json_object,
+)
 from teleop_webrtc_bridge.exceptions import ProtocolError
 
 __all__ = ['ChannelEnd', 'EstopTap', 'Publication', 'Voice']
@@ -85,7 +90,7 @@ class ChannelEnd:
         that it is ready, and must not stand still for so long. An E-STOP that is held meanwhile
         holds up the commands, though not its own copies, which are JSON.
         """
-        if not self._reliable and message[:1] not in (b'{', '{') and self._is_stopped():
+        if not self._reliable and not begins_json(message) and self._is_stopped():
             self.counters['stopped'] += 1
         elif self.channel.readyState == 'open' and (self._ready or not self._reliable):
             self._send(message)
@@ -144,7 +149,7 @@ class Voice:
         What begins like JSON and is none is not forwarded: some other parser might find an E-STOP
         in it that nobody has signed. The robot's would not, it is the same.
         """
-        if message[:1] not in (b'{', '{'):
+        if not begins_json(message):
             return message
         fields = _fields(message, MAX_MESSAGE_BYTES)
         if fields is None or fields.get('type') not in (ESTOP, ESTOP_CLEAR):
@@ -286,7 +291,7 @@ def _fields(message: bytes | str, max_bytes: int) -> dict[str, Any] | None:
 
     The robot uses the same parser, so that what is no E-STOP here is none there.
     """
-    if message[:1] not in (b'{', '{'):
+    if not begins_json(message):
         return None
     try:
         return parse_json_object(message, max_bytes=max_bytes)

@@ -194,7 +194,8 @@ def _decode_json(kind: _Kind, fields: dict[str, Any]) -> Packet:
         CameraConfiguration(**camera | {'kind': CameraKind(camera['kind'])})
         for camera in fields['cameras']
     )
-    values = fields | {'video': video, 'cameras': cameras}
+    frames = tuple(map(str, fields['command_frames_refused']))
+    values = fields | {'video': video, 'cameras': cameras, 'command_frames_refused': frames}
     return Configure(configuration=BridgeConfiguration(**values))
 
 

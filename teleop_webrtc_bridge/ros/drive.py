@@ -387,7 +387,8 @@ class DriveThread(threading.Thread):
             return False
         try:
             self._link.send(packet)
-        except (BlockingIOError, ConnectionError):
+        except OSError:
+            # Full, closed, or the packet is too large: nothing that is said ends the drive.
             self._counters['link_full'] += 1
             return False
         return True

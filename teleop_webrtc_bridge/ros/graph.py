@@ -38,6 +38,8 @@ from rclpy.qos import (
 )
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from teleop_webrtc_bridge.texts import shown
+
 _T = TypeVar('_T')
 
 __all__ = [
@@ -151,7 +153,7 @@ def full_name(endpoint: TopicEndpointInfo) -> str:
     """Return the fully qualified name of an endpoint's node, printable and short."""
     if endpoint.node_name in _NAMELESS:
         return _NAMELESS[endpoint.node_name]
-    return _shown(f'{endpoint.node_namespace.rstrip("/")}/{endpoint.node_name}')
+    return shown(f'{endpoint.node_namespace.rstrip("/")}/{endpoint.node_name}', MAX_NAME_CHARS)
 
 
 def type_name(message_type: Any) -> str:
@@ -178,7 +180,9 @@ def rivals(
     :param is_bridge: Tells whether the node of that name is a teleop bridge.
     """
     by_gid = {bytes(endpoint.endpoint_gid): endpoint for endpoint in publishers}
-    counts = Counter((full_name(it), _shown(it.topic_type)) for it in by_gid.values())
+    counts = Counter(
+        (full_name(it), shown(it.topic_type, MAX_NAME_CHARS)) for it in by_gid.values()
+    )
     counts[own_name, own_type] -= 1
     return tuple(
         Rival(name=name, type=kind, count=count, is_bridge=name == own_name or is_bridge(name))
@@ -199,7 +203,7 @@ def mismatches(own: OwnTopic, endpoints: Iterable[TopicEndpointInfo]) -> tuple[s
         begin = f'{full_name(endpoint)} {verb} {own.name}'
         if endpoint.topic_type != own.type:
             hint = dict(own.hints).get(endpoint.topic_type, '')
-            text = f'{begin} as {_shown(endpoint.topic_type)}, not as {own.type}'
+            text = f'{begin} as {shown(endpoint.topic_type, MAX_NAME_CHARS)}, not as {own.type}'
             texts[f'{text}: {hint}' if hint else text] = None
             continue
         policies = _incompatible(own, endpoint.qos_profile)
@@ -247,12 +251,6 @@ def _incompatible(own: OwnTopic, other: QoSProfile) -> list[str]:
     if own.durable and not is_durable:
         policies.append('durability volatile is offered, transient_local is requested')
     return policies
-
-
-def _shown(name: str) -> str:
-    """Return a name of somebody else's, fit for a log."""
-    printable = ''.join(c if c.isprintable() else '?' for c in name)
-    return printable if len(printable) <= MAX_NAME_CHARS else f'{printable[:MAX_NAME_CHARS]}…'
 
 
 class TopicWatch:

@@ -41,6 +41,7 @@ from teleop_webrtc_bridge.link.frame_slot import (
 )
 from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS
 from teleop_webrtc_bridge.serialized_image import SerializedCompressedImage, SerializedImage
+from teleop_webrtc_bridge.texts import MAX_NAME_CHARS, shown
 
 __all__ = ['ImageIntake', 'ImageUnusable', 'check_compressed', 'check_image', 'find_cv_bridge']
 
@@ -77,7 +78,8 @@ def check_image(image: SerializedImage | Image) -> None:
     row = image.width * (pixel.bytes_per_pixel if pixel else 1)
     if image.step < row:
         raise ImageUnusable(
-            f'step {image.step} for {image.width} px of {image.encoding!r}; at least {row} needed'
+            f'step {image.step} for {image.width} px of {_name(image.encoding)}; '
+            f'at least {row} needed'
         )
     size = _data_bytes(image)
     if len(image.data) < size or size > MAX_FRAME_BYTES:
@@ -98,7 +100,9 @@ def check_compressed(image: SerializedCompressedImage) -> CompressedHeader:
     try:
         header = read_header(image.data)
     except PictureUndecodable as error:
-        raise ImageUnusable(f'compressed image of format {image.format!r}: {error}') from error
+        raise ImageUnusable(
+            f'compressed image of format {_name(image.format)}: {error}'
+        ) from error
     _check_size(header.width, header.height, (1, 1))
     if header.width * header.height > MAX_PICTURE_PX:
         raise ImageUnusable(
@@ -189,7 +193,7 @@ class ImageIntake:
         self.counters['unusable'] += 1
         self.expected = True
         self._is_usable = False
-        self._reason, self._unusable_s = reason, now
+        self._reason, self._unusable_s = shown(reason), now
 
     def accept(
         self, image: SerializedImage | SerializedCompressedImage, now: float, age_s: float
@@ -309,7 +313,7 @@ def _bare(image: SerializedCompressedImage) -> SerializedCompressedImage:
         return image
     if not image.format.startswith(DEPTH_ENCODING):
         raise ImageUnusable(
-            f'compressed image of format {image.format!r}: of {_COMPRESSED_DEPTH}, '
+            f'compressed image of format {_name(image.format)}: of {_COMPRESSED_DEPTH}, '
             f'{DEPTH_ENCODING} as PNG is allowed'
         )
     place = image.place + _DEPTH_HEADER_BYTES
@@ -330,8 +334,13 @@ def _full_encoding(encoding: str, said: str) -> str:
 def _kind(image: SerializedImage | SerializedCompressedImage) -> str:
     """Return what images have in common that are dropped for the same reason, as a rule."""
     if isinstance(image, SerializedCompressedImage):
-        return f'compressed {image.format}'
-    return f'{image.encoding} {image.width}x{image.height}'
+        return f'compressed {_name(image.format)}'
+    return f'{_name(image.encoding)} {image.width}x{image.height}'
+
+
+def _name(text: str) -> str:
+    """Return what a message calls itself: whoever publishes may write there what they like."""
+    return repr(shown(text, MAX_NAME_CHARS))
 
 
 @functools.cache
@@ -354,7 +363,7 @@ def _through_cv_bridge(image: SerializedImage) -> Any:
     found = find_cv_bridge()
     if found is None:
         raise ImageUnusable(
-            f'encoding {image.encoding!r} needs cv_bridge, which is not installed '
+            f'encoding {_name(image.encoding)} needs cv_bridge, which is not installed '
             f'(ros-$ROS_DISTRO-cv-bridge); without it: {known}'
         )
     bridge, bridge_error = found
@@ -363,7 +372,8 @@ def _through_cv_bridge(image: SerializedImage) -> Any:
         converted = bridge.cv2_to_imgmsg(bridge.imgmsg_to_cv2(message, 'bgr8'), 'bgr8')
     except (bridge_error, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ImageUnusable(
-            f'encoding {image.encoding!r}: cv_bridge cannot convert it to bgr8 ({error}); '
+            f'encoding {_name(image.encoding)}: cv_bridge cannot convert it to bgr8 '
+            f'({shown(str(error))}); '
             f'without it: {known}'
         ) from error
     check_image(converted)

@@ -48,12 +48,15 @@ from teleop_webrtc_bridge.messages import (
 )
 from teleop_webrtc_bridge.ros.estop_record import EstopRecord
 from teleop_webrtc_bridge.telemetry import CommandStatistics
+from teleop_webrtc_bridge.texts import shown
 
 __all__ = ['DROPPED_FRAME', 'OperatorMessages']
 
 DROPPED_FRAME: Final = 'dropped_frame'
 """The counter of commands that do not mean the base."""
 TELEMETRY_PERIOD_S: Final = 1.0 / 3.0
+MAX_FAULTS_CHARS: Final = 1600
+"""Of all cameras: each character takes 12 bytes at most, a broker drops what is over 32 KiB."""
 LEASE_PERIOD_S: Final = 0.05
 """At 20 % loss, ten tokens in a row are lost once in years."""
 
@@ -293,7 +296,7 @@ class OperatorMessages:
         if gate.blind_page:
             state['blind_page'] = True
         if self.camera_faults:
-            state['camera_faults'] = dict(self.camera_faults)
+            state['camera_faults'] = _bounded(self.camera_faults)
         cause = self._estops.cause(gate.latch)
         if cause is not None:
             state['estopped_by'] = cause.by.as_fields()
@@ -306,3 +309,8 @@ class OperatorMessages:
 
     def _send_state(self, text: str, *, urgent: bool) -> None:
         self._send(STATE_RELIABLE_BACK, text.encode(), True, urgent)
+
+
+def _bounded(faults: Mapping[str, str]) -> dict[str, str]:
+    """Return why cameras have no picture, each as long as telemetry has room for."""
+    return {name: shown(text, MAX_FAULTS_CHARS // len(faults)) for name, text in faults.items()}

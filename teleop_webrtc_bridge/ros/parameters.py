@@ -153,8 +153,8 @@ PARAMETERS: Final = (
     Parameter(
         name='command_frames_refused',
         default=list(DEFAULT_REFUSED),
-        description='Commands whose frame_id is one of these do not mean the base; * and ? stand '
-        "for any characters; ['']: none",
+        description='Commands whose frame_id has one of these words do not mean the base; * and ? '
+        "stand for any characters; ! before words that are meant all the same; ['']: none",
         check=check_frames,
     ),
     Parameter(
@@ -307,6 +307,7 @@ class Settings:
                 stamp_ahead_s=clock_ahead_s if self.video_stamp_strip else None,
             ),
             cameras=cameras,
+            command_frames_refused=tuple(self.command_frames_refused),
         )
 
 

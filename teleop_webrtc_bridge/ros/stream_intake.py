@@ -31,6 +31,7 @@ from teleop_webrtc_bridge.h264 import AccessUnit, Held, MAX_UNIT_BYTES, Stream
 from teleop_webrtc_bridge.link.packet_ring import PacketWriter
 from teleop_webrtc_bridge.ros.image_intake import MAX_AGE_S, MAX_TOLD, STALLED_S
 from teleop_webrtc_bridge.serialized_image import SerializedCompressedImage
+from teleop_webrtc_bridge.texts import MAX_NAME_CHARS, shown
 
 __all__ = ['SLOW_KEYFRAMES_S', 'StreamIntake']
 
@@ -180,7 +181,7 @@ class StreamIntake:
         self.counters['received'] += 1
         self.counters['unusable'] += 1
         self.expected = True
-        self._reason, self._received_s = reason, now
+        self._reason, self._received_s = shown(reason), now
 
     def keep_alive(self, now: float) -> None:
         """
@@ -280,4 +281,6 @@ def _check_codec(message: Any) -> None:
         name, given = 'encoding', message.encoding.partition(';')[0]
         needed = "H.264 (ffmpeg_image_transport's encoder libx264, h264_nvenc, h264_vaapi, ...)"
     if given and not _H264.search(given):
-        raise PictureUndecodable(f'{name} {given[:40]!r}; browsers need {needed}')
+        raise PictureUndecodable(
+            f'{name} {shown(given, MAX_NAME_CHARS)!r}; browsers need {needed}'
+        )

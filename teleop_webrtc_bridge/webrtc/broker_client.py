@@ -42,6 +42,7 @@ from teleop_webrtc_bridge.exceptions import (
     SessionSuperseded,
 )
 from teleop_webrtc_bridge.messages import HeartbeatAnswer, IceServer, SessionAnswer
+from teleop_webrtc_bridge.texts import shown
 
 __all__ = ['GOODBYE_S', 'BrokerClient']
 
@@ -215,7 +216,7 @@ def _detail(text: bytes) -> str:
         detail = parse_json_object(text, max_bytes=MAX_HTTP_BODY_BYTES).get('detail', '')
     except ProtocolError:
         return ''
-    return ''.join(c if c.isprintable() else '?' for c in str(detail))[:200]
+    return shown(str(detail))
 
 
 def _cause(error: Exception) -> str:

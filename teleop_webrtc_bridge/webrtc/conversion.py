@@ -62,7 +62,7 @@ class FrameConverter:
         :param max_width_px: Wider pictures are scaled down to it.
         :param scale: Part of that size that is wanted.
         :returns: ``None`` if the frame was overwritten while it was read.
-        :raises PictureUndecodable: It is a broken JPEG or PNG.
+        :raises PictureUndecodable: It is a broken JPEG or PNG, or cannot be converted.
         """
 
         def size(width: int, height: int) -> tuple[int, int]:
@@ -80,6 +80,18 @@ class FrameConverter:
         return self._convert(frame, lambda *source: (width, height))
 
     def _convert(
+        self, frame: Frame, size: Callable[[int, int], tuple[int, int]]
+    ) -> av.VideoFrame | None:
+        try:
+            return self._convert_now(frame, size)
+        except ArithmeticError as error:
+            # Values with which nobody has reckoned: the next picture may be good.
+            header = frame.header
+            raise PictureUndecodable(
+                f'{header.encoding} of {header.width}x{header.height}: {error!r}'
+            ) from error
+
+    def _convert_now(
         self, frame: Frame, size: Callable[[int, int], tuple[int, int]]
     ) -> av.VideoFrame | None:
         codec, _, kind = frame.header.encoding.partition('/')

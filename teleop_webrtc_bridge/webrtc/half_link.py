@@ -38,9 +38,11 @@ class Newest(enum.IntEnum):
     STATUS = 1
     LEASE = 2
     COMMAND = 3
+    OTHER_COMMAND = 4
+    """One that does not mean the base: it is refused and told, but replaces none that does."""
 
 
-MOTION: Final = (Newest.LEASE, Newest.COMMAND)
+MOTION: Final = (Newest.LEASE, Newest.COMMAND, Newest.OTHER_COMMAND)
 
 
 class HalfLink:
@@ -111,6 +113,7 @@ class HalfLink:
             self._link.send(data)
         except BlockingIOError:
             return False
-        except ConnectionError:
+        except OSError:
+            # Closed, or the packet is too large ever to leave.
             self.counters['link_full'] += 1
         return True

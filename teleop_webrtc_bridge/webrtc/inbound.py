@@ -21,6 +21,7 @@ from collections import Counter
 import time
 from typing import Final
 
+from teleop_webrtc_bridge.command_frames import CommandFrames
 from teleop_webrtc_bridge.link.packets import Received
 from teleop_webrtc_bridge.messages import (
     CMD_UNRELIABLE,
@@ -84,12 +85,14 @@ class Inbound:
     A token bucket for each channel, and one for E-STOPs, which no other message can use up.
 
     Of what is above a limit, the newest E-STOP, lease and command wait for the next token; the
-    rest is lost. Owned by the event loop.
+    rest is lost. A command that does not mean the base never takes the place of one that does:
+    what it would delete may be the zero of the base. Owned by the event loop.
 
     :param link: To the ROS half.
+    :param frames: Tells which commands do not mean the base.
     """
 
-    def __init__(self, link: HalfLink) -> None:
+    def __init__(self, link: HalfLink, frames: CommandFrames) -> None:
         self.counters: Counter[str] = Counter()
         now_s = time.monotonic()
         self._buckets = {label: TokenBucket(now_s) for label in (CMD_UNRELIABLE, STATE_RELIABLE)}
@@ -97,6 +100,7 @@ class Inbound:
         self._waiting: dict[Newest, Received] = {}
         self._turn: asyncio.TimerHandle | None = None
         self._link = link
+        self._frames = frames
 
     def admit(self, received: Received, message: OperatorMessage | None) -> bool:
         """
@@ -104,8 +108,10 @@ class Inbound:
 
         :param message: What it says; ``None`` if that is nothing.
         """
-        kind = _NEWEST.get(type(message))
-        if self._take(kind, received):
+        kind = self._kind(message)
+        # However many jogs there are, the next token is for the command that waits.
+        is_behind = kind is Newest.OTHER_COMMAND and Newest.COMMAND in self._waiting
+        if not is_behind and self._take(kind, received):
             if kind is not None:
                 self._waiting.pop(kind, None)
             return True
@@ -117,7 +123,7 @@ class Inbound:
 
     def deliver(self, received: Received, message: OperatorMessage | None) -> None:
         """Hand a message that was admitted to the ROS half."""
-        kind = _NEWEST.get(type(message))
+        kind = self._kind(message)
         if kind is None:
             self._link.send(received)
         else:
@@ -128,6 +134,11 @@ class Inbound:
         estop = self._waiting.get(Newest.ESTOP)
         self._waiting = {} if estop is None else {Newest.ESTOP: estop}
         self._link.forget_motion()
+
+    def _kind(self, message: OperatorMessage | None) -> Newest | None:
+        if isinstance(message, DriveCommand) and self._frames.refused(message) is not None:
+            return Newest.OTHER_COMMAND
+        return _NEWEST.get(type(message))
 
     def _take(self, kind: Newest | None, received: Received) -> bool:
         bucket = self._estops if kind is Newest.ESTOP else self._buckets[received.label]

@@ -33,6 +33,8 @@ __all__ = ['DEPTH', 'DEPTH_RANGE_M', 'INTENSITY', 'Levels', 'Scale']
 
 DEPTH_RANGE_M: Final = 10.0
 """Of depth images: here and beyond is nearly black, the nearest white, no reading black."""
+_FARTHEST: Final = 1000.0
+"""Times the range: what is beyond is no distance, and too large a number to add a width to."""
 _WHITE: Final = 65535.0
 _SAMPLES: Final = 4096
 """Pixels that are looked at, evenly spread; more change nothing but the time it takes."""
@@ -104,6 +106,7 @@ class Levels:
         sample = _sample(values).astype(np.float32)
         sample = sample[np.isfinite(sample) & (sample > 0.0)]
         full = DEPTH_RANGE_M / unit_m
+        sample = np.minimum(sample, np.float32(_FARTHEST * full))
         low, high = self._follow(sample, full, DEPTH, kind, at_s)
         with np.errstate(invalid='ignore', over='ignore'):
             distances = values.astype(np.float32)

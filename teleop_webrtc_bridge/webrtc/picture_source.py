@@ -147,7 +147,7 @@ class PictureSource:
             encoded = await loop.run_in_executor(
                 self._thread, lambda: self._encode_now(parts, target, keyframe=keyframe)
             )
-        except PictureUndecodable as error:
+        except (PictureUndecodable, ArithmeticError) as error:
             self._counters['undecodable'] += 1
             if self._counters['undecodable'] == 1:
                 _logger.warning('event=picture_undecodable reason=%r', str(error))

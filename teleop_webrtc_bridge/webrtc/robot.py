@@ -24,6 +24,7 @@ import time
 from typing import Final
 
 from teleop_webrtc_bridge.codec import decode_command, decode_state, encode_pong
+from teleop_webrtc_bridge.command_frames import CommandFrames
 from teleop_webrtc_bridge.configuration import BridgeConfiguration, is_loopback_url
 from teleop_webrtc_bridge.exceptions import (
     BrokerError,
@@ -50,6 +51,7 @@ from teleop_webrtc_bridge.session import (
     SessionState,
     Transition,
 )
+from teleop_webrtc_bridge.texts import shown
 from teleop_webrtc_bridge.webrtc.broker_client import BrokerClient, GOODBYE_S
 from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.half_link import HalfLink, Newest
@@ -65,6 +67,8 @@ SHORTEST_PERIOD_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 10.0
 """Between heartbeats, whatever a broker asks for: it reaps robots that are silent for 30 s."""
 STATUS_PERIOD_S: Final = 1.0
+MAX_REASON_CHARS: Final = 1000
+"""Why there is no connection may be said by proxies and servers, in their own words."""
 KEEP_ALIVE_FPS: Final = 1.0
 """While nobody watches: media backends give up tracks that send nothing."""
 DEFAULT_STUN: Final = IceServer(urls=('stun:stun.cloudflare.com:3478',))
@@ -87,7 +91,7 @@ class Robot:
     ) -> None:
         self._configuration = configuration
         self._link = link
-        self._inbound = Inbound(link)
+        self._inbound = Inbound(link, CommandFrames(configuration.command_frames_refused))
         self._network = RobotNetwork(configuration.broker_url)
         self._cameras = cameras
         self._peer: RobotPeer | None = None
@@ -287,7 +291,7 @@ class Robot:
         }
         status = Status(
             state=state,
-            reason=self._session.reason,
+            reason=shown(self._session.reason, MAX_REASON_CHARS),
             control_epoch=self._session.control_epoch,
             video_fps=fps.get(state, 0.0),
             path='' if self._peer is None else self._peer.path,

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import struct
 from typing import Any, cast
 
 from aiortc import RTCDataChannel, RTCPeerConnection
@@ -26,8 +27,10 @@ from teleop_webrtc_bridge.broker.channel_relay import (
     ChannelEnd,
     MAX_BUFFERED_BYTES,
     MAX_UNRELIABLE_BYTES,
+    Voice,
 )
-from teleop_webrtc_bridge.broker.media import DataChannelRequest
+from teleop_webrtc_bridge.broker.identity import Identity, Role
+from teleop_webrtc_bridge.broker.media import DataChannelRequest, StopSeen
 from teleop_webrtc_bridge.broker.peer_channels import PeerChannels
 from teleop_webrtc_bridge.messages import CHANNELS, CMD_UNRELIABLE, STATE_RELIABLE
 
@@ -86,6 +89,33 @@ def test_a_command_never_waits_for_the_robot_to_be_ready() -> None:
     assert channel.sent == [b'now']
     end.set_ready()
     assert channel.sent == [b'now']
+
+
+@pytest.mark.parametrize('length', [122, 123, 379])
+def test_a_framed_command_is_held_up_by_an_estop_though_it_may_begin_like_json(
+    length: int,
+) -> None:
+    command = struct.pack('<II', length, 16) + b'{}'.ljust(length) + bytes(16)
+    channel = StuckChannel(max_retransmits=0)
+    end = ChannelEnd(cast(RTCDataChannel, channel), is_stopped=lambda: True)
+    end.set_ready()
+    for message in (COMMAND, command, '{"type":"estop"}', b'{"type":"estop"}'):
+        end.deliver(message)
+    assert channel.sent == ['{"type":"estop"}', b'{"type":"estop"}']
+
+
+@pytest.mark.parametrize('length', [122, 123, 379])
+def test_a_framed_command_is_forwarded_as_it_is_though_it_may_begin_like_json(
+    length: int,
+) -> None:
+    stops: list[StopSeen] = []
+    voice = Voice('m', Identity(tenant='yard', sub='bob', role=Role.OPERATOR), stops.append)
+    command = struct.pack('<II', length, 16) + b'{"type":"estop"}'.ljust(length) + bytes(16)
+    assert voice.sign(command) is command
+    assert voice.estop(command) is None
+    if length & 0xFF == 0x7B:
+        assert voice.sign(command[:-1]) is None, 'neither framed nor JSON'
+    assert stops == []
 
 
 def test_an_estop_waits_for_the_robot_to_be_ready_and_is_sent_once() -> None:

@@ -318,3 +318,14 @@ def test_a_link_that_was_asked_to_end_ends_for_that_reason_and_the_next_one_by_i
     until(lambda: robot.thread.snapshot.link_up)
     robot.replace_webrtc_half()
     assert robot.thread.snapshot.status.reason == 'the WebRTC process ended'
+
+
+def test_a_packet_that_is_too_large_for_the_link_is_lost_and_the_drive_goes_on(
+    robot: Robot,
+) -> None:
+    robot.thread.start()
+    robot.thread.show(('x' * 2_000_000,))
+    until(lambda: robot.thread.snapshot.counters.get('link_full'))
+    robot.thread.show(('rear',))
+    until(lambda: robot.shown() == [('rear',)])
+    assert robot.thread.is_alive()

@@ -537,3 +537,27 @@ def test_a_camera_that_stood_still_does_not_burst_afterwards(camera: Camera) -> 
     stream(camera, fps=30.0, seconds=1.0, jitter_s=0.0)
     camera.now += 10.0
     assert stream(camera, fps=120.0, seconds=1.0, jitter_s=0.0) <= 32
+
+
+@pytest.mark.parametrize(
+    'message',
+    [
+        picture('x\n' * 100_000),
+        picture('rgb8' + 'x' * 100_000),
+        CompressedImage(format='jpeg\0' * 100_000, data=b'none'),
+        CompressedImage(format='compressedDepth' + '\n' * 100_000, data=b'none'),
+    ],
+)
+def test_what_a_message_calls_itself_is_cut_where_it_is_told(
+    camera: Camera, message: Image | CompressedImage
+) -> None:
+    assert camera.show(message) is None
+    camera.now += 1.5
+    for text in (camera.told[-1], camera.intake.remark(camera.now - 1.0)):
+        assert 0 < len(text) < 1000
+        assert text.isprintable()
+
+
+def test_why_a_message_is_none_is_cut(camera: Camera) -> None:
+    camera.intake.refuse('because\n' * 10_000, camera.now)
+    assert 0 < len(camera.intake.remark(camera.now)) < 300

@@ -23,7 +23,7 @@ from typing import Any
 from old_console import OldConsole
 import pytest
 
-from teleop_webrtc_bridge.codec import encode_drive_command, encode_lease
+from teleop_webrtc_bridge.codec import encode_drive_command, encode_lease, MAX_MESSAGE_BYTES
 from teleop_webrtc_bridge.command_gate import CommandGate, GateLimits, Verdict
 from teleop_webrtc_bridge.link.packets import Received
 from teleop_webrtc_bridge.messages import (
@@ -689,3 +689,16 @@ def test_what_a_camera_lacks_is_told_while_it_lacks_it(robot: Robot) -> None:
     assert robot.telemetry()['state']['camera_faults'] == {'front': 'no keyframe yet'}
     robot.messages.camera_faults = {}
     assert 'camera_faults' not in robot.telemetry()['state']
+
+
+def test_whatever_cameras_lack_telemetry_stays_small_enough_to_be_passed_on(
+    robot: Robot,
+) -> None:
+    robot.messages.camera_faults = {
+        f'camera{number}': '\N{ROBOT FACE}\n' * 40_000 for number in range(8)
+    }
+    telemetry = robot.telemetry()
+    assert len(json.dumps(telemetry)) < MAX_MESSAGE_BYTES
+    faults = telemetry['state']['camera_faults']
+    assert len(faults) == 8
+    assert all(len(text) >= 100 and text.isprintable() for text in faults.values())

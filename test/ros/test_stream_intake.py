@@ -22,7 +22,7 @@ import os
 from types import ModuleType
 from typing import Any
 
-from h264_camera import encoded, nal_units, without_sets
+from h264_camera import encoded, nal_units, only_sets, without_sets
 import pytest
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage
@@ -30,6 +30,7 @@ from std_msgs.msg import Header
 
 from teleop_webrtc_bridge.configuration import CameraKind
 from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.h264 import MAX_UNIT_BYTES
 from teleop_webrtc_bridge.link.packet_ring import create_ring, PacketReader, PacketWriter, Unit
 from teleop_webrtc_bridge.ros.stream_intake import StreamIntake
 from teleop_webrtc_bridge.ros.transports import check_transport, TRANSPORTS
@@ -406,3 +407,24 @@ def test_a_package_that_is_missing_is_named_as_apt_calls_it(module: ModuleType |
 def test_pictures_that_refer_to_each_other_get_a_queue() -> None:
     for transport in TRANSPORTS.values():
         assert (transport.depth >= 10) is (transport.kind is CameraKind.H264)
+
+
+def test_what_a_message_calls_itself_is_cut_where_it_is_told(camera: Camera) -> None:
+    camera.show(CompressedImage(format='x\n' * 100_000, data=b'none'))
+    for text in (camera.told[-1], camera.intake.remark(camera.now)):
+        assert 0 < len(text) < 300
+        assert text.isprintable()
+    camera.intake.refuse('because\n' * 10_000, camera.now)
+    assert 0 < len(camera.intake.remark(camera.now)) < 300
+
+
+def test_a_keyframe_that_is_too_large_with_its_parameter_sets_ends_nothing(
+    camera: Camera,
+) -> None:
+    units = encoded(5)
+    sets, bare = only_sets(units[0]), without_sets(units[0])
+    large = bare + b'\x55' * (MAX_UNIT_BYTES - len(bare))
+    assert camera.show_all((sets, large)) == [None, None]
+    assert camera.intake.counters['unusable'] == 1
+    assert 'larger than' in camera.told[-1]
+    assert camera.show(CompressedImage(format='h264', data=units[0])) is not None

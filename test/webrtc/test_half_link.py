@@ -143,3 +143,13 @@ async def test_a_command_of_the_previous_operator_is_not_held(ros: Ros) -> None:
     ros.link.send_newest(Newest.COMMAND, command(7))
     await ros.until(command(7))
     assert ros.read[-2:] == [status(2), command(7)]
+
+
+async def test_a_packet_that_is_too_large_to_leave_is_lost_and_holds_nothing_up(
+    ros: Ros,
+) -> None:
+    ros.link.send(state(text='x' * 100_000))
+    ros.link.send_newest(Newest.ESTOP, state(text='x' * 100_000))
+    assert ros.link.counters['link_full'] == 2
+    ros.link.send_newest(Newest.COMMAND, command(7))
+    await ros.until(command(7))

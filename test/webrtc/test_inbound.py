@@ -25,6 +25,7 @@ import time
 import pytest
 
 from teleop_webrtc_bridge.codec import decode_command, encode_drive_command, encode_lease
+from teleop_webrtc_bridge.command_frames import CommandFrames
 from teleop_webrtc_bridge.link.packets import decode, MAX_PACKET_BYTES, Packet, Received
 from teleop_webrtc_bridge.messages import CMD_UNRELIABLE, DriveCommand, Velocity
 from teleop_webrtc_bridge.webrtc.half_link import HalfLink
@@ -82,15 +83,16 @@ class Robot:
         theirs, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
         self._theirs = theirs
-        self.inbound = Inbound(HalfLink(theirs))
+        self.inbound = Inbound(HalfLink(theirs), CommandFrames())
         self.read: list[Packet] = []
 
-    def take(self, payload: bytes, label: str = CMD_UNRELIABLE) -> None:
+    def take(self, payload: bytes, label: str = CMD_UNRELIABLE, *, read: bool = True) -> None:
         received = Received(label=label, payload=payload, text=False, arrival_s=time.monotonic())
         message = decode_command(payload)
         if self.inbound.admit(received, message):
             self.inbound.deliver(received, message)
-        self.read_all()
+        if read:
+            self.read_all()
 
     def read_all(self) -> None:
         while True:
@@ -123,9 +125,9 @@ async def robot() -> Iterator[Robot]:
     one.close()
 
 
-def command(seq: int) -> bytes:
+def command(seq: int, frame_id: str = '') -> bytes:
     return encode_drive_command(
-        DriveCommand(seq=seq, stamp_s=1.0, frame_id='', velocity=Velocity())
+        DriveCommand(seq=seq, stamp_s=1.0, frame_id=frame_id, velocity=Velocity())
     )
 
 
@@ -171,3 +173,45 @@ async def test_a_held_command_of_the_previous_operator_is_forgotten(robot: Robot
     robot.inbound.forget_motion()
     await robot.until_read(estop(1999))
     assert command(1999) not in robot.payloads()
+
+
+async def test_a_jog_of_an_arm_replaces_no_command_that_waits_for_the_limit(robot: Robot) -> None:
+    for seq in range(1000):
+        robot.take(command(seq))
+    for seq in range(1000, 1100):
+        robot.take(command(seq, 'left'))
+    assert command(999) not in robot.payloads()
+    await robot.until_read(command(1099, 'left'))
+    assert command(999) in robot.payloads(), "it may be the base's zero"
+
+
+async def test_a_jog_of_an_arm_replaces_no_command_that_waits_for_the_ros_half(
+    robot: Robot,
+) -> None:
+    for seq in range(200):
+        robot.take(command(seq), read=False)
+    for seq in range(200, 400):
+        robot.take(command(seq, 'left'), read=False)
+    await robot.until_read(command(399, 'left'))
+    assert command(199) in robot.payloads(), "it may be the base's zero"
+    assert command(198) not in robot.payloads(), 'the ROS half was behind'
+
+
+async def test_a_jog_of_the_previous_operators_arm_is_forgotten(robot: Robot) -> None:
+    for seq in range(2000):
+        robot.take(command(seq, 'left'))
+    robot.inbound.forget_motion()
+    robot.take(estop(1))
+    await robot.until_read(estop(1))
+    assert command(1999, 'left') not in robot.payloads()
+
+
+async def test_a_flood_of_jogs_takes_no_turn_from_a_command_that_waits(robot: Robot) -> None:
+    for seq in range(1000):
+        robot.take(command(seq))
+    assert command(999) not in robot.payloads()
+    async with asyncio.timeout(PATIENCE_S):
+        while command(999) not in robot.payloads():
+            for _ in range(20):
+                robot.take(command(1000, 'left'))
+            await asyncio.sleep(0.001)

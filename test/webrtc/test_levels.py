@@ -250,3 +250,45 @@ def test_png_of_8_bits_and_less_is_shown_as_it_is(pixel_format: str) -> None:
     else:
         values = np.stack(channels.get(pixel_format, [grey]), -1)
     assert np.abs(luma(png(values, pixel_format)) - grey).max() <= 3
+
+
+LARGEST = float(np.finfo(np.float32).max)
+ODD_DISTANCES = [
+    *(LARGEST, 1e16, 5e15, 1e9, 1e-45, 0.0, -0.0, -1.0, -LARGEST, np.inf, -np.inf, np.nan),
+    *(1.0, 9.99, 10.0, 65.0),
+]
+
+
+@pytest.mark.parametrize('value', ODD_DISTANCES)
+@pytest.mark.parametrize('share', [0.0, 0.01, 0.5])
+def test_no_distance_keeps_a_picture_from_being_shown(value: float, share: float) -> None:
+    values = np.full((HEIGHT, WIDTH), value, np.float32)
+    values.flat[: int(share * values.size)] = 2.0
+    converter = FrameConverter()
+    for number in range(3):
+        look = luma(raw('32FC1', values, at_s=number * PERIOD_S), converter)
+    assert not np.isnan(look).any()
+    # What comes after it is as it would be without it.
+    room = ramp(0.5, 6.0).astype(np.float32)
+    look = luma(raw('32FC1', room, at_s=100.0), converter)
+    assert np.abs(look - luma(raw('32FC1', room))).max() <= 3
+
+
+def test_any_mixture_of_odd_distances_is_shown() -> None:
+    random = np.random.default_rng(7)
+    converter = FrameConverter()
+    for number in range(200):
+        few = random.choice(ODD_DISTANCES, size=random.integers(1, 5)).astype(np.float32)
+        values = random.choice(few, size=(HEIGHT, WIDTH)).astype(np.float32)
+        luma(raw('32FC1', values, at_s=number * PERIOD_S), converter)
+
+
+@pytest.mark.parametrize('encoding', ['mono16', '16UC1', '16SC1'])
+def test_any_mixture_of_odd_values_is_shown(encoding: str) -> None:
+    random = np.random.default_rng(7)
+    converter = FrameConverter()
+    odd = [0, 1, 255, 256, 32767, 32768, 65534, 65535]
+    for number in range(200):
+        few = random.choice(odd, size=random.integers(1, 5))
+        values = random.choice(few, size=(HEIGHT, WIDTH)).astype(np.uint16)
+        luma(raw(encoding, values, at_s=number * PERIOD_S), converter)

@@ -27,6 +27,7 @@ import pytest
 from teleop_webrtc_bridge.configuration import CameraConfiguration, VideoConfiguration
 from teleop_webrtc_bridge.link.frame_slot import create_slot, FrameHeader, FrameWriter
 from teleop_webrtc_bridge.webrtc.cameras import Cameras
+from teleop_webrtc_bridge.webrtc.conversion import FrameConverter
 from teleop_webrtc_bridge.webrtc.encoder import EncodedFrame, VideoEncoder
 from teleop_webrtc_bridge.webrtc.picture_source import PictureSource
 from teleop_webrtc_bridge.webrtc.rate_control import RateController
@@ -201,3 +202,44 @@ async def test_a_camera_that_stalls_is_seen_whatever_waits_in_a_queue(rig: Rig) 
     rig.write('front', 102.0, is_filler=True)
     await rig.unit()
     assert rig.counters['held_back'] == 1
+
+
+@pytest.mark.parametrize('error', [ZeroDivisionError, OverflowError, ValueError])
+async def test_a_picture_that_nobody_has_reckoned_with_does_not_end_the_track(
+    rig: Rig,
+    error: type[Exception],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*arguments: object, **more: object) -> None:
+        raise error('of one picture')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.encoder, 'encode', fail)
+        for number in range(3):
+            rig.write('front', 1.0 + 2.0 * number)
+            await rig.nothing()
+    assert rig.counters['torn'] == 3
+    assert len(caplog.records) == 1
+    rig.write('front', 20.0)
+    await rig.unit()
+
+
+async def test_a_picture_that_cannot_be_converted_is_counted_and_told_once(
+    rig: Rig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise ZeroDivisionError('float division by zero')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FrameConverter, '_convert_now', fail)
+        for number in range(3):
+            rig.write('front', 1.0 + 2.0 * number)
+            await rig.nothing()
+    assert rig.counters['undecodable'] == 3
+    assert rig.counters['encoder_failures'] == 0
+    assert [record.getMessage().split()[0] for record in caplog.records] == [
+        'event=picture_undecodable'
+    ]
+    rig.write('front', 20.0)
+    await rig.unit()
