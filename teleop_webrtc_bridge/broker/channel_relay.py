@@ -57,7 +57,7 @@ _logger = logging.getLogger(__name__)
 class StopText(str):
     """What is forwarded of an E-STOP, or of its release."""
 
-    __slots__ = ('is_release',)
+    is_release: bool
 
     def __new__(cls, text: str, *, is_release: bool) -> Self:
         stop = super().__new__(cls, text)
