@@ -22,8 +22,9 @@ Whatever else is raised is nobody's bytes, and not caught here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
+import re
 from typing import Final, Literal
 
 from aiortc import (
@@ -33,7 +34,10 @@ from aiortc import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
+from aiortc.codecs import CODECS
 from aiortc.exceptions import InvalidStateError, OperationError
+from aiortc.rtcpeerconnection import find_common_codecs
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from teleop_webrtc_bridge.codec import MAX_MESSAGE_BYTES
@@ -67,6 +71,10 @@ _REPLIES: Final = {
     'inactive': ('inactive',),
 }
 """Direction of an offered section → those of the answer (RFC 3264 §6.1)."""
+_STAND_INS: Final = {'audio': 'opus/48000/2', 'video': 'VP8/90000'}
+_STREAM_LINE: Final = re.compile(
+    r'a=(?:(?:rtpmap|fmtp|rtcp-fb):|(?:sendrecv|sendonly|recvonly)\s*$)'
+)
 _PACKETIZATION_MODES: Final = ('0', '1', '2')
 
 
@@ -74,7 +82,8 @@ async def take_description(pc: RTCPeerConnection, sdp: str, kind: Kind) -> None:
     """
     Set a peer's description, which has passed :func:`~teleop_webrtc_bridge.sdp.check_sdp`.
 
-    One that is refused changes nothing: another one may follow.
+    One that is refused changes nothing: another one may follow. A section of a first offer whose
+    codecs are all unknown here is taken as inactive, so that the others can be used.
 
     :raises ProtocolError: It cannot be used, or not now.
     """
@@ -85,12 +94,47 @@ async def take_description(pc: RTCPeerConnection, sdp: str, kind: Kind) -> None:
     if pc.localDescription is not None:
         present = SessionDescription.parse(pc.localDescription.sdp).media
     check_description(sdp, kind, present)
+    foreign = _foreign_codecs(sdp) if kind == 'offer' and not present else {}
     try:
-        await pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type=kind))
+        await pc.setRemoteDescription(
+            RTCSessionDescription(sdp=_without_foreign(sdp, foreign), type=kind)
+        )
     except OperationError as error:
         raise ProtocolError('it has no codec that is known here') from error
     except InvalidStateError as error:
         raise ProtocolError('the connection has just ended') from error
+    for transceiver in pc.getTransceivers():
+        if transceiver.mid in foreign:
+            # An answer names what was offered, also where nothing is sent (RFC 3264 §6.1).
+            transceiver._codecs = foreign[transceiver.mid]
+
+
+def _foreign_codecs(sdp: str) -> dict[str, list[RTCRtpCodecParameters]]:
+    """Return the codecs of each section that has some, and none that aiortc knows; by its mid."""
+    return {
+        media.rtp.muxId: media.rtp.codecs
+        for media in SessionDescription.parse(sdp).media
+        if media.kind in _STAND_INS
+        and media.rtp.codecs
+        and not find_common_codecs(CODECS[media.kind], media.rtp.codecs)
+    }
+
+
+def _without_foreign(sdp: str, foreign: Mapping[str, Sequence[RTCRtpCodecParameters]]) -> str:
+    """Make sections inactive, each with a codec that aiortc knows: it takes none without."""
+    if not foreign:
+        return sdp
+    session, *sections = split_sections(sdp)
+    lines = list(session)
+    for media, section in zip(SessionDescription.parse(sdp).media, sections, strict=True):
+        if media.rtp.muxId not in foreign:
+            lines += section
+            continue
+        number = foreign[media.rtp.muxId][0].payloadType
+        lines.append(f'm={media.kind} {media.port} {media.profile} {number}')
+        lines += [line for line in section[1:] if _STREAM_LINE.match(line) is None]
+        lines += [f'a=rtpmap:{number} {_STAND_INS[media.kind]}', 'a=inactive']
+    return ''.join(f'{line}\r\n' for line in lines)
 
 
 def check_description(sdp: str, kind: Kind, present: Sequence[MediaDescription] = ()) -> None:

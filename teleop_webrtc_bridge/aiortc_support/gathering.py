@@ -48,6 +48,9 @@ PortRange = tuple[int, int]
 
 ASKED_PER_FAMILY: Final = 1
 """Sockets from which STUN servers are asked: the best ones, by which the peer is reached."""
+MOST_BINDS: Final = 256
+"""Attempts at one address: each is a system call, while the loop waits. Of a larger range of which
+so many at random are taken hardly any is free."""
 _MOST_PREFERRED: Final = 65535
 DIRECT: Final = 'direct'
 
@@ -70,7 +73,7 @@ class Gathering:
     public_addresses: Sequence[str] = ()
     """Of a NAT that maps each port to the same one here."""
     is_out_of_ports: bool = False
-    """Set when an address found every port of the range taken."""
+    """Set when an address found every port of the range taken, or too many of them."""
 
     async def gather(
         self, connection: Connection, component: int, addresses: Sequence[str]
@@ -87,7 +90,8 @@ class Gathering:
             protocol = await self._open(connection, component, address, rank=len(protocols))
             if protocol is not None:
                 protocols.append(protocol)
-        connection._protocols += protocols
+                # At once: whoever gives up waiting for the others closes those that there are.
+                connection._protocols.append(protocol)
         reflexive, relayed = await asyncio.gather(
             self._reflexive(protocols), self._relayed(connection, component)
         )
@@ -140,18 +144,17 @@ class Gathering:
             opened.bind((address, 0))
             return
         first, last = self.udp_ports
-        count = last - first + 1
+        ports = range(first, last + 1)
         # Not from the first one on: what a peer of a moment ago still sends would meet another.
-        start = random.randrange(count)
-        for offset in range(count):
+        for port in random.sample(ports, min(len(ports), MOST_BINDS)):
             try:
-                opened.bind((address, first + (start + offset) % count))
+                opened.bind((address, port))
                 return
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
         self.is_out_of_ports = True
-        raise OSError(errno.EADDRINUSE, 'every port of the range is taken')
+        raise OSError(errno.EADDRINUSE, 'no port of the range was found that is free')
 
     def _public(self, protocols: Sequence[StunProtocol]) -> list[Candidate]:
         """Return what others see behind a NAT that was configured: the best address's port."""

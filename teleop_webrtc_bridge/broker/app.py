@@ -107,6 +107,7 @@ def build_app(
         credentials=credentials,
         viewers_may_stop=configuration.viewers_may_stop,
         audit=audit,
+        udp_ports=configuration.udp_port_count,
     )
     seldom = RateLimit(per_minute=6, burst=1)
     proxies = TrustedProxies(configuration.trusted_proxies)

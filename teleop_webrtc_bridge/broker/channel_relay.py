@@ -21,7 +21,7 @@ from collections.abc import Callable
 import json
 import logging
 import time
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from aiortc import RTCDataChannel
 
@@ -37,7 +37,7 @@ from teleop_webrtc_bridge.codec import (
 )
 from teleop_webrtc_bridge.exceptions import ProtocolError
 
-__all__ = ['ChannelEnd', 'EstopTap', 'Publication', 'Voice']
+__all__ = ['ChannelEnd', 'EstopTap', 'Publication', 'StopText', 'Voice', 'shows_open_ends']
 
 MAX_HELD_MESSAGES: Final = 64
 MAX_HELD_BYTES: Final = 128 * 1024
@@ -53,7 +53,21 @@ STOPS_AT_ONCE: Final = 10
 ESTOP: Final = 'estop'
 ESTOP_CLEAR: Final = 'estop_clear'
 
+SHOWING_OPEN_ENDS: Final = ('lease', 'cmd_ack', 'pong')
+"""The first one is of robots that open all ends in one step; the others are answers."""
+
 _logger = logging.getLogger(__name__)
+
+
+class StopText(str):
+    """What is forwarded of an E-STOP, or of its release."""
+
+    is_release: bool
+
+    def __new__(cls, text: str, *, is_release: bool) -> Self:
+        stop = super().__new__(cls, text)
+        stop.is_release = is_release
+        return stop
 
 
 class ChannelEnd:
@@ -89,24 +103,35 @@ class ChannelEnd:
         command that has waited is of no use. A robot that asks once a second says a second late
         that it is ready, and must not stand still for so long. An E-STOP that is held meanwhile
         holds up the commands, though not its own copies, which are JSON.
+
+        What is held of an E-STOP is a second copy: the first one is sent at once. The robot may
+        have opened its end long ago, and its heartbeats, which say so, may be lost. A release is
+        sent once: a copy that comes late would release whatever stops the robot by then.
         """
         if not self._reliable and not begins_json(message) and self._is_stopped():
             self.counters['stopped'] += 1
         elif self.channel.readyState == 'open' and (self._ready or not self._reliable):
             self._send(message)
         elif self._reliable and self.channel.readyState in ('connecting', 'open'):
+            is_stop = isinstance(message, StopText) and not message.is_release
+            if is_stop and self.channel.readyState == 'open':
+                self._send(message)
             self._hold(message)
 
     @property
     def holds_stop(self) -> bool:
         """Whether an E-STOP, or its release, waits for the peer to be ready."""
-        return any(ESTOP in it for it in self._held if isinstance(it, str))
+        return any(isinstance(it, StopText) for it in self._held)
 
     def _hold(self, message: bytes | str) -> None:
+        """Keep a message; the oldest one is lost if they are too many, E-STOPs last of all."""
         self._held.append(message)
         self._held_bytes += len(message)
         while len(self._held) > MAX_HELD_MESSAGES or self._held_bytes > MAX_HELD_BYTES:
-            self._held_bytes -= len(self._held.popleft())
+            others = (it for it, held in enumerate(self._held) if not isinstance(held, StopText))
+            index = next(others, 0)
+            self._held_bytes -= len(self._held[index])
+            del self._held[index]
             self.counters['lost'] += 1
 
     def _flush(self) -> None:
@@ -167,11 +192,12 @@ class Voice:
             return None
         return self._signed(fields, ('type', 'nonce'))
 
-    def _signed(self, fields: dict[str, Any], names: tuple[str, ...]) -> str:
+    def _signed(self, fields: dict[str, Any], names: tuple[str, ...]) -> StopText:
         self._tell(fields)
         by = {'sub': self._by.sub, 'role': self._by.role.value, 'tenant': self._by.tenant}
         kept = {name: fields[name] for name in names if _is_plain(fields.get(name))}
-        return json.dumps({**kept, 'by': by}, ensure_ascii=False)
+        text = json.dumps({**kept, 'by': by}, ensure_ascii=False)
+        return StopText(text, is_release=fields['type'] == ESTOP_CLEAR)
 
     def _tell(self, fields: dict[str, Any]) -> None:
         """Tell of an E-STOP or release once, not of its copies; of very many, only of some."""
@@ -278,6 +304,16 @@ class EstopTap:
         except Exception:
             # An exception that leaves this handler would close the viewer's connection.
             _logger.exception('event=estop_forward_failed label=%s', self._label)
+
+
+def shows_open_ends(message: bytes | str) -> bool:
+    """
+    Return whether a robot that says this has opened its end for what must arrive.
+
+    Not anything that it says shows it: it opens the ends on which it speaks first.
+    """
+    fields = _fields(message, MAX_COMMAND_BYTES)
+    return fields is not None and fields.get('type') in SHOWING_OPEN_ENDS
 
 
 def _is_plain(value: object) -> bool:

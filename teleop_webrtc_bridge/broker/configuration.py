@@ -61,7 +61,7 @@ PYJWT_MINIMUM: Final = (2, 6)
 _PUBLIC_URL: Final = re.compile(
     r'https?://(?:\[(?P<ipv6>[0-9a-f:.]+)\]|[a-z0-9-]+(?:\.[a-z0-9-]+)*\.?)(?::[0-9]{1,5})?'
     # No segment of dots alone: browsers take those out, and the address is another one then.
-    r"(?:/(?!\.{1,2}(?:/|$))[a-z0-9._~!$&'()*+,;=:@%-]+)*/?",
+    r"(?:/(?!(?:\.|%2e){1,2}(?:/|$))(?:[a-z0-9._~!$&'()*+,;=:@-]|%[0-9a-f]{2})+)*/?",
     re.IGNORECASE | re.ASCII,
 )
 _HOST_ALLOWED: Final = 'a host name or address of this machine'
@@ -104,6 +104,11 @@ class Configuration:
     login_link: bool
     public_addresses: tuple[str, ...] = ()
     udp_ports: tuple[int, int] | None = None
+
+    @property
+    def udp_port_count(self) -> int | None:
+        """How many UDP ports media may use; ``None``: any."""
+        return None if self.udp_ports is None else self.udp_ports[1] - self.udp_ports[0] + 1
 
 
 def default_state_dir() -> Path:

@@ -87,6 +87,8 @@ __all__ = [
 BODY_DEADLINE_S: Final = 5.0
 OPEN_PATHS: Final = frozenset({'/api/v1/health', '/api/v1/openapi.json', '/api/v1/auth/config'})
 MAX_SHOWN_CHARS: Final = 80
+NO_PORT: Final = 'the broker has no UDP port left'
+"""Which ones it has is in the log: callers need not know them."""
 SAFE_METHODS: Final = frozenset({'GET', 'HEAD', 'OPTIONS'})
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -311,7 +313,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return _error_response(500, 'internal error')
     except MediaFull as error:
         _log.warning('event=media_full path=%s reason="%s"', request.rel_url.raw_path, error)
-        return _error_response(502, str(error))
+        return _error_response(502, NO_PORT)
     except MediaError as error:
         _log.warning('event=media_failed path=%s error=%r', request.rel_url.raw_path, error)
         return _error_response(502, 'media backend failed')

@@ -35,12 +35,14 @@ __all__ = [
 ]
 
 MAX_ICE_SERVERS: Final = 8
+MAX_ICE_URLS: Final = 16
+"""Of one server."""
 MAX_URL_CHARS: Final = 256
 MAX_PUBLIC_ADDRESSES: Final = 4
 LEAST_PORT: Final = 1024
 """Below, only root may listen."""
-LEAST_PORTS: Final = 2
-"""A robot and whoever drives it."""
+LEAST_PORTS: Final = 4
+"""A robot and whoever drives it, and both again while they dial anew."""
 
 _ICE_ALLOWED: Final = (
     'a list of at most 8 maps with urls (stun:, turn: or turns:), and username and credential'
@@ -50,7 +52,8 @@ _PORTS_ALLOWED: Final = (
     'ports: each robot, operator and viewer takes one'
 )
 _ADDRESS_ALLOWED: Final = (
-    'an IP address by which others reach this machine (names are not resolved)'
+    'an IP address by which others reach this machine, neither loopback nor link-local nor '
+    'multicast nor ::ffff:… (names are not resolved)'
 )
 
 
@@ -106,7 +109,8 @@ def check_public_addresses(where: str, value: Any) -> tuple[str, ...]:
             address = ipaddress.ip_address(entry if isinstance(entry, str) else '')
         except ValueError:
             raise ConfigurationError(f'{where}[{index}]', entry, _ADDRESS_ALLOWED) from None
-        if is_forbidden_address(address, allow_local=True):
+        is_mapped = isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None
+        if is_mapped or is_forbidden_address(address, allow_local=False):
             raise ConfigurationError(f'{where}[{index}]', entry, _ADDRESS_ALLOWED)
         addresses.append(str(address))
     return tuple(dict.fromkeys(addresses))
@@ -144,9 +148,9 @@ def _ice_server(where: str, entry: Any) -> IceServer:
         raise ConfigurationError(where, _redacted(entry), _ICE_ALLOWED)
     urls = entry.get('urls')
     listed = [urls] if isinstance(urls, str) else urls
-    if not isinstance(listed, list) or not listed:
-        allowed = 'a stun:, turn: or turns: address, or a list of some'
-        raise ConfigurationError(f'{where}.urls', urls, allowed)
+    if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_ICE_URLS:
+        allowed = f'a stun:, turn: or turns: address, or a list of 1 to {MAX_ICE_URLS}'
+        raise ConfigurationError(f'{where}.urls', _redacted(urls), allowed)
     for name in ('username', 'credential'):
         if not isinstance(entry.get(name), str | None):
             raise ConfigurationError(f'{where}.{name}', '(not shown)', 'a text')

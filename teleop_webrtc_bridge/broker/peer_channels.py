@@ -30,6 +30,7 @@ from teleop_webrtc_bridge.broker.channel_relay import (
     ChannelEnd,
     EstopTap,
     Publication,
+    shows_open_ends,
     Voice,
 )
 from teleop_webrtc_bridge.broker.flood_guard import FloodGuard
@@ -70,6 +71,8 @@ class PeerChannels:
         """By label: opening a channel anew does not fill its buckets again."""
         self.has_answered = self.has_spoken = False
         """Whether anything has come on what is published here; and anything but pongs."""
+        self._is_ready = False
+        """Whether the peer has opened the ends on which it listens."""
         self._next_stream_id = FIRST_STREAM_ID
         self._own_channels = 0
         pc.on('datachannel', self._on_own_channel)
@@ -119,7 +122,13 @@ class PeerChannels:
             publication.add(end)
 
     def _on_published(self, message: bytes | str) -> None:
-        """Note that a robot talks."""
+        """
+        Note that a robot talks, and what shows that it listens.
+
+        Older channels are closed before new ones are opened: it speaks of those that there are.
+        """
+        if not self._is_ready and shows_open_ends(message):
+            self.set_ready()
         if not self.has_spoken:
             self.has_answered = True
             self.has_spoken = not _is_pong(message)
@@ -128,6 +137,7 @@ class PeerChannels:
         self, stream_id: int, channel: RTCDataChannel, publication: Publication | None
     ) -> ChannelEnd:
         end = ChannelEnd(channel, self._is_stopped)
+        self._is_ready = False
         self._ends[stream_id] = (end, publication)
         return end
 
@@ -243,6 +253,7 @@ class PeerChannels:
 
     def set_ready(self) -> None:
         """Deliver what was held: the peer has opened its channels."""
+        self._is_ready = True
         for end, _ in self._ends.values():
             end.set_ready()
 

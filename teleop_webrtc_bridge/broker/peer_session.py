@@ -242,6 +242,10 @@ class PeerSession:
         for transceiver in self._pc.getTransceivers():
             if transceiver is video:
                 self._offered = offered_codecs(transceiver)
+                if not negotiated_codecs(transceiver):
+                    names = ', '.join(sorted({codec.name for codec in self._offered}))
+                    line = 'event=no_known_video_codec media_id=%s offered=%.80r'
+                    _logger.warning(line, self.media_id, names)
                 _prepare_video(transceiver, video_codecs)
             else:
                 # Each that is received costs a thread and memory.

@@ -69,16 +69,20 @@ __all__ = ['Registry']
 
 
 class Registry:
-    """Owns all sessions; used by one event loop (or test) only."""
+    """
+    Owns all sessions; used by one event loop (or test) only.
 
-    def __init__(self, caps: Caps) -> None:
+    :param udp_ports: How many peer connections there can be; ``None``: as many as come.
+    """
+
+    def __init__(self, caps: Caps, udp_ports: int | None = None) -> None:
         self._table = SessionTable()
         self._bans = Bans()
         self.robots = RobotSessions(self._table, caps)
         """What robots do."""
         self.operators = OperatorSlots(self._table, self._bans)
         """What operators do."""
-        self.viewers = Viewers(self._table, self._bans, caps)
+        self.viewers = Viewers(self._table, self._bans, caps, udp_ports)
         """Who only watches."""
         self.control = ControlRequests(self._table, self._bans)
         """How control goes from one operator to another."""

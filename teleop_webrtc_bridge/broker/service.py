@@ -100,6 +100,7 @@ class Broker:
     :param clock: Monotonic seconds, the same as ``Media.last_heard_s``.
     :param wall_clock: Seconds since 1970, to show to people.
     :param viewers_may_stop: Whether the E-STOP of people who watch reaches their robot.
+    :param udp_ports: How many the media may use; ``None``: any.
     """
 
     def __init__(
@@ -112,12 +113,13 @@ class Broker:
         credentials: Credentials,
         audit: Audit,
         viewers_may_stop: bool,
+        udp_ports: int | None,
     ) -> None:
         self._media = media
         self._clock = clock
         self._wall_clock = wall_clock
         self._credentials = credentials
-        self._registry = Registry(caps)
+        self._registry = Registry(caps, udp_ports)
         self._splits = SplitWatch(media, self._registry, clock)
         self._building = asyncio.Semaphore(MAX_BUILDING)
         self._building_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()

@@ -129,6 +129,13 @@ class SessionTable:
             raise NotOperator
         return session, operator
 
+    def peers(self) -> int:
+        """Return how many peer connections there are: each robot, operator and viewer has one."""
+        return sum(
+            1 + (session.operator is not None) + len(session.viewers)
+            for session in self._sessions.values()
+        )
+
     # --- changing ------------------------------------------------------------------------------
 
     def store(self, session: Session) -> None:

@@ -173,10 +173,7 @@ class NotRemovable(RegistryRefusal):
 
 
 class TooManyViewers(RegistryRefusal):
-    """The robot is watched by as many as may watch one."""
-
-    def __init__(self, viewers: int) -> None:
-        super().__init__(f'{viewers} viewers already watch this robot')
+    """As many watch the robot as may, or the broker has no room for more."""
 
 
 class NoPendingOffer(RegistryRefusal):

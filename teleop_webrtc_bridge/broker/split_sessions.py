@@ -49,7 +49,7 @@ WAIT_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """Most likely one robot."""
+    """What may be one robot: most likely, or if their addresses are hidden perhaps."""
 
     video: NewSession
     """Has the picture."""
@@ -66,7 +66,7 @@ class Split:
             'session_id': other.session_id,
             'robot_id': other.robot_id,
             'lacks': 'channels' if has_video else 'video',
-            'hint': f'This robot {what}; {_name(other)} has {others}. {ADVICE}',
+            'hint': f'This robot {what}; {_name(other)} has {others}. They may be one. {ADVICE}',
         }
 
 

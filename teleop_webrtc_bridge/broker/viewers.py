@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.bans import Bans
 from teleop_webrtc_bridge.broker.caps import Caps
@@ -60,6 +60,10 @@ from teleop_webrtc_bridge.messages import ChannelIds, VideoCodec
 __all__ = ['RemovedViewers', 'Viewers']
 
 
+RESERVE: Final = 4
+"""One of so many UDP ports is kept: viewers must not keep a driven robot from dialling anew."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovedViewers:
     """Who was put out of a robot's viewers."""
@@ -71,12 +75,19 @@ class RemovedViewers:
 
 
 class Viewers:
-    """The viewers of the session table."""
+    """
+    The viewers of the session table.
 
-    def __init__(self, table: SessionTable, bans: Bans, caps: Caps) -> None:
+    :param udp_ports: How many peer connections there can be; ``None``: as many as come.
+    """
+
+    def __init__(
+        self, table: SessionTable, bans: Bans, caps: Caps, udp_ports: int | None = None
+    ) -> None:
         self._table = table
         self._bans = bans
         self._caps = caps
+        self._udp_ports = udp_ports
 
     @property
     def count(self) -> int:
@@ -93,8 +104,15 @@ class Viewers:
         """
         session = self._table.get(session_id, caller, now_s)
         self._bans.check(session.identity, caller.identity, now_s)
-        if len(session.viewers) >= self._caps.viewers_per_robot:
-            raise TooManyViewers(len(session.viewers))
+        viewers = len(session.viewers)
+        if viewers >= self._caps.viewers_per_robot:
+            raise TooManyViewers(f'{viewers} viewers already watch this robot')
+        theirs = sum(viewer.identity == caller.identity for viewer in session.viewers)
+        if theirs >= self._caps.viewers_per_person:
+            raise TooManyViewers(f'you already watch this robot {theirs} times')
+        ports = self._udp_ports
+        if ports is not None and ports - self._table.peers() <= ports / RESERVE:
+            raise TooManyViewers('the last UDP ports of the broker are for robots and operators')
         return session
 
     def attach(

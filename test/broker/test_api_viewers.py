@@ -119,6 +119,38 @@ async def test_an_operator_comes_and_goes_while_others_watch(rig: Rig) -> None:
     assert again[STATE] not in (None, driven[STATE], alone[STATE])
 
 
+async def test_one_person_takes_two_places_of_a_robots_viewers(rig: Rig) -> None:
+    robot, eve = rig.robot(), rig.operator('eve', Role.VIEWER, tenant='alice')
+    session, other = await rig.dial(robot), await rig.dial(robot)
+    first, _ = [await watching(rig, session, eve) for _ in range(2)]
+    # Another token of theirs is no other person.
+    again = rig.operator('eve', Role.VIEWER, tenant='alice')
+    refused = await rig.join(session, again, role='viewer')
+    assert (refused.status, refused.headers['Retry-After']) == (429, '30')
+    assert refused.detail == 'you already watch this robot 2 times'
+    await watching(rig, session, rig.operator('dan', Role.VIEWER, tenant='alice'))
+    await watching(rig, other, eve)
+    await rig.post(f'/sessions/{session}/leave', eve, first)
+    await watching(rig, session, eve)
+
+
+async def test_viewers_leave_udp_ports_to_robots_and_operators(tmp_path: Path) -> None:
+    async with running(tmp_path, udp_ports=(50000, 50007)) as rig:
+        robot, alice = rig.robot(), rig.operator()
+        session = await rig.dial(robot, robot_id='r1')
+        assert (await rig.join(session, alice)).status == 200
+        people = [rig.operator(f'eve{it}', Role.VIEWER, tenant='alice') for it in range(5)]
+        viewers = [await watching(rig, session, person) for person in people[:4]]
+        refused = await rig.join(session, people[4], role='viewer')
+        assert refused.status == 429
+        assert refused.detail == 'the last UDP ports of the broker are for robots and operators'
+        await rig.post(f'/sessions/{session}/leave', people[0], viewers[0])
+        await watching(rig, session, people[4])
+        # Nobody else is refused.
+        await rig.dial(robot, robot_id='r2')
+        await rig.dial(robot, robot_id='r1')
+
+
 async def test_there_may_be_so_many_viewers(tmp_path: Path) -> None:
     async with running(tmp_path, caps=Caps(viewers_per_robot=2)) as rig:
         session, alice = await rig.dial(rig.robot()), rig.operator()

@@ -198,6 +198,10 @@ def test_public_urls_and_trusted_proxies(tmp_path: Path) -> None:
         'public_urls: ["https://["]',
         'public_urls: [https://a.example//path]',
         'public_urls: [https://a.example/a/../b]',
+        'public_urls: [https://a.example/%2e%2e/b]',
+        'public_urls: [https://a.example/a/.%2E]',
+        'public_urls: [https://a.example/%2e/]',
+        'public_urls: [https://a.example/a%zz]',
         'public_urls: [https://a.example/./]',
         'public_urls: ["https://a.example/teleop?a=b"]',
         'public_urls: ["https://a.example/teleop#a"]',
@@ -293,14 +297,26 @@ def test_bad_options_name_themselves(arguments: list[str]) -> None:
         ('public_addresses: ["::"]', 'public_addresses[0]'),
         ('public_addresses: [224.0.0.1]', 'public_addresses[0]'),
         ('public_addresses: ["fe80::1%eth0"]', 'public_addresses[0]'),
+        ('public_addresses: [127.0.0.1]', 'public_addresses[0]'),
+        ('public_addresses: [192.0.2.1, 127.1.2.3]', 'public_addresses[1]'),
+        ('public_addresses: ["::1"]', 'public_addresses[0]'),
+        ('public_addresses: [169.254.1.2]', 'neither loopback nor link-local'),
+        ('public_addresses: ["fe80::1"]', 'public_addresses[0]'),
+        ('public_addresses: ["ff02::1"]', 'public_addresses[0]'),
+        ('public_addresses: [255.255.255.255]', 'public_addresses[0]'),
+        ('public_addresses: ["::ffff:192.0.2.1"]', 'public_addresses[0]'),
+        ('public_addresses: ["::ffff:127.0.0.1"]', 'public_addresses[0]'),
         ('public_addresses: [a, b, c, d, e]', 'at most 4'),
+        (f'ice_servers: [{{urls: [{", ".join(["stun:a"] * 17)}]}}]', 'a list of 1 to 16'),
+        (f'ice_servers: [{", ".join(["{urls: stun:a}"] * 9)}]', 'at most 8'),
+        ('ice_servers: [{urls: 7}]', 'ice_servers[0].urls'),
         ('udp_ports: 50000', 'udp_ports'),
         ('udp_ports: 50000-50100', 'udp_ports'),
         ('udp_ports: [50000]', 'udp_ports'),
         ('udp_ports: [50000, "50100"]', 'udp_ports'),
         ('udp_ports: [50000, true]', 'udp_ports'),
         ('udp_ports: [50100, 50000]', 'udp_ports'),
-        ('udp_ports: [50000, 50000]', 'at least 2 ports'),
+        ('udp_ports: [50000, 50002]', 'at least 4 ports'),
         ('udp_ports: [1023, 2000]', 'from 1024 to 65535'),
         ('udp_ports: [65000, 65536]', 'from 1024 to 65535'),
         ('oidc: https://a', 'oidc'),
@@ -327,10 +343,10 @@ def test_bad_files_say_what_is_wrong(tmp_path: Path, text: str, named: str) -> N
 
 
 def test_addresses_and_ports_of_media(tmp_path: Path) -> None:
-    text = 'public_addresses: [192.0.2.1, "2001:DB8::1", 192.0.2.1]\nudp_ports: [50000, 50001]\n'
+    text = 'public_addresses: [192.0.2.1, "2001:DB8::1", 192.0.2.1]\nudp_ports: [50000, 50003]\n'
     configuration = read_configuration(write(tmp_path, text))
     assert configuration.public_addresses == ('192.0.2.1', '2001:db8::1')
-    assert configuration.udp_ports == (50000, 50001)
+    assert configuration.udp_ports == (50000, 50003)
     for none in ('{}', 'public_addresses: null\nudp_ports: null\n'):
         configuration = read_configuration(write(tmp_path, none))
         assert (configuration.public_addresses, configuration.udp_ports) == ((), None)

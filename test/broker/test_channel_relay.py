@@ -26,15 +26,28 @@ import pytest
 from teleop_webrtc_bridge.broker.channel_relay import (
     ChannelEnd,
     MAX_BUFFERED_BYTES,
+    MAX_HELD_BYTES,
+    MAX_HELD_MESSAGES,
     MAX_UNRELIABLE_BYTES,
+    StopText,
     Voice,
 )
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.media import DataChannelRequest, StopSeen
 from teleop_webrtc_bridge.broker.peer_channels import PeerChannels
-from teleop_webrtc_bridge.messages import CHANNELS, CMD_UNRELIABLE, STATE_RELIABLE
+from teleop_webrtc_bridge.messages import (
+    CHANNELS,
+    CMD_UNRELIABLE,
+    MAP_UNRELIABLE,
+    STATE_RELIABLE,
+    STATE_RELIABLE_BACK,
+)
 
 COMMAND = bytes(85)
+ESTOP = StopText('{"type": "estop"}', is_release=False)
+PERSON = Identity(sub='alice', role=Role.OPERATOR, tenant='alice')
+RELEASE = StopText('{"type": "estop_clear"}', is_release=True)
+PING = '{"type": "ping", "of": "estop"}'
 
 
 class StuckChannel:
@@ -47,9 +60,11 @@ class StuckChannel:
         self.maxRetransmits = max_retransmits
         self.bufferedAmount = 0
         self.sent: list[bytes | str] = []
+        self.listeners: list[Callable[[bytes | str], None]] = []
 
-    def on(self, event: str, callback: Callable[[], Any]) -> None:
-        pass
+    def on(self, event: str, callback: Callable[..., Any]) -> None:
+        if event == 'message':
+            self.listeners.append(callback)
 
     def send(self, message: bytes | str) -> None:
         self.sent.append(message)
@@ -118,14 +133,52 @@ def test_a_framed_command_is_forwarded_as_it_is_though_it_may_begin_like_json(
     assert stops == []
 
 
-def test_an_estop_waits_for_the_robot_to_be_ready_and_is_sent_once() -> None:
+def test_an_estop_is_sent_at_once_and_again_when_the_robot_is_ready() -> None:
     channel = StuckChannel(max_retransmits=None)
     end = ChannelEnd(cast(RTCDataChannel, channel))
-    end.deliver('{"type":"estop"}')
+    end.deliver(ESTOP)
+    assert channel.sent == [ESTOP]
+    end.set_ready()
+    end.set_ready()
+    assert channel.sent == [ESTOP, ESTOP]
+
+
+@pytest.mark.parametrize('message', [RELEASE, PING])
+def test_what_does_not_stop_waits_for_the_robot_and_is_sent_once(message: str) -> None:
+    channel = StuckChannel(max_retransmits=None)
+    end = ChannelEnd(cast(RTCDataChannel, channel))
+    end.deliver(message)
     assert channel.sent == []
     end.set_ready()
     end.set_ready()
-    assert channel.sent == ['{"type":"estop"}']
+    assert channel.sent == [message]
+
+
+@pytest.mark.parametrize('filler', ['x', 'x' * (MAX_HELD_BYTES // 8), b'y' * MAX_HELD_BYTES])
+def test_nothing_pushes_out_a_held_estop(filler: bytes | str) -> None:
+    channel = StuckChannel(max_retransmits=None)
+    channel.readyState = 'connecting'
+    end = ChannelEnd(cast(RTCDataChannel, channel))
+    for message in ('first', ESTOP, RELEASE, ESTOP, *[filler] * 2 * MAX_HELD_MESSAGES):
+        end.deliver(message)
+    channel.readyState = 'open'
+    end.set_ready()
+    assert channel.sent[:3] == [ESTOP, RELEASE, ESTOP]
+    assert len(channel.sent) <= MAX_HELD_MESSAGES
+    assert sum(map(len, channel.sent)) <= MAX_HELD_BYTES
+
+
+def test_of_nothing_but_stops_the_newest_are_held_in_their_order() -> None:
+    channel = StuckChannel(max_retransmits=None)
+    channel.readyState = 'connecting'
+    end = ChannelEnd(cast(RTCDataChannel, channel))
+    for _ in range(MAX_HELD_MESSAGES):
+        end.deliver(RELEASE)
+    end.deliver(PING)
+    end.deliver(ESTOP)
+    channel.readyState = 'open'
+    end.set_ready()
+    assert channel.sent == [RELEASE] * (MAX_HELD_MESSAGES - 1) + [ESTOP]
 
 
 class StuckConnection:
@@ -143,28 +196,73 @@ class StuckConnection:
         return channel
 
 
-def test_no_command_passes_an_estop_that_waits_for_the_robot_to_be_ready() -> None:
+def bridge() -> tuple[PeerChannels, StuckConnection]:
+    """Return a robot's side of the channels to its operator, and where they end."""
     operator, robot = StuckConnection(), StuckConnection()
     here, there = (PeerChannels(cast(RTCPeerConnection, it)) for it in (operator, robot))
-    for spec in (spec for spec in CHANNELS if spec.to_robot):
+    for spec in CHANNELS:
         request = DataChannelRequest(
             label=spec.label, ordered=spec.ordered, max_retransmits=spec.max_retransmits
         )
-        here.open(request, None)
-        there.open(request, here)
+        if spec.to_robot:
+            here.open(request, None, Voice('media', PERSON, lambda stop: None))
+            there.open(request, here)
+        else:
+            there.open(request, None)
+    return there, robot
+
+
+def test_no_command_passes_an_estop_that_waits_for_the_robot_to_be_ready() -> None:
+    there, robot = bridge()
     commands = robot.channels[CMD_UNRELIABLE]
     there.deliver(CMD_UNRELIABLE, COMMAND)
-    assert commands.sent == [COMMAND]
-
-    there.deliver(STATE_RELIABLE, '{"type": "estop"}')
+    # What merely mentions it does not stop the robot.
+    there.deliver(STATE_RELIABLE, PING)
     there.deliver(CMD_UNRELIABLE, COMMAND)
-    there.deliver(CMD_UNRELIABLE, '{"type": "estop"}')
-    assert commands.sent == [COMMAND, '{"type": "estop"}']
+    assert commands.sent == [COMMAND, COMMAND]
+
+    there.deliver(STATE_RELIABLE, ESTOP)
+    there.deliver(CMD_UNRELIABLE, COMMAND)
+    there.deliver(CMD_UNRELIABLE, ESTOP)
+    assert commands.sent == [COMMAND, COMMAND, ESTOP]
 
     there.set_ready()
-    assert robot.channels[STATE_RELIABLE].sent == ['{"type": "estop"}']
+    assert robot.channels[STATE_RELIABLE].sent == [ESTOP, PING, ESTOP]
     there.deliver(CMD_UNRELIABLE, COMMAND)
     assert commands.sent[-1] == COMMAND
+
+
+@pytest.mark.parametrize(
+    ('label', 'message', 'shows'),
+    [
+        (MAP_UNRELIABLE, b'{"type": "lease", "token": 1}', True),
+        (STATE_RELIABLE_BACK, '{"type": "cmd_ack", "nonce": 1, "ok": true}', True),
+        (STATE_RELIABLE_BACK, b'{"type": "pong", "client_ts": 1, "robot_ts": 1}', True),
+        (STATE_RELIABLE_BACK, '{"type": "robot_telemetry", "of": "cmd_ack"}', False),
+        (MAP_UNRELIABLE, b'{"type": "odom"}', False),
+        (MAP_UNRELIABLE, b'lease', False),
+    ],
+)
+def test_a_robot_shows_that_it_listens_though_its_heartbeats_are_lost(
+    label: str, message: bytes | str, shows: bool
+) -> None:
+    there, robot = bridge()
+    there.deliver(STATE_RELIABLE, PING)
+    there.deliver(STATE_RELIABLE, RELEASE)
+    for listener in robot.channels[label].listeners:
+        listener(message)
+    assert robot.channels[STATE_RELIABLE].sent == ([PING, RELEASE] if shows else [])
+    there.deliver(CMD_UNRELIABLE, COMMAND)
+    assert robot.channels[CMD_UNRELIABLE].sent == ([COMMAND] if shows else [])
+
+
+def test_what_shows_that_a_robot_listens_counts_for_one_bridge() -> None:
+    there, robot = bridge()
+    for listener in robot.channels[MAP_UNRELIABLE].listeners:
+        listener(b'{"type": "lease", "token": 1}')
+    there.open_for_viewers()
+    there.deliver(STATE_RELIABLE, PING)
+    assert robot.channels[STATE_RELIABLE].sent == []
 
 
 def test_what_must_arrive_waits_for_longer() -> None:

@@ -60,6 +60,7 @@ NAMES = tuple(
 )
 
 MAX_VIEWERS = 4
+MAX_OF_PERSON = 2
 
 callers = st.sampled_from(CALLERS)
 names = st.sampled_from(NAMES)
@@ -70,7 +71,9 @@ class People(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.registry = Registry(Caps(viewers_per_robot=MAX_VIEWERS))
+        self.registry = Registry(
+            Caps(viewers_per_robot=MAX_VIEWERS, viewers_per_person=MAX_OF_PERSON)
+        )
         self.now_s = 0.0
         self.serial = 0
         self.open_media: set[str] = set()
@@ -160,7 +163,9 @@ class People(RuleBasedStateMachine):
 
     @rule(caller=callers)
     def watch(self, caller: OperatorCaller) -> None:
-        if not self.is_banned(caller) and len(self.session.viewers) < MAX_VIEWERS:
+        theirs = [it for it in self.session.viewers if it.identity == caller.identity]
+        has_room = len(self.session.viewers) < MAX_VIEWERS and len(theirs) < MAX_OF_PERSON
+        if has_room and not self.is_banned(caller):
             media_id = self.new_media()
             self.registry.viewers.attach(self.session_id, caller, media_id, self.now_s)
 

@@ -43,6 +43,7 @@ LITTLE = Share(total=1e-9, total_burst_s=1e-6, each=1e-9, each_burst_s=1e-6)
 LITTLE_EACH = Share(total=1.0, total_burst_s=1.0, each=1e-9, each_burst_s=1e-6)
 SOME_EACH = Share(total=1.0, total_burst_s=1.0, each=1e-9, each_burst_s=0.03)
 """Enough for five requests, whatever they cost, and not for 151, for each party."""
+PLENTY = Share(total=1.0, total_burst_s=1e9, each=1.0, each_burst_s=1e9)
 MANY = 151
 HEALTH = b'GET /api/v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'
 
@@ -471,14 +472,17 @@ async def test_a_robot_key_that_hammers_heartbeats_starves_no_other(tmp_path: Pa
         assert (await rig.heartbeat(session, robot)).status == 200
 
 
-async def test_a_fleet_under_one_key_meets_no_limit(rig: Rig) -> None:
-    robot, operator = rig.robot(), rig.operator()
-    names = [f'robot{number}' for number in range(Caps().robots_per_key)]
-    dialled = await asyncio.gather(*(rig.dial(robot, robot_id=name) for name in names))
-    for _ in range(5):
-        answers = await asyncio.gather(*(rig.heartbeat(session, robot) for session in dialled))
-        assert {answer.status for answer in answers} == {200}
-        assert (await rig.get('/sessions', operator)).status == 200
+async def test_a_fleet_under_one_key_meets_no_limit(tmp_path: Path) -> None:
+    # But for the budgets of processor time: how much of it this takes is the machine's affair, and
+    # 769 requests at once, one round after the other, are more than such a fleet ever sends.
+    async with running(tmp_path, shares=dict.fromkeys(SHARES, PLENTY)) as rig:
+        robot, operator = rig.robot(), rig.operator()
+        names = [f'robot{number}' for number in range(Caps().robots_per_key)]
+        dialled = await asyncio.gather(*(rig.dial(robot, robot_id=name) for name in names))
+        for _ in range(5):
+            answers = await asyncio.gather(*(rig.heartbeat(it, robot) for it in dialled))
+            assert {answer.status for answer in answers} == {200}
+            assert (await rig.get('/sessions', operator)).status == 200
 
 
 async def test_who_hangs_up_while_it_waits_is_forgotten(tmp_path: Path) -> None:

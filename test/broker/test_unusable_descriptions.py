@@ -32,6 +32,7 @@ from aiortc import (
     RTCRtpSender,
     RTCSessionDescription,
 )
+from aiortc.sdp import SessionDescription
 import pytest
 
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
@@ -55,7 +56,7 @@ CHANGES = {
     'two groups': (r'(a=group.*\r\n)', r'\1\1', 'more than one a=group:BUNDLE'),
     'no multiplexing': (r'a=rtcp-mux\r\n', '', 'a=rtcp-mux is missing'),
     'no direction': (r'a=(send|recv)only\r\n', '', 'the direction is missing'),
-    'no codec': (r'H264|VP8', 'X', 'it has no codec that is known here'),
+    'no codec': (r'a=(rtpmap|fmtp|rtcp-fb):.*\r\n', '', 'it has no codec that is known here'),
     'no mode': (r'packetization-mode=1', 'packetization-mode', 'packetization-mode None'),
     'rejected': (r'm=video \d+', 'm=video 0', 'port 0 rejects it'),
     'small messages': (r'max-message-size:\d+', 'max-message-size:9', 'at least 32768'),
@@ -271,3 +272,32 @@ async def test_what_breaks_while_a_connection_is_made_is_logged_and_ends_it(
     assert 'LookupError: ours' in caplog.text
     await peer.close()
     await pc.close()
+
+
+@pytest.mark.parametrize('kind', ['audio', 'video'])
+@pytest.mark.parametrize('direction', ['recvonly', 'sendonly', 'sendrecv'])
+async def test_a_section_of_unknown_codecs_is_inactive_and_the_channels_are_used(
+    kind: str, direction: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with clean(caplog):
+        pc, peer = connection(), session()
+        pc.addTransceiver(kind, direction=direction)
+        pc.createDataChannel('_sctp_init', negotiated=True, id=0)
+        await pc.setLocalDescription(await pc.createOffer())
+        offer = str(pc.localDescription.sdp)
+        unknown = re.sub(r'(a=rtpmap:\d+ )(?!rtx)\w+', r'\1AV9', offer)
+        answer = await peer.answer(unknown)
+        section, _ = SessionDescription.parse(answer).media
+        offered, _ = SessionDescription.parse(unknown).media
+        assert section.direction == 'inactive'
+        assert section.fmt
+        assert set(section.fmt) <= set(offered.fmt)
+        assert {codec.name for codec in section.rtp.codecs} <= {'AV9', 'rtx'}
+        assert peer.video is None
+        assert peer.video_codecs == (() if kind == 'video' else None)
+        known = re.sub('AV9', 'opus' if kind == 'audio' else 'VP8', answer)
+        await pc.setRemoteDescription(RTCSessionDescription(sdp=known, type='answer'))
+        async with asyncio.timeout(PATIENCE_S):
+            await peer.connected()
+        await peer.close()
+        await pc.close()

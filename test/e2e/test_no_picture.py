@@ -34,6 +34,7 @@ RTCPeerConnection.prototype.addTransceiver = function (kind, options) {
     return transceiver;
 };
 """
+WITH_AV1_ONLY = WITHOUT_H264.replace("!== 'video/H264'", "=== 'video/AV1'")
 SLOW = 0.3
 """Metres per second: ``blind_speed_factor`` of the most. The page asks for half of that."""
 
@@ -138,4 +139,25 @@ def test_a_page_that_shows_no_picture_drives_slowly_and_says_why(
     page.page.keyboard.up('KeyW')
     wait_for(probe.standing, what='zero on cmd_vel')
     assert max(command.linear_x for command in probe.commands[-50:]) <= SLOW + 1e-6
+    leave(page)
+
+
+def test_a_browser_that_takes_neither_drives_slowly_and_stops(
+    stack: Stack, browser: Browser, probe: RosProbe
+) -> None:
+    page = page_with(browser, WITH_AV1_ONLY)
+    page.connect(stack.broker.page, stack.robot_id)
+    expect(page.page.locator('#message')).to_contain_text(
+        'No picture: this robot sends H.264 and VP8 only, and this browser takes neither.',
+        timeout=20_000,
+    )
+    page.page.keyboard.down('KeyW')
+    wait_for(lambda: drives_at_more_than(probe, SLOW - 0.05), what='motion')
+    page.page.keyboard.press('Space')
+    page.wait_for_state('stopped')
+    page.page.keyboard.up('KeyW')
+    wait_for(probe.standing, what='zero on cmd_vel')
+    page.page.click('#estop-release')
+    page.page.click('#estop-release')
+    page.wait_for_state('drivable')
     leave(page)

@@ -29,6 +29,7 @@ OFFERS: Final = (
     'offer_page',
     'offer_browser_microphone',
     'offer_browser_data',
+    'offer_browser_av1',
     'offer_robot',
     'offer_robot_old',
     'offer_operator',

@@ -72,7 +72,9 @@ class Encoder:
         for _ in range(count):
             data = next(self._units)
             if data:
-                self._publisher.publish(CompressedImage(format='h264', data=data))
+                message = CompressedImage(format='h264', data=data)
+                message.header.stamp = self._node.get_clock().now().to_msg()
+                self._publisher.publish(message)
 
     def subscribers(self) -> int:
         return int(self._publisher.get_subscription_count())

@@ -18,15 +18,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+import errno
 import os
+import socket
+from typing import Any, cast
 
+import aioice
 import aioice.ice
 from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 import pytest
 import pytest_asyncio
 from webrtc_half import configuration
 
-from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering
+from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering, MOST_BINDS
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
 from teleop_webrtc_bridge.candidates import MAX_CANDIDATES, MAX_HOST_ADDRESSES
@@ -126,3 +130,54 @@ async def test_addresses_that_come_and_go_are_those_of_the_dial(
         # One that has just gone costs nothing but itself.
         assert named == {address for address in present if address.startswith('127.')}
         await pc.close()
+
+
+async def test_sockets_of_a_gathering_that_was_given_up_are_the_connections_to_close(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gathering, connection = Gathering(), aioice.Connection(ice_controlling=True)
+    is_opening = asyncio.Event()
+    open_one = Gathering._open
+
+    async def open_one_and_wait(self: Gathering, *arguments: Any, rank: int) -> Any:
+        if rank == 1:
+            is_opening.set()
+            await asyncio.Event().wait()
+        return await open_one(self, *arguments, rank=rank)
+
+    monkeypatch.setattr(Gathering, '_open', open_one_and_wait)
+    task = asyncio.create_task(gathering.gather(connection, 1, MANY))
+    await is_opening.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    (first,) = connection._protocols
+    await connection.close()
+    assert first.transport.is_closing()
+
+
+class TakenPorts:
+    """A socket of a machine that has hardly any port left."""
+
+    def __init__(self, free: int | None = None) -> None:
+        self.tried: list[int] = []
+        self._free = free
+
+    def bind(self, address: tuple[str, int]) -> None:
+        self.tried.append(address[1])
+        if address[1] != self._free:
+            raise OSError(errno.EADDRINUSE, 'taken')
+
+
+def test_a_large_range_that_is_taken_costs_a_bounded_number_of_attempts() -> None:
+    taken, gathering = TakenPorts(), Gathering(udp_ports=(1024, 65535))
+    with pytest.raises(OSError, match='no port'):
+        gathering._bind(cast(socket.socket, taken), '127.0.0.1')
+    assert gathering.is_out_of_ports
+    assert len(set(taken.tried)) == MOST_BINDS
+
+
+def test_the_last_port_of_a_range_is_found() -> None:
+    taken, gathering = TakenPorts(free=50077), Gathering(udp_ports=(50000, 50199))
+    gathering._bind(cast(socket.socket, taken), '127.0.0.1')
+    assert taken.tried[-1] == 50077
+    assert not gathering.is_out_of_ports
