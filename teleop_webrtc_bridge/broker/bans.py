@@ -41,7 +41,7 @@ class PutOut(RegistryRefusal):
 
     def __init__(self, retry_after_s: float) -> None:
         super().__init__(
-            'You were put out by whoever drives this robot, or by an administrator; '
+            'You were removed by whoever drives this robot, or by an administrator; '
             f'you may come back in {math.ceil(retry_after_s)} s'
         )
         self.retry_after_s = retry_after_s

@@ -56,6 +56,7 @@ from teleop_webrtc_bridge.broker.records import TooManyCredentials
 from teleop_webrtc_bridge.broker.service import Broker
 from teleop_webrtc_bridge.broker.sessions import (
     ClaimLost,
+    JoinReplaced,
     NoPendingOffer,
     NotAllowed,
     NotOperator,
@@ -107,6 +108,7 @@ REFUSAL_STATUS: Final[dict[type[RegistryRefusal], int]] = {
     SlotTaken: 409,
     ClaimLost: 409,
     NotOperator: 403,
+    JoinReplaced: 403,
     NotAllowed: 403,
     NotRequested: 409,
     NotWatching: 404,

@@ -119,13 +119,19 @@ ROW: Final = object(
     robot_type=or_null(TEXT),
     state={'enum': ['idle', 'active']},
     operator_id=or_null(TEXT),
+    operator_is_you={'type': 'boolean'},
     rtt_ms=or_null(NUMBER),
     packet_loss_pct=or_null(NUMBER),
     created_at=TIME,
     control_epoch=WHOLE,
     control_request=or_null(TEXT),
     viewers=WHOLE,
-    watching={'type': 'array', 'items': all_of(operator_id=TEXT, role=ROLE)},
+    watching={
+        'type': 'array',
+        'items': object(
+            ('operator_id', 'role'), operator_id=TEXT, role=ROLE, removable={'type': 'boolean'}
+        ),
+    },
     split=SPLIT,
 )
 JOINED: Final = object(

@@ -342,6 +342,7 @@ def session_row(
         'robot_type': session.identity.robot_type,
         'state': session.state.value,
         'operator_id': name_of(session.holder),
+        **({'operator_is_you': True} if session.holder == caller.identity else {}),
         'rtt_ms': session.link.rtt_ms,
         'packet_loss_pct': session.link.packet_loss_pct,
         'created_at': session.identity.created_at,
@@ -353,10 +354,17 @@ def session_row(
     }
 
 
-def _watching(session: Session) -> list[dict[str, str]]:
+def _watching(session: Session) -> list[dict[str, Any]]:
     """Render who watches: each person once, in the order in which they came."""
     people = dict.fromkeys(viewer.identity for viewer in session.viewers)
-    return [{'operator_id': who.sub, 'role': who.role.value} for who in people]
+    return [
+        {
+            'operator_id': who.sub,
+            'role': who.role.value,
+            **({} if session.may_be_removed(who) else {'removable': False}),
+        }
+        for who in people
+    ]
 
 
 def name_of(who: Identity | None) -> str | None:

@@ -29,6 +29,7 @@ from teleop_webrtc_bridge.broker.sessions import (
     CloseChannels,
     CloseMedia,
     Effect,
+    JoinReplaced,
     NotOperator,
     Operator,
     Reason,
@@ -121,12 +122,14 @@ class SessionTable:
 
         :param media_id: Which join the call is about; see :func:`is_same_join`.
         :raises SessionUnknown: See :meth:`get`.
-        :raises NotOperator: The caller is not the operator, or this join is not the newest.
+        :raises NotOperator: The caller is not the operator.
+        :raises JoinReplaced: They are, by a newer join than the one that they name.
         """
         session = self.get(session_id, caller, now_s)
         operator = session.operator
         if operator is None or not is_same_join(operator, caller, media_id):
-            raise NotOperator
+            is_theirs = operator is not None and operator.identity == caller.identity
+            raise JoinReplaced if is_theirs and media_id is not None else NotOperator
         return session, operator
 
     def peers(self) -> int:

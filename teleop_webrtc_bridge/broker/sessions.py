@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import enum
+from typing import Final
 
 from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, Role
 from teleop_webrtc_bridge.exceptions import TeleopError
@@ -37,6 +38,7 @@ __all__ = [
     'ControlRequest',
     'ControlState',
     'Effect',
+    'JoinReplaced',
     'LinkQuality',
     'MediaLiveness',
     'NewSession',
@@ -61,6 +63,10 @@ __all__ = [
     'Viewer',
     'WatchPlan',
 ]
+
+
+NEWER_JOIN: Final = 'A newer join of the same operator took over'
+"""Pages know it by its beginning (docs/protocol.md §2)."""
 
 
 class SessionState(enum.Enum):
@@ -129,7 +135,7 @@ class ClaimLost(RegistryRefusal):
     """The operator slot went elsewhere while the join was under way."""
 
     def __init__(self) -> None:
-        super().__init__('A newer join of the same operator took over')
+        super().__init__(NEWER_JOIN)
 
 
 class NotOperator(RegistryRefusal):
@@ -137,6 +143,13 @@ class NotOperator(RegistryRefusal):
 
     def __init__(self) -> None:
         super().__init__('Not the operator of this session')
+
+
+class JoinReplaced(NotOperator):
+    """The caller is the operator, by a newer join than the one that the call is about."""
+
+    def __init__(self) -> None:
+        RegistryRefusal.__init__(self, NEWER_JOIN)
 
 
 class NotAllowed(RegistryRefusal):
@@ -165,9 +178,9 @@ class NotRemovable(RegistryRefusal):
 
     def __init__(self, who: Identity) -> None:
         why = (
-            'an administrator cannot be put out'
+            'an administrator cannot be removed'
             if who.role is Role.ADMIN
-            else 'whoever drives this robot cannot be put out'
+            else 'whoever drives this robot cannot be removed'
         )
         super().__init__(f'{who.sub}: {why}')
 
@@ -384,6 +397,10 @@ class Session:
         return any(
             slot is not None and slot.identity == who for slot in (self.claim, self.operator)
         )
+
+    def may_be_removed(self, who: Identity) -> bool:
+        """Return whether a viewer can be removed: neither who drives nor an administrator."""
+        return who.role is not Role.ADMIN and not self.is_driven_by(who)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -192,11 +192,7 @@ class Viewers:
         named_so = [item.identity for item in session.viewers if named.means(item.identity)]
         if not named_so:
             raise NotWatching
-        who = named.among(
-            item
-            for item in named_so
-            if item.role is not Role.ADMIN and not session.is_driven_by(item)
-        )
+        who = named.among(item for item in named_so if session.may_be_removed(item))
         if who is None:
             raise NotRemovable(named_so[0])
         self._bans.add(session.identity, who, now_s)

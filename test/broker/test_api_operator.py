@@ -47,7 +47,7 @@ async def test_the_list_shows_live_robots(rig: Rig) -> None:
     assert (await rig.get('/sessions', operator)).body == [row]
     assert (await rig.get(f'/sessions/{session}/status', operator)).body == row
     await rig.join(session, operator)
-    row |= {'state': 'active', 'operator_id': 'alice', 'control_epoch': 1}
+    row |= {'state': 'active', 'operator_id': 'alice', 'control_epoch': 1, 'operator_is_you': True}
     assert (await rig.get('/sessions', operator)).body == [row]
     rig.clock.now_s += 30.0  # silent, and not yet swept
     assert (await rig.get('/sessions', operator)).body == []
@@ -157,12 +157,49 @@ async def test_a_reloaded_page_takes_over_from_the_older_one(rig: Rig) -> None:
     assert {name: answer.body[name] for name in IDS} == NO_IDS
     # The older page still runs, and says which one it is.
     older = {'cf_session_id': first}
+    refused = await rig.post(f'/sessions/{session}/op-heartbeat', operator, older)
+    assert refused.status == 403
+    # By this the page knows that it must not take the robot back by itself.
+    assert refused.detail == 'A newer join of the same operator took over'
     assert (await rig.bridge(session, operator, **older)).status == 403
     left = await rig.post(f'/sessions/{session}/leave', operator, older)
     assert left.body['state'] == 'active'
     newer = {'cf_session_id': second}
     beat = await rig.post(f'/sessions/{session}/op-heartbeat', operator, newer)
     assert (beat.status, beat.body) == (200, {'ack': True})
+
+
+async def test_a_join_is_called_replaced_only_to_its_person_and_while_the_newer_one_lasts(
+    rig: Rig,
+) -> None:
+    operator = rig.operator()
+    session = await rig.dial(rig.robot())
+    first = {'cf_session_id': (await rig.join(session, operator)).body['cf_session_id']}
+    second = {'cf_session_id': (await rig.join(session, operator)).body['cf_session_id']}
+    beat = f'/sessions/{session}/op-heartbeat'
+    plain = 'Not the operator of this session'
+    for other in (
+        rig.operator('alice', Role.VIEWER, 'alice'),
+        rig.operator('ben', tenant='alice'),
+    ):
+        for named in (first, second):
+            assert (await rig.post(beat, other, named)).detail == plain
+    await rig.post(f'/sessions/{session}/leave', operator, second)
+    assert (await rig.post(beat, operator, first)).detail == plain
+
+
+async def test_the_list_tells_people_which_robots_they_drive(rig: Rig) -> None:
+    operator = rig.operator()
+    session = await rig.dial(rig.robot())
+    status = f'/sessions/{session}/status'
+    assert 'operator_is_you' not in (await rig.get(status, operator)).body
+    await rig.join(session, operator)
+    assert (await rig.get(status, operator)).body['operator_is_you'] is True
+    for other in (
+        rig.operator('alice', Role.VIEWER, 'alice'),
+        rig.operator('ben', tenant='alice'),
+    ):
+        assert 'operator_is_you' not in (await rig.get(status, other)).body
 
 
 async def test_a_rejoin_that_fails_leaves_the_operator_at_the_controls(rig: Rig) -> None:

@@ -71,7 +71,7 @@ async def test_who_is_put_out_is_cut_off_and_kept_out_for_ten_minutes(
     media = len(rig.media.sessions)
     refused = await rig.join(session, eve, role='viewer')
     assert (refused.status, refused.headers['Retry-After']) == (403, '600')
-    assert refused.detail.startswith('You were put out')
+    assert refused.detail.startswith('You were removed by')
     assert len(rig.media.sessions) == media
     assert await rig.robot_ids(session, robot) == told
     # Everywhere else, and everybody else of that name, is as welcome as before.
@@ -212,12 +212,15 @@ async def test_a_request_names_somebody(rig: Rig, call: str, fields: dict[str, o
 async def test_who_watches_is_told_to_the_driver_and_to_admins(rig: Rig) -> None:
     session, _, alice = await driven(rig)
     eve, bob = rig.operator('eve', Role.VIEWER, 'alice'), rig.operator('bob', tenant='alice')
-    for headers in (eve, bob, eve):
-        await watch(rig, session, headers)
     root = rig.operator('root', Role.ADMIN)
+    for headers in (eve, bob, eve, alice, root):
+        await watch(rig, session, headers)
     everybody = [
         {'operator_id': 'eve', 'role': 'viewer'},
         {'operator_id': 'bob', 'role': 'operator'},
+        # A page offers no button that the broker would refuse.
+        {'operator_id': 'alice', 'role': 'operator', 'removable': False},
+        {'operator_id': 'root', 'role': 'admin', 'removable': False},
     ]
     namesake = rig.operator('alice', Role.VIEWER, 'alice')
     told = {'alice': alice, 'root': root, 'eve': eve, 'bob': bob, 'namesake': namesake}
@@ -226,7 +229,7 @@ async def test_who_watches_is_told_to_the_driver_and_to_admins(rig: Rig) -> None
         listed = (await rig.get('/sessions', headers)).body[0]
         row = (await rig.get(f'/sessions/{session}/status', headers)).body
         for answer in (listed, row):
-            assert (answer['viewers'], answer['watching']) == (3, expected), name
+            assert (answer['viewers'], answer['watching']) == (5, expected), name
 
 
 async def test_of_several_who_ask_control_is_given_to_the_one_that_is_meant(rig: Rig) -> None:

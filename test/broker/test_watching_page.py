@@ -64,8 +64,8 @@ def stop_and_release(bob: OperatorPage, owner: OperatorPage) -> None:
     bob.page.click('#estop')
     bob.wait_for_state('stopped')
     owner.wait_for_state('stopped')
-    expect(owner.page.locator('#estop-note')).to_have_text('by bob, operator')
-    expect(owner.page.locator('#message')).to_contain_text('Stopped by bob, operator.')
+    expect(owner.page.locator('#estop-note')).to_have_text('by bob')
+    expect(owner.page.locator('#message')).to_contain_text('Stopped by bob.')
     expect(bob.page.locator('#estop-note')).to_have_text('by you')
     assert not bob.page.is_visible('#estop-release')
     owner.page.click('#estop-release')
@@ -74,7 +74,7 @@ def stop_and_release(bob: OperatorPage, owner: OperatorPage) -> None:
     bob.wait_for_state('watching')
     owner.page.click('#estop')
     expect(owner.page.locator('#estop-note')).to_have_text('by you')
-    expect(bob.page.locator('#estop-note')).to_have_text('by owner, operator')
+    expect(bob.page.locator('#estop-note')).to_have_text('by owner')
     owner.page.click('#estop-release')
     owner.page.click('#estop-release')
     owner.wait_for_state('drivable')
@@ -95,15 +95,45 @@ def hand_over(bob: OperatorPage, owner: OperatorPage) -> None:
     assert owner.page.inner_text('#message') == 'Session already has operator: bob'
 
 
+def drive_elsewhere(page: OperatorPage, other: OperatorPage, address: str, robot_id: str) -> None:
+    """Take over on another page of the same person, then back: neither joins again by itself."""
+    joins: list[str] = []
+    for each in (page, other):
+        each.page.on(
+            'request', lambda it: joins.append(it.url) if it.url.endswith('/join') else None
+        )
+    other.page.goto(address)
+    other.page.click(f'#robots button[data-robot-id="{robot_id}"]', timeout=20_000)
+    expect(other.page.locator('#connect')).to_have_text('Take over from your other page')
+    takes, loses = other, page
+    for count in (1, 2):
+        takes.page.click('#connect')
+        takes.wait_for_state('drivable')
+        loses.wait_for_state('idle')
+        expect(loses.page.locator('#message')).to_have_text(
+            'You drive this robot from another page.'
+        )
+        expect(loses.page.locator('#connect')).to_have_text('Drive here')
+        assert len(joins) == count
+        takes, loses = loses, takes
+    # What the page said is over with the other page's drive.
+    loses.page.click('#disconnect')
+    expect(takes.page.locator('#message')).to_have_text('')
+    expect(takes.page.locator('#connect')).to_contain_text('Connect to')
+    assert len(joins) == 2
+
+
 def test_watching_stopping_and_taking_over(chromium_path: str, tmp_path: Path) -> None:
     with (
         running_stack(tmp_path) as stack,
         chromium(chromium_path) as browser,
         page_of(browser) as bob,
         page_of(browser) as owner,
+        page_of(browser) as phone,
     ):
         # Nobody drives: the robot sends to its viewer all the same, and can be stopped.
-        watch(bob, address_of(stack, 'bob'), stack.robot_id)
+        bobs = address_of(stack, 'bob')
+        watch(bob, bobs, stack.robot_id)
         wait_for(lambda: bob.metrics()['telemetry'].get('state'), what='telemetry')
         assert bob.page.inner_text('#control-text') == 'Nobody drives this robot.'
         assert not bob.page.is_visible('#pad')
@@ -121,7 +151,8 @@ def test_watching_stopping_and_taking_over(chromium_path: str, tmp_path: Path) -
 
         stop_and_release(bob, owner)
         hand_over(bob, owner)
-        assert bob.errors == []
+        drive_elsewhere(bob, phone, bobs, stack.robot_id)
+        assert bob.errors == phone.errors == []
         assert [text for text in owner.errors if 'status of 4' not in text] == []
 
 
@@ -143,12 +174,12 @@ def test_whoever_drives_reads_who_stopped_the_robot_and_puts_them_out(
         expect(owner.page.locator('#watchers-toggle')).to_have_text('Watched by bob')
         assert not bob.page.is_visible('#watchers-toggle')
         owner.page.click('#watchers-toggle')
-        put_out = owner.page.locator('#watchers-list .put-out')
-        put_out.click()
-        expect(put_out).to_have_text('Press again')
-        put_out.click()
+        remove = owner.page.locator('#watchers-list .put-out')
+        remove.click()
+        expect(remove).to_have_text('Press again')
+        remove.click()
         bob.wait_for_state('error')
-        expect(bob.page.locator('#message')).to_contain_text('You were put out')
+        expect(bob.page.locator('#message')).to_contain_text('You were removed')
         expect(owner.page.locator('#watchers-toggle')).to_be_hidden()
         # The robot stays as it is: it is for whoever drives to release it.
         assert owner.page.inner_text('#estop-note') == 'by bob, viewer'

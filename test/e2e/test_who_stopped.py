@@ -139,7 +139,7 @@ def test_who_drives_and_who_watches_reads_who_stopped_the_robot(
     watcher.page.click('#watch')
     watcher.wait_for_state('stopped')
     expect(watcher.page.locator('#message')).to_have_text(
-        'Stopped by /teleop_bridge/estop_in on the robot. Only the operator can release it.'
+        'Stopped by /teleop_bridge/estop_in on the robot. Only whoever drives can release it.'
     )
     watcher.page.click('#disconnect')
     probe.node.destroy_publisher(button)
@@ -206,7 +206,7 @@ def test_a_viewer_is_put_out_with_two_presses(stack: Stack, page: OperatorPage) 
 
 
 def test_who_was_put_out_reads_why_and_knocks_no_more(stack: Stack, page: OperatorPage) -> None:
-    reason = 'You were put out by whoever drives this robot; you may come back in 600 s'
+    reason = 'You were removed by whoever drives this robot; you may come back in 600 s'
     joins: list[str] = []
     polls: list[str] = []
     page.page.on('request', lambda it: joins.append(it.url) if it.url.endswith('/join') else None)

@@ -39,6 +39,8 @@ const CASES = [
   [404, 'unknown session', 'gone', /not connected to the broker/],
   [409, 'media session gone', 'conflict', /^media session gone$/],
   [409, 'Session already has operator: ben', 'taken', /^Session already has operator: ben$/],
+  [403, 'A newer join of the same operator took over', 'replaced', /^You drive this robot from another/],
+  [409, 'A newer join of the same operator took over', 'replaced', /^You drive this robot from another/],
   [422, 'sdp_offer: field required', 'refused', /sdp_offer: field required/],
   [429, 'slow down', 'busy', /Too many attempts/],
   [500, null, 'server', /HTTP 500/],
@@ -61,18 +63,18 @@ test('429 says how long to wait', async () => {
   assert.equal((await failureOf(client.sessions())).retryAfterS, 7);
 });
 
-test('who was put out is barred for a while, and reads why', async () => {
+test('who was removed is barred for a while, and reads why', async () => {
   const headers = { 'Retry-After': '590' };
-  const said = answering(403, { detail: 'You were put out; come back in 590 s' }, headers).client;
+  const said = answering(403, { detail: 'You were removed; come back in 590 s' }, headers).client;
   const error = await failureOf(said.join('s', 'v=0'));
   assert.equal(error.kind, 'barred');
   assert.equal(error.retryAfterS, 590);
-  assert.equal(error.message, 'You were put out; come back in 590 s');
+  assert.equal(error.message, 'You were removed; come back in 590 s');
   const silent = answering(403, {}, headers).client;
-  assert.match((await failureOf(silent.join('s', 'v=0'))).message, /put out.* in 10 min/);
+  assert.match((await failureOf(silent.join('s', 'v=0'))).message, /removed from.* in 10 min/);
 });
 
-test('somebody who watches is put out by name and role', async () => {
+test('somebody who watches is removed by name and role', async () => {
   const { client, requests } = answering(200, { removed: 1 });
   await client.removeViewer('a/b', { operator_id: 'ann', role: 'viewer', more: 1 });
   assert.equal(requests[0].url, '/api/v1/sessions/a%2Fb/remove-viewer');
@@ -207,8 +209,8 @@ test('rows without a session id are left out of the list', async () => {
 test('a viewer says which one it is, wherever an operator need not', async () => {
   const { client, requests } = answering(200, { sdp_answer: 'v=0', state: 'pending' });
   await client.join('s', 'offer', { role: 'viewer' });
-  await client.heartbeat('s', { viewerId: 'm1' });
-  await client.renegotiateAnswer('s', 'answer', { viewerId: 'm1' });
+  await client.heartbeat('s', { joinId: 'm1' });
+  await client.renegotiateAnswer('s', 'answer', { joinId: 'm1' });
   await client.leave('s', 'done', 'm1');
   await client.requestControl('s');
   await client.grantControl('s', 'ben');

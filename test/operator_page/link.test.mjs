@@ -19,6 +19,8 @@ let nowMs;
 /** What the n-th session's open does; the last one stays in force. */
 let opens;
 let link;
+/** What the broker says of the last join before a redial. */
+let checkJoin;
 
 /** Let everything that waits for nothing but promises happen. */
 async function settle() {
@@ -36,6 +38,7 @@ beforeEach(() => {
   states = [];
   sleeps = [];
   nowMs = 0;
+  checkJoin = () => {};
   unauthorized = [];
   rows = [{ session_id: 's1', robot_id: 'go2' }];
   opens = [async () => {}];
@@ -47,6 +50,7 @@ beforeEach(() => {
       sessions.push(session);
       return session;
     },
+    checkJoin: async (id) => checkJoin(id),
     onState: (state, message) => states.push([state, message]),
     onUnauthorized: (message) => unauthorized.push(message),
     sleep: (ms) => new Promise((resolve) => sleeps.push({ ms, resolve })),
@@ -136,7 +140,7 @@ test('a lost link is rebuilt without leaving, in the robot’s new session', asy
   await settle();
   link.onLost(new Error('The robot fell silent.'));
   await settle();
-  assert.deepEqual(states.at(-1), ['reconnecting', 'The robot fell silent. Reconnecting …']);
+  assert.deepEqual(states.at(-1), ['reconnecting', 'The robot fell silent.']);
   assert.equal(sessions[0].closed, null, 'closed, but the slot is kept');
   rows = [{ session_id: 's2', robot_id: 'go2' }];
   await wake();
@@ -292,4 +296,50 @@ test('who was put out does not knock again, also not after Retry-After', async (
   assert.equal(link.isWanted, false);
   assert.equal(sessions.length, 2, 'one attempt, then no more');
   assert.equal(sleeps.length, 1);
+});
+
+test('a page whose place another page of this person has taken ends, says so, and can be told to take it back', async () => {
+  link.connect({ ...TARGET });
+  await settle();
+  link.onDrivable();
+  await settle();
+  checkJoin = (id) => {
+    assert.equal(id, 's1');
+    throw new BrokerError('replaced', 'You drive this robot from another page.');
+  };
+  link.onLost(new Error('The robot closed its channels.'));
+  await settle();
+  await wake();
+  assert.deepEqual(states.at(-1), ['idle', 'You drive this robot from another page.']);
+  assert.equal(link.isWanted, false);
+  assert.equal(link.isReplaced, true);
+  assert.equal(sessions.length, 1, 'it does not join again');
+  assert.equal(sleeps.length, 1);
+  link.connect({ ...TARGET });
+  await settle();
+  assert.equal(link.isReplaced, false);
+  assert.equal(sessions.length, 2);
+});
+
+for (const when of ['while connecting', 'while driving']) {
+  test(`another page takes over ${when}: no attempt follows`, async () => {
+    link.connect({ ...TARGET });
+    await settle();
+    if (when === 'while driving') link.onDrivable();
+    await settle();
+    link.onLost(new BrokerError('replaced', 'You drive this robot from another page.'));
+    await settle();
+    assert.equal(link.isReplaced, true);
+    assert.equal(sleeps.length, 0);
+    link.disconnect('');
+    assert.equal(link.isReplaced, false);
+    assert.deepEqual(states.at(-1), ['idle', '']);
+  });
+}
+
+test('what a redial waits for is said once: the headline says that it reconnects', async () => {
+  opens = [failing('busy')];
+  link.connect({ ...TARGET });
+  await settle();
+  assert.deepEqual(states.at(-1), ['reconnecting', 'busy.']);
 });

@@ -90,20 +90,21 @@ class FakeBroker {
     return { sdp_answer: 'answer', cf_session_id: 'me' };
   }
 
-  async bridge() {
+  async bridge(sessionId, { joinId } = {}) {
+    this.bridgedAs = joinId;
     this.bridges.push(this.bridgeSays);
     return { ...BRIDGE, ...this.bridgeSays };
   }
 
-  async heartbeat(sessionId, { viewerId }) {
-    this.heartbeats.push([sessionId, viewerId]);
+  async heartbeat(sessionId, { joinId }) {
+    this.heartbeats.push([sessionId, joinId]);
     await this.holdsHeartbeats;
     if (this.heartbeatFails) throw new BrokerError(this.heartbeatFails, 'The broker says no.');
     return { ack: true, ...this.beatSays };
   }
 
-  async leave(sessionId, reason) {
-    this.left.push([sessionId, reason]);
+  async leave(sessionId, reason, joinId) {
+    this.left.push([sessionId, reason, joinId]);
   }
 }
 
@@ -283,11 +284,25 @@ test('other trouble with the picture is asked about again', async (t) => {
   assert.equal(broker.bridges.length, 7);
 });
 
-test('a viewer says which one it is', async (t) => {
-  await joined(t, 'viewer');
-  await pass(1);
-  assert.deepEqual(broker.heartbeats, [['s1', 'me']]);
-});
+for (const role of ['operator', 'viewer']) {
+  test(`which of a person’s pages it is, is said with each heartbeat: ${role}`, async (t) => {
+    const { opened } = await joined(t, role);
+    peers[0].become('connected');
+    await opened;
+    await pass(1);
+    assert.deepEqual(broker.heartbeats, [['s1', 'me']]);
+    assert.equal(broker.bridgedAs, role === 'viewer' ? 'me' : undefined);
+  });
+}
+
+for (const [role, kinds] of [['operator', ['replaced']], ['viewer', []]]) {
+  test(`a newer join of the same person, before the bridge: ${role}`, async (t) => {
+    await joined(t, role);
+    broker.heartbeatFails = 'replaced';
+    await pass(1);
+    assert.deepEqual(lost.map(({ kind }) => kind), kinds);
+  });
+}
 
 test('a session that was closed sends no more', async (t) => {
   await joined(t);
@@ -295,7 +310,7 @@ test('a session that was closed sends no more', async (t) => {
   session.close('operator');
   await pass(30);
   assert.equal(broker.heartbeats.length, 1);
-  assert.deepEqual(broker.left, [['s1', 'operator']]);
+  assert.deepEqual(broker.left, [['s1', 'operator', 'me']]);
 });
 
 test('nor does one that is closed while a heartbeat is under way', async (t) => {
@@ -331,7 +346,7 @@ test('the page joins the robot’s next session when the first ends while connec
   broker.heartbeatFails = null;
   assert.deepEqual(states.at(-1), [
     'reconnecting',
-    'The robot’s session has ended. Reconnecting …',
+    'The robot’s session has ended.',
   ]);
   assert.deepEqual(broker.joins, ['s1', 's2']);
   peers[1].become('connected');

@@ -50,15 +50,15 @@ test('what blocks driving is said, and only when it matters', () => {
   assert.match(message({ ...CALM, blind: true }, TEXTS), /camera has stalled/);
   assert.match(message({ ...CALM, blind: true, hasVideo: false }, TEXTS), /no picture/);
   const unseen = { ...CALM, blind: true, blindPage: true };
-  assert.match(message(unseen, TEXTS), /No picture is shown here: the robot is slow/);
-  assert.match(message({ ...unseen, hasVideo: false }, TEXTS), /no picture. It is slow/);
+  assert.match(message(unseen, TEXTS), /No picture is shown here: the robot is slowed or stopped until there is one/);
+  assert.match(message({ ...unseen, hasVideo: false }, TEXTS), /no picture. The robot is slowed or stopped/);
 });
 
 test('a browser that cannot take the robot’s codec is told which, and what follows', () => {
   const videoReason = 'No picture: this robot sends H.264 only, and this browser takes VP8 only.';
   const shown = (situation) => message({ ...CALM, videoReason, ...situation }, TEXTS);
   assert.equal(shown({ hasVideo: false }), `${videoReason} You would be driving blind.`);
-  assert.equal(shown({ blindPage: true, blind: true }), `${videoReason} It is slow, or stands.`);
+  assert.equal(shown({ blindPage: true, blind: true }), `${videoReason} The robot is slowed or stopped.`);
   assert.equal(shown({ blockedBy: 'video' }), `${videoReason} Driving is locked.`);
   assert.equal(shown({ watching: true, blockedBy: 'watching' }), videoReason);
   assert.equal(message(CALM, TEXTS), '');
@@ -118,11 +118,12 @@ test('a failed release is said', () => {
 test('who stopped the robot, in words', () => {
   const cases = [
     [{ sub: 'ann', role: 'viewer' }, 'by ann, viewer'],
-    [{ sub: 'ben', role: 'operator' }, 'by ben, operator'],
+    [{ sub: 'ben', role: 'operator' }, 'by ben'],
     [{ sub: 'root', role: 'admin' }, 'by root, admin'],
     [{ sub: '/teleop_bridge/estop_in', role: 'robot' }, 'by /teleop_bridge/estop_in on the robot'],
     [{ sub: '', role: 'robot' }, 'on the robot'],
-    [{ sub: '', role: 'operator' }, 'by an operator'],
+    [{ sub: '', role: 'operator' }, 'by somebody'],
+    [{ sub: 'you', role: 'operator' }, 'by “you”'],
     [{ sub: '', role: 'admin' }, 'by an admin'],
     [{ sub: '', role: 'viewer' }, 'by a viewer'],
     [{ sub: 'you', role: 'viewer' }, 'by you, viewer'],
@@ -136,7 +137,7 @@ test('who stopped the robot, in words', () => {
   assert.equal(stoppedByText(undefined), '');
   assert.equal(stoppedByText({ sub: 'ann', role: 'operator', isMe: true }), 'by you');
   assert.equal(stoppedByText({ sub: 'ann', role: 'robot', isMe: true }), 'by ann on the robot');
-  assert.equal(stoppedByText({ sub: '', role: 'operator', isMe: true }), 'by an operator');
+  assert.equal(stoppedByText({ sub: '', role: 'operator', isMe: true }), 'by somebody');
 });
 
 test('no name is longer than its place', () => {
@@ -157,7 +158,7 @@ test('who stopped the robot is said to whoever drives and to whoever watches', (
   assert.match(message(stopped, TEXTS), /^Stopped by ann, viewer\. The robot does not move/);
   assert.match(
     message({ ...stopped, watching: true }, TEXTS),
-    /^Stopped by ann, viewer\. Only the operator/,
+    /^Stopped by ann, viewer\. Only whoever drives/,
   );
   assert.match(message({ ...stopped, stoppedBy: null }, TEXTS), /^The E-STOP is engaged\./);
 });

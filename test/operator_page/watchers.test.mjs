@@ -42,7 +42,7 @@ test('a broker that does not tell who watches shows nobody', () => {
 test('who watches is told by name and role, each once', () => {
   desk.update([ANN, BEN, ANN, { operator_id: 'ann', role: 'admin' }]);
   assert.deepEqual(texts(), [
-    ['ann, viewer (2×)', 'Put out'], ['ben, operator', 'Put out'], ['ann, admin', 'Put out'],
+    ['ann, viewer (2×)', 'Remove'], ['ben, operator', 'Remove'], ['ann, admin', 'Remove'],
   ]);
   assert.equal(desk.summary(), 'Watched by ann and 2 more');
   desk.update([BEN]);
@@ -57,18 +57,18 @@ test('what a broker of another make says is bounded', () => {
   assert.equal(summary(group(many)), 'Watched by p0 and 499 more');
 });
 
-test('one press puts nobody out, a second within 3 s does', async () => {
+test('one press removes nobody, a second within 3 s does', async () => {
   desk.update([ANN, BEN]);
   await desk.press('s', keyOf('ann'), 10);
   assert.deepEqual(removed, []);
-  assert.deepEqual(texts(10), [['ann, viewer', 'Press again'], ['ben, operator', 'Put out']]);
+  assert.deepEqual(texts(10), [['ann, viewer', 'Press again'], ['ben, operator', 'Remove']]);
   assert.deepEqual(desk.rows(10).map(({ armed }) => armed), [true, false]);
-  assert.equal(texts(13)[0][1], 'Put out', 'too late');
+  assert.equal(texts(13)[0][1], 'Remove', 'too late');
   await desk.press('s', keyOf('ann'), 13);
   assert.deepEqual(removed, []);
   await desk.press('s', keyOf('ann'), 14);
   assert.deepEqual(removed, [['s', ANN]]);
-  assert.deepEqual(texts(14), [['ben, operator', 'Put out']]);
+  assert.deepEqual(texts(14), [['ben, operator', 'Remove']]);
 });
 
 test('a press on somebody else begins anew', async () => {
@@ -85,12 +85,12 @@ test('pressed once, the list may be told anew: the second press still counts', a
   assert.deepEqual(removed, [['s', ANN]]);
 });
 
-test('while somebody is being put out, more presses do nothing', async () => {
+test('while somebody is being removed, more presses do nothing', async () => {
   desk.update([ANN]);
   const key = keyOf('ann');
   await desk.press('s', key, 10);
   const second = desk.press('s', key, 11);
-  assert.deepEqual(texts(11), [['ann, viewer', 'Putting out …']]);
+  assert.deepEqual(texts(11), [['ann, viewer', 'Removing …']]);
   await desk.press('s', key, 11);
   await second;
   assert.equal(removed.length, 1);
@@ -101,8 +101,8 @@ test('a refusal is said, until the next press', async () => {
   desk.update([ANN]);
   await desk.press('s', keyOf('ann'), 10);
   await desk.press('s', keyOf('ann'), 11);
-  assert.equal(desk.failure, 'ann was not put out: Only whoever drives may do that.');
-  assert.deepEqual(texts(11), [['ann, viewer', 'Put out']]);
+  assert.equal(desk.failure, 'ann was not removed: Only whoever drives may do that.');
+  assert.deepEqual(texts(11), [['ann, viewer', 'Remove']]);
   await desk.press('s', keyOf('ann'), 12);
   assert.equal(desk.failure, '');
 });
@@ -115,4 +115,23 @@ test('somebody who has left meanwhile is gone, and that is no failure', async ()
   assert.deepEqual([desk.failure, texts(11)], ['', []]);
   await desk.press('s', 'no such key', 12);
   assert.equal(removed.length, 1);
+});
+
+test('who cannot be removed has no button, and presses do nothing', async () => {
+  desk.update([{ ...ANN, removable: false }, BEN]);
+  assert.deepEqual(texts(10), [['ann, viewer', ''], ['ben, operator', 'Remove']]);
+  await desk.press('s', keyOf('ann'), 10);
+  await desk.press('s', keyOf('ann'), 11);
+  assert.deepEqual(removed, []);
+});
+
+test('a refusal is said as long as the person whom it is about is there', async () => {
+  fails = new BrokerError('refused', 'Only whoever drives may do that.');
+  desk.update([ANN, BEN]);
+  await desk.press('s', keyOf('ann'), 10);
+  await desk.press('s', keyOf('ann'), 11);
+  desk.update([ANN]);
+  assert.match(desk.failure, /^ann was not removed/);
+  desk.update([BEN]);
+  assert.equal(desk.failure, '');
 });

@@ -8,10 +8,11 @@
 
 const TIMEOUT_MS = 8_000;
 const TAKEN = 'Session already has operator';
+const REPLACED = 'A newer join of the same operator';
+const ELSEWHERE = 'You drive this robot from another page.';
 /** Of a path that is no call of the API; of a session, brokers say more. */
 const NO_SUCH_CALL = 'Not Found';
-const NOT_REACHED =
-  'The broker cannot be reached. Check the network, and a proxy that sends its callers elsewhere.';
+const NOT_REACHED = 'The broker does not answer. Is it running, and is the network up?';
 /** Credentials are rate limited by the broker; reconnecting must not run into that. */
 const ICE_SERVERS_MAX_AGE_MS = 5 * 60_000;
 
@@ -23,11 +24,12 @@ const ICE_SERVERS_MAX_AGE_MS = 5 * 60_000;
  * @property {string} robot_type
  * @property {'idle' | 'active'} state
  * @property {string | null} operator_id
+ * @property {boolean} [operator_is_you]
  * @property {string | null} [control_request] who asks the operator for control
  * @property {Watcher[]} [watching] told to the operator and to administrators only
  * @property {{hint: string}} [split] its robot has most likely another session beside this one
  *
- * @typedef {{operator_id: string, role: string}} Watcher Somebody who watches.
+ * @typedef {{operator_id: string, role: string, removable?: boolean}} Watcher Somebody who watches.
  *
  * @typedef {object} Bridge
  * @property {number} cmd_channel_id
@@ -41,7 +43,7 @@ const ICE_SERVERS_MAX_AGE_MS = 5 * 60_000;
 /** A call that failed; `kind` decides what to do, `message` is what to tell. */
 export class BrokerError extends Error {
   /**
-   * @param {'unauthorized' | 'refused' | 'barred' | 'conflict' | 'taken' | 'gone' | 'ended'
+   * @param {'unauthorized' | 'refused' | 'barred' | 'conflict' | 'taken' | 'replaced' | 'gone' | 'ended'
    *   | 'busy' | 'server' | 'unreachable' | 'misrouted'} kind
    * @param {string} message
    * @param {{status?: number | null, retryAfterS?: number}} [details]
@@ -112,11 +114,11 @@ export class BrokerClient {
 
   /**
    * @param {string} sessionId
-   * @param {{viewerId?: string, signal?: AbortSignal}} [options] a viewer says which one it is
+   * @param {{joinId?: string, signal?: AbortSignal}} [options] a viewer says which one it is
    * @returns {Promise<Bridge>}
    */
-  async bridge(sessionId, { viewerId, signal } = {}) {
-    const body = viewer(viewerId);
+  async bridge(sessionId, { joinId, signal } = {}) {
+    const body = join(joinId);
     const resource = `${path(sessionId)}/bridge-datachannel`;
     const bridge = await this.#call('POST', resource, { body, signal });
     const ids = ['cmd', 'state', 'state_back', 'map'].map((name) => bridge?.[`${name}_channel_id`]);
@@ -124,14 +126,14 @@ export class BrokerClient {
     return bridge;
   }
 
-  async renegotiateAnswer(sessionId, sdpAnswer, { viewerId, signal } = {}) {
-    const body = { sdp_answer: sdpAnswer, ...viewer(viewerId) };
+  async renegotiateAnswer(sessionId, sdpAnswer, { joinId, signal } = {}) {
+    const body = { sdp_answer: sdpAnswer, ...join(joinId) };
     await this.#call('POST', `${path(sessionId)}/renegotiate-answer`, { body, signal });
   }
 
   /** @returns {Promise<{video_reason?: string} | null>} */
-  async heartbeat(sessionId, { viewerId, signal } = {}) {
-    const body = viewer(viewerId);
+  async heartbeat(sessionId, { joinId, signal } = {}) {
+    const body = join(joinId);
     return this.#call('POST', `${path(sessionId)}/op-heartbeat`, { body, signal });
   }
 
@@ -153,15 +155,15 @@ export class BrokerClient {
     await this.#call('POST', `${path(sessionId)}/grant-control`, { body });
   }
 
-  /** Put somebody who watches out; for ten minutes they cannot come back. @param {Watcher} who */
+  /** Remove somebody who watches; for ten minutes they cannot come back. @param {Watcher} who */
   async removeViewer(sessionId, { operator_id, role }) {
     const body = { operator_id, role };
     await this.#call('POST', `${path(sessionId)}/remove-viewer`, { body });
   }
 
   /** Free the robot; survives the page's own end. Never fails: the broker evicts the silent. */
-  async leave(sessionId, reason, viewerId) {
-    const body = { reason, ...viewer(viewerId) };
+  async leave(sessionId, reason, joinId) {
+    const body = { reason, ...join(joinId) };
     try {
       await this.#call('POST', `${path(sessionId)}/leave`, { body, keepalive: true });
     } catch {
@@ -211,8 +213,9 @@ function path(sessionId) {
   return `/sessions/${encodeURIComponent(sessionId)}`;
 }
 
-function viewer(viewerId) {
-  return viewerId === undefined ? undefined : { cf_session_id: viewerId };
+/** Which of a person's joins a call is about: they may have several pages. */
+function join(joinId) {
+  return joinId === undefined ? undefined : { cf_session_id: joinId };
 }
 
 function unreadable() {
@@ -220,7 +223,7 @@ function unreadable() {
 }
 
 function barredFor(seconds) {
-  return `You were put out of this robot. You may come back in ${Math.ceil(seconds / 60)} min.`;
+  return `You were removed from this robot. You may come back in ${Math.ceil(seconds / 60)} min.`;
 }
 
 /**
@@ -242,6 +245,9 @@ function failure(response, answer, base) {
   const retryAfterS = Math.max(0, Number(response.headers?.get('Retry-After')) || 0);
   const error = (kind, message) => new BrokerError(kind, message, { status, retryAfterS });
   if (status === 401) return error('unauthorized', 'The token was not accepted. Sign in again.');
+  if ([403, 409].includes(status) && said?.startsWith(REPLACED)) {
+    return error('replaced', ELSEWHERE);
+  }
   if (status === 403 && retryAfterS > 0) return error('barred', said ?? barredFor(retryAfterS));
   if (status === 403) return error('refused', said ?? 'You are not the operator of this robot.');
   if (status === 404) return error('gone', 'The robot is not connected to the broker any more.');

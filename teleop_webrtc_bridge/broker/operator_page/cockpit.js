@@ -49,6 +49,8 @@ export class Cockpit {
   #covered = false;
   /** This person's name, as the broker said at the join; null: it did not. @type {string | null} */
   #me = null;
+  /** Which of this person's joins the last one was. @type {string | undefined} */
+  #joinId;
   /** Whether the broker passes this page's E-STOP on. */
   mayStop = true;
   /** What is to be changed about a robot that has two sessions; empty: nothing. */
@@ -78,6 +80,7 @@ export class Cockpit {
     this.link = new Link({
       listSessions: (options) => broker.sessions(options),
       createSession: (sessionId) => this.#createSession(sessionId),
+      checkJoin: (sessionId, signal) => this.#checkJoin(sessionId, signal),
       onState: (state, message) => this.#onLink(state, message),
       onUnauthorized: (message) => this.#onUnauthorized(message),
     });
@@ -95,6 +98,7 @@ export class Cockpit {
   connect(row, { watch = false } = {}) {
     if (this.link.isWanted) return;
     this.commander.watching = watch;
+    this.#joinId = undefined;
     this.mayStop = true;
     this.splitHint = splitHint(row);
     this.drive.setLock('watching', watch);
@@ -116,7 +120,7 @@ export class Cockpit {
     this.link.disconnect(reason);
     // Between two attempts nothing is open, but the slot may still be ours.
     if (!session && target && isWanted && !this.watching) {
-      void this.#broker.leave(target.sessionId, reason);
+      void this.#broker.leave(target.sessionId, reason, this.#joinId);
     }
   }
 
@@ -234,8 +238,19 @@ export class Cockpit {
     return session;
   }
 
+  /** Fails if another page of this person has taken over. Whatever else is wrong, the join tells. */
+  async #checkJoin(sessionId, signal) {
+    if (this.watching || this.#joinId === undefined) return;
+    try {
+      await this.#broker.heartbeat(sessionId, { joinId: this.#joinId, signal });
+    } catch (error) {
+      if (error.kind === 'replaced') throw error;
+    }
+  }
+
   #onJoined(answer) {
     const { operator_id: me, may_stop: mayStop } = answer;
+    this.#joinId = answer.cf_session_id;
     this.splitHint = splitHint(answer);
     this.#me = typeof me === 'string' ? me : null;
     // Of brokers that do not say it, every viewer may stop; an operator always may.

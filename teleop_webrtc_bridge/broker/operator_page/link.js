@@ -12,14 +12,16 @@ const SETUP_TIMEOUT_MS = 20_000;
 const BACKOFF_FIRST_S = 0.5;
 /** After a link that worked: the robot may have dialled anew already. Not at once for all pages. */
 const AGAIN_AT_ONCE_S = 0.1;
-/** A shorter one did not work: two pages that take a robot from each other must not race. */
+/** A shorter one did not work: pages that take a robot from each other must not race. */
 const WORKED_MS = 5_000;
 const BACKOFF_MAX_S = 5;
 /** What cannot get better by trying again, as long as the robot was never reached. */
 const FINAL_KINDS = new Set(['conflict', 'gone', 'refused']);
-/** Another operator has the robot: he must not lose it to a page that redials. */
+/** Another operator has the robot: they must not lose it to a page that redials. */
 const TAKEN = 'taken';
-/** Whoever drives has put this person out: knocking again is the last thing to do. */
+/** So has another page of this person: two that redial would take it from each other for ever. */
+const REPLACED = 'replaced';
+/** Whoever drives has removed this person: knocking again is the last thing to do. */
 const BARRED = 'barred';
 /** The session that was joined is over. Its robot was there, and has dialled anew or will. */
 const ENDED = 'ended';
@@ -57,6 +59,7 @@ export function findAgain(rows, { sessionId, robotId }) {
 export class Link {
   #listSessions;
   #createSession;
+  #checkJoin;
   #onState;
   #onUnauthorized;
   #sleep;
@@ -77,11 +80,15 @@ export class Link {
   state = 'idle';
   /** @type {Target | null} */
   target = null;
+  /** Whether the last link ended because this person's other page drives. */
+  isReplaced = false;
 
   /**
    * @param {object} options
    * @param {(options: {signal: AbortSignal}) => Promise<object[]>} options.listSessions
    * @param {(sessionId: string) => OpenableSession} options.createSession
+   * @param {(sessionId: string, signal: AbortSignal) => Promise<void>} [options.checkJoin] before a
+   *   redial: fails as 'replaced' if a newer join of this person has taken the last one's place
    * @param {(state: LinkState, message: string) => void} options.onState
    * @param {(message: string) => void} options.onUnauthorized
    * @param {(ms: number) => Promise<void>} [options.sleep]
@@ -90,6 +97,7 @@ export class Link {
   constructor({
     listSessions,
     createSession,
+    checkJoin = async () => {},
     onState,
     onUnauthorized,
     sleep = realSleep,
@@ -97,6 +105,7 @@ export class Link {
   }) {
     this.#listSessions = listSessions;
     this.#createSession = createSession;
+    this.#checkJoin = checkJoin;
     this.#onState = onState;
     this.#onUnauthorized = onUnauthorized;
     this.#sleep = sleep;
@@ -117,6 +126,7 @@ export class Link {
   connect(target) {
     if (this.#run) return;
     this.target = target;
+    this.isReplaced = false;
     this.#run = new AbortController();
     this.#set('connecting', `Connecting to ${target.robotName} …`);
     void this.#keep(target, this.#run.signal);
@@ -125,6 +135,7 @@ export class Link {
   /** @param {string} reason told to the broker */
   disconnect(reason) {
     this.#stop(reason);
+    this.isReplaced = false;
     this.#set('idle', '');
   }
 
@@ -167,7 +178,7 @@ export class Link {
       redial = true;
       failures += 1;
       wasThere ||= error.kind === ENDED;
-      if (error.kind === 'unauthorized') return this.#end('unauthorized', error);
+      if (['unauthorized', REPLACED].includes(error.kind)) return this.#end(error.kind, error);
       const isOver = error.kind === TAKEN || error.kind === BARRED;
       if (isOver || (!wasThere && FINAL_KINDS.has(error.kind))) {
         return this.#end('error', error);
@@ -178,14 +189,16 @@ export class Link {
       if (worked) failures = 0;
       const pauseS = worked ? AGAIN_AT_ONCE_S : backoffS(failures);
       const waitS = Math.max(pauseS, error.retryAfterS ?? 0);
-      this.#set('reconnecting', `${error.message} Reconnecting …`);
+      this.#set('reconnecting', error.message);
       await this.#sleep(waitS * 1000);
     }
   }
 
   #end(why, error) {
     this.#stop('setup failed');
-    if (why === 'error') this.#set('error', error.message);
+    this.isReplaced = why === REPLACED;
+    if (this.isReplaced) this.#set('idle', error.message);
+    else if (why === 'error') this.#set('error', error.message);
     else {
       this.#set('idle', '');
       this.#onUnauthorized(error.message);
@@ -223,7 +236,11 @@ export class Link {
   }
 
   async #find(target, signal) {
-    const id = findAgain(await this.#listSessions({ signal }), target);
+    const [rows] = await Promise.all([
+      this.#listSessions({ signal }),
+      this.#checkJoin(target.sessionId, signal),
+    ]);
+    const id = findAgain(rows, target);
     if (id === null) throw new BrokerError('gone', 'The robot is not connected to the broker.');
     return id;
   }

@@ -33,7 +33,7 @@ import { lockZoom, watchLayout } from './input/layout_watch.js';
 import { attachSpeedSlider } from './input/speed_slider.js';
 import { attachTouchPad } from './input/touch_pad.js';
 import { bothPaths } from './network_path.js';
-import { RobotList, splitHint } from './robot_list.js';
+import { connectText, isSameRobot, RobotList, splitHint } from './robot_list.js';
 import {
   estopHint,
   estopNote,
@@ -177,6 +177,7 @@ class Page {
       if (broker !== this.#broker || this.#cockpit.link.isWanted) return;
       this.#notice = '';
       $('list-status').hidden = true;
+      this.#forgetOtherPage(sessions);
       this.#robots.update(sessions);
     } catch (error) {
       if (broker !== this.#broker) return;
@@ -186,12 +187,21 @@ class Page {
     this.#showStatus();
   }
 
+  /** "You drive this robot from another page" holds as long as that page does. */
+  #forgetOtherPage(sessions) {
+    const { link } = this.#cockpit;
+    if (!link.isReplaced) return;
+    const row = sessions.find((it) => isSameRobot(it, link.target));
+    if (!row?.operator_is_you) this.#cockpit.disconnect('');
+  }
+
   #onSelect() {
     const robot = this.#robots.selected;
     $('connect').disabled = robot === null;
     $('watch').disabled = robot === null;
-    const name = robot && (robot.robot_name || robot.robot_id || 'robot');
-    $('connect').textContent = name ? `Connect to ${name}` : 'Connect';
+    const { link } = this.#cockpit ?? {};
+    const isReplaced = link?.isReplaced && isSameRobot(robot, link.target);
+    $('connect').textContent = connectText(robot, isReplaced);
   }
 
   // --- controls ------------------------------------------------------------------------------
@@ -355,6 +365,7 @@ class Page {
   #onLinkChange() {
     // A thumb that stays on the pad across a loss must not drive the robot afterwards.
     this.#pad.release();
+    this.#onSelect();
     this.#showStatus();
     this.#showReadings();
   }

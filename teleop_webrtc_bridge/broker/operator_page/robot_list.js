@@ -86,9 +86,30 @@ function fill({ button, parts }, session) {
   setText(parts.name, session.robot_name || session.robot_id || 'Unnamed robot');
   const details = [session.robot_id, session.robot_type, summary(group(session.watching))];
   setText(parts.detail, details.filter(Boolean).join(' · '));
-  const driver = session.operator_id ? `Driven by ${session.operator_id}` : 'In use';
+  const driver = session.operator_id ? `Driven by ${nameOf(session)}` : 'In use';
   setText(parts.status, session.state === 'active' ? driver : 'Available');
   setText(parts.split, splitHint(session));
+}
+
+/**
+ * What stands on the button that connects.
+ * @param {import('./broker_client.js').RobotSession | null} row the selected one
+ * @param {boolean} isReplaced whether this person's other page has just taken over from this one
+ */
+export function connectText(row, isReplaced) {
+  if (!row) return 'Connect';
+  if (isReplaced) return 'Drive here';
+  if (row.operator_is_you) return 'Take over from your other page';
+  return `Connect to ${row.robot_name || row.robot_id || 'robot'}`;
+}
+
+/**
+ * @param {import('./broker_client.js').RobotSession | null} row
+ * @param {import('./link.js').Target | null} target
+ */
+export function isSameRobot(row, target) {
+  if (!row || !target) return false;
+  return row.session_id === target.sessionId || Boolean(row.robot_id && row.robot_id === target.robotId);
 }
 
 /**
@@ -99,6 +120,10 @@ function fill({ button, parts }, session) {
 export function splitHint(from) {
   const hint = from?.split?.hint;
   return typeof hint === 'string' ? hint : '';
+}
+
+function nameOf({ operator_id: name, operator_is_you: isYou }) {
+  return isYou ? 'you' : name;
 }
 
 /** Write only what differs, so that assistive technology does not read the list every 2 s. */

@@ -55,8 +55,8 @@ export class Session {
   #channels = {};
   #joined = false;
   #role;
-  /** Which of a person's viewers this one is; undefined for an operator. */
-  #viewerId;
+  /** Which of a person's joins this one is; undefined before it. @type {string | undefined} */
+  #joinId;
   #heartbeat = null;
   #bridged = false;
   /** @type {string | null} */
@@ -100,7 +100,7 @@ export class Session {
       if (error instanceof BrokerError && error.status !== null) this.#joined = false;
       throw error;
     });
-    if (role === 'viewer') this.#viewerId = joined.cf_session_id;
+    this.#joinId = joined.cf_session_id;
     this.#events.onJoined(joined);
     this.#hearReason(joined);
     this.#keepBeating(FIRST_HEARTBEATS);
@@ -123,7 +123,7 @@ export class Session {
     clearTimeout(this.#heartbeat);
     // Before the connection goes: the page may have milliseconds left.
     if (this.#joined && reason !== null) {
-      void this.#broker.leave(this.#id, reason, this.#viewerId);
+      void this.#broker.leave(this.#id, reason, this.#joinId);
     }
     this.#pc?.close();
   }
@@ -154,7 +154,7 @@ export class Session {
   async #requestBridge(signal) {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#broker.bridge(this.#id, { viewerId: this.#viewerId, signal });
+        return await this.#broker.bridge(this.#id, { joinId: this.#viewerId, signal });
       } catch (error) {
         if (error.kind !== 'conflict' || attempt >= BRIDGE_RETRIES) throw error;
         await orAborted(sleep(BRIDGE_RETRY_MS), signal);
@@ -168,7 +168,7 @@ export class Session {
     if (!bridge.video_offer) return bridge.video_status ?? 'no_offer';
     try {
       const answer = await answerOffer(this.#pc, bridge.video_offer);
-      const options = { viewerId: this.#viewerId, signal };
+      const options = { joinId: this.#viewerId, signal };
       await this.#broker.renegotiateAnswer(this.#id, answer, options);
     } catch (error) {
       if (error.kind === 'unauthorized' || signal.aborted) throw error;
@@ -216,9 +216,14 @@ export class Session {
     this.#heartbeat = setTimeout(beat, quickOnes > 0 ? FIRST_HEARTBEAT_MS : HEARTBEAT_MS);
   }
 
+  /** Operators need not say it for these: brokers of other makes expect no body. */
+  get #viewerId() {
+    return this.#role === 'viewer' ? this.#joinId : undefined;
+  }
+
   async #beat() {
     try {
-      const options = { viewerId: this.#viewerId, signal: this.#life.signal };
+      const options = { joinId: this.#joinId, signal: this.#life.signal };
       this.#hearReason(await this.#broker.heartbeat(this.#id, options));
     } catch (error) {
       if (error.kind === 'gone') {
@@ -227,8 +232,9 @@ export class Session {
       // Out of reach is not lost: media flows without the broker's HTTP, and the link's own
       // silence ends it. But a broker that says no has given the robot away. Until the bridge is
       // there, brokers may differ about who is the operator; the bridge itself will tell.
+      const isReplaced = error.kind === 'replaced' && this.#role === 'operator';
       const saysNo = ['refused', 'barred', 'conflict', 'unauthorized'].includes(error.kind);
-      if (saysNo && this.#bridged) this.#lose(error);
+      if (isReplaced || (saysNo && this.#bridged)) this.#lose(error);
     }
   }
 

@@ -49,7 +49,8 @@ const HEADLINES = Object.freeze({
 const ENGAGED = 'The E-STOP is engaged.';
 const FROZEN = 'The picture is frozen: driving is locked until it moves.';
 const NO_VIDEO = 'This robot sends no picture.';
-const BLIND_PAGE = 'No picture is shown here: the robot is slow, or stands, until it is.';
+const BLIND_PAGE = 
+  'No picture is shown here: the robot is slowed or stopped until there is one.';
 const SILENT = 'The robot is silent. The connection may be breaking.';
 const MAY_NOT_STOP = 'Viewers may not stop this robot.';
 const COVERED = 'Something covers the E-STOP, or it is out of sight: driving is locked.';
@@ -99,7 +100,7 @@ const STOP_HINT = Object.freeze({
 /** What the operator cannot see from here: why the robot obeys nothing although all looks well. */
 const REFUSING_TEXT = Object.freeze({
   disabled: 'Driving is disabled at the robot.',
-  frame: 'The commands do not mean the base: it does not move.',
+  frame: 'These commands are for an arm, not the base.',
   stale: 'Commands reach the robot too late: it does not move.',
   no_lease: 'The robot’s answers reach this page too late: it does not move.',
   round_trip: 'The way to the robot and back takes too long: it does not move.',
@@ -141,9 +142,17 @@ export function stoppedByText(by, lengths = LONG) {
     return sub ? `by ${ending(sub, lengths.topic)} on the robot` : 'on the robot';
   }
   const name = beginning(sub, lengths.person);
-  if (!ROLES.has(role)) return name && `by ${name}`;
+  if (by.isMe && ROLES.has(role) && name) return 'by you';
+  // Somebody whose token lets them drive may only watch: "operator" would name the wrong person.
+  if (role === 'operator') return `by ${named(name) || 'somebody'}`;
+  if (!ROLES.has(role)) return name && `by ${named(name)}`;
   if (!name) return role === 'viewer' ? 'by a viewer' : `by an ${role}`;
-  return by.isMe ? 'by you' : `by ${name}, ${role}`;
+  return `by ${name}, ${role}`;
+}
+
+/** No name passes for "you". */
+function named(name) {
+  return name.toLowerCase() === 'you' ? `“${name}”` : name;
 }
 
 function beginning(name, length) {
@@ -233,7 +242,7 @@ export function message(situation, { link, notice, releaseFailure }) {
   if (Object.hasOwn(REFUSING_TEXT, refusing)) return REFUSING_TEXT[refusing];
   if (!situation.hasVideo || situation.videoReason) return both(noVideoText(situation), split);
   if (situation.blindPage) return both(BLIND_PAGE, split);
-  if (situation.blind) return 'A camera has stalled: the robot is slow, or stands, until it is back.';
+  if (situation.blind) return 'A camera has stalled: the robot is slowed or stopped until it is back.';
   return split || notice;
 }
 
@@ -248,7 +257,7 @@ function cameraFault({ link, quiet, blind, blockedBy, cameraFaults }) {
 
 function noVideoText({ videoReason, blindPage }) {
   const why = videoReason ?? NO_VIDEO;
-  return blindPage ? `${why} It is slow, or stands.` : `${why} You would be driving blind.`;
+  return blindPage ? `${why} The robot is slowed or stopped.` : `${why} You would be driving blind.`;
 }
 
 /** What is the matter, and what to change about it, if the broker knows that. */
@@ -265,7 +274,7 @@ function watchingText({ quiet, hasVideo, videoReason, split }, notice) {
 function stoppedText({ estop, watching, stoppedBy }) {
   const by = stoppedByText(stoppedBy);
   const said = by ? `Stopped ${by}.` : ENGAGED;
-  if (watching) return `${said} Only the operator can release it.`;
+  if (watching) return `${said} Only whoever drives can release it.`;
   if (estop === 'confirm-release') return 'Press again within 3 seconds to release the E-STOP.';
   if (estop === 'releasing') return 'Releasing the E-STOP …';
   if (estop === 'stopping') return 'Stopping …';

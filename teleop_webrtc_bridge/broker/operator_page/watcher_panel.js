@@ -61,6 +61,7 @@ export class WatcherPanel {
       parts.button.setAttribute('aria-label', label);
     }
     parts.button.disabled = busy;
+    parts.button.hidden = action === '';
     parts.button.classList.toggle('armed', armed);
   }
 

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Who watches, as the broker tells the operator and administrators, and putting one of them out.
+ * Who watches, as the broker tells the operator and administrators, and removing one of them.
  * Pure: time is passed in, in seconds.
  */
 
@@ -15,9 +15,9 @@ const ROLES = new Set(['operator', 'admin', 'viewer']);
  * @typedef {object} WatcherRow
  * @property {string} key
  * @property {string} text "ann, viewer"
- * @property {string} action the button's label
- * @property {boolean} armed whether the next press puts them out
- * @property {boolean} busy whether they are being put out
+ * @property {string} action the button's label; empty: nobody can remove them
+ * @property {boolean} armed whether the next press removes them
+ * @property {boolean} busy whether they are being removed
  *
  * @typedef {object} WatcherBroker
  * @property {(sessionId: string, who: import('./broker_client.js').Watcher) => Promise<void>}
@@ -30,10 +30,10 @@ export class WatcherDesk {
   #people = group([]);
   /** Whose button was pressed once. @type {{key: string, untilS: number} | null} */
   #armed = null;
-  /** Who is being put out. @type {Set<string>} */
+  /** Who is being removed. @type {Set<string>} */
   #busy = new Set();
-  /** Why the last one was not put out; empty: they were. */
-  failure = '';
+  /** Why the last one was not removed. @type {{key: string, text: string} | null} */
+  #failure = null;
 
   /** @param {{broker: WatcherBroker}} options */
   constructor({ broker }) {
@@ -43,6 +43,12 @@ export class WatcherDesk {
   /** @param {unknown} watching of a row of the broker's list; a broker may not tell it */
   update(watching) {
     this.#people = group(watching);
+    if (this.#failure && !this.#people.has(this.#failure.key)) this.#failure = null;
+  }
+
+  /** Why the last one was not removed; empty: they were, or have left. */
+  get failure() {
+    return this.#failure?.text ?? '';
   }
 
   /** @returns {string} see the function of this name */
@@ -52,25 +58,26 @@ export class WatcherDesk {
 
   /** @param {number} nowS @returns {WatcherRow[]} */
   rows(nowS) {
-    return Array.from(this.#people).slice(0, MAX_ROWS).map(([key, { who, count }]) => {
+    return Array.from(this.#people).slice(0, MAX_ROWS).map(([key, { who, count, removable }]) => {
       const armed = this.#armed?.key === key && nowS < this.#armed.untilS;
       const busy = this.#busy.has(key);
       const text = `${describe(who)}${count > 1 ? ` (${count}×)` : ''}`;
-      const action = busy ? 'Putting out …' : armed ? 'Press again' : 'Put out';
+      const label = busy ? 'Removing …' : armed ? 'Press again' : 'Remove';
+      const action = removable ? label : '';
       return { key, text, action, armed, busy };
     });
   }
 
   /**
-   * Somebody's button was pressed: the first press arms it, the second within 3 s puts them out.
+   * Somebody's button was pressed: the first press arms it, the second within 3 s removes them.
    * @param {string} sessionId
    * @param {string} key
    * @param {number} nowS
    */
   async press(sessionId, key, nowS) {
     const person = this.#people.get(key);
-    if (!person || this.#busy.has(key)) return;
-    this.failure = '';
+    if (!person?.removable || this.#busy.has(key)) return;
+    this.#failure = null;
     const armed = this.#armed;
     this.#armed = null;
     if (armed?.key !== key || nowS >= armed.untilS) {
@@ -78,33 +85,37 @@ export class WatcherDesk {
       return;
     }
     this.#busy.add(key);
-    await this.#putOut(sessionId, key, person.who);
+    await this.#remove(sessionId, key, person.who);
     this.#busy.delete(key);
   }
 
-  async #putOut(sessionId, key, who) {
+  async #remove(sessionId, key, who) {
     try {
       await this.#broker.removeViewer(sessionId, who);
       this.#people.delete(key);
     } catch (error) {
       // Nobody of that name watches any more, which is what was asked for.
       if (error.kind === 'gone') this.#people.delete(key);
-      else this.failure = `${name(who)} was not put out: ${error.message}`;
+      else this.#failure = { key, text: `${name(who)} was not removed: ${error.message}` };
     }
   }
 }
 
 /**
- * Two pages of one person are one entry: both are put out.
+ * Two pages of one person are one entry: both are removed.
  * @param {unknown} watching of a row of the broker's list
- * @returns {Map<string, {who: import('./broker_client.js').Watcher, count: number}>}
+ * @returns {Map<string, {who: import('./broker_client.js').Watcher, count: number,
+ *   removable: boolean}>}
  */
 export function group(watching) {
   const people = new Map();
-  for (const { operator_id, role } of Array.isArray(watching) ? watching.filter(isPerson) : []) {
+  for (const entry of Array.isArray(watching) ? watching.filter(isPerson) : []) {
+    const { operator_id, role } = entry;
     const key = JSON.stringify([operator_id, role]);
-    const known = people.get(key) ?? { who: { operator_id, role }, count: 0 };
+    const known = people.get(key) ?? { who: { operator_id, role }, count: 0, removable: false };
     known.count += 1;
+    // Older brokers do not say it, and refuse.
+    known.removable ||= entry.removable !== false;
     people.set(key, known);
   }
   return people;
