@@ -47,6 +47,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from teleop_webrtc_bridge.exceptions import PictureUndecodable
 from teleop_webrtc_bridge.ros.graph import (
+    full_name,
     mismatches,
     OwnTopic,
     Settled,
@@ -265,7 +266,7 @@ class ImageSubscription:
         if self._reliability is not ReliabilityPolicy.RELIABLE:
             return
         for publisher in publishers:
-            name = f'{publisher.node_namespace.rstrip("/")}/{publisher.node_name}'
+            name = full_name(publisher)
             if publisher.qos_profile.reliability is ReliabilityPolicy.RELIABLE:
                 self._unheard.discard(name)
             elif name not in self._unheard:
