@@ -142,6 +142,8 @@ class ChannelEnd:
 
     def _send(self, message: bytes | str) -> None:
         limit = MAX_BUFFERED_BYTES if self._reliable else MAX_UNRELIABLE_BYTES
+        if isinstance(message, StopText):
+            limit *= 2  # nothing else can take that half
         if self.channel.bufferedAmount > limit:
             self.counters['lost'] += 1
             return

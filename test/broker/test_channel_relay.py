@@ -279,3 +279,19 @@ def test_one_large_message_passes_when_nothing_waits(size: int) -> None:
     channel = StuckChannel(max_retransmits=0)
     end_of(channel).deliver(bytes(size))
     assert channel.sent == [bytes(size)]
+
+
+@pytest.mark.parametrize('max_retransmits', [0, None])
+@pytest.mark.parametrize('stop', [ESTOP, RELEASE])
+def test_what_waits_to_be_sent_leaves_room_for_an_estop(
+    max_retransmits: int | None, stop: StopText
+) -> None:
+    channel = StuckChannel(max_retransmits)
+    end = end_of(channel)
+    for _ in range(2000):
+        end.deliver(COMMAND)
+    end.deliver(stop)
+    assert channel.sent[-1] == stop
+    for _ in range(10_000):
+        end.deliver(stop)
+    assert channel.bufferedAmount <= 2 * MAX_BUFFERED_BYTES + len(stop)

@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from test_registry import ALICE, beat, ROBOT
 
@@ -53,7 +55,7 @@ def drive(registry: Registry, takes: Codecs | None) -> None:
 
 
 def watch(registry: Registry, media_id: str, takes: Codecs | None) -> None:
-    registry.viewers.attach('s1', ALICE, media_id, 0.0, video_codecs=takes)
+    registry.viewers.attach('s1', replace(ALICE, sub=media_id), media_id, 0.0, video_codecs=takes)
 
 
 def told(registry: Registry) -> VideoCodec | None:
