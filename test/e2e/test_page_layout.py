@@ -155,8 +155,9 @@ def test_a_magnified_page_that_is_stopped_can_be_read(page: Page) -> None:
             note=LONG_NOTE,
             cameras=not viewer,
             control='Driven by owner.' if viewer else None,
+            watchers=True,
         )
-        seen = boxes(page, *STOP, '#message', '.pad', '.speed', '.cameras', '.control')
+        seen = boxes(page, *STOP, '#message', '.pad', '.speed', '.cameras', '.side button')
         assert overlapping(seen) == []
         assert all(box[0] >= 0 and box[2] <= MAGNIFIED[0] for box in seen.values()), seen
         pressed = '#control-action' if viewer else '#estop-release'
