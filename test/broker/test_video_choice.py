@@ -55,7 +55,8 @@ def drive(registry: Registry, takes: Codecs | None) -> None:
 
 
 def watch(registry: Registry, media_id: str, takes: Codecs | None) -> None:
-    registry.viewers.attach('s1', replace(ALICE, sub=media_id), media_id, 0.0, video_codecs=takes)
+    somebody = replace(ALICE, sub=media_id, tenant_name='alice')
+    registry.viewers.attach('s1', somebody, media_id, 0.0, video_codecs=takes)
 
 
 def told(registry: Registry) -> VideoCodec | None:
