@@ -28,7 +28,7 @@ class Caps:
     robots_per_key: int = 128
     robots_per_tenant: int = 256
     viewers_per_robot: int = 8
-    viewers_per_person: int = 2
+    viewers_per_person: int = 8
     """Of one robot's: as many as one person may be."""
     connections: int | None = None
     """``None``: as many as the limit of open files allows."""

@@ -119,7 +119,12 @@ async def test_an_operator_comes_and_goes_while_others_watch(rig: Rig) -> None:
     assert again[STATE] not in (None, driven[STATE], alone[STATE])
 
 
-async def test_one_person_takes_two_places_of_a_robots_viewers(rig: Rig) -> None:
+async def test_one_person_takes_no_more_of_a_robots_viewers_than_they_may(tmp_path: Path) -> None:
+    async with running(tmp_path, caps=Caps(viewers_per_person=2)) as rig:
+        await person_takes_two_places(rig)
+
+
+async def person_takes_two_places(rig: Rig) -> None:
     robot, eve = rig.robot(), rig.operator('eve', Role.VIEWER, tenant='alice')
     session, other = await rig.dial(robot), await rig.dial(robot)
     first, _ = [await watching(rig, session, eve) for _ in range(2)]
