@@ -316,6 +316,16 @@ def test_a_session_that_never_connected_is_deleted_too(told: Told) -> None:
     assert told.session.farewell() == 's'
 
 
+def test_a_connection_needs_a_session_and_a_heartbeat_a_connection(told: Told) -> None:
+    with pytest.raises(RuntimeError, match='not while'):
+        told.session.connected()
+    told.session.begin_dial()
+    with pytest.raises(RuntimeError, match='without a session'):
+        told.session.connected()
+    with pytest.raises(RuntimeError, match='not while dialling'):
+        told.beat(NOBODY)
+
+
 def test_one_attempt_has_one_session(told: Told) -> None:
     told.session.begin_dial()
     told.session.created('s')
