@@ -134,7 +134,7 @@ def test_a_page_that_shows_no_picture_drives_slowly_and_says_why(
     wait_for(lambda: all(map(tells, ('moving', 'blind', 'blind_page'))), what='blindness')
     assert (page.metrics()['lock'], page.metrics()['picture']) == (None, False)
     expect(page.page.locator('#message')).to_have_text(
-        'This robot sends no picture. It is slow, or stands.', timeout=20_000
+        'This robot sends no picture. The robot is slowed or stopped.', timeout=20_000
     )
     page.page.keyboard.up('KeyW')
     wait_for(probe.standing, what='zero on cmd_vel')

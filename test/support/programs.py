@@ -135,7 +135,7 @@ class Programs:
         self.running: list[Program] = []
         # A latch of a bridge that was killed must not meet the next test's.
         home = {'ROS_HOME': str(folder / 'ros_home')}
-        self.environment = {**os.environ, **home, **(environment or {})}
+        self.environment = {**home, **os.environ, **(environment or {})}
         """Of what is started from now on."""
         self.environment.pop('TELEOP_API_KEY', None)
 
