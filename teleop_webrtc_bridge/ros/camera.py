@@ -185,7 +185,7 @@ class Camera:
         """
         Nobody watches: end the subscription, if nothing is to be learnt from it.
 
-        Its last picture is none of now any more.
+        Its last picture is stale.
         """
         was_watched, self._is_watched = self._is_watched, False
         self._intake.wanted_fps = 0.0

@@ -17,14 +17,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-import os
 import time
 from typing import Any
 
+from camera_rig import camera_rig
 import numpy as np
 import pytest
-import rclpy
-from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
 from small_camera import SmallCamera
@@ -125,22 +123,8 @@ class Rig:
 
 @pytest.fixture
 def rig() -> Iterator[Rig]:
-    context = Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node('cameras', context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    wake = os.eventfd(0, os.EFD_NONBLOCK)
-    rig = Rig(node, executor, wake)
-    yield rig
-    executor.shutdown()
-    rig.cameras.close()
-    assert rig.thread.end()
-    assert rig.thread.failure is None
-    rig.cameras.free()
-    node.destroy_node()
-    os.close(wake)
-    context.try_shutdown()
+    with camera_rig(Rig) as rig:
+        yield rig
 
 
 def test_the_new_camera_is_shown_with_its_first_picture_and_the_old_one_until_then(

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, ExitStack
-import threading
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -27,7 +26,6 @@ from programs import wait_for
 import pytest
 import rclpy
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import (
     DurabilityPolicy,
@@ -35,7 +33,7 @@ from rclpy.qos import (
     QoSProfile,
     ReliabilityPolicy,
 )
-from ros_probe import ros_node
+from ros_probe import ros_node, spinning
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool, String
 
@@ -68,24 +66,8 @@ def spun_bridge(
         namespace=namespace,
         parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
     )
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(bridge)
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            return
-
-    thread = threading.Thread(target=spin, daemon=True)
-    thread.start()
-    try:
+    with spinning(bridge, context):
         yield bridge
-    finally:
-        executor.shutdown()
-        thread.join(5.0)
-        bridge.destroy_node()
-        rclpy.shutdown(context=context)
 
 
 def logged(capfd: pytest.CaptureFixture[str], event: str, name: str) -> list[str]:

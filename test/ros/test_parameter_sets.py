@@ -18,14 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 import itertools
-import os
 import time
 from typing import Any
 
+from camera_rig import camera_rig
 from h264_camera import encoded, nal_units, only_sets, without_sets
 import pytest
-import rclpy
-from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage
@@ -170,22 +168,8 @@ class Rig:
 
 @pytest.fixture
 def rig() -> Iterator[Rig]:
-    context = Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node('cameras', context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    wake = os.eventfd(0, os.EFD_NONBLOCK)
-    rig = Rig(node, executor, wake)
-    yield rig
-    executor.shutdown()
-    rig.cameras.close()
-    assert rig.thread.end()
-    assert rig.thread.failure is None
-    rig.cameras.free()
-    node.destroy_node()
-    os.close(wake)
-    context.try_shutdown()
+    with camera_rig(Rig) as rig:
+        yield rig
 
 
 @pytest.mark.parametrize('apart', [False, True], ids=['with the keyframe', 'in a message apart'])

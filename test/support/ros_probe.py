@@ -144,7 +144,13 @@ def ros_node(name: str = 'probe', domain_id: int | None = None) -> Iterator[Any]
     """
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=domain_id)
-    node = rclpy.create_node(name, context=context)
+    with spinning(rclpy.create_node(name, context=context), context) as node:
+        yield node
+
+
+@contextmanager
+def spinning(node: Any, context: Any) -> Iterator[Any]:
+    """Spin a node on a thread; end it, and its context, at the end."""
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
 

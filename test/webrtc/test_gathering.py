@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 import errno
-import os
 import socket
 from typing import Any, cast
 
@@ -28,15 +27,13 @@ import aioice.ice
 from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 import pytest
 import pytest_asyncio
-from webrtc_half import configuration
+from robot_peer import robot_peer
 
 from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering, MOST_BINDS
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
 from teleop_webrtc_bridge.candidates import MAX_CANDIDATES, MAX_HOST_ADDRESSES
-from teleop_webrtc_bridge.link.frame_slot import create_slot
 from teleop_webrtc_bridge.sdp import check_sdp, split_sections, strip_forbidden_candidates
-from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.peer import RobotPeer
 
 MANY = [f'127.0.1.{number}' for number in range(1, 41)]
@@ -57,18 +54,8 @@ def host_with_many_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest_asyncio.fixture
 async def robot() -> AsyncIterator[RobotPeer]:
-    settings = configuration('http://127.0.0.1:1', 'key', 'go2')
-    memory, wake = create_slot(), os.eventfd(0, os.EFD_NONBLOCK)
-    peer = RobotPeer(
-        settings,
-        cameras=Cameras(settings.cameras, memories=[memory], wake=wake),
-        on_message=lambda label, message, arrival_s: None,
-    )
-    yield peer
-    await peer.close()
-    asyncio.get_running_loop().remove_reader(wake)
-    os.close(memory)
-    os.close(wake)
+    async with robot_peer() as peer:
+        yield peer
 
 
 def candidate_lines(sdp: str) -> list[str]:

@@ -16,38 +16,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-import os
 import re
 
 from aiortc import RTCPeerConnection, RTCSessionDescription
 import pytest
 import pytest_asyncio
-from webrtc_half import configuration
+from robot_peer import robot_peer
 
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.exceptions import PeerConnectionLost
-from teleop_webrtc_bridge.link.frame_slot import create_slot
-from teleop_webrtc_bridge.webrtc.cameras import Cameras
 from teleop_webrtc_bridge.webrtc.peer import RobotPeer
 
 
 @pytest_asyncio.fixture
 async def robot() -> AsyncIterator[RobotPeer]:
     configure_aiortc(loopback=True)
-    settings = configuration('http://127.0.0.1:1', 'key', 'go2')
-    memory, wake = create_slot(), os.eventfd(0, os.EFD_NONBLOCK)
-    peer = RobotPeer(
-        settings,
-        cameras=Cameras(settings.cameras, memories=[memory], wake=wake),
-        on_message=lambda label, message, arrival_s: None,
-    )
-    yield peer
-    await peer.close()
-    asyncio.get_running_loop().remove_reader(wake)
-    os.close(memory)
-    os.close(wake)
+    async with robot_peer() as peer:
+        yield peer
 
 
 async def answer_to(offer: str) -> str:

@@ -1,0 +1,47 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A robot's end of a peer connection, in the test's own process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+import os
+
+from webrtc_half import configuration
+
+from teleop_webrtc_bridge.link.frame_slot import create_slot
+from teleop_webrtc_bridge.webrtc.cameras import Cameras
+from teleop_webrtc_bridge.webrtc.peer import RobotPeer
+
+__all__ = ['robot_peer']
+
+
+@asynccontextmanager
+async def robot_peer() -> AsyncIterator[RobotPeer]:
+    """Yield a peer connection that has made no offer, of a robot without pictures."""
+    settings = configuration('http://127.0.0.1:1', 'key', 'go2')
+    memory, wake = create_slot(), os.eventfd(0, os.EFD_NONBLOCK)
+    peer = RobotPeer(
+        settings,
+        cameras=Cameras(settings.cameras, memories=[memory], wake=wake),
+        on_message=lambda label, message, arrival_s: None,
+    )
+    yield peer
+    await peer.close()
+    asyncio.get_running_loop().remove_reader(wake)
+    os.close(memory)
+    os.close(wake)
