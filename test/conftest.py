@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import contextlib
+import gc
 import os
 from pathlib import Path
 import shutil
@@ -77,9 +78,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    report = yield
+    # A report parses source. Were a failed task collected meanwhile, its traceback would parse
+    # source too, and CPython 3.11 raises SystemError then (python/cpython#106905).
+    gc.disable()
+    try:
+        report = yield
+    finally:
+        gc.enable()
     if report.skipped and not hasattr(report, 'wasxfail') and _is_ci():
         markers = [name for name in REQUIRED_BY_CI if item.get_closest_marker(name)]
         if markers:

@@ -70,6 +70,11 @@ class _Holders(Generic[_T]):
             return None
         return self.oldest_of(next(iter(self._by_size[self._largest])))
 
+    @property
+    def most(self) -> int:
+        """How many the holder with most of them has."""
+        return self._largest
+
     def _resized(self, holder: str, before: int, after: int) -> None:
         if before:
             del self._by_size[before][holder]
@@ -96,9 +101,11 @@ class ConnectionTable(Generic[_T]):
     """
     Counts connections and chooses which one gives way.
 
-    First those go on which nobody has shown a valid key or token and no request has come, from the
-    address that holds most of them, the oldest first; then those whose request waits; then idle
-    ones of the key or token that holds most. One that is being answered is never chosen.
+    First those go on which nobody has shown a valid key or token, from the address that holds most
+    without a request or most whose request waits, the oldest first; without a request where both
+    are the same. Somebody who has just come, from an address of their own, thus outlasts strangers
+    who hold all places. Then idle ones go of the key or token that holds most. One that is being
+    answered is never chosen.
 
     :param total: How many there may be.
     :param per_address: How many of one address, without a valid key or token.
@@ -148,7 +155,9 @@ class ConnectionTable(Generic[_T]):
 
     def expendable(self) -> _T | None:
         """Return which connection to close first when one more is needed."""
-        for holders in (self._idle_strangers, self._waiting_strangers, self._idle_known):
+        strangers = [self._idle_strangers, self._waiting_strangers]
+        strangers.sort(key=lambda holders: holders.most, reverse=True)
+        for holders in (*strangers, self._idle_known):
             connection = holders.oldest_of_largest()
             if connection is not None:
                 return connection

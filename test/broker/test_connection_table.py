@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, RuleBasedStateMachine
@@ -89,6 +91,19 @@ def test_idle_strangers_then_waiting_ones_then_idle_known_ones_give_way() -> Non
         assert connections.opened(f'for {victim}', 'b') == victim
         connections.now(f'for {victim}', Activity.BUSY)
     assert connections.opened('too many', 'b') == 'too many'
+
+
+def test_who_has_just_come_outlasts_an_address_whose_requests_hold_all_places() -> None:
+    connections = table(total=4)
+    for name, address in [('a1', 'a'), ('a2', 'a'), ('b1', 'b'), ('b2', 'b')]:
+        connections.opened(name, address)
+        connections.now(name, Activity.WAITING)
+    victims = [connections.opened('newcomer', 'c')]
+    for name, address in [('a3', 'a'), ('b3', 'b'), ('a4', 'a'), ('b4', 'b'), ('a5', 'a')]:
+        victims.append(connections.opened(name, address))
+        connections.now(name, Activity.WAITING)
+    assert 'newcomer' not in victims
+    assert None not in victims
 
 
 def test_one_token_has_so_many_and_its_oldest_idle_one_gives_way() -> None:
@@ -179,25 +194,26 @@ class Connections(RuleBasedStateMachine):
             assert sum(it[:2] == [address, False] for it in self.model.values()) <= 4
 
     @invariant()
-    def the_first_class_that_there_is_gives_way(self) -> None:
-        def kind(entry: list[object]) -> int:
-            _, is_known, activity = entry
-            if activity is Activity.BUSY:
-                return 3
-            if is_known:
-                return 2
-            return 0 if activity is Activity.IDLE else 1
-
-        kinds = {name: kind(entry) for name, entry in self.model.items()}
-        best = min(kinds.values(), default=3)
+    def the_address_that_holds_most_gives_way_and_then_what_is_known(self) -> None:
+        counts = Counter(
+            (is_known, activity is Activity.WAITING and not is_known, holder)
+            for holder, is_known, activity in self.model.values()
+            if activity is not Activity.BUSY
+        )
         expendable = self.table.expendable()
-        if best == 3:
-            assert expendable is None
+        if expendable is None:
+            assert not counts
             return
-        assert expendable is not None
-        assert kinds[expendable] == best
-        held = [entry[0] for name, entry in self.model.items() if kinds[name] == best]
-        assert held.count(self.model[expendable][0]) == max(map(held.count, held))
+        holder, is_known, activity = self.model[expendable]
+        waits = activity is Activity.WAITING and not is_known
+        strangers = {key: count for key, count in counts.items() if not key[0]}
+        chosen = counts[is_known, waits, holder]
+        assert chosen == max((strangers or counts).values())
+        assert bool(strangers) is not is_known
+        # Where as many wait as don't, one that does not.
+        assert not waits or chosen > max(
+            (count for (_, waits, _), count in strangers.items() if not waits), default=0
+        )
 
 
 TestConnections = Connections.TestCase

@@ -69,11 +69,21 @@ def create_token(broker: Broker, sub: str, role: Role) -> str:
         )
 
 
-async def drive(person: PythonOperator) -> None:
-    """Hold a key for ever."""
-    while True:
-        person.drive(Velocity(linear_x=0.1))
-        await asyncio.sleep(PERIOD_S)
+@asynccontextmanager
+async def driven(person: PythonOperator) -> AsyncIterator[None]:
+    """Hold a key all the time; the link must stay up."""
+
+    async def drive() -> None:
+        while True:
+            person.drive(Velocity(linear_x=0.1))
+            await asyncio.sleep(PERIOD_S)
+
+    async with asyncio.TaskGroup() as tasks:
+        driving = [tasks.create_task(drive()), tasks.create_task(person.stay())]
+        yield
+        for task in driving:
+            assert not task.done()
+            task.cancel()
 
 
 async def still_driven(robot: WebrtcHalf) -> None:
@@ -105,30 +115,26 @@ async def test_thousands_of_connections_keep_out_nobody_and_stop_no_robot(
             await other.connected()
             session = await person.wait_for_robot('driven')
             await person.connect(session)
-            driving = [asyncio.create_task(it) for it in (drive(person), person.stay())]
-            await still_driven(robot)
-            assert robot.status is not None
-            epoch, lines = robot.status.control_epoch, broker.program.output().count('\n')
-            # The token's owner has one address, the strangers have five.
-            addresses = '1' if kind == 'holding' else '5'
-            # Whoever is new waits in one line with strangers of the same address whose requests
-            # wait too; the others are at another one.
-            skipped = '1' if kind == 'swallowed' else '0'
-            arguments = ('--addresses', addresses, '--skip', skipped)
-            async with attackers(broker, kind, *arguments, secret=viewer):
+            async with driven(person):
                 await still_driven(robot)
-                async with operator(broker.url, newcomer, with_video=False) as ann:
-                    async with asyncio.timeout(COMES_S):
-                        await ann.connect(await ann.wait_for_robot('other'))
-                        ann.drive(Velocity(linear_x=0.1))
-                        await other.until(lambda: other.arrivals, 'a command')
-                await person.heartbeat()
-                await still_driven(robot)
-            assert robot.status.control_epoch == epoch
-            for task in driving:
-                assert not task.done()
-                task.cancel()
-            await asyncio.wait(driving)
+                assert robot.status is not None
+                epoch, lines = robot.status.control_epoch, broker.program.output().count('\n')
+                # The token's owner has one address, the strangers have five.
+                addresses = '1' if kind == 'holding' else '5'
+                # Whoever is new waits in one line with strangers of the same address whose
+                # requests wait too; the others are at another one.
+                skipped = '1' if kind == 'swallowed' else '0'
+                arguments = ('--addresses', addresses, '--skip', skipped)
+                async with attackers(broker, kind, *arguments, secret=viewer):
+                    await still_driven(robot)
+                    async with operator(broker.url, newcomer, with_video=False) as ann:
+                        async with asyncio.timeout(COMES_S):
+                            await ann.connect(await ann.wait_for_robot('other'))
+                            ann.drive(Velocity(linear_x=0.1))
+                            await other.until(lambda: other.arrivals, 'a command')
+                    await person.heartbeat()
+                    await still_driven(robot)
+                assert robot.status.control_epoch == epoch
         output = broker.program.output()
         assert output.count('\n') - lines < MOST_LINES, output
         assert 'Traceback' not in output
