@@ -452,9 +452,10 @@ async def test_forwarded_video_is_decoded_by_a_viewer_with_its_extensions(rig: R
     try:
         async with asyncio.timeout(PATIENCE_S):
             await until(lambda: bool(seen))
-            assert rig.keyframe_requests == 0
+            # On a busy machine, the viewer may have missed packets and asked by itself.
+            asked = rig.keyframe_requests
             await private(receiver, '_send_rtcp_pli')(seen[-1].ssrc)
-            await until(lambda: rig.keyframe_requests == 1)
+            await until(lambda: rig.keyframe_requests > asked)
             picture = await tracks[0].recv()
         assert (picture.width, picture.height) == (640, 480)
         assert frame_of(seen[-1]) == FrameExtensions.of(rig.capture_s)
