@@ -164,8 +164,9 @@ def main() -> None:
     parser.add_argument('--skip', type=int, default=0, help='leave out so many addresses')
     parser.add_argument('--seconds', type=float, default=20.0)
     parser.add_argument('--path', default='/api/v1/sessions/x/heartbeat')
+    parser.add_argument('--nice', type=int, default=NICE)
     options = parser.parse_args()
-    os.nice(NICE)
+    os.nice(options.nice)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # Not on the command line, which everybody can see.
