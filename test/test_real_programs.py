@@ -150,6 +150,18 @@ def test_it_is_run_once_more_only_once_and_only_in_ci(tmp_path: Path) -> None:
     assert '1 failed in' in output.splitlines()[-1]
 
 
+def test_a_module_that_skips_itself_fails_in_ci(tmp_path: Path) -> None:
+    tests = "pytest.importorskip('nobody_has_this')"
+    status, output = run(tmp_path, tests)
+    assert status == 5, output
+    assert '1 skipped' in output
+    strict = tmp_path / 'strict'
+    strict.mkdir()
+    status, output = run(strict, tests, ci=True)
+    assert status == 2, output
+    assert 'must run where CI=true' in output
+
+
 def test_ci_without_the_plug_in_is_an_error(tmp_path: Path) -> None:
     tests = 'def test_pure():\n    pass\n'
     status, output = run(tmp_path, tests, '-p', 'no:rerunfailures', ci=True)

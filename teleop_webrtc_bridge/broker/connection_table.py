@@ -72,7 +72,7 @@ class _Holders(Generic[_T]):
 
     @property
     def most(self) -> int:
-        """How many the holder with most of them has."""
+        """Number of connections of the largest holder."""
         return self._largest
 
     def _resized(self, holder: str, before: int, after: int) -> None:
@@ -101,11 +101,12 @@ class ConnectionTable(Generic[_T]):
     """
     Counts connections and chooses which one gives way.
 
-    First those go on which nobody has shown a valid key or token, from the address that holds most
-    without a request or most whose request waits, the oldest first; without a request where both
-    are the same. Somebody who has just come, from an address of their own, thus outlasts strangers
-    who hold all places. Then idle ones go of the key or token that holds most. One that is being
-    answered is never chosen.
+    Strangers, who have shown no valid key or token, go first. Their idle connections and those
+    whose request waits are counted for each address; the highest of these counts loses its oldest
+    connection, an idle one if both are equal. So a newcomer outlasts strangers who hold all places
+    from a few addresses; from as many addresses as there are places, strangers can push them out.
+    Then the key or token with the most idle connections loses its oldest. A connection that is
+    being answered is never chosen.
 
     :param total: How many there may be.
     :param per_address: How many of one address, without a valid key or token.

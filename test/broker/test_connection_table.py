@@ -78,7 +78,7 @@ def test_when_all_are_taken_the_address_that_holds_most_gives_its_oldest() -> No
     assert connections.opened('e1', 'e') in {'a1', 'b3', 'c1', 'd2'}
 
 
-def test_idle_strangers_then_waiting_ones_then_idle_known_ones_give_way() -> None:
+def test_of_equal_counts_idle_strangers_then_waiting_ones_then_known_ones_give_way() -> None:
     connections = table(total=4)
     connections.opened('known', 'a')
     connections.identified('known', 'token')
