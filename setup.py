@@ -18,10 +18,9 @@ from setuptools import find_packages, setup
 
 package_name = 'teleop_webrtc_bridge'
 share = f'share/{package_name}'
-broker = Path(package_name) / 'broker'
 operator_page = sorted(
-    str(path.relative_to(broker))
-    for path in (broker / 'operator_page').rglob('*')
+    str(path.relative_to(package_name))
+    for path in Path(package_name, 'operator_page').rglob('*')
     if path.suffix in {'.html', '.css', '.js', '.svg'}
 )
 
@@ -29,7 +28,7 @@ setup(
     name=package_name,
     version='0.1.0',
     packages=find_packages(include=[package_name, f'{package_name}.*']),
-    package_data={f'{package_name}.broker': operator_page},
+    package_data={package_name: operator_page},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{package_name}']),
         (share, ['package.xml']),
@@ -48,7 +47,7 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
-            'teleop_bridge = teleop_webrtc_bridge.ros.main:main',
+            'teleop_bridge = teleop_webrtc_bridge.bridge.ros.main:main',
             'teleop_broker = teleop_webrtc_bridge.broker.main:main',
             'simulated_robot = teleop_webrtc_bridge.demo.simulated_robot:main',
         ],

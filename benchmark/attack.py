@@ -1,17 +1,3 @@
-# Copyright 2026 The teleop_webrtc_bridge contributors
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
-
 """
 A driven robot while others attack the broker: ``python3 -m benchmark.attack [ATTACK ...]``.
 
@@ -25,6 +11,20 @@ for the list of robots, 16 requests at once), ``robot`` (a robot key that sends 
 ``silent`` (connections without a request, or with half of one), each with every number of
 ``--connections``; ``peers`` (slow clients, session creates, peer connections that send garbage).
 """
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ from programs import Broker, programs, ROOT
 
 from benchmark.attack_subject import descriptors, Healthy, healthy, phase, probe
 from benchmark.attackers import ATTACKS
+from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.manage import FIRST_TENANT
-from teleop_webrtc_bridge.broker.store import Store
 
 PEERS: Final = 'peers'
 KINDS: Final = ('anonymous', 'viewer', 'robot', 'silent', PEERS)

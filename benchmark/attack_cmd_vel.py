@@ -1,3 +1,11 @@
+"""
+What the base hears while others attack: ``python3 -m benchmark.attack_cmd_vel [ATTACK ...]``.
+
+A real bridge is driven at 50 Hz through a real broker, and a node beside it records every message
+on ``cmd_vel``. A stop is a zero, or a gap of more than 0.25 s, while the operator drives forward
+without a pause. The attacks are those of :mod:`benchmark.attack`, after a quiet phase.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-What the base hears while others attack: ``python3 -m benchmark.attack_cmd_vel [ATTACK ...]``.
-
-A real bridge is driven at 50 Hz through a real broker, and a node beside it records every message
-on ``cmd_vel``. A stop is a zero, or a gap of more than 0.25 s, while the operator drives forward
-without a pause. The attacks are those of :mod:`benchmark.attack`, after a quiet phase.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""The robot that is driven while the broker is attacked, and what is measured of it."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""The robot that is driven while the broker is attacked, and what is measured of it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from webrtc_half import configuration, webrtc_half, WebrtcHalf
 from benchmark.attackers import peer
 from benchmark.figures import Figures, percentile
 from benchmark.processes import Usage
-from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.core.messages import Velocity
 
 __all__ = ['WATCHDOG_S', 'Healthy', 'descriptors', 'healthy', 'phase', 'probe']
 

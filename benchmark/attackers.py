@@ -1,3 +1,9 @@
+"""
+Clients of ill will, for :mod:`benchmark.attack`: a process of its own, at the lowest priority.
+
+It prints when it begins, and at the end, as one line of JSON, what the broker answered.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,12 +17,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Clients of ill will, for :mod:`benchmark.attack`: a process of its own, at the lowest priority.
-
-It prints when it begins, and at the end, as one line of JSON, what the broker answered.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,12 @@
+"""
+Many driven robots on one broker: ``python3 -m benchmark.broker_load [--robots 1 8 20]``.
+
+Each robot is a real WebRTC half that an operator of its own drives at 50 Hz through one broker
+process, without video. The latency is from a command's stamp to its arrival. CPU and memory (PSS:
+shared pages in equal parts) are those of the broker with its media processes. *idle* is one robot
+that nobody drives.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,15 +20,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Many driven robots on one broker: ``python3 -m benchmark.broker_load [--robots 1 8 20]``.
-
-Each robot is a real WebRTC half that an operator of its own drives at 50 Hz through one broker
-process, without video. The latency is from a command's stamp to its arrival. CPU and memory (PSS:
-shared pages in equal parts) are those of the broker with its media processes. *idle* is one robot
-that nobody drives.
-"""
 
 from __future__ import annotations
 

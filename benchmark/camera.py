@@ -1,3 +1,12 @@
+"""
+A camera as a program: ``python3 -m benchmark.camera TRANSPORT WIDTH HEIGHT``.
+
+Publishes what the simulated robot sees, made before, at 30 Hz until it is told to end: ``raw`` as
+bgr8 on ``image``, ``compressed`` as JPEG on ``image/compressed``, ``h264`` on ``image/h264``, and
+``h264-bare`` there without the parameter sets. Then it prints the stamps of all images as one
+line of JSON.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,15 +20,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-A camera as a program: ``python3 -m benchmark.camera TRANSPORT WIDTH HEIGHT``.
-
-Publishes what the simulated robot sees, made before, at 30 Hz until it is told to end: ``raw`` as
-bgr8 on ``image``, ``compressed`` as JPEG on ``image/compressed``, ``h264`` on ``image/h264``, and
-``h264-bare`` there without the parameter sets. Then it prints the stamps of all images as one
-line of JSON.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,11 @@
+"""
+How soon a robot whose bridge hangs can be driven again: ``python3 -m benchmark.comeback``.
+
+From the death of the bridge to its first motion under a new operator: what the unit waits, the
+start, the session and neutral. The hang is a real one, for which the hang guard ends the process,
+or, if only the executor hangs, the watchdog; test/support/play_systemd.py plays systemd.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-How soon a robot whose bridge hangs can be driven again: ``python3 -m benchmark.comeback``.
-
-From the death of the bridge to its first motion under a new operator: what the unit waits, the
-start, the session and neutral. The hang is a real one, for which the hang guard ends the process,
-or, if only the executor hangs, the watchdog; test/support/play_systemd.py plays systemd.
-"""
 
 from __future__ import annotations
 

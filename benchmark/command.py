@@ -1,3 +1,12 @@
+"""
+From the page to a subscriber of ``cmd_vel``: ``python3 -m benchmark.command [--json FILE]``.
+
+Quiet, with a camera of 160×120 at 15 Hz; and beside 720p at 30 Hz, which the same two processes of
+the robot, the same broker and the same browser handle. Each time, half the round trip on one bare
+aiortc channel is measured on the same machine while the video runs on. How a command is known
+again, and by which clock, docs/performance.md says.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,15 +20,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-From the page to a subscriber of ``cmd_vel``: ``python3 -m benchmark.command [--json FILE]``.
-
-Quiet, with a camera of 160×120 at 15 Hz; and beside 720p at 30 Hz, which the same two processes of
-the robot, the same broker and the same browser handle. Each time, half the round trip on one bare
-aiortc channel is measured on the same machine while the video runs on. How a command is known
-again, and by which clock, docs/performance.md says.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,12 @@
+"""
+Which command on ``cmd_vel`` is which command of the page; pure.
+
+``cmd_vel`` carries no sequence number, so each command gets a velocity of its own: while a key is
+held, the page's speed slider goes through its positions, one a command. A velocity comes back
+only after a whole turn of the slider, much later than any command may arrive, so velocity and
+order together name the command, also when some are lost on the way.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,15 +20,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Which command on ``cmd_vel`` is which command of the page; pure.
-
-``cmd_vel`` carries no sequence number, so each command gets a velocity of its own: while a key is
-held, the page's speed slider goes through its positions, one a command. A velocity comes back
-only after a whole turn of the slider, much later than any command may arrive, so velocity and
-order together name the command, also when some are lost on the way.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,10 @@
+"""
+From a frame in the slot to 4:2:0, by encoding: ``python3 -m benchmark.convert [--json FILE]``.
+
+Processor time of a picture of 720p, the median of a repeat. ``mono16 12`` is a camera whose values
+have 12 bits; ``bgr8`` is there to compare with.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,13 +19,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-From a frame in the slot to 4:2:0, by encoding: ``python3 -m benchmark.convert [--json FILE]``.
-
-Processor time of a picture of 720p, the median of a repeat. ``mono16 12`` is a camera whose values
-have 12 bits; ``bgr8`` is there to compare with.
-"""
-
 from __future__ import annotations
 
 import statistics
@@ -31,8 +31,8 @@ import numpy as np
 import benchmark  # noqa: F401 - finds test/support
 from benchmark.figures import Figures
 from benchmark.running import machine, options, report, run
-from teleop_webrtc_bridge.link.frame_slot import Frame, FrameHeader
-from teleop_webrtc_bridge.webrtc.conversion import FrameConverter
+from teleop_webrtc_bridge.bridge.link.frame_slot import Frame, FrameHeader
+from teleop_webrtc_bridge.bridge.webrtc.video.conversion import FrameConverter
 
 WIDTH, HEIGHT = 1280, 720
 RATE_HZ: Final = 30.0

@@ -1,3 +1,12 @@
+"""
+A driven robot while the broker's database fails: ``python3 -m benchmark.database_faults``.
+
+A real WebRTC half, driven at 50 Hz through a broker process. During each fault somebody also makes
+API keys. Printed are the longest gap between two commands that arrive at the robot (0.25 s stop
+it), how long commands took, and what the calls were answered. ``--sweep`` measures instead what
+looking for revoked keys costs, with few and with many keys in the database.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,15 +20,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-A driven robot while the broker's database fails: ``python3 -m benchmark.database_faults``.
-
-A real WebRTC half, driven at 50 Hz through a broker process. During each fault somebody also makes
-API keys. Printed are the longest gap between two commands that arrive at the robot (0.25 s stop
-it), how long commands took, and what the calls were answered. ``--sweep`` measures instead what
-looking for revoked keys costs, with few and with many keys in the database.
-"""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ from programs import programs
 
 from benchmark.attack import Healthy, healthy
 from benchmark.figures import percentile
-from teleop_webrtc_bridge.broker.credentials import Credentials
-from teleop_webrtc_bridge.broker.database import Database
+from teleop_webrtc_bridge.broker.access.credentials import Credentials
+from teleop_webrtc_bridge.broker.access.database import Database
+from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
-from teleop_webrtc_bridge.broker.store import Store
 
 __all__ = ['Fault', 'faults']
 

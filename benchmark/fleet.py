@@ -1,3 +1,11 @@
+"""
+Robots under one key on one broker: ``python3 -m benchmark.fleet``.
+
+For each number of robots: how long they take to be drivable, what they and the broker cost while
+nobody drives, tagged commands to all of them at once, and how long they take to be back after a
+kill -9 of the broker. Prints a table and, with ``--json FILE``, writes the figures.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Robots under one key on one broker: ``python3 -m benchmark.fleet``.
-
-For each number of robots: how long they take to be drivable, what they and the broker cost while
-nobody drives, tagged commands to all of them at once, and how long they take to be back after a
-kill -9 of the broker. Prints a table and, with ``--json FILE``, writes the figures.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,13 @@
+"""
+Robots under one key through faults at random: ``python3 -m benchmark.fleet_faults``.
+
+Each round kills the broker with signal 9 and starts it again, and does something else to each
+robot at a random moment: cuts its UDP path one way or both, cuts its HTTP, kills its WebRTC
+process, or nothing. Then everything is healed, everybody has to be back, and every robot is
+driven by an operator of its own with a velocity that is its alone. Prints a line a round and a
+summary; with ``--json FILE``, writes it. The same ``--seed`` gives the same faults.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,16 +21,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Robots under one key through faults at random: ``python3 -m benchmark.fleet_faults``.
-
-Each round kills the broker with signal 9 and starts it again, and does something else to each
-robot at a random moment: cuts its UDP path one way or both, cuts its HTTP, kills its WebRTC
-process, or nothing. Then everything is healed, everybody has to be back, and every robot is
-driven by an operator of its own with a velocity that is its alone. Prints a line a round and a
-summary; with ``--json FILE``, writes it. The same ``--seed`` gives the same faults.
-"""
 
 from __future__ import annotations
 

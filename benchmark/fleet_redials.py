@@ -1,3 +1,10 @@
+"""
+One robot that dials again and again: ``python3 -m benchmark.fleet_redials``.
+
+The broker forgets each session after one heartbeat. Prints what the WebRTC process uses every
+hundred sessions, and what its memory grows by a session; with ``--json FILE``, writes it.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-One robot that dials again and again: ``python3 -m benchmark.fleet_redials``.
-
-The broker forgets each session after one heartbeat. Prints what the WebRTC process uses every
-hundred sessions, and what its memory grows by a session; with ``--json FILE``, writes it.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,11 @@
+"""
+Two robots with one id through many take-overs: ``python3 -m benchmark.fleet_twins``.
+
+One is driven until the other dials in with the same id and supersedes it; then the other is
+driven, and so on. Prints how many commands arrived, and how many at a robot that its operator had
+not joined (must be 0).
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Two robots with one id through many take-overs: ``python3 -m benchmark.fleet_twins``.
-
-One is driven until the other dials in with the same id and supersedes it; then the other is
-driven, and so on. Prints how many commands arrived, and how many at a robot that its operator had
-not joined (must be 0).
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,10 @@
+"""
+Where frames get lost between the camera and the encoder; pure.
+
+The bridge's own counters tell it, from ``/diagnostics``; what the camera has published is counted
+by its ``camera_info``, which has the stamp of each image.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Where frames get lost between the camera and the encoder; pure.
-
-The bridge's own counters tell it, from ``/diagnostics``; what the camera has published is counted
-by its ``camera_info``, which has the stamp of each image.
-"""
 
 from __future__ import annotations
 

@@ -1,17 +1,3 @@
-# Copyright 2026 The teleop_webrtc_bridge contributors
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
-
 """
 Glass to glass, through the broker to the page in Chromium, on good and bad networks.
 
@@ -25,6 +11,20 @@ is drawn and swapped, from the browser's trace. ``expectedDisplayTime``, which i
 has, is *predicted* here: without a display it is the compositor's tick, which may even be before
 the frame was received.
 """
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Stage:
             'video_bitrate': str(HIGHEST_BPS),
         }
         words = [word for item in parameters.items() for word in ('-p', ':='.join(item))]
-        self._start(Host.ROBOT, 'teleop_webrtc_bridge.ros.main', '--ros-args', *words)
+        self._start(Host.ROBOT, 'teleop_webrtc_bridge.bridge.ros.main', '--ros-args', *words)
         self._page = self._start(Host.OPERATOR, 'benchmark.glass_page', self._url, token, ROBOT_ID)
         self._page.wait_for_event('connected', timeout_s=90.0)
 

@@ -1,3 +1,12 @@
+"""
+The page that is measured, as a program: ``python3 -m benchmark.glass_page URL TOKEN ROBOT_ID``.
+
+Opens the operator page in a headless Chromium, connects, holds W, and looks on until its standard
+input ends. It says ``connected``, and at its end ``result``, each as a line of JSON: every frame
+that was shown, the connection's counters over time, and what was negotiated. All times are in
+seconds of ``time.monotonic``. The variable CHROMIUM names the browser.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,15 +20,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-The page that is measured, as a program: ``python3 -m benchmark.glass_page URL TOKEN ROBOT_ID``.
-
-Opens the operator page in a headless Chromium, connects, holds W, and looks on until its standard
-input ends. It says ``connected``, and at its end ``result``, each as a line of JSON: every frame
-that was shown, the connection's counters over time, and what was negotiated. All times are in
-seconds of ``time.monotonic``. The variable CHROMIUM names the browser.
-"""
 
 from __future__ import annotations
 

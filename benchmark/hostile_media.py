@@ -1,3 +1,13 @@
+"""
+A driven robot while peers send what they like: ``python3 -m benchmark.hostile_media``.
+
+The robot is a real WebRTC half that a real operator drives at 50 Hz through a broker process. A
+hostile viewer of that robot, or a hostile robot of the same tenant, is a process of its own, at
+the lowest priority: it connects as it should, attacks for some seconds as fast as ``--rate`` says,
+and dials again as often as it is thrown out. Prints a row for each attack: commands that arrived,
+their delay, and *false stops*: gaps in which the robot's watchdog stops it.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,16 +21,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-A driven robot while peers send what they like: ``python3 -m benchmark.hostile_media``.
-
-The robot is a real WebRTC half that a real operator drives at 50 Hz through a broker process. A
-hostile viewer of that robot, or a hostile robot of the same tenant, is a process of its own, at
-the lowest priority: it connects as it should, attacks for some seconds as fast as ``--rate`` says,
-and dials again as often as it is thrown out. Prints a row for each attack: commands that arrived,
-their delay, and *false stops*: gaps in which the robot's watchdog stops it.
-"""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from python_operator import operator, PythonOperator
 from benchmark.attack import Healthy, healthy, phase
 from benchmark.attackers import peer
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
-from teleop_webrtc_bridge.messages import CMD_UNRELIABLE
+from teleop_webrtc_bridge.core.messages import CMD_UNRELIABLE
 
 PHASE_S: Final = 20.0
 RATE_HZ: Final = 500.0

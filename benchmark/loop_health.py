@@ -1,3 +1,13 @@
+"""
+What holds the event loops up: ``python3 -m benchmark.loop_health [--seconds 20] [--json FILE]``.
+
+A real WebRTC half that is shown 720p at 30 Hz, a real broker, and an operator who drives at 50 Hz,
+leaves and comes again, each with a stopwatch in its loop (:mod:`benchmark.loop_probe`). The goal
+is that no callback of the WebRTC half computes for more than 5 ms; what it takes beyond that by
+the clock is waiting for a core or for the interpreter's lock, which a busy machine makes as long
+as it likes.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,16 +21,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-What holds the event loops up: ``python3 -m benchmark.loop_health [--seconds 20] [--json FILE]``.
-
-A real WebRTC half that is shown 720p at 30 Hz, a real broker, and an operator who drives at 50 Hz,
-leaves and comes again, each with a stopwatch in its loop (:mod:`benchmark.loop_probe`). The goal
-is that no callback of the WebRTC half computes for more than 5 ms; what it takes beyond that by
-the clock is waiting for a core or for the interpreter's lock, which a busy machine makes as long
-as it likes.
-"""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ import benchmark  # noqa: F401 - finds test/support
 from benchmark.encode import robot_pixels
 from benchmark.figures import Figures, percentile
 from benchmark.running import bounded, machine, options, prepare_environment, report, run
-from teleop_webrtc_bridge.configuration import VideoConfiguration
-from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.core.configuration import VideoConfiguration
+from teleop_webrtc_bridge.core.messages import Velocity
 
 __all__ = ['judge', 'show_pictures']
 

@@ -1,3 +1,12 @@
+"""
+An asyncio program with a stopwatch in its loop.
+
+``python3 -m benchmark.loop_probe FILE PROGRAM``, where ``PROGRAM`` is the command line
+``python3 -m MODULE ARGUMENTS``; it runs in this process. At its end the file gets, as JSON, how
+long callbacks took: by the clock, and of it what the loop's thread itself computed. The difference
+is waiting for the interpreter lock or for a core.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,15 +20,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-An asyncio program with a stopwatch in its loop.
-
-``python3 -m benchmark.loop_probe FILE PROGRAM``, where ``PROGRAM`` is the command line
-``python3 -m MODULE ARGUMENTS``; it runs in this process. At its end the file gets, as JSON, how
-long callbacks took: by the clock, and of it what the loop's thread itself computed. The difference
-is waiting for the interpreter lock or for a core.
-"""
 
 from __future__ import annotations
 

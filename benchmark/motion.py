@@ -1,3 +1,5 @@
+"""Real robots that a Python operator drives: what the measurements of the motion path share."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""Real robots that a Python operator drives: what the measurements of the motion path share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from geometry_msgs.msg import TwistStamped
 from python_operator import PythonOperator
 
 from benchmark.running import prepare_environment
-from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.core.messages import Velocity
 
 __all__ = ['Driver', 'LinkLost', 'Motion', 'prepare_environment']
 

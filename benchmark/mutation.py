@@ -1,3 +1,13 @@
+"""
+Whether the tests of the gate notice when it is broken: ``python3 -m benchmark.mutation``.
+
+Changes one thing at a time in the modules that decide about motion (a comparison, a sign, a
+figure by a tenth, a statement left out, …) and runs their tests, the quick ones first, until one
+fails. A mutant that no test notices has survived: it is printed, and either a test is missing or
+it changes nothing that counts. Exit status 1 unless each survivor is one of ``EQUIVALENT``.
+About an hour of CPU time; ``--only SUBSTRING`` takes the mutants whose name contains it.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,16 +21,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Whether the tests of the gate notice when it is broken: ``python3 -m benchmark.mutation``.
-
-Changes one thing at a time in the modules that decide about motion (a comparison, a sign, a
-figure by a tenth, a statement left out, …) and runs their tests, the quick ones first, until one
-fails. A mutant that no test notices has survived: it is printed, and either a test is missing or
-it changes nothing that counts. Exit status 1 unless each survivor is one of ``EQUIVALENT``.
-About an hour of CPU time; ``--only SUBSTRING`` takes the mutants whose name contains it.
-"""
 
 from __future__ import annotations
 
@@ -42,9 +42,13 @@ import hypothesis
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PACKAGE: Final = 'teleop_webrtc_bridge'
+PACKAGE: Final = 'teleop_webrtc_bridge.core.motion'
 MODULES: Final = ('velocity_limits', 'freshness', 'command_gate')
-TESTS: Final = ('test/test_velocity_limits.py', 'test/test_freshness.py', 'test/gate')
+TESTS: Final = (
+    'test/core/motion/test_velocity_limits.py',
+    'test/core/motion/test_freshness.py',
+    'test/core/motion/gate',
+)
 EQUIVALENT: Final = frozenset(
     {
         # Where the product is zero, one of its factors is, and so is the result.
@@ -144,7 +148,7 @@ class Mutant:
 
 def mutants(module: str) -> Iterator[Mutant]:
     """Give every change of a module."""
-    source = (ROOT / PACKAGE / f'{module}.py').read_text(encoding='utf-8')
+    source = ROOT.joinpath(*PACKAGE.split('.'), f'{module}.py').read_text(encoding='utf-8')
     original = ast.parse(source)
     nodes = list(ast.walk(original))
     meant = ast.dump(_without_annotations(original))

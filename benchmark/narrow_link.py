@@ -1,3 +1,11 @@
+"""
+The video on a link that becomes too narrow for it, and wide again.
+
+``python3 -m benchmark.narrow_link [--json FILE]``, after ``scripts/setup --tests``. A real WebRTC
+half, a real broker and an operator, between whom packets wait in a queue of half a second: wide
+for ten seconds, narrow for thirty, wide for forty. Frames count when their last packet has passed.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-The video on a link that becomes too narrow for it, and wide again.
-
-``python3 -m benchmark.narrow_link [--json FILE]``, after ``scripts/setup --tests``. A real WebRTC
-half, a real broker and an operator, between whom packets wait in a queue of half a second: wide
-for ten seconds, narrow for thirty, wide for forty. Frames count when their last packet has passed.
-"""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
 import benchmark  # noqa: F401 - finds test/support
 from benchmark.figures import Figures
-from teleop_webrtc_bridge.configuration import VideoConfiguration
+from teleop_webrtc_bridge.core.configuration import VideoConfiguration
 
 __all__ = ['measure']
 

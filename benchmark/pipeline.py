@@ -1,3 +1,15 @@
+"""
+From DDS to RTP on the wire: ``python3 -m benchmark.pipeline [--cases …] [--json FILE]``.
+
+A camera publishes at 30 Hz; the bridge (both processes of the robot) and a broker run as programs;
+an operator receives, without decoding. Each published image is looked for among the frames that
+arrive, by its stamp. ``nobody`` is the same without the operator. ``h264-720p`` is a camera's own
+H.264, passed on; ``h264-nobody`` is the same without the operator, ``h264-listening`` is one whose
+parameter sets came before the bridge listened, so that it listens for ever. ``plain-720p`` is what
+the bridge is compared with: ``raw-720p`` through a program as rclpy's and aiortc's examples have
+it, straight to who receives.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,18 +23,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-From DDS to RTP on the wire: ``python3 -m benchmark.pipeline [--cases …] [--json FILE]``.
-
-A camera publishes at 30 Hz; the bridge (both processes of the robot) and a broker run as programs;
-an operator receives, without decoding. Each published image is looked for among the frames that
-arrive, by its stamp. ``nobody`` is the same without the operator. ``h264-720p`` is a camera's own
-H.264, passed on; ``h264-nobody`` is the same without the operator, ``h264-listening`` is one whose
-parameter sets came before the bridge listened, so that it listens for ever. ``plain-720p`` is what
-the bridge is compared with: ``raw-720p`` through a program as rclpy's and aiortc's examples have
-it, straight to who receives.
-"""
 
 from __future__ import annotations
 

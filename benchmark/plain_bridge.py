@@ -1,3 +1,12 @@
+"""
+What the bridge is compared with: ``python3 -m benchmark.plain_bridge``.
+
+The video half of a bridge as rclpy's and aiortc's examples have it: a callback hands each
+``sensor_msgs/Image`` to a track, which aiortc encodes with its own H.264 encoder. One process, no
+broker, no commands. One line of JSON out and one in, its offer and the answer; lives until its
+standard input ends. Frames carry their stamp as the bridge's do, to be measured alike.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,15 +20,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-What the bridge is compared with: ``python3 -m benchmark.plain_bridge``.
-
-The video half of a bridge as rclpy's and aiortc's examples have it: a callback hands each
-``sensor_msgs/Image`` to a track, which aiortc encodes with its own H.264 encoder. One process, no
-broker, no commands. One line of JSON out and one in, its offer and the answer; lives until its
-standard input ends. Frames carry their stamp as the bridge's do, to be measured alike.
-"""
 
 from __future__ import annotations
 

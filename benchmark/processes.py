@@ -1,3 +1,5 @@
+"""CPU and memory of the programs under test, and what the rest of the machine did meanwhile."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""CPU and memory of the programs under test, and what the rest of the machine did meanwhile."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MIB = 2**20
 def webrtc_half(bridge_pid: int) -> psutil.Process:
     """Return the child of the bridge that holds the peer connection."""
     for child in psutil.Process(bridge_pid).children():
-        if 'teleop_webrtc_bridge.webrtc' in child.cmdline():
+        if 'teleop_webrtc_bridge.bridge.webrtc' in child.cmdline():
             return child
     raise ProcessLookupError(f'bridge {bridge_pid} has no WebRTC half')
 

@@ -1,3 +1,10 @@
+"""
+The floor: half the round trip of a command's bytes on one bare aiortc channel, as a program.
+
+``python3 -m benchmark.raw_channel SECONDS`` starts a process that echoes, sends it 50 messages a
+second and prints the half round trips in milliseconds as JSON. No broker, no bridge, no DDS.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,13 +19,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-The floor: half the round trip of a command's bytes on one bare aiortc channel, as a program.
-
-``python3 -m benchmark.raw_channel SECONDS`` starts a process that echoes, sends it 50 messages a
-second and prints the half round trips in milliseconds as JSON. No broker, no bridge, no DDS.
-"""
-
 from __future__ import annotations
 
 import asyncio
@@ -32,8 +32,8 @@ from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 
 from benchmark.figures import Figures, percentile
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
-from teleop_webrtc_bridge.codec import encode_drive_command
-from teleop_webrtc_bridge.messages import DriveCommand, Velocity
+from teleop_webrtc_bridge.core.codec import encode_drive_command
+from teleop_webrtc_bridge.core.messages import DriveCommand, Velocity
 
 __all__ = ['measure']
 

@@ -1,3 +1,11 @@
+"""
+What a start costs that is refused: ``python3 -m benchmark.refused_start [--repeats N]``.
+
+Of a bridge whose parameters cannot work: processor and wall time until it has ended with status 2.
+Beside it, turn by turn: the same refused by the node only, with ROS loaded, as it was before the
+parameters were read early; and a Python that does nothing, which is the floor.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-What a start costs that is refused: ``python3 -m benchmark.refused_start [--repeats N]``.
-
-Of a bridge whose parameters cannot work: processor and wall time until it has ended with status 2.
-Beside it, turn by turn: the same refused by the node only, with ROS loaded, as it was before the
-parameters were read early; and a Python that does nothing, which is the floor.
-"""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ LONGEST_S: Final = 60.0
 MISCONFIGURED: Final = 2
 LATE: Final = """
 import sys
-from teleop_webrtc_bridge.ros import main as program
+from teleop_webrtc_bridge.bridge.ros import main as program
 program.refuse_early = lambda arguments: None
 sys.exit(program.main())
 """
 PROGRAMS: Final = {
-    'refused early': ('-m', 'teleop_webrtc_bridge.ros.main'),
+    'refused early': ('-m', 'teleop_webrtc_bridge.bridge.ros.main'),
     'refused by the node': ('-c', LATE),
     'Python alone': ('-c', f'raise SystemExit({MISCONFIGURED})'),
 }

@@ -1,3 +1,12 @@
+"""
+What the broker adds: ``python3 -m benchmark.sfu [--viewers 1 2 4 8] [--robots 1 4 8]``.
+
+Robots send 720p at 30 Hz and 2.5 Mbit/s that was encoded beforehand; viewers receive and do not
+decode. The latency is from a frame's way into RTP at the robot to its last packet's arrival at a
+viewer; *added* is what that is longer than from robot to viewer without anything between. Beside
+it, in the same run: decode and encode again, with aiortc's MediaRelay and encoder.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,15 +20,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-What the broker adds: ``python3 -m benchmark.sfu [--viewers 1 2 4 8] [--robots 1 4 8]``.
-
-Robots send 720p at 30 Hz and 2.5 Mbit/s that was encoded beforehand; viewers receive and do not
-decode. The latency is from a frame's way into RTP at the robot to its last packet's arrival at a
-viewer; *added* is what that is longer than from robot to viewer without anything between. Beside
-it, in the same run: decode and encode again, with aiortc's MediaRelay and encoder.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,10 @@
+"""
+Robots of the broker, as a program: ``python3 -m benchmark.sfu_robots URL COUNT``.
+
+The API key comes on the first line of standard input; it lives until that input ends. Robots are
+called ``robot-0`` and so on, and send :mod:`benchmark.encoded_track`.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Robots of the broker, as a program: ``python3 -m benchmark.sfu_robots URL COUNT``.
-
-The API key comes on the first line of standard input; it lives until that input ends. Robots are
-called ``robot-0`` and so on, and send :mod:`benchmark.encoded_track`.
-"""
 
 from __future__ import annotations
 

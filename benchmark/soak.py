@@ -1,3 +1,14 @@
+"""
+A day of commands, and half an hour of video: ``python3 -m benchmark.soak``.
+
+Two parts. *Packets*: the real node is fed with 4.3 million commands (a day at 50 Hz) on the socket
+on which its WebRTC half would send them, as fast as it takes them. *Link*: broker, bridge and
+simulated robot (720p, 30 Hz), and an operator who drives through the real peer connection, about
+as fast as the limits of broker and robot allow, and receives the video. Prints for each process
+what it used at the begin and at the end, and the slope of a line through the memory of the second
+half. ``--commands 0`` or ``--minutes 0`` leaves a part out.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,17 +22,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-A day of commands, and half an hour of video: ``python3 -m benchmark.soak``.
-
-Two parts. *Packets*: the real node is fed with 4.3 million commands (a day at 50 Hz) on the socket
-on which its WebRTC half would send them, as fast as it takes them. *Link*: broker, bridge and
-simulated robot (720p, 30 Hz), and an operator who drives through the real peer connection, about
-as fast as the limits of broker and robot allow, and receives the video. Prints for each process
-what it used at the begin and at the end, and the slope of a line through the memory of the second
-half. ``--commands 0`` or ``--minutes 0`` leaves a part out.
-"""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from ros_probe import ros_node
 import benchmark  # noqa: F401 - finds test/support
 from benchmark.motion import Driver, LinkLost, Motion, prepare_environment
 from benchmark.processes import webrtc_half
-from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.core.messages import Velocity
 
 ROBOT_ID: Final = 'soak'
 NAMESPACE: Final = ('-r', f'__ns:=/{ROBOT_ID}')

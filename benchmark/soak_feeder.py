@@ -1,3 +1,10 @@
+"""
+Stands in for the WebRTC half and feeds the ROS half with commands as fast as it takes them.
+
+``python3 -m benchmark.soak_feeder LINK SLOT WAKE PARENT``, and the number of commands in the
+variable ``SOAK_COMMANDS``.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,13 +19,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Stands in for the WebRTC half and feeds the ROS half with commands as fast as it takes them.
-
-``python3 -m benchmark.soak_feeder LINK SLOT WAKE PARENT``, and the number of commands in the
-variable ``SOAK_COMMANDS``.
-"""
-
 from __future__ import annotations
 
 import json
@@ -28,8 +28,7 @@ import sys
 import time
 from typing import Final
 
-from teleop_webrtc_bridge.codec import encode_drive_command
-from teleop_webrtc_bridge.link.packets import (
+from teleop_webrtc_bridge.bridge.link.packets import (
     decode,
     encode,
     MAX_PACKET_BYTES,
@@ -38,13 +37,14 @@ from teleop_webrtc_bridge.link.packets import (
     Shutdown,
     Status,
 )
-from teleop_webrtc_bridge.messages import (
+from teleop_webrtc_bridge.core.codec import encode_drive_command
+from teleop_webrtc_bridge.core.messages import (
     CMD_UNRELIABLE,
     DriveCommand,
     MAP_UNRELIABLE,
     Velocity,
 )
-from teleop_webrtc_bridge.session import SessionState
+from teleop_webrtc_bridge.core.session import SessionState
 
 STATUS_PERIOD_S: Final = 1.0
 NEUTRAL: Final = 50

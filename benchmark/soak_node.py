@@ -1,3 +1,9 @@
+"""
+The program teleop_bridge with :mod:`benchmark.soak_feeder` in the place of its WebRTC half.
+
+``python3 -m benchmark.soak_node FOLDER --ros-args …``
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,18 +18,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-The program teleop_bridge with :mod:`benchmark.soak_feeder` in the place of its WebRTC half.
-
-``python3 -m benchmark.soak_node FOLDER --ros-args …``
-"""
-
 from __future__ import annotations
 
 from pathlib import Path
 import sys
 
-from teleop_webrtc_bridge.ros.main import main as bridge
+from teleop_webrtc_bridge.bridge.ros.main import main as bridge
 
 FEEDER = """#!/bin/sh
 # In the place of the interpreter: -m MODULE LINK SLOT WAKE PARENT

@@ -1,3 +1,13 @@
+"""
+From the last command to its zero, 200 times: ``python3 -m benchmark.stop_times``.
+
+Four robots at once, the real node with its real WebRTC half, driven by Python operators who fall
+silent again and again. Two of them keep SCHED_FIFO for their drive thread, from the other two it
+is taken away; all of it once on the machine as it is and once beside six busy loops. The time is
+taken by the stamps that the robot gives the last motion and the first zero (its drive thread
+alone) and by their arrival at a subscriber. ``command_timeout`` is 0.25 s.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,16 +21,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-From the last command to its zero, 200 times: ``python3 -m benchmark.stop_times``.
-
-Four robots at once, the real node with its real WebRTC half, driven by Python operators who fall
-silent again and again. Two of them keep SCHED_FIFO for their drive thread, from the other two it
-is taken away; all of it once on the machine as it is and once beside six busy loops. The time is
-taken by the stamps that the robot gives the last motion and the first zero (its drive thread
-alone) and by their arrival at a subscriber. ``command_timeout`` is 0.25 s.
-"""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from ros_probe import ros_node, RosProbe
 import benchmark  # noqa: F401 - finds test/support
 from benchmark.figures import percentile
 from benchmark.motion import Driver, Motion, prepare_environment
-from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.core.messages import Velocity
 
 ROBOTS: Final = {'fifo_a': True, 'fifo_b': True, 'plain_a': False, 'plain_b': False}
 """By their id: whether the drive thread keeps SCHED_FIFO."""

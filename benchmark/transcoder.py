@@ -1,3 +1,11 @@
+"""
+What forwarding is compared with: ``python3 -m benchmark.transcoder VIEWERS``.
+
+Takes one video, decodes it, and encodes it again for each viewer, with aiortc's MediaRelay and
+aiortc's own encoder. One line of JSON in, one out: the robot's offer and the answer; then for each
+viewer an offer out and an answer in. Lives until its standard input ends.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-What forwarding is compared with: ``python3 -m benchmark.transcoder VIEWERS``.
-
-Takes one video, decodes it, and encodes it again for each viewer, with aiortc's MediaRelay and
-aiortc's own encoder. One line of JSON in, one out: the robot's offer and the answer; then for each
-viewer an offer out and an answer in. Lives until its standard input ends.
-"""
 
 from __future__ import annotations
 

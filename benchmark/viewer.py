@@ -1,3 +1,5 @@
+"""Who receives from one connection without a broker, and programs that speak to him in lines."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""Who receives from one connection without a broker, and programs that speak to him in lines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from benchmark.encoded_track import configuration
 from teleop_webrtc_bridge.aiortc_support.internals import NTP_EPOCH_S, prepare_receiving
-from teleop_webrtc_bridge.aiortc_support.video_forwarding import VideoIngress
+from teleop_webrtc_bridge.aiortc_support.rtp.forwarding import VideoIngress
 
 __all__ = ['START_S', 'Arrivals', 'Viewer', 'piped_program', 'read_line', 'write_line']
 

@@ -1,3 +1,5 @@
+"""The broker alone, with the operator page: on a host that robots and operators reach."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,14 +14,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The broker alone, with the operator page: on a host that robots and operators reach."""
-
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
 
-from teleop_webrtc_bridge.launching import (
+from teleop_webrtc_bridge.processes.launching import (
     BROKER_LOG_LEVELS,
     PACKAGE,
     path_of,

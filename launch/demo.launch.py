@@ -1,3 +1,5 @@
+"""A simulated robot with its bridge and, without ``broker_url``, a broker: all on this machine."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,15 +14,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A simulated robot with its bridge and, without ``broker_url``, a broker: all on this machine."""
-
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
 
-from teleop_webrtc_bridge.launching import PACKAGE, respawn_arguments, Supervision
+from teleop_webrtc_bridge.processes.launching import PACKAGE, respawn_arguments, Supervision
 
 REAR_CAMERA = 'camera_rear/image_raw'
 

@@ -1,3 +1,10 @@
+"""
+The bridges of several robots, one node each, all under one API key.
+
+The robots are listed in ``robots_file``; config/fleet.yaml explains it. They dial ``broker_url``
+with the key from the environment variable ``TELEOP_API_KEY`` or from ``api_key_file``.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,13 +19,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-The bridges of several robots, one node each, all under one API key.
-
-The robots are listed in ``robots_file``; config/fleet.yaml explains it. They dial ``broker_url``
-with the key from the environment variable ``TELEOP_API_KEY`` or from ``api_key_file``.
-"""
-
 from collections.abc import Callable
 import json
 from pathlib import Path
@@ -31,7 +31,12 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 import yaml
 
-from teleop_webrtc_bridge.launching import PACKAGE, path_of, respawn_arguments, Supervision
+from teleop_webrtc_bridge.processes.launching import (
+    PACKAGE,
+    path_of,
+    respawn_arguments,
+    Supervision,
+)
 
 NAMESPACE = re.compile(r'/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
 TEXTS = ('robot_id', 'namespace', 'image_topic', 'cmd_vel_topic', 'params_file')

@@ -1,3 +1,11 @@
+"""
+The bridge of one robot: drives a Go2, or any robot that takes ``cmd_vel``, from a browser.
+
+Without ``broker_url`` a broker runs beside it on this machine, and the address of its operator
+page is printed. With ``broker_url`` the robot dials that broker, with the API key from the
+environment variable ``TELEOP_API_KEY`` or from ``api_key_file``.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,14 +20,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-The bridge of one robot: drives a Go2, or any robot that takes ``cmd_vel``, from a browser.
-
-Without ``broker_url`` a broker runs beside it on this machine, and the address of its operator
-page is printed. With ``broker_url`` the robot dials that broker, with the API key from the
-environment variable ``TELEOP_API_KEY`` or from ``api_key_file``.
-"""
-
 from collections.abc import Callable
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from teleop_webrtc_bridge.broker.configuration import default_state_dir
-from teleop_webrtc_bridge.launching import (
+from teleop_webrtc_bridge.processes.launching import (
     BROKER_LOG_LEVELS,
     PACKAGE,
     path_of,

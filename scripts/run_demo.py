@@ -1,3 +1,10 @@
+"""
+Start a simulated robot, its bridge and a broker, and end them in the right order.
+
+Called by scripts/demo. Needs nothing but the standard library itself: it looks at the options
+before the virtual environment is there, in which the three programs then run.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Start a simulated robot, its bridge and a broker, and end them in the right order.
-
-Called by scripts/demo. Needs nothing but the standard library itself: it looks at the options
-before the virtual environment is there, in which the three programs then run.
-"""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ import urllib.request
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from teleop_webrtc_bridge.configuration import check_robot_id  # noqa: E402
-from teleop_webrtc_bridge.exceptions import ConfigurationError  # noqa: E402
+from teleop_webrtc_bridge.core.configuration import check_robot_id  # noqa: E402
+from teleop_webrtc_bridge.core.exceptions import ConfigurationError  # noqa: E402
 
 START_TIMEOUT_S: Final = 30.0
 POLL_INTERVAL_S: Final = 0.05
@@ -224,7 +224,7 @@ class Demo:
         self._wait_for(broker, lambda: self._answer('health') == {'status': 'ok'})
         bridge = self._start(
             'bridge',
-            'teleop_webrtc_bridge.ros.main',
+            'teleop_webrtc_bridge.bridge.ros.main',
             '--ros-args',
             '--params-file',
             str(self._parameters()),

@@ -1,3 +1,12 @@
+"""
+Print the totals of all parts of scripts/test, on the last line; exit status 0 if nothing failed.
+
+A test that failed and passed when it was run once more, as CI does, counts as passed and is named;
+more than two of them have failed.
+Each argument is ``NAME=REPORT``, a report as JUnit XML or TAP. A part that has no readable report,
+or one without a test, counts as one failed test; so does an argument without a report.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,15 +20,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Print the totals of all parts of scripts/test, on the last line; exit status 0 if nothing failed.
-
-A test that failed and passed when it was run once more, as CI does, counts as passed and is named;
-more than two of them have failed.
-Each argument is ``NAME=REPORT``, a report as JUnit XML or TAP. A part that has no readable report,
-or one without a test, counts as one failed test; so does an argument without a report.
-"""
 
 from __future__ import annotations
 

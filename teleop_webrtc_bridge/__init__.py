@@ -1,3 +1,10 @@
+"""
+Drive a ROS 2 robot from a browser over one WebRTC peer connection.
+
+Importing this package imports neither rclpy nor aiortc: the programs in ``bridge``, ``broker``
+and ``demo`` do, each only what it needs.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,12 +18,5 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Drive a ROS 2 robot from a browser over one WebRTC peer connection.
-
-Importing this package imports neither rclpy nor aiortc: the programs in ``ros``, ``webrtc``,
-``broker`` and ``demo`` do, each only what it needs.
-"""
 
 __version__ = '0.1.0'

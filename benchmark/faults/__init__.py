@@ -1,3 +1,10 @@
+"""
+The survival matrix: real programs in three network namespaces, and what happens to them.
+
+``python3 -m benchmark.faults`` as root; docs/safety.md tells what is judged and what came out. A
+new fault is one entry in :mod:`benchmark.faults.table`.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,10 +18,3 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-The survival matrix: real programs in three network namespaces, and what happens to them.
-
-``python3 -m benchmark.faults`` as root; docs/safety.md tells what is judged and what came out. A
-new fault is one entry in :mod:`benchmark.faults.table`.
-"""

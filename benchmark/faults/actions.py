@@ -1,3 +1,10 @@
+"""
+What is done to the rig: the verbs from which :mod:`benchmark.faults.table` is made.
+
+Each takes the rig and returns from when on the fault holds, in seconds of ``time.monotonic``. What
+must be taken back goes on ``rig.undo``; what was killed is started again by the rig itself.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-What is done to the rig: the verbs from which :mod:`benchmark.faults.table` is made.
-
-Each takes the rig and returns from when on the fault holds, in seconds of ``time.monotonic``. What
-must be taken back goes on ``rig.undo``; what was killed is started again by the rig itself.
-"""
 
 from __future__ import annotations
 

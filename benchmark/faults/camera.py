@@ -1,3 +1,9 @@
+"""
+A camera as a program: ``python3 -m benchmark.faults.camera WIDTH HEIGHT RATE``.
+
+Each SIGUSR1 changes its size between what was asked for and half of it.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,12 +17,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-A camera as a program: ``python3 -m benchmark.faults.camera WIDTH HEIGHT RATE``.
-
-Each SIGUSR1 changes its size between what was asked for and half of it.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,9 @@
+"""
+Why a robot stood that should have moved: which of the programs stopped, refused or lost; pure.
+
+A stop for which the operator's own program or the machine is to blame is none of the bridge's.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,12 +17,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Why a robot stood that should have moved: which of the programs stopped, refused or lost; pure.
-
-A stop for which the operator's own program or the machine is to blame is none of the bridge's.
-"""
 
 from __future__ import annotations
 

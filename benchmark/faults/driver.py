@@ -1,3 +1,11 @@
+"""
+The operator as a program: ``python3 -m benchmark.faults.driver URL TOKEN ROBOT_ID SEND_LOG``.
+
+Connects as often as it must and does what its standard input says, one JSON object a line. What
+happens to it, it writes to its standard output, likewise. Like the page, it sends 50 commands a
+second and echoes the robot's newest token; it never lets go of a key by itself.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-The operator as a program: ``python3 -m benchmark.faults.driver URL TOKEN ROBOT_ID SEND_LOG``.
-
-Connects as often as it must and does what its standard input says, one JSON object a line. What
-happens to it, it writes to its standard output, likewise. Like the page, it sends 50 commands a
-second and echoes the robot's newest token; it never lets go of a key by itself.
-"""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from aiortc.exceptions import InvalidStateError
 from python_operator import HEARTBEAT_PERIOD_S, operator, PythonOperator
 
 from benchmark.faults.send_log import SendLog
-from teleop_webrtc_bridge.messages import (
+from teleop_webrtc_bridge.core.messages import (
     CMD_UNRELIABLE,
     MAP_UNRELIABLE,
     STATE_RELIABLE,

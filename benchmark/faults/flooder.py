@@ -1,3 +1,9 @@
+"""
+Noise: ``python3 -m benchmark.faults.flooder ADDRESS PORT ...`` sends datagrams of random bytes.
+
+At a rate that a small machine's network stands; what it hits must not mind.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,12 +17,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Noise: ``python3 -m benchmark.faults.flooder ADDRESS PORT ...`` sends datagrams of random bytes.
-
-At a rate that a small machine's network stands; what it hits must not mind.
-"""
 
 from __future__ import annotations
 

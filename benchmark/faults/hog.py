@@ -1,3 +1,5 @@
+"""A program that uses a whole core until it is ended: ``python3 -m benchmark.faults.hog``."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""A program that uses a whole core until it is ended: ``python3 -m benchmark.faults.hog``."""
 
 if __name__ == '__main__':
     while True:

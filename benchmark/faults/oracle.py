@@ -1,3 +1,9 @@
+"""
+The oracle: judges what arrived on ``cmd_vel``; pure.
+
+All times are those of one steady clock that the processes of one machine share, in seconds.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,12 +17,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-The oracle: judges what arrived on ``cmd_vel``; pure.
-
-All times are those of one steady clock that the processes of one machine share, in seconds.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,10 @@
+"""
+The operator as the page in a Chromium: ``… benchmark.faults.page_driver URL TOKEN ROBOT_ID``.
+
+Orders and events are those of :mod:`benchmark.faults.driver`, as far as a page has them; what was
+sent when is not known here. The variable CHROMIUM names the browser.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-The operator as the page in a Chromium: ``… benchmark.faults.page_driver URL TOKEN ROBOT_ID``.
-
-Orders and events are those of :mod:`benchmark.faults.driver`, as far as a page has them; what was
-sent when is not known here. The variable CHROMIUM names the browser.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,11 @@
+"""
+The recorder: ``python3 -m benchmark.faults.recorder [--clock]``, beside the bridge on the robot.
+
+What a base would hear. Writes one JSON object a line: each ``cmd_vel`` with the time of its
+arrival (``time.monotonic``), each change of ``~/state``. With ``--clock`` it also is the simulator
+that publishes ``/clock``, until its standard input says ``pause``, and again after ``resume``.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-The recorder: ``python3 -m benchmark.faults.recorder [--clock]``, beside the bridge on the robot.
-
-What a base would hear. Writes one JSON object a line: each ``cmd_vel`` with the time of its
-arrival (``time.monotonic``), each change of ``~/state``. With ``--clock`` it also is the simulator
-that publishes ``/clock``, until its standard input says ``pause``, and again after ``resume``.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,13 @@
+"""
+The network as a program: ``python3 -m benchmark.faults.relay NAME=NAMESPACE=ADDRESS ...``.
+
+Each host is a network namespace whose only way out is a TUN device that this program holds. It
+forwards IP packets by their destination and spoils them as it is told on its standard input, one
+JSON object a line: ``{"source": …, "target": …}`` and the fields of :class:`Conditions`. Each line
+is answered with the time (``time.monotonic``) from which it holds. Userspace, because not every
+kernel has netem.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,16 +21,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-The network as a program: ``python3 -m benchmark.faults.relay NAME=NAMESPACE=ADDRESS ...``.
-
-Each host is a network namespace whose only way out is a TUN device that this program holds. It
-forwards IP packets by their destination and spoils them as it is told on its standard input, one
-JSON object a line: ``{"source": …, "target": …}`` and the fields of :class:`Conditions`. Each line
-is answered with the time (``time.monotonic``) from which it holds. Userspace, because not every
-kernel has netem.
-"""
 
 from __future__ import annotations
 

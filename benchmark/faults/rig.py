@@ -1,3 +1,5 @@
+"""Broker, bridge, camera, recorder and operator on three hosts, and what a fault may do."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""Broker, bridge, camera, recorder and operator on three hosts, and what a fault may do."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class Rig:
         words = [word for item in parameters.items() for word in ('-p', ':='.join(item))]
         return self._start(
             Host.ROBOT,
-            'teleop_webrtc_bridge.ros.main',
+            'teleop_webrtc_bridge.bridge.ros.main',
             *('--ros-args', *words),
         )
 
@@ -226,7 +226,7 @@ class Rig:
         found = []
         for process in psutil.process_iter(['cmdline', 'environ']):
             words, variables = process.info['cmdline'] or [], process.info['environ'] or {}
-            if 'teleop_webrtc_bridge.webrtc' in words and variables.get('HOME') == str(
+            if 'teleop_webrtc_bridge.bridge.webrtc' in words and variables.get('HOME') == str(
                 self.folder
             ):
                 found.append(f'pid {process.pid}')

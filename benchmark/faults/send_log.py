@@ -1,3 +1,10 @@
+"""
+When each command was sent: a file that outlives the operator, however he ends.
+
+Each command has a velocity of its own for as long as it may matter, so that whoever sees a
+velocity on ``cmd_vel`` knows when the operator wanted it.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-When each command was sent: a file that outlives the operator, however he ends.
-
-Each command has a velocity of its own for as long as it may matter, so that whoever sees a
-velocity on ``cmd_vel`` knows when the operator wanted it.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,9 @@
+"""
+The faults: one entry each, with what must come of it and why.
+
+To add one, add an entry; what is done to the rig comes from :mod:`benchmark.faults.actions`.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,12 +17,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-The faults: one entry each, with what must come of it and why.
-
-To add one, add an entry; what is done to the rig comes from :mod:`benchmark.faults.actions`.
-"""
 
 from __future__ import annotations
 

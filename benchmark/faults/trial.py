@@ -1,3 +1,5 @@
+"""One trial: drive at full speed, let something happen, judge, heal, and drive again."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""One trial: drive at full speed, let something happen, judge, heal, and drive again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from benchmark.faults.oracle import (
 )
 from benchmark.faults.processes import alive, TooSlow, wait_for
 from benchmark.faults.rig import Rig
-from teleop_webrtc_bridge.child_process import STEADY_S
+from teleop_webrtc_bridge.processes.child_process import STEADY_S
 
 __all__ = ['Trial', 'run']
 

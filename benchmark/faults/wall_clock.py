@@ -1,3 +1,10 @@
+"""
+A wall clock that can be stepped, for the processes of one host.
+
+Nobody may set the clock of a machine that others use as well, and libfaketime breaks Python's
+``time.sleep``. So a small library, compiled when it is needed, adds an offset to CLOCK_REALTIME.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-A wall clock that can be stepped, for the processes of one host.
-
-Nobody may set the clock of a machine that others use as well, and libfaketime breaks Python's
-``time.sleep``. So a small library, compiled when it is needed, adds an offset to CLOCK_REALTIME.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,11 @@
+"""
+The numbers that a connection has given to codecs and to RTP header extensions.
+
+None of them changes its meaning while the connection lives (RFC 3264 §8.3.2, RFC 8285 §7).
+aiortc numbers each offer anew, and Chromium crashes when an audio section gives an extension the
+number that another extension has had.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-The numbers that a connection has given to codecs and to RTP header extensions.
-
-None of them changes its meaning while the connection lives (RFC 3264 §8.3.2, RFC 8285 §7).
-aiortc numbers each offer anew, and Chromium crashes when an audio section gives an extension the
-number that another extension has had.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,9 @@
+"""
+Which of several negotiated codecs a stream of video is sent in, and under which payload type.
+
+Tested with aiortc 1.16, like :mod:`~teleop_webrtc_bridge.aiortc_support.internals`.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,12 +18,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-Which of several negotiated codecs a stream of video is sent in, and under which payload type.
-
-Tested with aiortc 1.16, like :mod:`~teleop_webrtc_bridge.aiortc_support.internals`.
-"""
-
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
@@ -30,7 +30,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecCapability, RTCRtpCodecParameters
 from aiortc.rtp import RTP_HISTORY_SIZE
 import av
 
-from teleop_webrtc_bridge.messages import VideoCodec
+from teleop_webrtc_bridge.core.messages import VideoCodec
 
 __all__ = [
     'codec_of',

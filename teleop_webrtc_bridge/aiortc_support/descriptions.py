@@ -1,3 +1,11 @@
+"""
+A peer's session description, taken by a peer connection or refused with a reason.
+
+aiortc takes much of a description for granted. What breaks that breaks later, in a task that
+nobody waits for, or in a connection that never comes about. So all of it is looked at before.
+Whatever else is raised is nobody's bytes, and not caught here.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-A peer's session description, taken by a peer connection or refused with a reason.
-
-aiortc takes much of a description for granted. What breaks that breaks later, in a task that
-nobody waits for, or in a connection that never comes about. So all of it is looked at before.
-Whatever else is raised is nobody's bytes, and not caught here.
-"""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ from aiortc.rtcpeerconnection import find_common_codecs
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from teleop_webrtc_bridge.codec import MAX_MESSAGE_BYTES
-from teleop_webrtc_bridge.exceptions import ProtocolError
-from teleop_webrtc_bridge.sdp import split_sections, spread_candidates
+from teleop_webrtc_bridge.core.codec import MAX_MESSAGE_BYTES
+from teleop_webrtc_bridge.core.exceptions import ProtocolError
+from teleop_webrtc_bridge.core.sdp import split_sections, spread_candidates
 
 __all__ = ['check_description', 'take_description']
 
@@ -80,7 +80,7 @@ _PACKETIZATION_MODES: Final = ('0', '1', '2')
 
 async def take_description(pc: RTCPeerConnection, sdp: str, kind: Kind) -> None:
     """
-    Set a peer's description, which has passed :func:`~teleop_webrtc_bridge.sdp.check_sdp`.
+    Set a peer's description, which has passed :func:`~teleop_webrtc_bridge.core.sdp.check_sdp`.
 
     One that is refused changes nothing: another one may follow. A section of a first offer whose
     codecs are all unknown here is taken as inactive, so that the others can be used.

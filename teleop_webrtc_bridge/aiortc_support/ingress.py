@@ -1,3 +1,16 @@
+"""
+What arrives on a connection's sockets, looked at before aioice and aiortc take it for granted.
+
+Anybody who finds the port can send to it. aioice hands everything on that is no STUN, wherever it
+comes from: an empty packet then ends the connection. Malformed STUN, RTP and RTCP raise what
+nobody expects, with a traceback for each packet, and end it too. Here data is taken from the
+addresses of the peer only, within its budget
+(:mod:`~teleop_webrtc_bridge.aiortc_support.ingress_budget`), and malformed packets are lost.
+
+Tested with aiortc 1.16; ``test/aiortc_support/test_ingress.py`` tells what broke when aiortc or
+aioice moves.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,18 +24,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-What arrives on a connection's sockets, looked at before aioice and aiortc take it for granted.
-
-Anybody who finds the port can send to it. aioice hands everything on that is no STUN, wherever it
-comes from: an empty packet then ends the connection. Malformed STUN, RTP and RTCP raise what
-nobody expects, with a traceback for each packet, and end it too. Here data is taken from the
-addresses of the peer only, within its budget
-(:mod:`~teleop_webrtc_bridge.aiortc_support.ingress_budget`), and malformed packets are lost.
-
-Tested with aiortc 1.16; ``test/test_ingress.py`` tells what broke when aiortc or aioice moves.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,10 @@
+"""
+How many packets, and of what kind, one peer may have the event loop look at; pure.
+
+A packet above the budget is lost before anything is parsed or decrypted. A peer of good will never
+comes near it; one that stays above it is to be disconnected.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-How many packets, and of what kind, one peer may have the event loop look at; pure.
-
-A packet above the budget is lost before anything is parsed or decrypted. A peer of good will never
-comes near it; one that stays above it is to be disconnected.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,13 @@
+"""
+What needs names which aiortc does not publish; the forwarding of video is in its own module.
+
+Tested with aiortc 1.16; ``test/aiortc_support/test_aiortc_internals.py`` names what broke when
+aiortc moves.
+The names: ``HEADER_EXTENSIONS``, ``HeaderExtensionsMap``, the SCTP time-outs,
+``aioice.ice.get_host_addresses``, and the underscored members of ``RTCRtpSender``,
+``RTCRtpReceiver``, ``RTCRtpTransceiver``, ``RTCDtlsTransport`` and ``RTCSctpTransport`` below.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,15 +21,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-What needs names which aiortc does not publish; the forwarding of video is in its own module.
-
-Tested with aiortc 1.16; ``test/test_aiortc_internals.py`` names what broke when aiortc moves.
-The names: ``HEADER_EXTENSIONS``, ``HeaderExtensionsMap``, the SCTP time-outs,
-``aioice.ice.get_host_addresses``, and the underscored members of ``RTCRtpSender``,
-``RTCRtpReceiver``, ``RTCRtpTransceiver``, ``RTCDtlsTransport`` and ``RTCSctpTransport`` below.
-"""
 
 from __future__ import annotations
 
@@ -52,9 +53,9 @@ from aiortc.rtp import (
 )
 
 from teleop_webrtc_bridge.aiortc_support.ingress import check_what_arrives
-from teleop_webrtc_bridge.aiortc_support.rtp_bounds import bound_rtp, refuse_renegotiation
-from teleop_webrtc_bridge.aiortc_support.sctp_bounds import bound_sctp
-from teleop_webrtc_bridge.aiortc_support.sctp_forward import skip_what_has_arrived
+from teleop_webrtc_bridge.aiortc_support.rtp.bounds import bound_rtp, refuse_renegotiation
+from teleop_webrtc_bridge.aiortc_support.sctp.bounds import bound_sctp
+from teleop_webrtc_bridge.aiortc_support.sctp.forward import skip_what_has_arrived
 
 __all__ = [
     'TESTED_AIORTC',

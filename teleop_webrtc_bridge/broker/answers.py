@@ -1,3 +1,5 @@
+"""What operators and viewers get for joining a session."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,16 +14,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What operators and viewers get for joining a session."""
-
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from teleop_webrtc_bridge.broker.media import MediaSession
-from teleop_webrtc_bridge.broker.sessions import Session
+from teleop_webrtc_bridge.broker.media.backend import MediaSession
+from teleop_webrtc_bridge.broker.registry.sessions import Session
 from teleop_webrtc_bridge.broker.split_sessions import Split
-from teleop_webrtc_bridge.messages import ChannelIds
+from teleop_webrtc_bridge.core.messages import ChannelIds
 
 __all__ = ['BridgeAnswer', 'JoinAnswer']
 

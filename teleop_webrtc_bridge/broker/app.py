@@ -1,3 +1,5 @@
+"""Putting the broker together, and serving it."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""Putting the broker together, and serving it."""
 
 from __future__ import annotations
 
@@ -28,41 +28,41 @@ from typing import Final
 
 from aiohttp import web
 
-from teleop_webrtc_bridge.broker import (
+from teleop_webrtc_bridge.broker.access.audit import Audit
+from teleop_webrtc_bridge.broker.access.authenticator import Authenticator, IssuedTokens
+from teleop_webrtc_bridge.broker.access.credentials import Credentials
+from teleop_webrtc_bridge.broker.access.database import Database
+from teleop_webrtc_bridge.broker.caller_addresses import TrustedProxies
+from teleop_webrtc_bridge.broker.configuration import check_pyjwt, Configuration
+from teleop_webrtc_bridge.broker.descriptors import connections_within
+from teleop_webrtc_bridge.broker.http import (
     routes_common,
     routes_keys,
     routes_operator,
     routes_robot,
 )
-from teleop_webrtc_bridge.broker.audit import Audit
-from teleop_webrtc_bridge.broker.auth import Authenticator, IssuedTokens
-from teleop_webrtc_bridge.broker.caller_addresses import TrustedProxies
-from teleop_webrtc_bridge.broker.caps import Caps
-from teleop_webrtc_bridge.broker.client_connection import ClientConnection
-from teleop_webrtc_bridge.broker.configuration import check_pyjwt, Configuration
-from teleop_webrtc_bridge.broker.connection_table import ConnectionTable
-from teleop_webrtc_bridge.broker.cpu_budgets import RequestClass, Share, SHARES
-from teleop_webrtc_bridge.broker.credentials import Credentials
-from teleop_webrtc_bridge.broker.database import Database
-from teleop_webrtc_bridge.broker.descriptors import connections_within
-from teleop_webrtc_bridge.broker.host_names import HostNames
-from teleop_webrtc_bridge.broker.http import (
+from teleop_webrtc_bridge.broker.http.client_connection import ClientConnection
+from teleop_webrtc_bridge.broker.http.connection_table import ConnectionTable
+from teleop_webrtc_bridge.broker.http.cpu_budgets import RequestClass, Share, SHARES
+from teleop_webrtc_bridge.broker.http.front import HttpFront
+from teleop_webrtc_bridge.broker.http.host_names import HostNames
+from teleop_webrtc_bridge.broker.http.metrics import Metrics
+from teleop_webrtc_bridge.broker.http.middleware import (
     access_log,
     add_security_headers,
-    Limits,
     MIDDLEWARES,
     PARTS,
     Parts,
+    RequestLimits,
     server_log,
 )
-from teleop_webrtc_bridge.broker.http_front import HttpFront
-from teleop_webrtc_bridge.broker.media import Media
-from teleop_webrtc_bridge.broker.metrics import Metrics
-from teleop_webrtc_bridge.broker.page import add_page, PageFile, read_page
-from teleop_webrtc_bridge.broker.rate_limit import RateLimit
+from teleop_webrtc_bridge.broker.http.page import add_page, PageFile, read_page
+from teleop_webrtc_bridge.broker.limits import Limits
+from teleop_webrtc_bridge.broker.media.backend import Media
 from teleop_webrtc_bridge.broker.service import Broker
-from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES
-from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.core.codec import MAX_HTTP_BODY_BYTES
+from teleop_webrtc_bridge.core.exceptions import ConfigurationError
+from teleop_webrtc_bridge.core.rate_limit import RateLimit
 
 __all__ = ['Serving', 'build_app', 'serving']
 
@@ -83,7 +83,7 @@ def build_app(
     clock: Callable[[], float] = time.monotonic,
     wall_clock: Callable[[], float] = time.time,
     page: list[PageFile] | None = None,
-    limits: Limits | None = None,
+    limits: RequestLimits | None = None,
     shares: Mapping[RequestClass, Share] = SHARES,
 ) -> web.Application:
     """
@@ -123,7 +123,7 @@ def build_app(
         oidc=configuration.oidc,
         audit=audit,
         caps=caps,
-        limits=Limits.of_protocol(caps) if limits is None else limits,
+        limits=RequestLimits.of_protocol(caps) if limits is None else limits,
         ice_servers=configuration.ice_servers,
         front=front,
         metrics=metrics,
@@ -141,7 +141,7 @@ def build_app(
     return app
 
 
-def _connection_table(caps: Caps) -> ConnectionTable[ClientConnection]:
+def _connection_table(caps: Limits) -> ConnectionTable[ClientConnection]:
     total = connections_within(caps.connections)
     return ConnectionTable(
         total=total,
@@ -158,8 +158,8 @@ def _issued_tokens(
         return None
     check_pyjwt()
     # Late: who has no issuer needs no PyJWT.
-    from teleop_webrtc_bridge.broker.issuer_keys import IssuerKeys
-    from teleop_webrtc_bridge.broker.oidc import IdTokens
+    from teleop_webrtc_bridge.broker.access.issuer_keys import IssuerKeys
+    from teleop_webrtc_bridge.broker.access.oidc import IdTokens
 
     return IdTokens(configuration.oidc, IssuerKeys(configuration.oidc.issuer, clock), wall_clock)
 

@@ -1,3 +1,5 @@
+"""Opening channels and video: for operators, for viewers, and for robots that are only watched."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""Opening channels and video: for operators, for viewers, and for robots that are only watched."""
 
 from __future__ import annotations
 
@@ -28,10 +28,15 @@ from teleop_webrtc_bridge.broker.bridging import (
 )
 from teleop_webrtc_bridge.broker.effects import Effects
 from teleop_webrtc_bridge.broker.identity import OperatorCaller
-from teleop_webrtc_bridge.broker.media import Media, MediaError
-from teleop_webrtc_bridge.broker.registry import Registry
-from teleop_webrtc_bridge.broker.sessions import BridgePlan, CloseChannels, Session, Viewer
-from teleop_webrtc_bridge.messages import ChannelIds
+from teleop_webrtc_bridge.broker.media.backend import Media, MediaError
+from teleop_webrtc_bridge.broker.registry.registry import Registry
+from teleop_webrtc_bridge.broker.registry.sessions import (
+    BridgePlan,
+    CloseChannels,
+    Session,
+    Viewer,
+)
+from teleop_webrtc_bridge.core.messages import ChannelIds
 
 __all__ = ['Bridger']
 

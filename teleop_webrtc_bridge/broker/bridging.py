@@ -1,3 +1,5 @@
+"""Opening the data channels between a robot and its operator, both ends of each."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Opening the data channels between a robot and its operator, both ends of each."""
-
 from __future__ import annotations
 
 import asyncio
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from teleop_webrtc_bridge.broker.identity import Identity
-from teleop_webrtc_bridge.broker.media import (
+from teleop_webrtc_bridge.broker.media.backend import (
     DataChannelRequest,
     Media,
     MediaError,
@@ -29,8 +29,8 @@ from teleop_webrtc_bridge.broker.media import (
     NoPublishedTrack,
 )
 from teleop_webrtc_bridge.broker.media_calls import close_channels
-from teleop_webrtc_bridge.broker.sessions import BridgePlan, WatchPlan
-from teleop_webrtc_bridge.messages import (
+from teleop_webrtc_bridge.broker.registry.sessions import BridgePlan, WatchPlan
+from teleop_webrtc_bridge.core.messages import (
     ChannelIds,
     CHANNELS,
     CMD_UNRELIABLE,

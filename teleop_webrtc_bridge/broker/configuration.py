@@ -1,3 +1,5 @@
+"""What the broker is configured with: defaults, then a YAML file, then the command line."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""What the broker is configured with: defaults, then a YAML file, then the command line."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from urllib.parse import urlsplit
 import yaml  # type: ignore[import-untyped]
 
 from teleop_webrtc_bridge.broker.caller_addresses import IpNetwork
-from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.identity import Role
+from teleop_webrtc_bridge.broker.limits import Limits
 from teleop_webrtc_bridge.broker.names import as_name, NAME_ALLOWED
 from teleop_webrtc_bridge.broker.network_settings import (
     check_ice_servers,
     check_public_addresses,
     check_udp_ports,
 )
-from teleop_webrtc_bridge.exceptions import ConfigurationError
-from teleop_webrtc_bridge.messages import IceServer
+from teleop_webrtc_bridge.core.exceptions import ConfigurationError
+from teleop_webrtc_bridge.core.messages import IceServer
 
 __all__ = [
     'Configuration',
@@ -98,7 +98,7 @@ class Configuration:
     viewers_may_stop: bool
     public_urls: tuple[str, ...]
     trusted_proxies: tuple[IpNetwork, ...]
-    caps: Caps
+    caps: Limits
     audit_days: int
     oidc: OidcSettings | None
     login_link: bool
@@ -303,8 +303,8 @@ def _trusted_proxies(where: str, value: Any) -> tuple[IpNetwork, ...]:
     return tuple(networks)
 
 
-def _caps(where: str, value: Any) -> Caps:
-    known = [field.name for field in fields(Caps)]
+def _caps(where: str, value: Any) -> Limits:
+    known = [field.name for field in fields(Limits)]
     if not isinstance(value, dict) or not value.keys() <= set(known):
         raise ConfigurationError(where, value, f'a map with the keys {", ".join(known)}')
     for name, cap in value.items():
@@ -312,7 +312,7 @@ def _caps(where: str, value: Any) -> Caps:
             continue
         if type(cap) is not int or not 1 <= cap <= MAX_CAP:
             raise ConfigurationError(f'{where}.{name}', cap, f'a whole number from 1 to {MAX_CAP}')
-    return Caps(**value)
+    return Limits(**value)
 
 
 def _audit_days(where: str, value: Any) -> int:

@@ -1,3 +1,5 @@
+"""The open files that this process may have, and how they are divided."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,14 +14,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The open files that this process may have, and how they are divided."""
-
 from __future__ import annotations
 
 import resource
 from typing import Final
 
-from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 
 __all__ = ['connections_within', 'raise_limit']
 

@@ -1,3 +1,5 @@
+"""Carrying out what the registry decides."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Carrying out what the registry decides."""
-
 from __future__ import annotations
 
 import asyncio
@@ -21,9 +21,9 @@ from collections.abc import Iterable
 import logging
 
 from teleop_webrtc_bridge.broker import media_calls
-from teleop_webrtc_bridge.broker.audit import Audit
-from teleop_webrtc_bridge.broker.media import Media
-from teleop_webrtc_bridge.broker.sessions import (
+from teleop_webrtc_bridge.broker.access.audit import Audit
+from teleop_webrtc_bridge.broker.media.backend import Media
+from teleop_webrtc_bridge.broker.registry.sessions import (
     CloseChannels,
     CloseMedia,
     Effect,

@@ -1,3 +1,5 @@
+"""The answer to a request that is refused at the HTTP edge."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,11 +14,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The answer to a request that is refused at the HTTP edge."""
-
 from __future__ import annotations
 
-from teleop_webrtc_bridge.exceptions import TeleopError
+from teleop_webrtc_bridge.core.exceptions import TeleopError
 
 __all__ = ['ApiError', 'NoGuess']
 

@@ -1,3 +1,5 @@
+"""The program ``teleop_broker``."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""The program ``teleop_broker``."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ import time
 from types import FrameType
 from typing import Any, Final
 
+from teleop_webrtc_bridge.broker.access.database import Database, DatabaseUnavailable
+from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.broker.app import build_app, serving
 from teleop_webrtc_bridge.broker.configuration import (
     Configuration,
     is_loopback_host,
     read_configuration,
 )
-from teleop_webrtc_bridge.broker.database import Database, DatabaseUnavailable
 from teleop_webrtc_bridge.broker.descriptors import connections_within, raise_limit
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.log import start_logging
 from teleop_webrtc_bridge.broker.manage import FIRST_TENANT, manage, SUBJECTS
-from teleop_webrtc_bridge.broker.media import Media
-from teleop_webrtc_bridge.broker.media_processes import MediaProcesses, processor_count, Start
+from teleop_webrtc_bridge.broker.media.backend import Media
+from teleop_webrtc_bridge.broker.media.processes import MediaProcesses, processor_count, Start
 from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
-from teleop_webrtc_bridge.broker.store import Store
-from teleop_webrtc_bridge.configuration import check_aiortc
-from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.core.configuration import check_aiortc
+from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 
 __all__ = ['main']
 

@@ -1,3 +1,10 @@
+"""
+``teleop_broker keys …``, ``operators …`` and ``audit``: who may use a broker, and who did what.
+
+Works on the broker's database, whether the broker runs or not: a running one lets go whoever uses
+a revoked key or token within a second. Only ``add`` makes a database where there is none.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,13 +19,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-``teleop_broker keys …``, ``operators …`` and ``audit``: who may use a broker, and who did what.
-
-Works on the broker's database, whether the broker runs or not: a running one lets go whoever uses
-a revoked key or token within a second. Only ``add`` makes a database where there is none.
-"""
-
 from __future__ import annotations
 
 import argparse
@@ -31,8 +31,8 @@ import sys
 import time
 from typing import Final
 
-from teleop_webrtc_bridge.broker.audit import about_key, about_token, audit_row, AuditAction
-from teleop_webrtc_bridge.broker.audit_listing import (
+from teleop_webrtc_bridge.broker.access.audit import about_key, about_token, audit_row, AuditAction
+from teleop_webrtc_bridge.broker.access.audit_listing import (
     date,
     print_json,
     print_table,
@@ -40,13 +40,13 @@ from teleop_webrtc_bridge.broker.audit_listing import (
     SINCE_ALLOWED,
     table,
 )
-from teleop_webrtc_bridge.broker.caps import Caps
+from teleop_webrtc_bridge.broker.access.records import TooManyCredentials
+from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.broker.configuration import OneLineParser, read_configuration
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
+from teleop_webrtc_bridge.broker.limits import Limits
 from teleop_webrtc_bridge.broker.names import check_label, check_name
-from teleop_webrtc_bridge.broker.records import TooManyCredentials
-from teleop_webrtc_bridge.broker.store import Store
-from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 
 __all__ = ['SUBJECTS', 'manage']
 
@@ -97,7 +97,7 @@ def _end_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _carry_out(store: Store, options: argparse.Namespace, caps: Caps) -> int:
+def _carry_out(store: Store, options: argparse.Namespace, caps: Limits) -> int:
     match options.subject, options.action:
         case 'keys', 'list':
             return _list_keys(store)
@@ -176,7 +176,7 @@ def _list_keys(store: Store) -> int:
     return 0
 
 
-def _add_key(store: Store, options: argparse.Namespace, caps: Caps) -> int:
+def _add_key(store: Store, options: argparse.Namespace, caps: Limits) -> int:
     name, tenant = check_name('name', options.name), check_name('--tenant', options.tenant)
     robot_id, now_s = check_label('--robot-id', options.robot_id), time.time()
     with store.transaction():
@@ -222,7 +222,7 @@ def _list_operators(store: Store) -> int:
     return 0
 
 
-def _add_operator(store: Store, options: argparse.Namespace, caps: Caps) -> int:
+def _add_operator(store: Store, options: argparse.Namespace, caps: Limits) -> int:
     now_s = time.time()
     if options.days is not None and not 0.0 < options.days <= 36500.0:
         raise ConfigurationError('--days', options.days, 'more than 0, up to 36500')

@@ -1,3 +1,5 @@
+"""Calls to the media backend, each with a time-out: a backend that hangs is one that failed."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Calls to the media backend, each with a time-out: a backend that hangs is one that failed."""
-
 from __future__ import annotations
 
 import asyncio
@@ -21,8 +21,8 @@ from collections.abc import Sequence
 import logging
 from typing import Final
 
-from teleop_webrtc_bridge.broker.media import Media, MediaError, MediaSession
-from teleop_webrtc_bridge.messages import VideoCodec
+from teleop_webrtc_bridge.broker.media.backend import Media, MediaError, MediaSession
+from teleop_webrtc_bridge.core.messages import VideoCodec
 
 __all__ = ['close_channels', 'close_session', 'new_session', 'renegotiate']
 

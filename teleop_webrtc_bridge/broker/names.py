@@ -1,3 +1,5 @@
+"""Foreign text that people will see: names and labels, checked."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,15 +14,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Foreign text that people will see: names and labels, checked."""
-
 from __future__ import annotations
 
 import re
 from typing import Final
 import unicodedata
 
-from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 
 __all__ = [
     'LABEL_ALLOWED',

@@ -1,3 +1,5 @@
+"""Settings of the network between the broker's media and its peers, and how they are checked."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Settings of the network between the broker's media and its peers, and how they are checked."""
-
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ import ipaddress
 import json
 from typing import Any, Final, Self
 
-from teleop_webrtc_bridge.exceptions import ConfigurationError, ProtocolError
-from teleop_webrtc_bridge.ice_urls import parse_ice_url, stun_servers_of
-from teleop_webrtc_bridge.messages import IceServer
-from teleop_webrtc_bridge.sdp import is_forbidden_address
+from teleop_webrtc_bridge.core.exceptions import ConfigurationError, ProtocolError
+from teleop_webrtc_bridge.core.ice_urls import parse_ice_url, stun_servers_of
+from teleop_webrtc_bridge.core.messages import IceServer
+from teleop_webrtc_bridge.core.sdp import is_forbidden_address
 
 __all__ = [
     'NetworkSettings',

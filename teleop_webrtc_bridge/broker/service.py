@@ -1,3 +1,9 @@
+"""
+What the broker does: the registry's decisions, carried out on the media backend.
+
+Knows nothing of HTTP. One event loop owns it; between two awaits the registry does not change.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,12 +18,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-What the broker does: the registry's decisions, carried out on the media backend.
-
-Knows nothing of HTTP. One event loop owns it; between two awaits the registry does not change.
-"""
-
 from __future__ import annotations
 
 import asyncio
@@ -30,18 +30,18 @@ from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
 from teleop_webrtc_bridge.broker import media_calls
+from teleop_webrtc_bridge.broker.access.audit import Audit, AuditAction
+from teleop_webrtc_bridge.broker.access.credentials import Ended
 from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
-from teleop_webrtc_bridge.broker.audit import Audit, AuditAction
 from teleop_webrtc_bridge.broker.bridger import Bridger
 from teleop_webrtc_bridge.broker.caller_addresses import network_of
-from teleop_webrtc_bridge.broker.caps import Caps
-from teleop_webrtc_bridge.broker.credentials import Ended
 from teleop_webrtc_bridge.broker.effects import Effects
 from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, RobotCaller
-from teleop_webrtc_bridge.broker.media import Media, MediaSession, StopSeen, UnusableSdp
-from teleop_webrtc_bridge.broker.named_person import NamedPerson
-from teleop_webrtc_bridge.broker.registry import Registry
-from teleop_webrtc_bridge.broker.sessions import (
+from teleop_webrtc_bridge.broker.limits import Limits
+from teleop_webrtc_bridge.broker.media.backend import Media, MediaSession, StopSeen, UnusableSdp
+from teleop_webrtc_bridge.broker.registry.named_person import NamedPerson
+from teleop_webrtc_bridge.broker.registry.registry import Registry
+from teleop_webrtc_bridge.broker.registry.sessions import (
     ControlState,
     LinkQuality,
     MediaLiveness,
@@ -50,11 +50,11 @@ from teleop_webrtc_bridge.broker.sessions import (
     SessionState,
     Viewer,
 )
+from teleop_webrtc_bridge.broker.registry.viewers import RemovedViewers
 from teleop_webrtc_bridge.broker.split_sessions import Split
 from teleop_webrtc_bridge.broker.split_watch import SplitWatch
-from teleop_webrtc_bridge.broker.viewers import RemovedViewers
-from teleop_webrtc_bridge.messages import HeartbeatAnswer, VideoCodec
-from teleop_webrtc_bridge.sdp import offered_by
+from teleop_webrtc_bridge.core.messages import HeartbeatAnswer, VideoCodec
+from teleop_webrtc_bridge.core.sdp import offered_by
 
 __all__ = ['Broker', 'RobotDetails']
 
@@ -109,7 +109,7 @@ class Broker:
         *,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
-        caps: Caps,
+        caps: Limits,
         credentials: Credentials,
         audit: Audit,
         viewers_may_stop: bool,

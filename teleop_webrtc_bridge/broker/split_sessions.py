@@ -1,16 +1,3 @@
-# Copyright 2026 The teleop_webrtc_bridge contributors
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
 """
 Two sessions that are one robot's: its video in one, its data channels in the other.
 
@@ -27,6 +14,20 @@ be driven. It is told apart from two robots, one of which has no camera, by what
   addresses.
 """
 
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -34,8 +35,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from teleop_webrtc_bridge.broker.media import Arrived
-from teleop_webrtc_bridge.broker.sessions import NewSession, Session
+from teleop_webrtc_bridge.broker.media.backend import Arrived
+from teleop_webrtc_bridge.broker.registry.sessions import NewSession, Session
 
 __all__ = ['ADVICE', 'Split', 'SplitSessions']
 

@@ -1,3 +1,5 @@
+"""Looking for robots that have two sessions, and saying so once."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,15 +13,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Looking for robots that have two sessions, and saying so once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 import logging
 
-from teleop_webrtc_bridge.broker.media import Arrived, CountsArrivals, Media
-from teleop_webrtc_bridge.broker.registry import Registry
+from teleop_webrtc_bridge.broker.media.backend import Arrived, CountsArrivals, Media
+from teleop_webrtc_bridge.broker.registry.registry import Registry
 from teleop_webrtc_bridge.broker.split_sessions import ADVICE, Split, SplitSessions
 
 __all__ = ['SplitWatch']

@@ -1,3 +1,5 @@
+"""The demo's robot: a differential drive in a small walled courtyard, seen from its camera."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,5 +13,3 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""The demo's robot: a differential drive in a small walled courtyard, seen from its camera."""

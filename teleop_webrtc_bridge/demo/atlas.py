@@ -1,3 +1,10 @@
+"""
+One big table of colours that holds every texture at every size and every haze.
+
+A picture element then is one number, the row of this table; the costly half of drawing becomes a
+single ``numpy.take``. Memory is cheap here, about 30 MB, and processor time is not.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-One big table of colours that holds every texture at every size and every haze.
-
-A picture element then is one number, the row of this table; the costly half of drawing becomes a
-single ``numpy.take``. Memory is cheap here, about 30 MB, and processor time is not.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,11 @@
+"""
+Draw the world as the robot's camera sees it.
+
+Walls stand upright and the camera does not tilt, so within one column the texture moves linearly:
+a picture costs a few array operations per layer (sky, floor, walls, each visible object) and one
+table look-up. There is no loop over columns or pixels. Buffers are kept between pictures.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Draw the world as the robot's camera sees it.
-
-Walls stand upright and the camera does not tilt, so within one column the texture moves linearly:
-a picture costs a few array operations per layer (sky, floor, walls, each visible object) and one
-table look-up. There is no loop over columns or pixels. Buffers are kept between pictures.
-"""
 
 from __future__ import annotations
 

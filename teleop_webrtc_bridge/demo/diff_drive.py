@@ -1,3 +1,10 @@
+"""
+A differential drive and the commands that it obeys, without ROS and without a clock.
+
+The command rules are those of ros2_control's ``diff_drive_controller``; every method takes the
+time.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-A differential drive and the commands that it obeys, without ROS and without a clock.
-
-The command rules are those of ros2_control's ``diff_drive_controller``; every method takes the
-time.
-"""
 
 from __future__ import annotations
 

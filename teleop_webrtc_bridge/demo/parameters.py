@@ -1,3 +1,5 @@
+"""The simulated robot's parameters: one table, checked by rclpy from its descriptors."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The simulated robot's parameters: one table, checked by rclpy from its descriptors."""
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 
-from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 
 __all__ = ['PARAMETERS', 'RobotParameter', 'RobotParameters', 'declare_parameters']
 

@@ -1,3 +1,11 @@
+"""
+The program ``simulated_robot``: a robot with a camera to drive when no real one is at hand.
+
+::
+
+    ros2 run teleop_webrtc_bridge simulated_robot --ros-args -r __ns:=/go2_a -p fps:=15.0
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,14 +20,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-The program ``simulated_robot``: a robot with a camera to drive when no real one is at hand.
-
-::
-
-    ros2 run teleop_webrtc_bridge simulated_robot --ros-args -r __ns:=/go2_a -p fps:=15.0
-"""
-
 from __future__ import annotations
 
 import os
@@ -28,7 +28,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from teleop_webrtc_bridge.hang_guard import exit_within, FREED_S
+from teleop_webrtc_bridge.processes.hang_guard import exit_within, FREED_S
 
 if TYPE_CHECKING:
     from teleop_webrtc_bridge.demo.robot_node import SimulatedRobot
@@ -64,9 +64,9 @@ def main(argv: list[str] | None = None) -> int:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
+    from teleop_webrtc_bridge.core.exceptions import ConfigurationError
     from teleop_webrtc_bridge.demo.robot_node import SimulatedRobot
     from teleop_webrtc_bridge.demo.shared_memory import large_shared_memory
-    from teleop_webrtc_bridge.exceptions import ConfigurationError
 
     context = rclpy.Context()
     arguments = None if argv is None else [sys.argv[0], *argv]

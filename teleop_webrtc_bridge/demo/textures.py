@@ -1,3 +1,10 @@
+"""
+Paint the demo's surfaces: each function returns a new ``(rows, columns, 3)`` picture.
+
+Pictures are red, green, blue, as float32 from 0 to 255, row 0 at the top, ``PIXELS_PER_M`` of them
+per metre. They are painted once at start, from a fixed seed, so every run looks the same.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Paint the demo's surfaces: each function returns a new ``(rows, columns, 3)`` picture.
-
-Pictures are red, green, blue, as float32 from 0 to 255, row 0 at the top, ``PIXELS_PER_M`` of them
-per metre. They are painted once at start, from a fixed seed, so every run looks the same.
-"""
 
 from __future__ import annotations
 

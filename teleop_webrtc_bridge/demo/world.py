@@ -1,3 +1,11 @@
+"""
+The demo's courtyard: walls, pillars and crates, and what the robot may not drive through.
+
+Coordinates are those of REP 103: x east, y north, z up, in m. The robot starts at the origin and
+looks east. Each side of the yard has a look and a colour of its own, so that one frame is enough
+to tell where the robot looks.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-The demo's courtyard: walls, pillars and crates, and what the robot may not drive through.
-
-Coordinates are those of REP 103: x east, y north, z up, in m. The robot starts at the origin and
-looks east. Each side of the yard has a look and a colour of its own, so that one frame is enough
-to tell where the robot looks.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""The goals of the command path, from medians."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""The goals of the command path, from medians."""
 
 from benchmark.command import judge
 

@@ -1,3 +1,5 @@
+"""What held a loop up is told apart by who computed and who waited."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What held a loop up is told apart by who computed and who waited."""
-
 import json
 import os
 from pathlib import Path
@@ -21,10 +21,10 @@ import subprocess
 import sys
 
 import pytest
+from tree import ROOT
 
 from benchmark.loop_health import judge
 
-ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import asyncio, time
 

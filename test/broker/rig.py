@@ -1,3 +1,5 @@
+"""A broker that really listens, on fake media and a clock that tests turn."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A broker that really listens, on fake media and a clock that tests turn."""
-
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
@@ -25,16 +25,16 @@ from typing import Any
 import aiohttp
 from fake_media import FakeMedia
 
+from teleop_webrtc_bridge.broker.access.database import Database
+from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.broker.app import build_app, serving
-from teleop_webrtc_bridge.broker.caps import Caps
 from teleop_webrtc_bridge.broker.configuration import Configuration
-from teleop_webrtc_bridge.broker.cpu_budgets import RequestClass, Share, SHARES
-from teleop_webrtc_bridge.broker.database import Database
-from teleop_webrtc_bridge.broker.http import Limits, PARTS, Parts
+from teleop_webrtc_bridge.broker.http.cpu_budgets import RequestClass, Share, SHARES
+from teleop_webrtc_bridge.broker.http.middleware import PARTS, Parts, RequestLimits
+from teleop_webrtc_bridge.broker.http.page import PageFile
 from teleop_webrtc_bridge.broker.identity import Role
-from teleop_webrtc_bridge.broker.page import PageFile
-from teleop_webrtc_bridge.broker.rate_limit import RateLimit
-from teleop_webrtc_bridge.broker.store import Store
+from teleop_webrtc_bridge.broker.limits import Limits
+from teleop_webrtc_bridge.core.rate_limit import RateLimit
 
 __all__ = [
     'IDS',
@@ -84,10 +84,10 @@ class Answer:
         return str(self.body['detail'])
 
 
-def no_limits() -> Limits:
+def no_limits() -> RequestLimits:
     """Let everybody do everything as often as they like."""
-    names = (field.name for field in fields(Limits))
-    return Limits(**{name: RateLimit(per_minute=6e6, burst=10**9) for name in names})
+    names = (field.name for field in fields(RequestLimits))
+    return RequestLimits(**{name: RateLimit(per_minute=6e6, burst=10**9) for name in names})
 
 
 class Rig:
@@ -194,7 +194,7 @@ def configuration(directory: Path, **changes: Any) -> Configuration:
         'viewers_may_stop': True,
         'public_urls': (),
         'trusted_proxies': (),
-        'caps': Caps(),
+        'caps': Limits(),
         'audit_days': 90,
         'oidc': None,
         'login_link': False,
@@ -208,7 +208,7 @@ async def running(
     directory: Path,
     *,
     page: list[PageFile] | None = None,
-    limits: Limits | None = None,
+    limits: RequestLimits | None = None,
     shares: Mapping[RequestClass, Share] = SHARES,
     **settings: Any,
 ) -> AsyncIterator[Rig]:

@@ -1,3 +1,5 @@
+"""Settings: defaults, file, command line, and how each of them is refused."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,22 +14,21 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Settings: defaults, file, command line, and how each of them is refused."""
-
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
 import pytest
+from tree import ROOT
 
 from teleop_webrtc_bridge.broker.configuration import OidcSettings, read_configuration
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
-from teleop_webrtc_bridge.exceptions import ConfigurationError
-from teleop_webrtc_bridge.messages import IceServer
+from teleop_webrtc_bridge.core.exceptions import ConfigurationError
+from teleop_webrtc_bridge.core.messages import IceServer
 
-DOCUMENTED = Path(__file__).parents[2] / 'config' / 'broker.yaml'
+DOCUMENTED = ROOT / 'config' / 'broker.yaml'
 
 
 @pytest.fixture(autouse=True)

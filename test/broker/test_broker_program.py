@@ -1,3 +1,5 @@
+"""The program as people run it: real processes, fake media."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""The program as people run it: real processes, fake media."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+from tree import ROOT, SUPPORT
 
-from teleop_webrtc_bridge.broker.store import Store
+from teleop_webrtc_bridge.broker.access.store import Store
 
 pytestmark = pytest.mark.real_programs
 
-ROOT = Path(__file__).parents[2]
-PROGRAM = Path(__file__).with_name('broker_on_fake_media.py')
+PROGRAM = SUPPORT / 'broker_on_fake_media.py'
 LINE = re.compile(r'Operator page: (http://127\.0\.0\.1:\d+)/(?: \(sign-in link: (.+)\))?\n')
 WAIT_S = 20.0
 

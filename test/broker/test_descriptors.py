@@ -1,3 +1,5 @@
+"""How the open files are divided, and what the log says of refusals."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""How the open files are divided, and what the log says of refusals."""
-
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ import sys
 
 import pytest
 from rig import running
+from tree import ROOT, SUPPORT
 
 from teleop_webrtc_bridge.broker.descriptors import connections_within, raise_limit
-from teleop_webrtc_bridge.exceptions import ConfigurationError
+from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 
-PROGRAM = Path(__file__).with_name('broker_on_fake_media.py')
-ROOT = Path(__file__).parents[2]
+PROGRAM = SUPPORT / 'broker_on_fake_media.py'
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+"""Keys and tokens from the command line and the API, and what revoking one does at once."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Keys and tokens from the command line and the API, and what revoking one does at once."""
-
 from __future__ import annotations
 
 from contextlib import closing
@@ -22,9 +22,9 @@ from pathlib import Path
 import pytest
 from rig import IDS, NO_IDS, Rig, running
 
+from teleop_webrtc_bridge.broker.access.store import hash_of, Store
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller, Role
 from teleop_webrtc_bridge.broker.main import main
-from teleop_webrtc_bridge.broker.store import hash_of, Store
 
 
 def command(folder: Path, *words: str) -> int:

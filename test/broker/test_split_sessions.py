@@ -1,3 +1,5 @@
+"""Robots of other makes that have two sessions: who is told, and who is not meant."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,7 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Robots of other makes that have two sessions: who is told, and who is not meant."""
 
 from __future__ import annotations
 
@@ -25,10 +26,10 @@ import pytest
 import pytest_asyncio
 from rig import Rig, running
 
-from teleop_webrtc_bridge.broker.media import Arrived
-from teleop_webrtc_bridge.broker.sessions import Bridge, NewSession, Session
+from teleop_webrtc_bridge.broker.media.backend import Arrived
+from teleop_webrtc_bridge.broker.registry.sessions import Bridge, NewSession, Session
 from teleop_webrtc_bridge.broker.split_sessions import SplitSessions
-from teleop_webrtc_bridge.messages import ChannelIds
+from teleop_webrtc_bridge.core.messages import ChannelIds
 
 DATA = 'v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n'
 VIDEO = 'v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendonly\r\n'

@@ -1,3 +1,11 @@
+"""
+A person drives a robot from Firefox, with the settings that Firefox comes with.
+
+It hides its addresses behind names (mDNS), says in its offer that no more will come, and keeps to
+the numbers that it has once given to codecs and header extensions. Debian's has no H.264, so that
+the robot changes to VP8.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-A person drives a robot from Firefox, with the settings that Firefox comes with.
-
-It hides its addresses behind names (mDNS), says in its offer that no more will come, and keeps to
-the numbers that it has once given to codecs and header extensions. Debian's has no H.264, so that
-the robot changes to VP8.
-"""
 
 from __future__ import annotations
 

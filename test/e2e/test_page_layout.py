@@ -1,3 +1,5 @@
+"""Where things stand on the page, at the sizes of windows and phones: the page alone, no robot."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,24 +14,20 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Where things stand on the page, at the sizes of windows and phones: the page alone, no robot."""
-
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 from browser import chromium
 from playwright.sync_api import Page, Route
 import pytest
-
-from teleop_webrtc_bridge import broker
+from tree import ROOT
 
 pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
-FILES = Path(broker.__file__).parent / 'operator_page'
+FILES = ROOT / 'teleop_webrtc_bridge' / 'operator_page'
 MESSAGE = 'Stopped by Wolfeschlegelsteinhausen, viewer. The robot stands until it is released.'
 LONG_NOTE = 'by Wolfeschlegelsteinh…, viewer'
 UPRIGHT, ON_ITS_SIDE, MAGNIFIED = (390, 844), (844, 390), (320, 256)

@@ -1,3 +1,14 @@
+"""
+A long fuzz run of one decoder, coverage-guided where atheris is installed.
+
+From the root of the tree::
+
+    PYTHONPATH=.:test/fuzz python3 -m campaign --decoder command --executions 10000000
+
+Without atheris, seeded random mutations of valid messages. An input that breaks a decoder's
+promises is kept in ``--artifacts`` and its name printed; the program then ends with status 1.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,17 +22,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-A long fuzz run of one decoder, coverage-guided where atheris is installed.
-
-From the root of the tree::
-
-    PYTHONPATH=.:test/fuzz python3 -m campaign --decoder command --executions 10000000
-
-Without atheris, seeded random mutations of valid messages. An input that breaks a decoder's
-promises is kept in ``--artifacts`` and its name printed; the program then ends with status 1.
-"""
 
 from __future__ import annotations
 

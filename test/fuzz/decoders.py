@@ -1,3 +1,10 @@
+"""
+Every decoder that foreign bytes reach, as a function of bytes that checks what it promises.
+
+Shared by the short run of the tests and by the campaign (campaign.py). A check raises for anything
+but a value that holds the decoder's invariants, or the exception that the decoder documents.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Every decoder that foreign bytes reach, as a function of bytes that checks what it promises.
-
-Shared by the short run of the tests and by the campaign (campaign.py). A check raises for anything
-but a value that holds the decoder's invariants, or the exception that the decoder documents.
-"""
 
 from __future__ import annotations
 
@@ -36,12 +36,27 @@ from aiortc.rtcicetransport import parse_stun_turn_uri
 from aiortc.sdp import SessionDescription
 import av
 
-from teleop_webrtc_bridge.broker import schemas
-from teleop_webrtc_bridge.broker.channel_relay import EstopTap, Voice
+from teleop_webrtc_bridge.bridge.link.frame_slot import MAX_FRAME_BYTES
+from teleop_webrtc_bridge.bridge.link.packets import (
+    Configure,
+    decode,
+    encode,
+    MAX_PACKET_BYTES,
+    Packet,
+    Received,
+    Show,
+    Shutdown,
+    Status,
+)
+from teleop_webrtc_bridge.bridge.ros.camera.image_intake import check_image, ImageUnusable
+from teleop_webrtc_bridge.bridge.ros.estop.record import EstopRecord
+from teleop_webrtc_bridge.bridge.ros.operator_messages import OperatorMessages
 from teleop_webrtc_bridge.broker.errors import ApiError
-from teleop_webrtc_bridge.broker.flood_guard import FloodGuard
+from teleop_webrtc_bridge.broker.http import schemas
 from teleop_webrtc_bridge.broker.identity import Identity, Role
-from teleop_webrtc_bridge.codec import (
+from teleop_webrtc_bridge.broker.media.channel_relay import EstopTap, Voice
+from teleop_webrtc_bridge.broker.media.flood_guard import FloodGuard
+from teleop_webrtc_bridge.core.codec import (
     decode_command,
     decode_heartbeat_answer,
     decode_ice_servers,
@@ -55,23 +70,8 @@ from teleop_webrtc_bridge.codec import (
     MAX_MESSAGE_BYTES,
     parse_json_object,
 )
-from teleop_webrtc_bridge.command_gate import CommandGate, GateLimits
-from teleop_webrtc_bridge.compressed_header import read_header
-from teleop_webrtc_bridge.exceptions import PictureUndecodable, ProtocolError
-from teleop_webrtc_bridge.h264 import AccessUnit, Stream
-from teleop_webrtc_bridge.link.frame_slot import MAX_FRAME_BYTES
-from teleop_webrtc_bridge.link.packets import (
-    Configure,
-    decode,
-    encode,
-    MAX_PACKET_BYTES,
-    Packet,
-    Received,
-    Show,
-    Shutdown,
-    Status,
-)
-from teleop_webrtc_bridge.messages import (
+from teleop_webrtc_bridge.core.exceptions import PictureUndecodable, ProtocolError
+from teleop_webrtc_bridge.core.messages import (
     CMD_UNRELIABLE,
     DriveCommand,
     Estop,
@@ -85,19 +85,19 @@ from teleop_webrtc_bridge.messages import (
     Unsupported,
     Velocity,
 )
-from teleop_webrtc_bridge.pixel_formats import PIXEL_FORMATS
-from teleop_webrtc_bridge.ros.estop_record import EstopRecord
-from teleop_webrtc_bridge.ros.image_intake import check_image, ImageUnusable
-from teleop_webrtc_bridge.ros.operator_messages import OperatorMessages
-from teleop_webrtc_bridge.sdp import (
+from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, GateLimits
+from teleop_webrtc_bridge.core.sdp import (
     check_sdp,
     is_forbidden_address,
     MAX_CANDIDATES,
     spread_candidates,
     strip_forbidden_candidates,
 )
-from teleop_webrtc_bridge.serialized_image import read_compressed_image, read_image
-from teleop_webrtc_bridge.session import SessionState
+from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.video.compressed_header import read_header
+from teleop_webrtc_bridge.core.video.h264 import AccessUnit, Stream
+from teleop_webrtc_bridge.core.video.pixel_formats import PIXEL_FORMATS
+from teleop_webrtc_bridge.core.video.serialized_image import read_compressed_image, read_image
 
 __all__ = ['DECODERS', 'Decoder']
 

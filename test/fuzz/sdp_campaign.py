@@ -1,3 +1,14 @@
+"""
+A long run of mutated session descriptions on the live path.
+
+From the root of the tree::
+
+    PYTHONPATH=.:test/fuzz nice python3 -m sdp_campaign --mutants 100000
+
+The same seed makes the same mutants. What breaks a promise is kept in ``--artifacts``; the program
+then ends with status 1.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,17 +22,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-A long run of mutated session descriptions on the live path.
-
-From the root of the tree::
-
-    PYTHONPATH=.:test/fuzz nice python3 -m sdp_campaign --mutants 100000
-
-The same seed makes the same mutants. What breaks a promise is kept in ``--artifacts``; the program
-then ends with status 1.
-"""
 
 from __future__ import annotations
 

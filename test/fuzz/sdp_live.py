@@ -1,3 +1,10 @@
+"""
+The path of a session description from the bytes of a request to the end of its connection.
+
+Everything is real but the network: connectivity checks are made and not sent, and the encryption
+is up at once. So what a description can break later than its answer breaks here as well.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-The path of a session description from the bytes of a request to the end of its connection.
-
-Everything is real but the network: connectivity checks are made and not sent, and the encryption
-is up at once. So what a description can break later than its answer breaks here as well.
-"""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ from sdp_mutants import ANSWERS, text_of
 from teleop_webrtc_bridge.aiortc_support.codec_choice import negotiated_codecs
 from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
-from teleop_webrtc_bridge.broker import schemas
 from teleop_webrtc_bridge.broker.errors import ApiError
-from teleop_webrtc_bridge.broker.media import UnusableSdp
-from teleop_webrtc_bridge.broker.peer_session import PeerSession
-from teleop_webrtc_bridge.exceptions import ProtocolError
-from teleop_webrtc_bridge.sdp import check_sdp
+from teleop_webrtc_bridge.broker.http import schemas
+from teleop_webrtc_bridge.broker.media.backend import UnusableSdp
+from teleop_webrtc_bridge.broker.media.peer_session import PeerSession
+from teleop_webrtc_bridge.core.exceptions import ProtocolError
+from teleop_webrtc_bridge.core.sdp import check_sdp
 
 __all__ = ['LivePath', 'Outcome', 'live_path']
 

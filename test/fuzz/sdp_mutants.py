@@ -1,3 +1,5 @@
+"""Real session descriptions, and what becomes of them by a few random changes."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,19 +14,17 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Real session descriptions, and what becomes of them by a few random changes."""
-
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 import random
 import re
 from typing import Final
 
+from tree import SDP_FILES
+
 __all__ = ['ANSWERS', 'OFFERS', 'mutated', 'text_of']
 
-FOLDER: Final = Path(__file__).parent / 'descriptions'
 OFFERS: Final = (
     'offer_page',
     'offer_browser_microphone',
@@ -143,7 +143,7 @@ LINES: Final = (
 
 def text_of(name: str) -> str:
     """Return a description as its peer sent it."""
-    return (FOLDER / f'{name}.sdp').read_bytes().decode()
+    return (SDP_FILES / f'{name}.sdp').read_bytes().decode()
 
 
 def mutated(sdp: str, others: Sequence[str], source: random.Random) -> str:

@@ -1,3 +1,10 @@
+"""
+A short run of what the campaign (campaign.py) does for hours.
+
+Whatever the bytes, each decoder returns what holds its invariants or raises what it documents, and
+none takes long over the largest input.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-A short run of what the campaign (campaign.py) does for hours.
-
-Whatever the bytes, each decoder returns what holds its invariants or raises what it documents, and
-none takes long over the largest input.
-"""
 
 from __future__ import annotations
 

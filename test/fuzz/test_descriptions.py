@@ -1,3 +1,10 @@
+"""
+A short run of what the campaign (sdp_campaign.py) does for 100,000 mutants.
+
+Whatever a peer says of itself, it is answered or refused with a reason. After that nothing is left
+of what was refused: no traceback, no task, no descriptor.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-A short run of what the campaign (sdp_campaign.py) does for 100,000 mutants.
-
-Whatever a peer says of itself, it is answered or refused with a reason. After that nothing is left
-of what was refused: no traceback, no task, no descriptor.
-"""
 
 from __future__ import annotations
 

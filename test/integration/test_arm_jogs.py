@@ -1,3 +1,5 @@
+"""Jogs of an arm that come where the commands of the base do: the real robot and broker."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Jogs of an arm that come where the commands of the base do: the real robot and broker."""
-
 from __future__ import annotations
 
 import asyncio
@@ -26,7 +26,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from driven_robot import driven_robot, FORWARD, PATIENCE_S, PERIOD_S
 import pytest
 
-from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.core.messages import Velocity
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = [

@@ -1,3 +1,5 @@
+"""What the robot does when the peer connection is lost while both of its processes live on."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""What the robot does when the peer connection is lost while both of its processes live on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ import pytest
 from python_operator import operator, PythonOperator
 from ros_probe import ros_node, RosProbe
 
-from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.core.messages import Velocity
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = [

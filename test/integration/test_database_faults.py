@@ -1,3 +1,5 @@
+"""A driven robot while the broker's database fails, with real programs."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""A driven robot while the broker's database fails, with real programs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ import pytest
 
 from benchmark.attack import Healthy, healthy
 from benchmark.database_faults import Fault, faults
-from teleop_webrtc_bridge.session import SessionState
+from teleop_webrtc_bridge.core.session import SessionState
 
 pytestmark = pytest.mark.real_programs
 

@@ -1,3 +1,5 @@
+"""A small fleet under one key; benchmark/fleet.py and fleet_redials.py are the long versions."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A small fleet under one key; benchmark/fleet.py and fleet_redials.py are the long versions."""
-
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ from old_broker import KEY, NOBODY, old_broker, OldBroker
 import pytest
 from webrtc_half import configuration, webrtc_half
 
-from teleop_webrtc_bridge.session import SessionState
+from teleop_webrtc_bridge.core.session import SessionState
 
 pytestmark = pytest.mark.real_programs
 

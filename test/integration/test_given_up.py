@@ -1,3 +1,5 @@
+"""A robot that an old broker has given up, without a word: it becomes visible again."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""A robot that an old broker has given up, without a word: it becomes visible again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from std_srvs.srv import Trigger
 import suspendable
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
-from teleop_webrtc_bridge.session import SessionState
+from teleop_webrtc_bridge.core.session import SessionState
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = [

@@ -1,3 +1,5 @@
+"""Half-open links: a real WebRTC half, a real broker, and a path between them that is cut."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""Half-open links: a real WebRTC half, a real broker, and a path between them that is cut."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ import pytest
 from python_operator import operator
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
-from teleop_webrtc_bridge.messages import STATE_RELIABLE_BACK, Velocity
-from teleop_webrtc_bridge.session import SessionState
+from teleop_webrtc_bridge.core.messages import STATE_RELIABLE_BACK, Velocity
+from teleop_webrtc_bridge.core.session import SessionState
 
 pytestmark = pytest.mark.real_programs
 

@@ -1,3 +1,5 @@
+"""Who is who: same id, other instance, no id; with real bridges and real WebRTC halves."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""Who is who: same id, other instance, no id; with real bridges and real WebRTC halves."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from ros_probe import ros_node, RosProbe
 from twins import take_turns
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
-from teleop_webrtc_bridge.messages import Velocity
-from teleop_webrtc_bridge.session import SessionState
+from teleop_webrtc_bridge.core.messages import Velocity
+from teleop_webrtc_bridge.core.session import SessionState
 
 TAKEOVERS = 4
 

@@ -1,3 +1,5 @@
+"""Large images from another process arrive, whatever reliability their publisher offers."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,13 +14,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Large images from another process arrive, whatever reliability their publisher offers."""
-
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 import subprocess
 import sys
 from typing import Any
@@ -29,10 +28,11 @@ import pytest
 from python_operator import operator
 from ros_probe import ros_node
 from small_camera import VideoDiagnostics
+from tree import SUPPORT
 
 pytestmark = pytest.mark.real_programs
 
-PUBLISHER = Path(__file__).parents[1] / 'support' / 'image_publisher.py'
+PUBLISHER = SUPPORT / 'image_publisher.py'
 
 
 def camera(reliability: str) -> subprocess.Popen[bytes]:

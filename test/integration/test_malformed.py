@@ -1,3 +1,9 @@
+"""
+What is no message, sent to a real robot over a real peer connection, in numbers.
+
+``MALFORMED_MESSAGES=100000`` sends so many; where a minute is not too long.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,12 +17,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-What is no message, sent to a real robot over a real peer connection, in numbers.
-
-``MALFORMED_MESSAGES=100000`` sends so many; where a minute is not too long.
-"""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ import psutil
 import pytest
 from ros_probe import ros_node, RosProbe
 
-from teleop_webrtc_bridge.codec import decode_command, decode_state, encode_drive_command
-from teleop_webrtc_bridge.exceptions import ProtocolError
-from teleop_webrtc_bridge.messages import (
+from teleop_webrtc_bridge.core.codec import decode_command, decode_state, encode_drive_command
+from teleop_webrtc_bridge.core.exceptions import ProtocolError
+from teleop_webrtc_bridge.core.messages import (
     CMD_UNRELIABLE,
     DriveCommand,
     Estop,

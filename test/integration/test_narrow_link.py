@@ -1,3 +1,5 @@
+"""A way to the operator that becomes too narrow for the video, and wide again."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""A way to the operator that becomes too narrow for the video, and wide again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ import pytest
 from python_operator import operator
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
-from teleop_webrtc_bridge.configuration import VideoConfiguration
+from teleop_webrtc_bridge.core.configuration import VideoConfiguration
 
 pytestmark = pytest.mark.real_programs
 

@@ -1,3 +1,5 @@
+"""Peers that know nothing of our extensions: old robots and old operator consoles."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Peers that know nothing of our extensions: old robots and old operator consoles."""
-
 from __future__ import annotations
 
 import asyncio
@@ -27,7 +27,7 @@ import pytest
 from python_operator import operator, PythonOperator
 from webrtc_half import configuration, webrtc_half
 
-from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.core.messages import Velocity
 
 
 async def drive_until(person: PythonOperator, condition: Callable[[], Any]) -> None:

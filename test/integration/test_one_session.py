@@ -1,3 +1,5 @@
+"""One robot is one session is one peer connection: counted at the broker, with real bridges."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""One robot is one session is one peer connection: counted at the broker, with real bridges."""
-
 from __future__ import annotations
 
 import asyncio
@@ -27,7 +27,7 @@ import pytest
 from python_operator import operator, PythonOperator
 from ros_probe import ros_node, RosProbe
 
-from teleop_webrtc_bridge.messages import CHANNELS, Velocity
+from teleop_webrtc_bridge.core.messages import CHANNELS, Velocity
 
 pytestmark = pytest.mark.real_programs
 

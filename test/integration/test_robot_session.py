@@ -1,3 +1,5 @@
+"""The robot's session on a broker that is old, hostile or in trouble: a real WebRTC half."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""The robot's session on a broker that is old, hostile or in trouble: a real WebRTC half."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ import pytest
 from turn_server import RELAYED, turn_server
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
-from teleop_webrtc_bridge.codec import MAX_HTTP_BODY_BYTES
-from teleop_webrtc_bridge.messages import STATE_RELIABLE_BACK, Velocity
-from teleop_webrtc_bridge.session import SessionState
+from teleop_webrtc_bridge.core.codec import MAX_HTTP_BODY_BYTES
+from teleop_webrtc_bridge.core.messages import STATE_RELIABLE_BACK, Velocity
+from teleop_webrtc_bridge.core.session import SessionState
 
 pytestmark = pytest.mark.real_programs
 

@@ -1,3 +1,5 @@
+"""A canary: the robot's API key and the operator's token are nowhere but where they belong."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""A canary: the robot's API key and the operator's token are nowhere but where they belong."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from rcl_interfaces.srv import GetParameters, ListParameters
 from ros_probe import ros_node
 from std_msgs.msg import String
 
-from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.core.messages import Velocity
 
 pytestmark = pytest.mark.real_programs
 

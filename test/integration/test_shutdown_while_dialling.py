@@ -1,3 +1,5 @@
+"""An orderly end while the broker still makes the session: it must not be left behind."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""An orderly end while the broker still makes the session: it must not be left behind."""
 
 from __future__ import annotations
 

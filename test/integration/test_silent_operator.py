@@ -1,3 +1,5 @@
+"""An operator who says nothing at all: he is there as long as his machine answers."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""An operator who says nothing at all: he is there as long as his machine answers."""
-
 from __future__ import annotations
 
 import asyncio
@@ -26,7 +26,7 @@ import pytest
 from python_operator import operator, PythonOperator
 from webrtc_half import configuration, webrtc_half
 
-from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.core.messages import Velocity
 
 pytestmark = pytest.mark.real_programs
 

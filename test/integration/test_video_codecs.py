@@ -1,3 +1,5 @@
+"""Browsers take different codecs: what the robot sends follows whoever drives."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""Browsers take different codecs: what the robot sends follows whoever drives."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ import pytest
 from python_operator import operator, PythonOperator
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
-from teleop_webrtc_bridge.messages import Velocity, VideoCodec
+from teleop_webrtc_bridge.core.messages import Velocity, VideoCodec
 
 PATIENCE_S = 30.0
 H264, VP8 = VideoCodec.H264, VideoCodec.VP8

@@ -1,3 +1,5 @@
+"""What setup.py says about the package."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,16 +14,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What setup.py says about the package."""
-
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
 import setuptools  # brings distutils where Python has none
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tree import ROOT
 
 
 def read_setup() -> setuptools.Distribution:

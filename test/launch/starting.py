@@ -1,3 +1,5 @@
+"""Start a launch file: for real where ROS's launch is installed, else with the stand-in."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Start a launch file: for real where ROS's launch is installed, else with the stand-in."""
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from typing import Any
 
 import launch
 import pytest
+from tree import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 IS_STAND_IN = hasattr(launch, 'Run')
 PACKAGE = 'teleop_webrtc_bridge'
 DIES_WITH_LAUNCH = ['setpriv', '--pdeathsig', 'TERM']

@@ -1,3 +1,5 @@
+"""config/go2.yaml shows every parameter, with its default, its unit and what is allowed."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,21 +14,19 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""config/go2.yaml shows every parameter, with its default, its unit and what is allowed."""
-
 from __future__ import annotations
 
-from pathlib import Path
 import re
 
 import pytest
+from tree import ROOT
 
 yaml = pytest.importorskip('yaml')
 pytest.importorskip('rclpy')
 
-from teleop_webrtc_bridge.ros.parameters import PARAMETERS  # noqa: E402
+from teleop_webrtc_bridge.bridge.ros.parameters.table import PARAMETERS  # noqa: E402
 
-GO2 = Path(__file__).resolve().parent.parent.parent / 'config' / 'go2.yaml'
+GO2 = ROOT / 'config' / 'go2.yaml'
 
 
 def test_every_parameter_has_its_default() -> None:

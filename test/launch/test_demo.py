@@ -1,3 +1,5 @@
+"""scripts/demo as a newcomer runs it, but for the browser."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""scripts/demo as a newcomer runs it, but for the browser."""
-
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -25,10 +25,10 @@ import socket
 import subprocess
 
 import pytest
+from tree import ROOT
 
 pytestmark = pytest.mark.real_programs
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 DEMO = ROOT / 'scripts' / 'demo'
 END_TIMEOUT_S = 20.0
 

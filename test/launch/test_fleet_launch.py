@@ -1,3 +1,5 @@
+"""fleet.launch.py starts one bridge a robot, and refuses files that cannot work in one line."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""fleet.launch.py starts one bridge a robot, and refuses files that cannot work in one line."""
-
 from __future__ import annotations
 
 import json
@@ -22,9 +22,9 @@ from typing import Any
 
 import pytest
 from starting import IS_STAND_IN, Refused, share, start, Started
+from tree import ROOT
 
 FLEET = 'fleet.launch.py'
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 pytest.importorskip('yaml')
 

@@ -1,3 +1,5 @@
+"""What colcon installs, with and without --symlink-install."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""What colcon installs, with and without --symlink-install."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LOOK_INSIDE = f"""
 import importlib.resources, json, sys
 import {PACKAGE}
 modules = [name for name in ('rclpy', 'aiortc', 'cv_bridge') if name in sys.modules]
-page = importlib.resources.files('{PACKAGE}.broker') / 'operator_page'
+page = importlib.resources.files('{PACKAGE}') / 'operator_page'
 files = [str(path.relative_to(page)) for path in page.rglob('*') if path.is_file()]
 print(json.dumps({{'from': {PACKAGE}.__file__, 'modules': modules, 'page': files}}))
 """
@@ -87,7 +87,7 @@ def test_the_package_is_importable_with_its_page(install: Path) -> None:
     answer = json.loads(found.stdout)
     assert Path(answer['from']).is_relative_to(install.parent)
     assert answer['modules'] == []
-    page = ROOT / PACKAGE / 'broker' / 'operator_page'
+    page = ROOT / PACKAGE / 'operator_page'
     source = {str(path.relative_to(page)) for path in page.rglob('*') if path.is_file()}
     assert 'index.html' in source
     assert set(answer['page']) == source

@@ -1,3 +1,5 @@
+"""The launch files start what they should, with command lines that the programs understand."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The launch files start what they should, with command lines that the programs understand."""
-
 from __future__ import annotations
 
 import json
@@ -24,8 +24,8 @@ from typing import Any
 from package_setup import entry_points, read_setup
 import pytest
 from starting import IS_STAND_IN, Refused, share, start, Started
+from tree import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 GO2 = 'go2.launch.py'
 BROKER_ARGUMENTS = {'broker_url': 'https://broker.example'}
 BROKER_READY = b'Operator page: http://127.0.0.1:8765/#token=t\n'

@@ -1,3 +1,5 @@
+"""The units start the programs that are installed, as the launch files would, or say why not."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The units start the programs that are installed, as the launch files would, or say why not."""
-
 from __future__ import annotations
 
 import os
@@ -24,8 +24,8 @@ import subprocess
 from package_setup import read_setup
 import pytest
 from systemd_unit import BRIDGE, BROKER, FOLDER, read_unit, Unit
+from tree import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 REFUSED = 2
 #: Writes down its arguments, one a line.
 PROGRAM = '#!/bin/sh\necho "$0"\nprintf "%s\\n" "$@"\n'

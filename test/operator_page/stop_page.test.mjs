@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 
 const ROOT = new URL('../../', import.meta.url);
-const PAGE = new URL('teleop_webrtc_bridge/broker/operator_page/', ROOT);
+const PAGE = new URL('teleop_webrtc_bridge/operator_page/', ROOT);
 
 async function read(name, folder = PAGE) {
   return readFile(new URL(name, folder), 'utf8');

@@ -5,7 +5,7 @@
 
 /** Where the page's modules are. @param {string} name @returns {Promise<any>} */
 export function load(name) {
-  const folder = new URL('../../teleop_webrtc_bridge/broker/operator_page/', import.meta.url);
+  const folder = new URL('../../teleop_webrtc_bridge/operator_page/', import.meta.url);
   return import(new URL(name, folder));
 }
 

@@ -1,3 +1,5 @@
+"""A link with a bottleneck, in simulated time: what a rate controller would live through on it."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A link with a bottleneck, in simulated time: what a rate controller would live through on it."""
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ import random
 
 from aiortc.rate import RemoteBitrateEstimator
 
-from teleop_webrtc_bridge.webrtc.rate_control import RateController, Target
+from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import RateController, Target
 
 PACKET_BYTES = 1200
 SSRC = 7

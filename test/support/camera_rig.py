@@ -1,3 +1,5 @@
+"""What tests of the bridge's cameras have in common: a node, its executor, the end of it all."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What tests of the bridge's cameras have in common: a node, its executor, the end of it all."""
-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -25,8 +25,8 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
-from teleop_webrtc_bridge.ros.cameras import Cameras
-from teleop_webrtc_bridge.ros.image_thread import ImageThread
+from teleop_webrtc_bridge.bridge.ros.camera.cameras import Cameras
+from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
 
 __all__ = ['camera_rig']
 

@@ -1,3 +1,5 @@
+"""A real broker in the test's own process, between spies that only count."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A real broker in the test's own process, between spies that only count."""
-
 from __future__ import annotations
 
 import asyncio
@@ -26,14 +26,14 @@ from typing import Any
 
 from aiohttp import web
 
+from teleop_webrtc_bridge.broker.access.database import Database
+from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.broker.app import build_app, serving
 from teleop_webrtc_bridge.broker.configuration import read_configuration
-from teleop_webrtc_bridge.broker.database import Database
-from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
 from teleop_webrtc_bridge.broker.identity import Role
-from teleop_webrtc_bridge.broker.media import DataChannelRequest, MediaSession
-from teleop_webrtc_bridge.broker.store import Store
-from teleop_webrtc_bridge.messages import VideoCodec
+from teleop_webrtc_bridge.broker.media.backend import DataChannelRequest, MediaSession
+from teleop_webrtc_bridge.broker.media.embedded import EmbeddedMedia
+from teleop_webrtc_bridge.core.messages import VideoCodec
 
 
 class CountingMedia(EmbeddedMedia):

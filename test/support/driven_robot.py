@@ -1,3 +1,5 @@
+"""A real robot that a Python operator drives, and what its base hears of it."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""A real robot that a Python operator drives, and what its base hears of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from programs import Broker, Program, Programs, wait_for
 from python_operator import operator, PythonOperator
 from ros_probe import Acquaintance, Command, ros_node, RosProbe
 
-from teleop_webrtc_bridge.messages import Velocity
+from teleop_webrtc_bridge.core.messages import Velocity
 
 ROBOT_ID = 'driven'
 TIMEOUT_S = 1.0

@@ -1,3 +1,10 @@
+"""
+Firefox as it is, spoken to over WebDriver BiDi: what the tests need of it.
+
+Playwright needs a Firefox that it has patched. This one is the distribution's, with the settings
+that its users have. BiDi is built into it: no driver and no package of npm stands between.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Firefox as it is, spoken to over WebDriver BiDi: what the tests need of it.
-
-Playwright needs a Firefox that it has patched. This one is the distribution's, with the settings
-that its users have. BiDi is built into it: no driver and no package of npm stands between.
-"""
 
 from __future__ import annotations
 

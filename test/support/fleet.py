@@ -1,3 +1,5 @@
+"""Many robots' WebRTC halves under one key, one real broker process, one operator a robot."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""Many robots' WebRTC halves under one key, one real broker process, one operator a robot."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ import psutil
 from python_operator import operator, PythonOperator
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
+from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.broker.identity import Role
-from teleop_webrtc_bridge.broker.store import Store
-from teleop_webrtc_bridge.messages import Velocity
-from teleop_webrtc_bridge.session import SessionState
+from teleop_webrtc_bridge.core.messages import Velocity
+from teleop_webrtc_bridge.core.session import SessionState
 
 OWNER = 'owner'
 DRIVEN_S = 120.0

@@ -1,3 +1,5 @@
+"""The gate as the drive thread uses it, in time that the test moves."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The gate as the drive thread uses it, in time that the test moves."""
-
 from __future__ import annotations
 
 import math
@@ -22,12 +22,12 @@ import os
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from teleop_webrtc_bridge.command_gate import CommandGate, GateLimits, Verdict
-from teleop_webrtc_bridge.messages import DriveCommand, Velocity
+from teleop_webrtc_bridge.core.messages import DriveCommand, Velocity
+from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, GateLimits, Verdict
 
 #: A busy machine makes slow examples, not wrong ones.
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-#: ``HYPOTHESIS_PROFILE=thorough pytest test/gate`` looks for what is rarer.
+#: ``HYPOTHESIS_PROFILE=thorough pytest test/core/motion/gate`` looks for what is rarer.
 THOROUGH = os.environ.get('HYPOTHESIS_PROFILE') == 'thorough'
 CI = os.environ.get('CI', '').lower() in ('1', 'true')
 #: Of the state machine; in CI they take two minutes or so of a core.

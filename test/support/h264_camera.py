@@ -1,3 +1,5 @@
+"""A camera that encodes by itself: what x264 makes of a scene that moves."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,7 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A camera that encodes by itself: what x264 makes of a scene that moves."""
 
 from __future__ import annotations
 

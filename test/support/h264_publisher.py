@@ -1,3 +1,11 @@
+"""
+A camera that encodes: ``python3 h264_publisher.py PROFILE WIDTH HEIGHT GOP [LOST...]``.
+
+Publishes the scene of h264_camera.py on ``image/h264`` at 30 Hz until it is ended, again and again
+its first pictures, without those whose numbers are given. With ``:once`` behind the profile it
+waits for a subscriber, and its parameter sets come with the first picture only.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""
-A camera that encodes: ``python3 h264_publisher.py PROFILE WIDTH HEIGHT GOP [LOST...]``.
-
-Publishes the scene of h264_camera.py on ``image/h264`` at 30 Hz until it is ended, again and again
-its first pictures, without those whose numbers are given. With ``:once`` behind the profile it
-waits for a subscriber, and its parameter sets come with the first picture only.
-"""
 
 from __future__ import annotations
 

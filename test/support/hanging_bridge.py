@@ -1,3 +1,13 @@
+"""
+The real ``teleop_bridge`` with a fault in it.
+
+Its arguments are which fault, and the path of a file: the fault is there as soon as the file is;
+then the command line of the program that it replaces. ``spins_at_the_end`` and ``spins`` hang in C
+with the interpreter's lock, ``executor_hangs`` without it, ``take_hangs`` so while an image is
+taken, and ``take_raises`` something there that nobody expects. ``spins`` and ``executor_hangs``
+take the file away, so that the next bridge is well.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,16 +21,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-The real ``teleop_bridge`` with a fault in it.
-
-Its arguments are which fault, and the path of a file: the fault is there as soon as the file is;
-then the command line of the program that it replaces. ``spins_at_the_end`` and ``spins`` hang in C
-with the interpreter's lock, ``executor_hangs`` without it, ``take_hangs`` so while an image is
-taken, and ``take_raises`` something there that nobody expects. ``spins`` and ``executor_hangs``
-take the file away, so that the next bridge is well.
-"""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from typing import Any
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from teleop_webrtc_bridge.ros import main
-from teleop_webrtc_bridge.ros.rcl import Rcl
+from teleop_webrtc_bridge.bridge.ros import main
+from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl
 
 SPINNING_S = 1.5
 """Of CPU time: as in the product, only less of it."""

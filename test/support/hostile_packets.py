@@ -1,3 +1,9 @@
+"""
+Packets that no peer of good will sends, well encrypted and sent past aiortc.
+
+Each attack is a function of the peer connection and a source of chance, which sends once.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,12 +17,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Packets that no peer of good will sends, well encrypted and sent past aiortc.
-
-Each attack is a function of the peer connection and a source of chance, which sends once.
-"""
 
 from __future__ import annotations
 

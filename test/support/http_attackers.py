@@ -1,3 +1,12 @@
+"""
+HTTP clients of ill will, as a process of its own: ``python3 http_attackers.py KIND URL ...``.
+
+They write bytes that were made before and hardly look at answers, so that the broker is what is
+loaded. They use five addresses of this machine by default, connect again when they are dropped,
+and end by themselves. The process prints a line when it begins, and at the end one line of JSON:
+how many answers of each status there were.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,15 +20,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-HTTP clients of ill will, as a process of its own: ``python3 http_attackers.py KIND URL ...``.
-
-They write bytes that were made before and hardly look at answers, so that the broker is what is
-loaded. They use five addresses of this machine by default, connect again when they are dropped,
-and end by themselves. The process prints a line when it begins, and at the end one line of JSON:
-how many answers of each status there were.
-"""
 
 from __future__ import annotations
 

@@ -1,3 +1,10 @@
+"""
+A camera as a process: ``python3 image_publisher.py RELIABILITY``.
+
+Publishes 1280x720 bgr8 on ``image`` at 30 Hz until it is ended. Large images cross between
+processes best effort only with a large shared memory segment at the publisher, so it has one.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-A camera as a process: ``python3 image_publisher.py RELIABILITY``.
-
-Publishes 1280x720 bgr8 on ``image`` at 30 Hz until it is ended. Large images cross between
-processes best effort only with a large shared memory segment at the publisher, so it has one.
-"""
 
 from __future__ import annotations
 

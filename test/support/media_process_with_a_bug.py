@@ -1,3 +1,5 @@
+"""A media process with an error of ours in it, to be run as a program."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,15 +14,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A media process with an error of ours in it, to be run as a program."""
-
 from __future__ import annotations
 
 from typing import Any
 
-from teleop_webrtc_bridge.broker import media_process
-from teleop_webrtc_bridge.broker.embedded_media import EmbeddedMedia
-from teleop_webrtc_bridge.broker.media import MediaSession
+from teleop_webrtc_bridge.broker.media import process as media_process
+from teleop_webrtc_bridge.broker.media.backend import MediaSession
+from teleop_webrtc_bridge.broker.media.embedded import EmbeddedMedia
 
 
 class Wrong(EmbeddedMedia):

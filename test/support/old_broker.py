@@ -1,3 +1,5 @@
+"""An old-style broker on plain aiortc: answers at once, knows no epochs, forgets nobody."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""An old-style broker on plain aiortc: answers at once, knows no epochs, forgets nobody."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
-from teleop_webrtc_bridge.codec import encode_drive_command
-from teleop_webrtc_bridge.messages import CHANNELS, DriveCommand, Velocity
+from teleop_webrtc_bridge.core.codec import encode_drive_command
+from teleop_webrtc_bridge.core.messages import CHANNELS, DriveCommand, Velocity
 
 CLOSE_S = 2.0
 KEY = 'dtk_live_' + '0' * 40

@@ -1,3 +1,5 @@
+"""An old operator console, from docs/protocol.md: its page's offer, what locks its keys."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,7 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""An old operator console, from docs/protocol.md: its page's offer, what locks its keys."""
 
 from __future__ import annotations
 

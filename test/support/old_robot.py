@@ -1,3 +1,5 @@
+"""An old-style robot: no instance_id, no long poll, ``{}`` as heartbeat."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""An old-style robot: no instance_id, no long poll, ``{}`` as heartbeat."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from aiortc import (
 )
 from aiortc.mediastreams import VideoStreamTrack
 
-from teleop_webrtc_bridge.codec import decode_command
-from teleop_webrtc_bridge.messages import CHANNELS, DriveCommand
+from teleop_webrtc_bridge.core.codec import decode_command
+from teleop_webrtc_bridge.core.messages import CHANNELS, DriveCommand
 
 _IDS = {
     'state_reliable_back': 'state_back_channel_publisher_id',

@@ -1,3 +1,10 @@
+"""
+Plays systemd for the bridge's unit: starts a program, watches it, and starts it again.
+
+Its arguments are how long the watchdog waits, in seconds, and the command line of the program; the
+rest is what the unit says. SIGINT and SIGTERM end both.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,13 +18,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Plays systemd for the bridge's unit: starts a program, watches it, and starts it again.
-
-Its arguments are how long the watchdog waits, in seconds, and the command line of the program; the
-rest is what the unit says. SIGINT and SIGTERM end both.
-"""
 
 from __future__ import annotations
 

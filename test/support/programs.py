@@ -1,3 +1,5 @@
+"""The package's programs as real processes, for tests and benchmarks."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""The package's programs as real processes, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ import sys
 import time
 from typing import TypeVar
 
-ROOT = Path(__file__).resolve().parents[2]
+from tree import ROOT
+
 END_S = 10.0
 
 _T = TypeVar('_T')

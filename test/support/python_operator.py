@@ -1,3 +1,5 @@
+"""An operator without a browser: joins, bridges, drives, and remembers what he received."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""An operator without a browser: joins, bridges, drives, and remembers what he received."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
     NTP_EPOCH_S,
     prepare_receiving,
 )
-from teleop_webrtc_bridge.aiortc_support.video_forwarding import VideoIngress
-from teleop_webrtc_bridge.codec import encode_drive_command
-from teleop_webrtc_bridge.messages import CHANNELS, DriveCommand, Velocity, VideoCodec
+from teleop_webrtc_bridge.aiortc_support.rtp.forwarding import VideoIngress
+from teleop_webrtc_bridge.core.codec import encode_drive_command
+from teleop_webrtc_bridge.core.messages import CHANNELS, DriveCommand, Velocity, VideoCodec
 
 HEARTBEAT_PERIOD_S = 5.0
 FIRST_HEARTBEAT_PERIOD_S = 1.0

@@ -1,3 +1,5 @@
+"""A robot's end of a peer connection, in the test's own process."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A robot's end of a peer connection, in the test's own process."""
-
 from __future__ import annotations
 
 import asyncio
@@ -23,9 +23,9 @@ import os
 
 from webrtc_half import configuration
 
-from teleop_webrtc_bridge.link.frame_slot import create_slot
-from teleop_webrtc_bridge.webrtc.cameras import Cameras
-from teleop_webrtc_bridge.webrtc.peer import RobotPeer
+from teleop_webrtc_bridge.bridge.link.frame_slot import create_slot
+from teleop_webrtc_bridge.bridge.webrtc.peer import RobotPeer
+from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
 
 __all__ = ['robot_peer']
 

@@ -1,3 +1,11 @@
+"""
+A launcher of Python programs: their clock of the time since boot jumps, as after a suspend.
+
+``python3 suspendable.py FILE python3 -m MODULE ARGUMENT...``; the file holds how many seconds the
+computer has been suspended, and may change at any time. The clock that stops meanwhile does not
+jump, and neither do timers.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,14 +20,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""
-A launcher of Python programs: their clock of the time since boot jumps, as after a suspend.
-
-``python3 suspendable.py FILE python3 -m MODULE ARGUMENT...``; the file holds how many seconds the
-computer has been suspended, and may change at any time. The clock that stops meanwhile does not
-jump, and neither do timers.
-"""
-
 from __future__ import annotations
 
 from pathlib import Path
@@ -27,7 +27,7 @@ import runpy
 import sys
 import time
 
-ROOT = Path(__file__).resolve().parents[2]
+from tree import ROOT
 
 
 def run(file: Path, module: str) -> None:

@@ -1,3 +1,5 @@
+"""What a unit file of ours says, read as systemd reads it, as far as our units need it."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a unit file of ours says, read as systemd reads it, as far as our units need it."""
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -21,7 +21,9 @@ from pathlib import Path
 import re
 import signal
 
-FOLDER = Path(__file__).resolve().parents[2] / 'systemd'
+from tree import ROOT
+
+FOLDER = ROOT / 'systemd'
 BRIDGE = FOLDER / 'teleop-webrtc-bridge@.service'
 BROKER = FOLDER / 'teleop-webrtc-broker.service'
 #: What the specifiers of a system unit stand for.

@@ -1,3 +1,5 @@
+"""Two robots with one id that take over from each other, and the operator of one of them."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -12,8 +14,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Two robots with one id that take over from each other, and the operator of one of them."""
-
 from __future__ import annotations
 
 import asyncio
@@ -25,8 +25,8 @@ from counted_broker import CountedBroker
 from python_operator import operator
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
-from teleop_webrtc_bridge.messages import Velocity
-from teleop_webrtc_bridge.session import SessionState
+from teleop_webrtc_bridge.core.messages import Velocity
+from teleop_webrtc_bridge.core.session import SessionState
 
 ROBOT_ID = 'twin'
 PERIOD_S = 0.02

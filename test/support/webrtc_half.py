@@ -1,3 +1,5 @@
+"""The WebRTC half as a real process, and a light stand-in for the ROS half that starts it."""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,8 +13,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""The WebRTC half as a real process, and a light stand-in for the ROS half that starts it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,10 @@ from typing import Any
 import uuid
 
 import numpy as np
+from tree import ROOT
 
-from teleop_webrtc_bridge.codec import decode_command
-from teleop_webrtc_bridge.configuration import BridgeConfiguration, VideoConfiguration
-from teleop_webrtc_bridge.exceptions import ProtocolError
-from teleop_webrtc_bridge.link.frame_slot import create_slot, FrameHeader, FrameWriter
-from teleop_webrtc_bridge.link.packets import (
+from teleop_webrtc_bridge.bridge.link.frame_slot import create_slot, FrameHeader, FrameWriter
+from teleop_webrtc_bridge.bridge.link.packets import (
     Configure,
     decode,
     encode,
@@ -45,10 +43,12 @@ from teleop_webrtc_bridge.link.packets import (
     Shutdown,
     Status,
 )
-from teleop_webrtc_bridge.messages import CMD_UNRELIABLE, DriveCommand
-from teleop_webrtc_bridge.session import SessionState
+from teleop_webrtc_bridge.core.codec import decode_command
+from teleop_webrtc_bridge.core.configuration import BridgeConfiguration, VideoConfiguration
+from teleop_webrtc_bridge.core.exceptions import ProtocolError
+from teleop_webrtc_bridge.core.messages import CMD_UNRELIABLE, DriveCommand
+from teleop_webrtc_bridge.core.session import SessionState
 
-ROOT = Path(__file__).resolve().parents[2]
 END_S = 10.0
 DRIVABLE = (SessionState.CONNECTED, SessionState.OPERATED)
 
@@ -108,7 +108,7 @@ class WebrtcHalf:
             self.process = subprocess.Popen(
                 [
                     *self._launcher,
-                    *(sys.executable, '-m', 'teleop_webrtc_bridge.webrtc'),
+                    *(sys.executable, '-m', 'teleop_webrtc_bridge.bridge.webrtc'),
                     *map(str, numbers),
                 ],
                 pass_fds=inherited,

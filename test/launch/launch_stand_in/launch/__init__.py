@@ -1,3 +1,11 @@
+"""
+Stands in for ROS's ``launch`` where that is missing: as much of it as our launch files use.
+
+It starts nothing. :func:`run` tells which processes would be started, with which command lines,
+and :meth:`Run.end` what becomes of them. It refuses what the real one refuses, see
+:mod:`launch.types`. The real ``launch`` of Jazzy was read, and run, to write down the same.
+"""
+
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -11,14 +19,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-
-"""
-Stands in for ROS's ``launch`` where that is missing: as much of it as our launch files use.
-
-It starts nothing. :func:`run` tells which processes would be started, with which command lines,
-and :meth:`Run.end` what becomes of them. It refuses what the real one refuses, see
-:mod:`launch.types`. The real ``launch`` of Jazzy was read, and run, to write down the same.
-"""
 
 from __future__ import annotations
 

@@ -1,0 +1,279 @@
+"""
+How a peer connection finds its own candidates: a bounded number, in a sensible order.
+
+In place of aioice's, which offers every address of a machine, asks one STUN server over each of
+them and one TURN server, and binds any port. Replaces ``Connection.get_component_candidates`` of
+one connection, and needs ``StunProtocol``, ``CandidatePair`` and ``Connection._nominated`` of
+aioice, and ``RTCIceGatherer._connection`` of aiortc.
+"""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+import errno
+import ipaddress
+import random
+import socket
+from typing import Any, Final
+
+from aioice import Candidate, Connection, turn
+from aioice.candidate import candidate_foundation, candidate_priority
+from aioice.ice import StunProtocol
+from aiortc import RTCIceTransport, RTCPeerConnection
+
+from teleop_webrtc_bridge.aiortc_support.ice.host_addresses import (
+    best_addresses,
+    default_addresses,
+)
+from teleop_webrtc_bridge.aiortc_support.ice.outside_address import OutsideAddress
+from teleop_webrtc_bridge.aiortc_support.ice.relays import RelaySearch
+
+__all__ = ['Gathering', 'PortRange', 'gather_with', 'selected_path']
+
+#: First and last UDP port.
+PortRange = tuple[int, int]
+
+ASKED_PER_FAMILY: Final = 1
+"""Sockets from which STUN servers are asked: the best ones, by which the peer is reached."""
+MOST_BINDS: Final = 256
+"""Attempts at one address: each is a system call, while the loop waits. Of a larger range of which
+so many at random are taken hardly any is free."""
+_MOST_PREFERRED: Final = 65535
+DIRECT: Final = 'direct'
+
+
+@dataclass(slots=True, kw_only=True)
+class Gathering:
+    """
+    What one peer connection may gather, and what came of it.
+
+    Everything here is optional: without it, the machine's own addresses are offered.
+    """
+
+    peers: Sequence[str] = ()
+    """Addresses of the other side; what its description names is added."""
+    outside: OutsideAddress | None = None
+    """Tells the addresses by which others see this machine, behind a NAT."""
+    relays: RelaySearch | None = None
+    udp_ports: PortRange | None = None
+    """``None``: any."""
+    public_addresses: Sequence[str] = ()
+    """Of a NAT that maps each port to the same one here."""
+    is_out_of_ports: bool = False
+    """Set when an address found every port of the range taken, or too many of them."""
+
+    async def gather(
+        self, connection: Connection, component: int, addresses: Sequence[str]
+    ) -> list[Candidate]:
+        """
+        Open sockets and return their candidates, the relayed one too.
+
+        :param addresses: This machine's, as aioice lists them.
+        """
+        named = [candidate.host for candidate in connection.remote_candidates]
+        peers = [address for address in (*self.peers, *named) if _is_address(address)]
+        protocols: list[StunProtocol] = []
+        for address in best_addresses(addresses, peers):
+            protocol = await self._open(connection, component, address, rank=len(protocols))
+            if protocol is not None:
+                protocols.append(protocol)
+                # At once: whoever gives up waiting for the others closes those that there are.
+                connection._protocols.append(protocol)
+        reflexive, relayed = await asyncio.gather(
+            self._reflexive(protocols), self._relayed(connection, component)
+        )
+        different: dict[tuple[str, int], Candidate] = {}
+        own = [protocol.local_candidate for protocol in protocols]
+        for candidate in (*own, *self._public(protocols), *reflexive, *relayed):
+            different.setdefault((candidate.host, candidate.port), candidate)
+        return list(different.values())
+
+    async def _open(
+        self, connection: Connection, component: int, address: str, *, rank: int
+    ) -> StunProtocol | None:
+        """Return the end of a new socket; ``None``: none can be opened at this address."""
+        family = socket.AF_INET6 if ':' in address else socket.AF_INET
+        try:
+            opened = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        except OSError:
+            return None
+        try:
+            self._bind(opened, address)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, turn.UDP_SOCKET_BUFFER_SIZE)
+        except OSError:
+            opened.close()
+            return None
+        _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: StunProtocol(connection), sock=opened
+        )
+        host, port = opened.getsockname()[:2]
+        # Different ones (RFC 8445 §5.1.2.2): the peer is to try our favourite first.
+        protocol.local_candidate = Candidate(
+            foundation=candidate_foundation('host', 'udp', host),
+            component=component,
+            transport='udp',
+            priority=candidate_priority(component, 'host', _MOST_PREFERRED - rank),
+            host=host,
+            port=port,
+            type='host',
+        )
+        return protocol
+
+    def _bind(self, opened: socket.socket, address: str) -> None:
+        """
+        Bind to a port that may be used.
+
+        The processes that share a range need not know of each other: who binds first has it.
+
+        :raises OSError: There is none, or no such address.
+        """
+        if self.udp_ports is None:
+            opened.bind((address, 0))
+            return
+        first, last = self.udp_ports
+        ports = range(first, last + 1)
+        # Not from the first one on: what a peer of a moment ago still sends would meet another.
+        for port in random.sample(ports, min(len(ports), MOST_BINDS)):
+            try:
+                opened.bind((address, port))
+                return
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+        self.is_out_of_ports = True
+        raise OSError(errno.EADDRINUSE, 'no port of the range was found that is free')
+
+    def _public(self, protocols: Sequence[StunProtocol]) -> list[Candidate]:
+        """Return what others see behind a NAT that was configured: the best address's port."""
+        found = []
+        outward = self._outward(protocols)
+        for address in self.public_addresses:
+            # Docker's proxy takes IPv6 from outside and passes it on over IPv4.
+            fitting = [it for it in outward if _is_ipv6(it) == (':' in address)] or outward
+            if fitting:
+                port = fitting[0].local_candidate.port
+                found.append(_as_seen(fitting[0], (address, port)))
+        return found
+
+    def _outward(self, protocols: Sequence[StunProtocol]) -> list[StunProtocol]:
+        """Return the ends that reach other networks, those of the default route first."""
+        default = default_addresses()
+        outward = [protocol for protocol in protocols if not _is_loopback(protocol)]
+        return sorted(
+            outward or protocols,
+            key=lambda protocol: protocol.local_candidate.host not in default,
+        )
+
+    async def _reflexive(self, protocols: Sequence[StunProtocol]) -> list[Candidate]:
+        if self.outside is None:
+            return []
+        outward = self._outward(protocols)
+        asked = [
+            protocol
+            for is_ipv6 in (False, True)
+            for protocol in [it for it in outward if _is_ipv6(it) == is_ipv6][:ASKED_PER_FAMILY]
+        ]
+        answers = await asyncio.gather(*(self.outside.ask(protocol) for protocol in asked))
+        return [
+            _as_seen(protocol, seen)
+            for protocol, seen in zip(asked, answers, strict=True)
+            if seen is not None
+        ]
+
+    async def _relayed(self, connection: Connection, component: int) -> list[Candidate]:
+        if self.relays is None:
+            return []
+        protocol = await self.relays.run(lambda: StunProtocol(connection))
+        if protocol is None:
+            return []
+        host, port = protocol.transport.get_extra_info('sockname')
+        related = protocol.transport.get_extra_info('related_address')
+        protocol.local_candidate = Candidate(
+            foundation=candidate_foundation('relay', 'udp', host),
+            component=component,
+            transport='udp',
+            priority=candidate_priority(component, 'relay'),
+            host=host,
+            port=port,
+            type='relay',
+            related_address=related[0],
+            related_port=related[1],
+        )
+        connection._protocols.append(protocol)
+        return [protocol.local_candidate]
+
+
+def gather_with(pc: RTCPeerConnection, gathering: Gathering) -> None:
+    """Let a connection gather its candidates in this way; call it when its media are known."""
+    for transport in _ice_transports(pc):
+        _replace(transport.iceGatherer._connection, gathering)
+
+
+def _replace(connection: Connection, gathering: Gathering) -> None:
+    async def gather(component: int, addresses: list[str]) -> list[Candidate]:
+        return await gathering.gather(connection, component, addresses)
+
+    connection.get_component_candidates = gather  # type: ignore[assignment,method-assign]
+
+
+def selected_path(pc: RTCPeerConnection, relays: RelaySearch | None) -> str:
+    """Return how a connection reaches its peer: direct, or over which relay; empty: not yet."""
+    for transport in _ice_transports(pc):
+        for pair in transport._connection._nominated.values():
+            is_relayed = pair.local_candidate.type == 'relay'
+            if is_relayed and relays is not None and relays.found is not None:
+                return str(relays.found.url)
+            return DIRECT
+    return ''
+
+
+def _ice_transports(pc: RTCPeerConnection) -> set[RTCIceTransport]:
+    users: list[Any] = [item for item in (pc.sctp, *pc.getReceivers()) if item is not None]
+    return {user.transport.transport for user in users}
+
+
+def _as_seen(protocol: StunProtocol, seen: tuple[str, int]) -> Candidate:
+    base = protocol.local_candidate
+    return Candidate(
+        foundation=candidate_foundation('srflx', 'udp', base.host),
+        component=base.component,
+        transport='udp',
+        priority=candidate_priority(base.component, 'srflx'),
+        host=seen[0],
+        port=seen[1],
+        type='srflx',
+        related_address=base.host,
+        related_port=base.port,
+    )
+
+
+def _is_ipv6(protocol: StunProtocol) -> bool:
+    return ':' in protocol.local_candidate.host
+
+
+def _is_loopback(protocol: StunProtocol) -> bool:
+    return ipaddress.ip_address(protocol.local_candidate.host).is_loopback
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,136 @@
+"""
+What receivers of video report of their links (RTCP): listened to, and passed on.
+
+aiortc acts on none of it for a track of packets. Needs names that aiortc does not publish;
+``test/aiortc_support/rtp/test_aiortc_feedback.py`` names what broke when aiortc moves.
+"""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import time
+from typing import Any
+
+from aiortc import RTCRtpReceiver, RTCRtpSender
+from aiortc.rtp import (
+    pack_remb_fci,
+    RTCP_PSFB_APP,
+    RtcpPsfbPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpSrPacket,
+    unpack_remb_fci,
+)
+
+from teleop_webrtc_bridge.aiortc_support.rtp.loss_windows import LossWindows
+
+__all__ = [
+    'Estimate',
+    'Feedback',
+    'LossReport',
+    'pass_on_feedback',
+    'take_feedback',
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A receiver's estimate of what its link carries (REMB)."""
+
+    source: int
+    """Tells receivers apart: the SSRC that they report with."""
+    bitrate_bps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossReport:
+    """What a receiver says of the packets since its report before."""
+
+    source: int
+    fraction_lost: float
+    """0 to 1."""
+    is_next_hop: bool
+    """Whether it is of the peer itself, which echoes our sender reports (RFC 3550 §6.4.1)."""
+
+
+Feedback = Estimate | LossReport
+
+
+def take_feedback(sender: RTCRtpSender, callback: Callable[[Feedback], None]) -> None:
+    """
+    Call back with what the receiver of a sender's video reports.
+
+    :param callback: Must not raise.
+    """
+    private: Any = sender
+    handle = private._handle_rtcp_packet
+    losses = LossWindows()
+
+    async def listen(packet: Any) -> None:
+        for feedback in _feedback(private, packet, losses):
+            callback(feedback)
+        await handle(packet)
+
+    private._handle_rtcp_packet = listen
+
+
+def _feedback(sender: Any, packet: Any, losses: LossWindows) -> list[Feedback]:
+    if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+        now = time.monotonic()
+        return [
+            LossReport(source=packet.ssrc, fraction_lost=lost, is_next_hop=report.lsr != 0)
+            for report in packet.reports
+            if report.ssrc == sender._ssrc
+            and (lost := losses.fraction_lost(packet.ssrc, report, now)) is not None
+        ]
+    if isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_APP:
+        try:
+            bitrate_bps, ssrcs = unpack_remb_fci(packet.fci)
+        except ValueError:
+            return []  # another application's
+        if sender._ssrc in ssrcs:
+            return [Estimate(source=packet.ssrc, bitrate_bps=bitrate_bps)]
+    return []
+
+
+async def pass_on_feedback(receiver: RTCRtpReceiver, ssrc: int, feedback: Feedback) -> None:
+    """
+    Tell the sender of a forwarded stream what one of its viewers reports.
+
+    :param receiver: Receives the stream.
+    :param ssrc: The stream's.
+    """
+    private: Any = receiver
+    if isinstance(feedback, Estimate):
+        fci = pack_remb_fci(feedback.bitrate_bps, [ssrc])
+        packet: Any = RtcpPsfbPacket(
+            fmt=RTCP_PSFB_APP, ssrc=feedback.source, media_ssrc=0, fci=fci
+        )
+    else:
+        # Without the time of a sender report: the peer's own have it.
+        report = RtcpReceiverInfo(
+            ssrc=ssrc,
+            fraction_lost=round(256 * feedback.fraction_lost) & 0xFF,
+            packets_lost=0,
+            highest_sequence=0,
+            jitter=0,
+            lsr=0,
+            dlsr=0,
+        )
+        packet = RtcpRrPacket(ssrc=feedback.source, reports=[report])
+    await private._send_rtcp(packet)

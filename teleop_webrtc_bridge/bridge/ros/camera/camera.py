@@ -1,0 +1,274 @@
+"""One camera, as ROS has it: its topic, what is taken from it, and the memory where that goes."""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+import functools
+import os
+import time
+from typing import Any, Final
+
+from rclpy.node import Node
+
+from teleop_webrtc_bridge.bridge.link.frame_slot import create_slot, FrameWriter
+from teleop_webrtc_bridge.bridge.link.packet_ring import create_ring, PacketWriter
+from teleop_webrtc_bridge.bridge.ros.camera.image_intake import ImageIntake, STALLED_S
+from teleop_webrtc_bridge.bridge.ros.camera.image_stamps import StampFault, StampWatch
+from teleop_webrtc_bridge.bridge.ros.camera.image_subscription import ImageSubscription
+from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
+from teleop_webrtc_bridge.bridge.ros.camera.rcl import find_rcl
+from teleop_webrtc_bridge.bridge.ros.camera.sets_watch import SetsWatch
+from teleop_webrtc_bridge.bridge.ros.camera.stream_intake import StreamIntake
+from teleop_webrtc_bridge.bridge.ros.camera.transports import TRANSPORTS
+from teleop_webrtc_bridge.core.configuration import CameraConfiguration, CameraKind
+
+__all__ = ['Camera', 'CameraSettings']
+
+BLANK_S: Final = 0.5
+"""How long grey is repeated: one frame may be lost, or be kept back until the next one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraSettings:
+    """What one camera is configured with."""
+
+    name: str
+    topic: str
+    """Before remapping, without what the transport adds."""
+    transport: str
+    reliability: str
+    fps: float
+    max_width_px: int
+    is_named: bool = False
+    """Whether somebody has said that there is this camera: it has stalled until it shows up."""
+
+    def configuration(self) -> CameraConfiguration:
+        """Return what the WebRTC half needs to know."""
+        kind = TRANSPORTS[self.transport].kind
+        return CameraConfiguration(name=self.name, kind=kind, max_width_px=self.max_width_px)
+
+
+class Camera:
+    """
+    Owned by the thread that runs the node's callbacks; another one takes the images.
+
+    :param node: Subscribes the topic.
+    :param settings: The camera.
+    :param thread: Takes the images.
+    :param wake: Descriptor of the eventfd that is raised for each picture.
+    :param on_image: Called by that thread after each image, shown or not.
+    :param warn: Tells the robot's owner; called by either.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        settings: CameraSettings,
+        *,
+        thread: ImageThread,
+        wake: int,
+        on_image: Callable[[], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.settings = settings
+        is_coded = settings.configuration().kind is CameraKind.H264
+        self.memory = create_ring() if is_coded else create_slot()
+        """Descriptor of the memory that the WebRTC half reads."""
+        self._node = node
+        self._thread = thread
+        self._on_image = on_image
+        self._warn = warn
+        self._writer: FrameWriter | PacketWriter
+        self._intake: ImageIntake | StreamIntake
+        self._stream: StreamIntake | None = None
+        """The intake, of a camera that encodes by itself."""
+        self._sets = SetsWatch()
+        self._is_watched = False
+        if is_coded:
+            self._writer = PacketWriter(self.memory, wake)
+            self._intake = self._stream = StreamIntake(self._writer, self._tell)
+            self._stream.is_listening = True
+        else:
+            self._writer = FrameWriter(self.memory, wake)
+            self._intake = ImageIntake(self._writer, warn)
+        self._intake.expected = settings.is_named
+        self._blank_s = float('-inf')
+        self._warn = warn
+        self._stamps = StampWatch()
+        self._told_stamps: set[StampFault] = set()
+        self._images = ImageSubscription(
+            node,
+            topic=settings.topic,
+            transport=settings.transport,
+            reliability=settings.reliability,
+            thread=thread,
+            memory=self._intake.memory,
+            callback=self._accept,
+            refused=lambda reason: self._intake.refuse(reason, time.monotonic()),
+            rcl=find_rcl(),
+        )
+
+    @property
+    def topic(self) -> str:
+        """The topic's full name, after remapping."""
+        return self._images.topic
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the topic is subscribed for who watches it."""
+        return self._is_watched
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether the topic is subscribed at all: for who watches, or for parameter sets."""
+        return self._images.is_open
+
+    @property
+    def reliability(self) -> str:
+        """The reliability in force."""
+        return self._images.reliability
+
+    @property
+    def exists(self) -> bool:
+        """Whether somebody has published the topic, or has said that there is this camera."""
+        return self._intake.expected
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether grey is seen instead of a picture."""
+        return self._intake.is_grey
+
+    @property
+    def counters(self) -> Counter[str]:
+        return self._intake.counters
+
+    def remark(self, now: float) -> str:
+        """Return what is not as it should be with what comes; empty: nothing."""
+        simulated = bool(self._node.get_parameter('use_sim_time').value)
+        remarks = (self._intake.remark(now), self._stamps.remark(now, simulated=simulated))
+        return '; '.join(filter(None, remarks))
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong with the topic on the graph."""
+        return self._images.faults
+
+    def publisher_count(self) -> int:
+        return self._images.publisher_count()
+
+    def open(self, now: float) -> None:
+        """Subscribe, unless that is done already; ``now`` as for :meth:`is_stalled`."""
+        if self._stream is not None and not self._is_watched:
+            # What it has read until now was shown to nobody.
+            self._thread.request(self._stream.forget)
+            self._stream.is_listening = False
+        self._is_watched = True
+        self._images.open(now)
+
+    def rest(self, now: float) -> None:
+        """
+        Nobody watches: end the subscription, if nothing is to be learnt from it.
+
+        Its last picture is stale.
+        """
+        was_watched, self._is_watched = self._is_watched, False
+        self._intake.wanted_fps = 0.0
+        if self._stream is not None:
+            self._stream.is_listening = True
+        if self._stream is not None and self._sets.needs(self._stream.sets_known_s):
+            self._images.open(now, wants_history=True)
+        else:
+            self._images.close()
+        if was_watched:
+            self._thread.request(self._intake.forget)
+
+    def close(self) -> None:
+        """End the subscription, if there is one."""
+        self._is_watched = False
+        self._images.close()
+
+    def want(self, fps: float) -> None:
+        """Take that many images a second, but no more than are configured."""
+        self._intake.wanted_fps = min(fps, self.settings.fps)
+
+    def is_stalled(self, now: float) -> bool:
+        """
+        Return whether there is a camera, but no picture of now to drive by.
+
+        :param now: Seconds of ``time.monotonic``.
+        """
+        return self._intake.is_stalled(now)
+
+    def has_picture(self, now: float) -> bool:
+        """Return whether a picture of now can be shown."""
+        return not self._intake.is_grey and self._intake.is_fresh(now)
+
+    def is_silent(self, now: float) -> bool:
+        """Return whether it is stalled, and not for having been subscribed just now."""
+        return self.is_stalled(now) and self._images.open_for(now) > STALLED_S
+
+    def keep_alive(self, now: float) -> None:
+        """Show grey, once more."""
+        self._thread.request(lambda: self._intake.keep_alive(now))
+
+    def blank(self, now: float, *, anew: bool = False) -> None:
+        """
+        Show grey instead of a picture that is not of now; to be called again and again.
+
+        :param anew: Who sees it now may have seen something else before.
+        """
+        if anew or not self._intake.is_grey:
+            self._blank_s = now
+        if now - self._blank_s < BLANK_S:
+            self.keep_alive(now)
+
+    def watch_graph(self) -> None:
+        """Follow the publishers of the topic."""
+        self._images.follow_publishers()
+        self._intake.expected |= self._images.publisher_count() > 0
+        self._tell_stamps(time.monotonic())
+        if self._stream is not None:
+            gone_s = self._sets.look(self._images.publishers, time.monotonic())
+            if gone_s is not None:
+                self._thread.request(functools.partial(self._stream.forget_sets, gone_s))
+
+    def _tell_stamps(self, now: float) -> None:
+        """Log once of each fault of the stamps."""
+        fault = self._stamps.fault(now)
+        if fault is not None and fault not in self._told_stamps:
+            self._told_stamps.add(fault)
+            simulated = bool(self._node.get_parameter('use_sim_time').value)
+            reason = self._stamps.remark(now, simulated=simulated)
+            self._warn(f'event=image_stamps topic={self.topic} reason="{reason}"')
+
+    def free(self) -> None:
+        """Give the memory back, after :meth:`close`, when the thread has ended."""
+        self._writer.close()
+        os.close(self.memory)
+
+    def _accept(self, image: Any, stamp_ns: int) -> None:
+        age_ns = self._node.get_clock().now().nanoseconds - stamp_ns
+        now = time.monotonic()
+        self._stamps.note(stamp_ns, age_ns * 1e-9, now)
+        self._intake.accept(image, now, age_ns * 1e-9)
+        if self._is_watched:
+            self._on_image()
+
+    def _tell(self, text: str) -> None:
+        self._warn(f'topic={self.topic} {text}')

@@ -1,0 +1,402 @@
+"""
+A subscription to images while somebody watches; its reliability follows the publishers.
+
+Each image is copied several times before it arrives here: what nobody watches is not subscribed
+at all.
+
+A best-effort subscription never gets large images from a reliable publisher on another process's
+default transport, and a reliable one never matches a best-effort publisher. ``BEST_AVAILABLE``
+does not help: created before the publisher it becomes reliable for good.
+
+Images are taken undecoded, by a thread of their own and past rclpy (:mod:`.rcl`), or by rclpy
+where that cannot be. A node was seen in Fast DDS (3.2), failing to decode an image again and
+again, with the interpreter's lock: no thread of the process ran any more, the one that stops the
+robot included.
+"""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import functools
+import time
+from typing import Any, Final
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.exceptions import InvalidHandle
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+from sensor_msgs.msg import CompressedImage, Image
+
+from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
+from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl
+from teleop_webrtc_bridge.bridge.ros.camera.transports import TRANSPORTS
+from teleop_webrtc_bridge.bridge.ros.graph import (
+    full_name,
+    mismatches,
+    OwnTopic,
+    Settled,
+    several_publishers,
+    type_name,
+)
+from teleop_webrtc_bridge.core.exceptions import PictureUndecodable
+from teleop_webrtc_bridge.core.video.serialized_image import read_compressed_image, read_image
+
+__all__ = ['ImageSubscription']
+
+HISTORY: Final = 256
+"""Messages that a publisher may have kept for who comes late."""
+TOLD_PERIOD_S: Final = 1.0
+"""A publisher of nothing but garbage is to cost little."""
+MAX_TOLD_FAULTS: Final = 32
+"""Different ones that are logged."""
+
+
+class _Apart(CallbackGroup):
+    """What is in it is left alone by the executor, which else would wake up for each image."""
+
+    def can_execute(self, entity: Any) -> bool:
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        pass
+
+
+class ImageSubscription:
+    """
+    Subscribes to images on a node; used from the thread that runs the node's callbacks.
+
+    :param node: The node.
+    :param topic: Before remapping, without what the transport adds.
+    :param transport: One of :data:`.transports.TRANSPORTS`.
+    :param reliability: ``auto``, ``reliable`` or ``best_effort``.
+    :param thread: Takes the images, and calls what follows.
+    :param memory: Returns where the next message is to be put.
+    :param callback: Gets each image, a :class:`SerializedImage`,
+        :class:`SerializedCompressedImage` or ``FFMPEGPacket``, and its stamp, in nanoseconds. The
+        image is gone with the next call of ``memory``.
+    :param refused: Told by the same thread why a message is no image.
+    :param rcl: Takes messages past rclpy; ``None``: rclpy takes them.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        topic: str = 'image',
+        transport: str,
+        reliability: str,
+        thread: ImageThread,
+        memory: Callable[[], memoryview],
+        callback: Callable[[Any, int], None],
+        refused: Callable[[str], None] | None = None,
+        rcl: Rcl | None = None,
+    ) -> None:
+        self._node = node
+        self._transport = TRANSPORTS[transport]
+        self._type = self._transport.message_type()
+        self.topic = _full_name(node, topic, self._transport.suffix)
+        """The topic's full name, after remapping."""
+        self.faults: tuple[str, ...] = ()
+        """What is wrong on the graph: other types, QoS, several publishers."""
+        self._own = OwnTopic(
+            name=self.topic,
+            type=type_name(self._type),
+            published=False,
+            reliable=reliability == 'reliable',
+        )
+        self._other_topics = _other_topics(node, topic, transport)
+        self._follows = reliability == 'auto'
+        self._thread = thread
+        self._memory = memory
+        self._callback = callback
+        self._refused = refused
+        self._reliability = (
+            ReliabilityPolicy.BEST_EFFORT
+            if reliability == 'best_effort'
+            else ReliabilityPolicy.RELIABLE
+        )
+        self._durability = DurabilityPolicy.VOLATILE
+        self._wants_history = False
+        self.publishers: frozenset[bytes] = frozenset()
+        """An identity for each that was there when :meth:`follow_publishers` looked."""
+        self._subscription: Subscription[Any] | None = None
+        self._opened_s = 0.0
+        self._told_s = float('-inf')
+        self._rcl = rcl
+        self._unheard: set[str] = set()
+        self._settled: Settled[str] = Settled()
+        self._told_faults: set[str] = set()
+        self._take: Callable[[], bool] | None = None
+        """What the thread calls while the topic is subscribed."""
+
+    @property
+    def is_open(self) -> bool:
+        return self._subscription is not None
+
+    @property
+    def _is_volatile(self) -> bool:
+        return self._durability is DurabilityPolicy.VOLATILE
+
+    @property
+    def reliability(self) -> str:
+        """The reliability in force."""
+        return self._reliability.name.lower()
+
+    def publisher_count(self) -> int:
+        return int(self._node.count_publishers(self.topic))
+
+    def open_for(self, now: float) -> float:
+        """Return for how long images could have come, in seconds; 0 while closed."""
+        return now - self._opened_s if self.is_open else 0.0
+
+    def open(self, now: float, *, wants_history: bool = False) -> None:
+        """
+        Subscribe, unless that is done already.
+
+        :param now: Seconds of ``time.monotonic``.
+        :param wants_history: Whether to take what publishers have kept for who comes late, too.
+        """
+        is_same = wants_history is self._wants_history
+        self._wants_history = wants_history
+        if self._subscription is None:
+            self._opened_s = now
+            self.follow_publishers()
+            self._subscription = self._subscribe()
+        elif not is_same:
+            self._opened_s = now
+            self.follow_publishers()
+
+    def close(self) -> None:
+        """End the subscription, if there is one."""
+        if self._subscription is None:
+            return
+        if self._take is not None:
+            self._thread.remove(self._take)
+            self._take = None
+        # Who takes from it this moment ends that first.
+        self._node.destroy_subscription(self._subscription)
+        self._subscription = None
+
+    def follow_publishers(self) -> None:
+        """
+        Subscribe anew if the publishers ask for another reliability than the present one.
+
+        If that was fixed, tell of those who cannot be heard with it.
+        """
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        self._judge(publishers)
+        self.publishers = frozenset(bytes(publisher.endpoint_gid) for publisher in publishers)
+        if not self._follows:
+            self._tell_unheard(publishers)
+        reliability, durability = self._wanted(publishers)
+        if (reliability, durability) == (self._reliability, self._durability):
+            return
+        is_news = reliability is not self._reliability
+        self._reliability, self._durability = reliability, durability
+        if self.is_open:
+            self.close()
+            self._subscription = self._subscribe()
+        if is_news:
+            self._node.get_logger().info(
+                f'event=image_reliability topic={self.topic} reliability={self.reliability}'
+            )
+
+    def _wanted(
+        self, publishers: Sequence[TopicEndpointInfo]
+    ) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
+        """Return what suits the publishers; the present ones if there are none."""
+        reliable, durable = ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL
+        profiles = [publisher.qos_profile for publisher in publishers]
+        reliability, durability = self._reliability, self._durability
+        if profiles and self._follows:
+            all_reliable = all(profile.reliability is reliable for profile in profiles)
+            reliability = reliable if all_reliable else ReliabilityPolicy.BEST_EFFORT
+        if profiles or not self._wants_history:
+            keeps = self._wants_history and reliability is reliable
+            keeps = keeps and all(profile.durability is durable for profile in profiles)
+            durability = durable if keeps else DurabilityPolicy.VOLATILE
+        return reliability, durability
+
+    def _judge(self, publishers: Sequence[TopicEndpointInfo]) -> None:
+        """Say what keeps the publishers' images from being shown, once each."""
+        faults = [*mismatches(self._own, publishers), *several_publishers(self._own, publishers)]
+        if all(publisher.topic_type != self._own.type for publisher in publishers):
+            faults += self._elsewhere()
+        faults = [*self._settled.of(faults)]
+        for fault in faults:
+            if fault not in self._told_faults and len(self._told_faults) < MAX_TOLD_FAULTS:
+                self._told_faults.add(fault)
+                self._node.get_logger().warning(f'event=image_topic reason="{fault}"')
+        self.faults = tuple(faults)
+
+    def _elsewhere(self) -> list[str]:
+        """Return which other transports' topics have the images that this one has not."""
+        return [
+            f'{topic} is published: set image_transport to {transport}'
+            for transport, topic, kind in self._other_topics
+            if any(
+                publisher.topic_type == kind
+                for publisher in self._node.get_publishers_info_by_topic(topic)
+            )
+        ]
+
+    def _tell_unheard(self, publishers: Sequence[TopicEndpointInfo]) -> None:
+        """Say once of each who is less reliable than is asked for; rclpy does not here."""
+        if self._reliability is not ReliabilityPolicy.RELIABLE:
+            return
+        for publisher in publishers:
+            name = full_name(publisher)
+            if publisher.qos_profile.reliability is ReliabilityPolicy.RELIABLE:
+                self._unheard.discard(name)
+            elif name not in self._unheard:
+                self._unheard.add(name)
+                self._node.get_logger().warning(
+                    f'event=image_qos_incompatible topic={self.topic} publisher={name} '
+                    'reliability=best_effort hint="set image_reliability to auto or best_effort"'
+                )
+
+    def _subscribe(self) -> Subscription[Any]:
+        profile = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=self._transport.depth if self._is_volatile else HISTORY,
+            reliability=self._reliability,
+            durability=self._durability,
+        )
+        if self._rcl is not None:
+            try:
+                return self._subscribe_apart(profile, self._rcl)
+            except RuntimeError as error:
+                # Of an RMW implementation that cannot tell of a message.
+                self._rcl = None
+                self._node.get_logger().info(f'event=images_by_rclpy reason={str(error)!r:.200}')
+        return self._create(profile, None)
+
+    def _subscribe_apart(self, profile: QoSProfile, rcl: Rcl) -> Subscription[Any]:
+        """
+        Subscribe without the executor.
+
+        :raises RuntimeError: That cannot be.
+        """
+        subscription = self._create(profile, _Apart())
+        take = functools.partial(self._take_one, rcl, subscription.handle)
+        # Before anything can arrive: the thread takes as many as it has been told of, and one
+        # of which it was told too early would hold up all that come after it.
+        self._thread.add(take)
+        try:
+            with subscription.handle:
+                rcl.raise_on_message(subscription.handle, self._thread.wake)
+        except RuntimeError:
+            self._thread.remove(take)
+            self._node.destroy_subscription(subscription)
+            raise
+        self._take = take
+        return subscription
+
+    def _create(self, profile: QoSProfile, group: CallbackGroup | None) -> Subscription[Any]:
+        return self._node.create_subscription(
+            self._type,
+            self.topic,
+            self._hand_over,
+            profile,
+            raw=True,
+            callback_group=group,
+            # What tells of QoS would wake the executor up for each image.
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+        )
+
+    def _hand_over(self, data: bytes) -> None:
+        """Let the thread have what rclpy took."""
+        self._thread.request(lambda: self._deliver(memoryview(data)))
+
+    # --- called by the thread that takes images --------------------------------------------------
+
+    def _take_one(self, rcl: Rcl, handle: Any) -> bool:
+        """Take a message, if there is one, and return whether there was."""
+        memory = self._memory()
+        try:
+            with handle:
+                size = rcl.take(handle, memory)
+        except PictureUndecodable as error:
+            self._refuse(str(error))
+            return True
+        except InvalidHandle:
+            return False  # closed meanwhile
+        if size is None:
+            return False
+        self._deliver(memory[:size])
+        return True
+
+    def _deliver(self, serialized: memoryview) -> None:
+        try:
+            image = self._read(serialized)
+        except (PictureUndecodable, RuntimeError) as error:
+            # rclpy's RMWError is a RuntimeError; its own name is private.
+            self._refuse(f'{len(serialized)} bytes: {error}')
+            return
+        self._callback(*image)
+
+    def _read(self, serialized: memoryview) -> tuple[Any, int]:
+        """Return the image and its stamp."""
+        if self._type is Image:
+            image = read_image(serialized)
+            return image, image.stamp_ns
+        if self._type is CompressedImage:
+            compressed = read_compressed_image(serialized)
+            return compressed, compressed.stamp_ns
+        message = deserialize_message(bytes(serialized), self._type)
+        return message, message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+    def _refuse(self, reason: str) -> None:
+        if self._refused is not None:
+            self._refused(reason)
+        now = time.monotonic()
+        if now - self._told_s >= TOLD_PERIOD_S:
+            self._told_s = now
+            self._node.get_logger().warning(
+                f'event=image_undecodable topic={self.topic} reason={reason!r:.200}'
+            )
+
+
+def _other_topics(node: Node, topic: str, transport: str) -> list[tuple[str, str, str]]:
+    """Return name, topic and message type of each transport but this one."""
+    return [
+        (name, _full_name(node, topic, other.suffix), f'{other.module[:-4]}/msg/{other.message}')
+        for name, other in TRANSPORTS.items()
+        if name != transport
+    ]
+
+
+def _full_name(node: Node, topic: str, suffix: str) -> str:
+    """
+    Return the full name of the topic.
+
+    One with a suffix may be remapped itself; otherwise it follows where the image's is remapped
+    to, as image_transport's subscribers do.
+    """
+    if not suffix:
+        return str(node.resolve_topic_name(topic))
+    own = str(node.resolve_topic_name(f'{topic}/{suffix}'))
+    if own != node.resolve_topic_name(f'{topic}/{suffix}', only_expand=True):
+        return own
+    return f'{node.resolve_topic_name(topic)}/{suffix}'

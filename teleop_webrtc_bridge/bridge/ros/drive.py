@@ -1,0 +1,424 @@
+"""
+The drive thread: from the operator's bytes to ``cmd_vel``, and nothing in between that can block.
+
+It waits for the WebRTC half and for the gate's deadline at once (``poll``), so that no ROS timer,
+no wall clock and no other thread stands between a deadline and the zero that it demands.
+"""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+import os
+import queue
+import select
+import socket
+import threading
+import time
+from typing import Final
+
+from teleop_webrtc_bridge.bridge.link.packets import (
+    decode,
+    encode,
+    MAX_PACKET_BYTES,
+    Received,
+    Send,
+    Show,
+    Shutdown,
+    Status,
+)
+from teleop_webrtc_bridge.bridge.link.room import has_room
+from teleop_webrtc_bridge.bridge.ros.estop.record import EstopCause, EstopEvent, EstopRecord
+from teleop_webrtc_bridge.bridge.ros.operator_messages import OperatorMessages
+from teleop_webrtc_bridge.core.exceptions import ProtocolError
+from teleop_webrtc_bridge.core.messages import Origin, Velocity
+from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
+from teleop_webrtc_bridge.core.motion.command_gate import CommandGate
+from teleop_webrtc_bridge.core.session import SessionState
+
+__all__ = ['DriveSnapshot', 'DriveThread']
+
+BATCH_PACKETS: Final = 512
+"""More than the link holds, so that only a writer without end is interrupted."""
+REALTIME_PRIORITY: Final = 10
+"""Of SCHED_FIFO: above everything that is not real time, below what drives hardware."""
+_DISCONNECTED: Final = Status(
+    state=SessionState.DIALLING, reason='', control_epoch=0, video_fps=0.0, counters={}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriveSnapshot:
+    """What the rest of the node may know of the drive thread; replaced, never changed."""
+
+    status: Status
+    latch: int | None = None
+    """The number of the E-STOP latch that holds."""
+    cause: EstopCause | None = None
+    """Who set that latch; ``None``: none holds."""
+    enabled: bool = True
+    link_up: bool = False
+    """Whether the WebRTC half is there."""
+    blind_page: bool = False
+    """Whether the operator's page says that it shows no picture."""
+    selected: tuple[str, ...] = ()
+    """The cameras that the operator wants to see, from the left."""
+    realtime: bool | None = None
+    """Whether the thread was given SCHED_FIFO; ``None``: it has not begun."""
+    round_trip_s: float = 0.0
+    """To the operator's page; 0.0 while it is not known."""
+    command_timeout_s: float = 0.0
+    """The one in force."""
+    counters: dict[str, int] = field(default_factory=dict)
+    refused_frame: str = ''
+    """Of the newest command that was refused because of its frame_id."""
+    failure: BaseException | None = None
+    """What ended the thread; the node must end as well."""
+
+    @property
+    def estopped(self) -> bool:
+        return self.latch is not None
+
+
+class DriveThread(threading.Thread):
+    """
+    Owns the gate, the link to the WebRTC half, and the right to publish on ``cmd_vel``.
+
+    :param gate: Judges the commands.
+    :param publish: Publishes a velocity, at once.
+    :param on_change: Called from this thread after :attr:`snapshot` was replaced; must not block.
+    :param cameras: Names of the robot's cameras; at least one.
+    :param clock_ahead_s: What the clock of ``pong`` is ahead of ``time.monotonic``, in seconds.
+    :param restored: Who had set the latch that the gate begins with.
+    :param frames: Tells which commands do not mean the base.
+    """
+
+    def __init__(
+        self,
+        gate: CommandGate,
+        *,
+        publish: Callable[[Velocity], None],
+        on_change: Callable[[], None],
+        cameras: Sequence[str],
+        clock_ahead_s: float,
+        restored: EstopCause | None = None,
+        frames: CommandFrames | None = None,
+    ) -> None:
+        super().__init__(name='drive', daemon=True)
+        self._estops = EstopRecord(clock_ahead_s=clock_ahead_s, latch=gate.latch, cause=restored)
+        self.snapshot = DriveSnapshot(
+            status=_DISCONNECTED,
+            latch=gate.latch,
+            cause=self._estops.cause(gate.latch),
+            selected=tuple(cameras[:1]),
+        )
+        self.words = 0
+        """How often the WebRTC half has told how it is."""
+        self._gate = gate
+        self._publish = publish
+        self._on_change = on_change
+        self._messages = OperatorMessages(
+            gate,
+            estops=self._estops,
+            publish=self._publish_output,
+            send=self._send_to_operator,
+            cameras=cameras,
+            clock_ahead_s=clock_ahead_s,
+            frames=frames,
+        )
+        self._requests: queue.SimpleQueue[Callable[[CommandGate, float], object]] = (
+            queue.SimpleQueue()
+        )
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(self._wake, select.POLLIN)
+        self._link: socket.socket | None = None
+        self._shown: Show | None = None
+        self._shown_is_told = True
+        self._status = _DISCONNECTED
+        self._counters: Counter[str] = Counter()
+        self._realtime: bool | None = None
+        self._ending = False
+        self._goodbye = ''
+
+    # --- called from other threads ---------------------------------------------------------------
+
+    def request(self, apply: Callable[[CommandGate, float], object]) -> None:
+        """Let the thread call this with the gate and the time, then publish what follows."""
+        self._requests.put(apply)
+        os.eventfd_write(self._wake, 1)
+
+    def press_estop(self, by: Origin, applied: Callable[[], None] | None = None) -> None:
+        """
+        Latch the E-STOP.
+
+        :param by: Who presses, or from where.
+        :param applied: Called from the thread when the zero is published.
+        """
+
+        def apply(gate: CommandGate, now: float) -> None:
+            gate.set_estop(now)
+            self._publish_output()
+            if applied is not None:
+                applied()
+            self._estops.pressed(now, gate.latch, by)
+
+        self.request(apply)
+
+    def release_estop(self, by: Origin, applied: Callable[[], None] | None = None) -> None:
+        """
+        Release whichever latch holds.
+
+        :param by: Who releases, or from where.
+        :param applied: Called from the thread when it is released.
+        """
+
+        def apply(gate: CommandGate, now: float) -> None:
+            latch = gate.latch
+            gate.clear_estop(now)
+            if applied is not None:
+                applied()
+            self._estops.released(latch, by)
+
+        self.request(apply)
+
+    def take_estop_events(self) -> list[EstopEvent]:
+        """Return what happened to the latch since the last call; for one thread to log."""
+        return self._estops.take_events()
+
+    def use_link(self, link: socket.socket) -> None:
+        """Talk to this WebRTC half from now on."""
+        self.request(lambda gate, now: self._take_link(link))
+
+    def show(self, cameras: tuple[str, ...]) -> None:
+        """Let the picture consist of these cameras, whichever WebRTC half makes it."""
+
+        def apply(gate: CommandGate, now: float) -> None:
+            self._shown, self._shown_is_told = Show(cameras=cameras), False
+            self._tell_shown()
+
+        self.request(apply)
+
+    def tell_faults(self, faults: Mapping[str, str]) -> None:
+        """Let the operator know what is not as it should be with the cameras, by their names."""
+        self._messages.camera_faults = faults
+
+    def say_goodbye(self, reason: str) -> None:
+        """
+        Stop the robot and ask the WebRTC half to leave the broker; it ends by itself.
+
+        :param reason: Told once it has.
+        """
+
+        def apply(gate: CommandGate, now: float) -> None:
+            gate.begin_control(now)
+            self._goodbye = reason
+            self._send(encode(Shutdown()))
+
+        self.request(apply)
+
+    def end(self) -> None:
+        """Publish the last zero and end the thread."""
+
+        def apply(gate: CommandGate, now: float) -> None:
+            self._ending = True
+
+        self.request(apply)
+        self.join()
+
+    # --- the thread ------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Drive until :meth:`end`; a failure stops the robot and is left in :attr:`snapshot`."""
+        failure: BaseException | None = None
+        try:
+            self._realtime = _become_realtime()
+            self._show()
+            while not self._ending:
+                self._step()
+        except Exception as error:  # noqa: BLE001 - the outermost boundary: the node must end
+            failure = error
+        finally:
+            self._publish(Velocity())
+            self._show(failure)
+
+    def _step(self) -> None:
+        now = time.monotonic()
+        deadlines = [self._gate.deadline(now), self._messages.deadline()]
+        waits = [deadline - now for deadline in deadlines if deadline is not None]
+        # poll counts in milliseconds: half a millisecond more is better than a turn for nothing.
+        timeout_ms = max(0.0, min(waits)) * 1e3 + 0.5 if waits else None
+        for descriptor, _ in self._poll.poll(timeout_ms):
+            if descriptor == self._wake:
+                self._serve_requests()
+            else:
+                self._receive()
+        self._publish_output()
+        self._messages.report(time.monotonic())
+        self._tell_shown()
+
+    def _serve_requests(self) -> None:
+        os.eventfd_read(self._wake)
+        while not self._requests.empty():
+            self._requests.get()(self._gate, time.monotonic())
+            self._publish_output()
+        self._show()
+
+    def _publish_output(self) -> None:
+        velocity = self._gate.output(time.monotonic())
+        if velocity is not None:
+            self._publish(velocity)
+
+    # --- the link --------------------------------------------------------------------------------
+
+    def _take_link(self, link: socket.socket) -> None:
+        self._drop_link()
+        self._goodbye = ''
+        self._link = link
+        self._poll.register(link, select.POLLIN)
+        self._shown_is_told = self._shown is None
+        self._tell_shown()
+
+    def _drop_link(self) -> None:
+        if self._link is not None:
+            self._poll.unregister(self._link)
+            self._link.close()
+            self._link = None
+
+    def _receive(self) -> None:
+        """
+        Take all that is there, for the caller to publish what follows from it.
+
+        An older command is never acted on while a newer one waits; an E-STOP and a change of
+        operator publish their zero at once.
+        """
+        link = self._link
+        for _ in range(BATCH_PACKETS):
+            if link is None or link is not self._link:
+                return
+            try:
+                data = link.recv(MAX_PACKET_BYTES)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                data = b''
+            if not data:
+                self._lose_link()
+                return
+            self._handle(data)
+
+    def _lose_link(self) -> None:
+        """Stop: the WebRTC half is gone."""
+        self._drop_link()
+        now = time.monotonic()
+        self._gate.begin_control(now)
+        self._publish_output()
+        self._messages.forget_selection()
+        self._messages.set_operated(now, False)
+        self._status = Status(
+            state=SessionState.DIALLING,
+            reason=self._goodbye or 'the WebRTC process ended',
+            control_epoch=0,
+            video_fps=0.0,
+            counters={},
+        )
+        self._show()
+
+    def _handle(self, data: bytes) -> None:
+        try:
+            packet = decode(data)
+        except ProtocolError:
+            self._counters['broken_packets'] += 1
+            return
+        if isinstance(packet, Received):
+            if self._messages.handle(packet, time.monotonic()):
+                self._publish_output()
+                self._show()
+        elif isinstance(packet, Status):
+            self._handle_status(packet)
+
+    def _handle_status(self, status: Status) -> None:
+        self.words += 1
+        previous, self._status = self._status, status
+        now = time.monotonic()
+        operated = status.state is SessionState.OPERATED
+        was_operated = previous.state is SessionState.OPERATED
+        if status.control_epoch != previous.control_epoch or (was_operated and not operated):
+            self._gate.begin_control(now)
+            self._publish_output()
+            self._messages.forget_selection()
+        self._messages.path = status.path
+        self._messages.set_operated(now, operated)
+        self._show()
+
+    def _send_to_operator(self, label: str, payload: bytes, text: bool, urgent: bool) -> None:
+        if self._link is not None and not urgent and not has_room(self._link):
+            self._counters['telemetry_lost'] += 1
+            return
+        self._send(encode(Send(label=label, payload=payload, text=text, urgent=urgent)))
+
+    def _tell_shown(self) -> None:
+        """Tell the WebRTC half what to show; again, when it stalls."""
+        if not self._shown_is_told and self._shown is not None and self._link is not None:
+            self._shown_is_told = self._send(encode(self._shown))
+
+    def _send(self, packet: bytes) -> bool:
+        """
+        Hand a packet to the WebRTC half; when it stalls, lose the packet, never the time.
+
+        :returns: Whether it was taken.
+        """
+        if self._link is None:
+            return False
+        try:
+            self._link.send(packet)
+        except OSError:
+            # Full, closed, or the packet is too large: nothing that is said ends the drive.
+            self._counters['link_full'] += 1
+            return False
+        return True
+
+    def _show(self, failure: BaseException | None = None) -> None:
+        counters = {verdict.value: count for verdict, count in self._gate.verdicts.items()}
+        self.snapshot = DriveSnapshot(
+            status=self._status,
+            latch=self._gate.latch,
+            cause=self._estops.cause(self._gate.latch),
+            enabled=self._gate.enabled,
+            link_up=self._link is not None,
+            blind_page=self._gate.blind_page,
+            selected=self._messages.selected,
+            realtime=self._realtime,
+            round_trip_s=self._gate.round_trip_s(time.monotonic()),
+            command_timeout_s=self._gate.command_timeout_s(),
+            counters=counters
+            | dict(self._counters + self._messages.counters)
+            | {'limited': self._gate.limited},
+            refused_frame=self._messages.refused_frame,
+            failure=failure,
+        )
+        self._on_change()
+
+
+def _become_realtime() -> bool:
+    """Ask for SCHED_FIFO for this thread; without the privilege, go on as we are."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REALTIME_PRIORITY))
+    except PermissionError:
+        return False
+    return True

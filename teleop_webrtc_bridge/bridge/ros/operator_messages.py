@@ -1,0 +1,316 @@
+"""What the operator's messages mean to the gate, and what the robot tells him."""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+import enum
+from typing import Any, Final
+
+from teleop_webrtc_bridge.bridge.link.packets import Received
+from teleop_webrtc_bridge.bridge.ros.estop.record import EstopRecord
+from teleop_webrtc_bridge.core.codec import (
+    decode_command,
+    decode_state,
+    encode_cmd_ack,
+    encode_lease,
+    encode_telemetry,
+)
+from teleop_webrtc_bridge.core.exceptions import ProtocolError
+from teleop_webrtc_bridge.core.messages import (
+    CameraSelect,
+    CMD_UNRELIABLE,
+    DriveCommand,
+    Estop,
+    EstopClear,
+    Lease,
+    MAP_UNRELIABLE,
+    Nonce,
+    OperatorMessage,
+    SportCommand,
+    STATE_RELIABLE_BACK,
+    Unsupported,
+)
+from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
+from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, NEWEST_S
+from teleop_webrtc_bridge.core.telemetry import CommandStatistics
+from teleop_webrtc_bridge.core.texts import shown
+
+__all__ = ['DROPPED_FRAME', 'OperatorMessages']
+
+DROPPED_FRAME: Final = 'dropped_frame'
+"""The counter of commands that do not mean the base."""
+TELEMETRY_PERIOD_S: Final = 1.0 / 3.0
+MAX_FAULTS_CHARS: Final = 1600
+"""Of all cameras: each character takes 12 bytes at most, a broker drops what is over 32 KiB."""
+LEASE_PERIOD_S: Final = 0.05
+"""At 20 % loss, ten tokens in a row are lost once in years."""
+
+
+class Posture(enum.Enum):
+    """What old consoles are told of the robot: they drive one that stands ready, no other."""
+
+    STAND_READY = 'StandReady'
+    DAMP = 'Damp'
+    """It is stopped, and stays stopped."""
+
+
+class OperatorMessages:
+    """
+    Hands the operator's messages to the gate, acknowledges them, and reports to him.
+
+    Owned by the drive thread.
+
+    :param gate: Judges commands and holds the E-STOP latch.
+    :param estops: Is told who pressed and released it.
+    :param publish: Publishes what the gate lets out now: a stop is acknowledged after its zero.
+    :param send: Sends to the operator: label, payload, whether it is text, and whether it is
+        urgent: an answer that he waits for.
+    :param cameras: Names of the robot's cameras; at least one.
+    :param clock_ahead_s: What the clock of ``pong`` is ahead of ``time.monotonic``, in seconds.
+    :param frames: Tells which commands do not mean the base.
+    """
+
+    def __init__(
+        self,
+        gate: CommandGate,
+        *,
+        estops: EstopRecord,
+        publish: Callable[[], None],
+        send: Callable[[str, bytes, bool, bool], None],
+        cameras: Sequence[str],
+        clock_ahead_s: float,
+        frames: CommandFrames | None = None,
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self.selected = tuple(cameras[:1])
+        """The cameras that the operator wants to see, from the left."""
+        self.refused_frame = ''
+        """Of the newest command that did not mean the base."""
+        self._refused_s = float('-inf')
+        self._frames = CommandFrames() if frames is None else frames
+        self._selected_as = self.selected
+        """The same by the names that the operator has used: an old console knows no others."""
+        self.path = ''
+        """How the robot reaches its broker, for whoever drives it."""
+        self.camera_faults: Mapping[str, str] = {}
+        """Why cameras that are shown have no picture to drive by, by their names; replaced, never
+        changed, by another thread."""
+        self._cameras = tuple(cameras)
+        # Old consoles have buttons for cam1, cam2, … whatever the cameras are called.
+        numbered = {f'cam{number}': name for number, name in enumerate(cameras, 1)}
+        self._cameras_by_name = numbered | {name: name for name in cameras}
+        self._gate = gate
+        self._estops = estops
+        self._publish = publish
+        self._send = send
+        self._clock_ahead_s = clock_ahead_s
+        self._statistics = CommandStatistics()
+        self._telemetry_due_s: float | None = None
+        self._lease_due_s: float | None = None
+
+    # --- in --------------------------------------------------------------------------------------
+
+    def handle(self, received: Received, now: float) -> bool:
+        """
+        Take one message; what cannot be understood is dropped and counted.
+
+        :param now: Seconds of ``time.monotonic``.
+        :returns: Whether the state may be another after it.
+        """
+        try:
+            if received.label == CMD_UNRELIABLE:
+                message = decode_command(received.payload)
+            else:
+                message = decode_state(received.payload)
+        except ProtocolError:
+            self.counters['malformed'] += 1
+            return False
+        # Nothing arrives in the future, where the watchdog would wait for it.
+        arrival_s = min(received.arrival_s, now)
+        if isinstance(message, DriveCommand):
+            if self._refuse(message, now):
+                return False
+            clock_s = arrival_s + self._clock_ahead_s
+            self._statistics.add(clock_s, message.stamp_s, len(received.payload))
+            self._gate.command(arrival_s, message)
+            return False
+        if isinstance(message, Lease):
+            before = self._gate.blind_page
+            self._gate.echo_lease(arrival_s, message.token, message.picture)
+            return self._gate.blind_page is not before
+        return message is not None and self._handle_request(message, now)
+
+    def _refuse(self, command: DriveCommand, now: float) -> bool:
+        """
+        Return whether a command means something else than the base.
+
+        The gate does not hear of it: it neither moves the robot nor stops it, is no sign of life
+        of whoever drives, and is not neutral.
+        """
+        frame = self._frames.refused(command)
+        if frame is None:
+            return False
+        self.counters[DROPPED_FRAME] += 1
+        self.refused_frame, self._refused_s = frame, now
+        return True
+
+    def _refusing(self, now: float) -> str | None:
+        """Return why the newest commands are not obeyed; ``None``: they are, or there are none."""
+        verdict = self._gate.refusing(now)
+        if verdict is not None:
+            return verdict.value.removeprefix('dropped_')
+        # Not while the base is driven as well, by another device.
+        is_recent = now - self._refused_s < NEWEST_S
+        return 'frame' if is_recent and not self._gate.is_commanded(now) else None
+
+    def _handle_request(self, message: OperatorMessage, now: float) -> bool:
+        """Apply a request, then acknowledge it."""
+        if isinstance(message, Estop):
+            self._gate.set_estop(now)
+            self._publish()
+            self._acknowledge(message.nonce, ok=True)
+            # Last of all: no name stands between a press and its zero.
+            self._estops.pressed(now, self._gate.latch, message.by)
+        elif isinstance(message, EstopClear):
+            self._clear(message, now)
+        elif isinstance(message, CameraSelect):
+            self._select(message, now)
+        elif isinstance(message, SportCommand):
+            self._answer_sport_command(message)
+        elif isinstance(message, Unsupported):
+            reason = f'{message.type} is not offered by this robot'
+            self._acknowledge(message.nonce, ok=False, reason=reason)
+        else:
+            return False
+        return True
+
+    def _clear(self, message: EstopClear, now: float) -> None:
+        latch = self._gate.latch
+        cleared = self._gate.clear_estop(now, message.latch)
+        reason = None if cleared else f'latch {latch} holds, not {message.latch}'
+        self._acknowledge(message.nonce, ok=cleared, reason=reason)
+        if cleared:
+            self._estops.released(latch, message.by)
+
+    def _select(self, message: CameraSelect, now: float) -> None:
+        names: dict[str, str] = {}
+        for name in message.cameras:
+            if (camera := self._cameras_by_name.get(name)) is not None:
+                names.setdefault(camera, name)
+        self.selected = tuple(names) or self._cameras[:1]
+        self._selected_as = tuple(names.values()) or self.selected
+        if self._telemetry_due_s is not None:
+            # He waits for it, and nothing else acknowledges it.
+            self._telemetry_due_s = now
+
+    def forget_selection(self) -> None:
+        """
+        Select the first camera: somebody else is in control, or nobody.
+
+        Who takes over, with a page that may have no way to select at all, must not drive by a
+        picture that another operator has chosen.
+        """
+        self.selected = self._selected_as = self._cameras[:1]
+
+    def _posture(self) -> Posture:
+        stands = self._gate.enabled and not self._gate.estopped
+        return Posture.STAND_READY if stands else Posture.DAMP
+
+    def _answer_sport_command(self, message: SportCommand) -> None:
+        """
+        Acknowledge the posture that the robot is in anyway; refuse all else.
+
+        A request for a posture changes nothing. Above all it releases no E-STOP and enables
+        nothing: for that there are messages of their own.
+        """
+        posture = self._posture()
+        if message.name == posture.value:
+            self._acknowledge(message.nonce, ok=True)
+            return
+        reason = 'sport_cmd is not offered by this robot'
+        if message.name == Posture.STAND_READY.value:
+            reason = 'E-STOP holds' if self._gate.estopped else 'the robot has disabled driving'
+        self._acknowledge(message.nonce, ok=False, reason=reason)
+
+    def _acknowledge(self, nonce: Nonce | None, *, ok: bool, reason: str | None = None) -> None:
+        if nonce is not None:
+            self._send_state(encode_cmd_ack(nonce, ok=ok, reason=reason), urgent=True)
+
+    # --- out -------------------------------------------------------------------------------------
+
+    def set_operated(self, now: float, operated: bool) -> None:
+        """Report from now on, or no more."""
+        if not operated:
+            self._telemetry_due_s = self._lease_due_s = None
+        elif self._telemetry_due_s is None:
+            self._telemetry_due_s = self._lease_due_s = now
+
+    def deadline(self) -> float | None:
+        """Return when :meth:`report` must be called at the latest; ``None``: never."""
+        if self._telemetry_due_s is None or self._lease_due_s is None:
+            return None
+        return min(self._telemetry_due_s, self._lease_due_s)
+
+    def report(self, now: float) -> None:
+        """Send what is due."""
+        if self._lease_due_s is not None and now >= self._lease_due_s:
+            self._lease_due_s = max(self._lease_due_s + LEASE_PERIOD_S, now)
+            self._send(MAP_UNRELIABLE, encode_lease(self._gate.issue_lease(now)), False, False)
+        if self._telemetry_due_s is not None and now >= self._telemetry_due_s:
+            self._telemetry_due_s = max(self._telemetry_due_s + TELEMETRY_PERIOD_S, now)
+            self._send_telemetry(now)
+
+    def _send_telemetry(self, now: float) -> None:
+        clock_s = now + self._clock_ahead_s
+        gate = self._gate
+        state: dict[str, Any] = {
+            'estopped': gate.estopped,
+            'latch': gate.latch,
+            'enabled': gate.enabled,
+            'moving': gate.moving,
+            'limiting': gate.limiting,
+            'blind': gate.blind,
+            'refusing': self._refusing(now),
+            'cameras': self._cameras,
+            'selected': self.selected,
+            'cams': self._selected_as,
+            'posture': self._posture().value,
+        }
+        if self.path:
+            state['path'] = self.path
+        if gate.blind_page:
+            state['blind_page'] = True
+        if self.camera_faults:
+            state['camera_faults'] = _bounded(self.camera_faults)
+        cause = self._estops.cause(gate.latch)
+        if cause is not None:
+            state['estopped_by'] = cause.by.as_fields()
+        self._send_state(
+            encode_telemetry(
+                cmd=self._statistics.report(clock_s), state=state, robot_ts_s=clock_s
+            ),
+            urgent=False,
+        )
+
+    def _send_state(self, text: str, *, urgent: bool) -> None:
+        self._send(STATE_RELIABLE_BACK, text.encode(), True, urgent)
+
+
+def _bounded(faults: Mapping[str, str]) -> dict[str, str]:
+    """Return why cameras have no picture, each as long as telemetry has room for."""
+    return {name: shown(text, MAX_FAULTS_CHARS // len(faults)) for name, text in faults.items()}

@@ -1,0 +1,273 @@
+"""
+From a frame in the slot to the picture that is encoded: 4:2:0, of the wanted size, both even.
+
+Formats that are YUV or grey already are never made RGB. RGB, grey and Bayer are read where they
+lie; PyAV does not wrap packed 4:2:2 or two planes of any size, so those are copied first. Those of
+16 bits and distances become 8 bits here (:mod:`.levels`), whichever way they come.
+"""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast, Final
+
+import av
+from av.video.reformatter import ColorRange, VideoReformatter
+import numpy as np
+
+from teleop_webrtc_bridge.bridge.link.frame_slot import Frame, FrameHeader, MAX_PICTURE_PX
+from teleop_webrtc_bridge.bridge.webrtc.video.levels import Levels
+from teleop_webrtc_bridge.core.exceptions import PictureUndecodable
+from teleop_webrtc_bridge.core.video.pixel_formats import PIXEL_FORMATS, PixelFormat
+
+__all__ = ['FrameConverter', 'plane_rows']
+
+#: FFmpeg's decoders, by the encodings of the slot that are compressed pictures.
+_DECODERS: Final = {'jpeg': 'mjpeg', 'png': 'png'}
+#: What grey of 16 bits is in a PNG that does not say what it is, as 16UC1 is.
+DEPTH_ENCODING: Final = '16UC1'
+#: The decoders' formats of 16 bits, and the encodings of the same layout; grey: whatever it was.
+_DEEP: Final = {'gray16be': '', 'ya16be': '', 'rgb48be': 'rgb16', 'rgba64be': 'rgba16'}
+
+
+class FrameConverter:
+    """Converts one frame after the other; used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+        self._demosaicer = VideoReformatter()
+        self._decoders: dict[str, av.VideoCodecContext] = {}
+        self._levels = Levels()
+
+    def convert(self, frame: Frame, *, max_width_px: int, scale: float) -> av.VideoFrame | None:
+        """
+        Return the picture of a frame as ``yuv420p``, limited range.
+
+        A picture that is not scaled and whose size is odd is made even by repeating its edge.
+
+        :param max_width_px: Wider pictures are scaled down to it.
+        :param scale: Part of that size that is wanted.
+        :returns: ``None`` if the frame was overwritten while it was read.
+        :raises PictureUndecodable: It is a broken JPEG or PNG, or cannot be converted.
+        """
+
+        def size(width: int, height: int) -> tuple[int, int]:
+            return _target_size(width, height, max_width_px, scale)
+
+        picture = self._convert(frame, size)
+        return None if picture is None else _padded(picture)
+
+    def convert_to(self, frame: Frame, width: int, height: int) -> av.VideoFrame | None:
+        """
+        Return the picture of a frame as :meth:`convert` does, in this size.
+
+        :param width: In pixels; even, as the height.
+        """
+        return self._convert(frame, lambda *source: (width, height))
+
+    def _convert(
+        self, frame: Frame, size: Callable[[int, int], tuple[int, int]]
+    ) -> av.VideoFrame | None:
+        try:
+            return self._convert_now(frame, size)
+        except ArithmeticError as error:
+            # Values with which nobody has reckoned: the next picture may be good.
+            header = frame.header
+            raise PictureUndecodable(
+                f'{header.encoding} of {header.width}x{header.height}: {error!r}'
+            ) from error
+
+    def _convert_now(
+        self, frame: Frame, size: Callable[[int, int], tuple[int, int]]
+    ) -> av.VideoFrame | None:
+        codec, _, kind = frame.header.encoding.partition('/')
+        if codec in _DECODERS:
+            source = self._decode(frame, codec)
+            if source is None:
+                return None
+            source = self._levelled(source, kind or DEPTH_ENCODING, frame.header)
+            # A JPEG's brightness takes the full range, which the conversion would leave.
+            picture = self._reformatter.reformat(
+                source,
+                *size(source.width, source.height),
+                format='yuv420p',
+                dst_color_range=ColorRange.MPEG,
+            )
+        else:
+            source = self._wrap(frame)
+            if source.format.name.startswith('bayer'):
+                # Straight to 4:2:0, swscale's brightness is off by up to 30.
+                source = self._demosaicer.reformat(source, format='rgb24')
+            picture = self._reformatter.reformat(
+                source, *size(source.width, source.height), format='yuv420p'
+            )
+        # The source must live until it was asked: the slot's memory is read until then.
+        return picture if frame.is_intact() else None
+
+    def _decode(self, frame: Frame, encoding: str) -> av.VideoFrame | None:
+        data = bytes(frame.data)
+        if not frame.is_intact():
+            return None
+        # Taken out: what a broken picture leaves behind must not get into the next one.
+        decoder = self._decoders.pop(encoding, None) or _open_decoder(_DECODERS[encoding])
+        try:
+            # No bytes at all would tell the decoder that the stream is over.
+            pictures = decoder.decode(av.Packet(data)) if data else []
+        except av.FFmpegError as error:
+            raise PictureUndecodable(f'{encoding} of {len(data)} bytes: {error}') from error
+        if not pictures:
+            raise PictureUndecodable(f'{encoding} of {len(data)} bytes: no picture in it')
+        self._decoders[encoding] = decoder
+        return pictures[0]
+
+    def _wrap(self, frame: Frame) -> av.VideoFrame:
+        """Return the frame as FFmpeg sees it, in place where PyAV can."""
+        header = frame.header
+        pixel = PIXEL_FORMATS[header.encoding]
+        if pixel.data_bytes(header.step, header.height) > len(frame.data):
+            raise ValueError(f'{len(frame.data)} bytes for {header}')
+        right, down = pixel.grid
+        width, height = header.width - header.width % right, header.height - header.height % down
+        if pixel.sample_bytes > 1:
+            rows = _values(frame, pixel, width, height)
+            levelled = self._of_8_bits(rows, pixel, header)
+            if levelled is not None:
+                return levelled
+        name = pixel.ffmpeg_name(is_bigendian=header.is_bigendian)
+        if pixel.chroma_rows or pixel.channels == 2 or header.step % pixel.sample_bytes:
+            return _copied(frame, pixel, name, width, height)
+        # What order its bytes have, the name says.
+        rows = _values(frame, pixel, width, height).view(pixel.number_type)
+        return av.VideoFrame.from_numpy_buffer(rows, format=name)
+
+    def _levelled(self, source: av.VideoFrame, kind: str, header: FrameHeader) -> av.VideoFrame:
+        """
+        Return a decoded picture as the same picture would be shown that comes uncompressed.
+
+        :param kind: The encoding of that one, if it is grey of 16 bits.
+        """
+        encoding = _DEEP.get(source.format.name)
+        if encoding is None:
+            return source
+        pixel = PIXEL_FORMATS[encoding or kind]
+        channels = len(source.format.components)
+        rows = plane_rows(source, 0)[:, : 2 * channels * source.width].view('>u2')
+        rows = rows.reshape(source.height, source.width, channels)
+        levelled = self._of_8_bits(rows[..., 0] if pixel.channels == 1 else rows, pixel, header)
+        return source if levelled is None else levelled
+
+    def _of_8_bits(
+        self, rows: Any, pixel: PixelFormat, header: FrameHeader
+    ) -> av.VideoFrame | None:
+        """
+        Return a picture whose values were brought into the range that is seen.
+
+        :param rows: Its values ``[row, column]`` or ``[row, column, channel]``.
+        :returns: ``None`` if they are in it already.
+        """
+        kind, at_s = (pixel.name, pixel.depth_unit_m, rows.shape), header.capture_s
+        if pixel.depth_unit_m:
+            grey = self._levels.depth(rows, pixel.depth_unit_m, kind, at_s)
+            return av.VideoFrame.from_numpy_buffer(grey, format='gray')
+        if pixel.name == 'gray16':
+            grey = self._levels.intensity(_unsigned(rows, pixel), kind, at_s)
+            if grey is None and not pixel.is_signed:
+                return None
+            if grey is None:
+                grey = (_unsigned(rows, pixel) >> np.uint16(8)).astype(np.uint8)
+            return av.VideoFrame.from_numpy_buffer(grey, format='gray')
+        shift = self._levels.shift(rows[..., :3] if rows.ndim == 3 else rows, kind)
+        if not shift:
+            return None
+        rows = np.minimum(rows, np.uint16(0xFFFF >> shift)).astype(np.uint16) << np.uint16(shift)
+        return av.VideoFrame.from_numpy_buffer(rows, format=pixel.ffmpeg_name(is_bigendian=False))
+
+
+def _values(frame: Frame, pixel: PixelFormat, width: int, height: int) -> Any:
+    """Return the values of the first plane, where they lie."""
+    strides = (frame.header.step, pixel.bytes_per_pixel, pixel.sample_bytes)
+    shape = (height, width, pixel.channels)
+    dimensions = 2 if pixel.channels == 1 else 3
+    return np.ndarray(
+        shape[:dimensions],
+        np.dtype(('>' if frame.header.is_bigendian else '<') + pixel.number_type),
+        frame.data,
+        strides=strides[:dimensions],
+    )
+
+
+def _unsigned(rows: Any, pixel: PixelFormat) -> Any:
+    """Return values of which 0 is the least."""
+    if not pixel.is_signed:
+        return rows
+    return rows.astype(np.int16).view(np.uint16) ^ np.uint16(0x8000)
+
+
+def _open_decoder(name: str) -> av.VideoCodecContext:
+    decoder = cast(av.VideoCodecContext, av.CodecContext.create(name, 'r'))
+    decoder.thread_count = 1  # several would give each picture out late
+    # Half a picture looks like one. And the header that was checked need not be the only one.
+    decoder.options = {'err_detect': 'explode', 'max_pixels': str(MAX_PICTURE_PX)}
+    return decoder
+
+
+def _target_size(width: int, height: int, max_width_px: int, scale: float) -> tuple[int, int]:
+    """Return the size to convert to: even (4:2:0), or that of the source."""
+    scale *= min(1.0, max_width_px / width)
+    if scale == 1.0:
+        return width, height
+    return max(2, int(width * scale) & ~1), max(2, round(height * scale) & ~1)
+
+
+def _copied(frame: Frame, pixel: PixelFormat, name: str, width: int, height: int) -> av.VideoFrame:
+    """Return a copy of the frame's planes."""
+    step = frame.header.step
+    picture = av.VideoFrame(width, height, name)
+    data = np.frombuffer(frame.data, np.uint8)
+    first = step * frame.header.height
+    rows = data[:first].reshape(-1, step)[:height, : width * pixel.bytes_per_pixel]
+    plane_rows(picture, 0)[:height, : rows.shape[1]] = rows
+    if pixel.chroma_rows:
+        chroma_step = step * pixel.chroma_rows
+        chroma_height = height // pixel.grid[1]
+        rows = data[first : first + chroma_step * chroma_height].reshape(-1, chroma_step)
+        plane_rows(picture, 1)[:chroma_height, : width * pixel.chroma_rows] = rows[
+            :, : width * pixel.chroma_rows
+        ]
+    return picture
+
+
+def plane_rows(picture: av.VideoFrame, number: int) -> Any:
+    """Return the bytes of a plane as an array ``[row, byte]``, with FFmpeg's padding."""
+    plane = picture.planes[number]
+    rows = np.frombuffer(memoryview(plane), np.uint8)
+    return rows[: plane.line_size * plane.height].reshape(plane.height, plane.line_size)
+
+
+def _padded(picture: av.VideoFrame) -> av.VideoFrame:
+    """Return the picture with an even size; its edge is repeated."""
+    width, height = picture.width, picture.height
+    if width % 2 == 0 and height % 2 == 0:
+        return picture
+    padded = av.VideoFrame(width + width % 2, height + height % 2, 'yuv420p')
+    for number in range(3):
+        source = picture.planes[number]
+        rows, target = plane_rows(picture, number), plane_rows(padded, number)
+        target[: source.height, : source.width] = rows[:, : source.width]
+        target[:, source.width :] = target[:, source.width - 1 : source.width]
+        target[source.height :] = target[source.height - 1 : source.height]
+    return padded

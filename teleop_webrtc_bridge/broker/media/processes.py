@@ -1,0 +1,507 @@
+"""
+Our SFU in processes of its own: a robot and its operators in one of them.
+
+Strangers who load the broker's HTTP side share no interpreter with the drive; a crash in a codec
+or a parser ends the sessions of one process and not the broker; one machine uses all its cores.
+"""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+import itertools
+import logging
+import os
+import socket
+import sys
+import time
+from typing import Any, Final
+
+from teleop_webrtc_bridge.broker.identity import Identity
+from teleop_webrtc_bridge.broker.media.backend import (
+    Arrived,
+    DataChannelRequest,
+    MediaError,
+    MediaSession,
+    MediaSessionGone,
+    StopSeen,
+)
+from teleop_webrtc_bridge.broker.media.process_link import (
+    as_codecs,
+    as_session,
+    as_stop,
+    MAX_LINE_BYTES,
+    read_line,
+    refusal,
+    write_line,
+)
+from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
+from teleop_webrtc_bridge.core.exceptions import ConfigurationError
+from teleop_webrtc_bridge.core.messages import VideoCodec
+from teleop_webrtc_bridge.processes.child_process import (
+    back_off_s,
+    child_environment,
+    ChildWatch,
+    memory_bytes,
+    TURN_S,
+)
+
+__all__ = ['MediaProcess', 'MediaProcesses', 'Start', 'processor_count']
+
+HUNG_S: Final = 5.0
+"""Of silence. Its robots have stopped after a quarter of a second."""
+LARGEST_BYTES: Final = 2 * 2**30
+"""Of memory that is its own. 20 robots and their operators take 0.2 GB."""
+CLOSE_S: Final = 0.9
+"""How long a process may take to say goodbye to its peers."""
+READY_S: Final = 10.0
+"""How long a call waits for a process that is starting."""
+MOST_FALSE_STARTS: Final = 3
+"""A process that has never been ready by then never will be."""
+MOST_CALLS: Final = 256
+"""That one process may have before it; further ones fail."""
+
+_log = logging.getLogger(__name__)
+
+
+def processor_count() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How a media process is started."""
+
+    include_loopback: bool
+    """Offer 127.0.0.1 to peers, for a broker that serves this machine."""
+    log_level: str
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    """The same for all: they share one range of ports."""
+    program: str = 'teleop_webrtc_bridge.broker.media.process'
+    hung_s: float = HUNG_S
+
+    def command(self, link: int) -> list[str]:
+        loopback = str(int(self.include_loopback))
+        network = self.network.as_argument()
+        arguments = [str(link), str(os.getpid()), loopback, network, self.log_level]
+        return [sys.executable, '-m', self.program, *arguments]
+
+
+class MediaProcess:
+    """
+    One media process, which is started again when it ends, and what is known of its sessions.
+
+    :param on_stop: Told of each E-STOP that passes.
+    :param must_start: Give up for good if it does not start.
+    """
+
+    def __init__(
+        self, start: Start, on_stop: Callable[[StopSeen], None], *, must_start: bool = False
+    ) -> None:
+        self.heard_s: dict[str, float] = {}
+        self.arrived: dict[str, dict[str, bool]] = {}
+        """Media session → when its peer was last heard, in seconds of ``time.monotonic``."""
+        self.pid: int | None = None
+        """Of the newest process."""
+        self._start = start
+        self._on_stop = on_stop
+        self._robots: set[str] = set()
+        self._dialling = 0
+        self._writer: asyncio.StreamWriter | None = None
+        self._is_ready = asyncio.Event()
+        self._connections: dict[str, asyncio.Event] = {}
+        """Media session → set when it is connected, or gone."""
+        self._must_start = must_start
+        self._false_starts = 0
+        self._calls: dict[int, asyncio.Future[Any]] = {}
+        """Each is answered, or the process ends."""
+        self._numbers = itertools.count()
+        self._words = 0
+        self._closing = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    @property
+    def robots(self) -> int:
+        """How many robots it has, with those that are dialling."""
+        return len(self._robots & self.heard_s.keys()) + self._dialling
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it answers calls now."""
+        return self._is_ready.is_set()
+
+    async def run(self) -> None:
+        """
+        Keep the process running; ends after :meth:`close`, or by cancellation.
+
+        :raises ConfigurationError: It must start, and never does.
+        """
+        pause_s = 0.0
+        try:
+            while not self._closing.is_set():
+                started_s = time.monotonic()
+                status = await self._try_to_live()
+                if self._closing.is_set():
+                    return
+                lived_s = time.monotonic() - started_s
+                pause_s = back_off_s(pause_s, lived_s)
+                _log.error(
+                    'event=media_process_ended pid=%s status=%s lived_s=%.1f restart_in_s=%.1f',
+                    *(self.pid, status, lived_s, pause_s),
+                )
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._closing.wait()
+        finally:
+            self._ended.set()
+
+    async def _try_to_live(self) -> object:
+        """Return the exit status, or why there was no process."""
+        self._false_starts += 1
+        try:
+            status: object = await self._live()
+        except OSError as error:  # out of descriptors, processes or memory: not for ever
+            status = error.strerror
+        if self._must_start and self._false_starts >= MOST_FALSE_STARTS:
+            allowed = 'a program that starts (its output is in the log)'
+            raise ConfigurationError(self._start.program, f'ended with {status}', allowed)
+        return status
+
+    async def close(self) -> None:
+        """Let the process say goodbye to its peers, and wait for its end."""
+        self._closing.set()
+        if self._writer is not None:
+            self._writer.close()
+        await self._ended.wait()
+
+    async def new_session(
+        self, sdp_offer: str, beside: str | None, video_codecs: Sequence[VideoCodec]
+    ) -> MediaSession:
+        """
+        Answer an offer.
+
+        :raises MediaError: See :meth:`call`.
+        """
+        self._dialling += beside is None
+        try:
+            answer = await self.call(
+                'new_session', sdp_offer=sdp_offer, beside=beside, video_codecs=video_codecs
+            )
+            session = as_session(answer)
+            self._connections.setdefault(session.media_id, asyncio.Event())
+            self.heard_s[session.media_id] = time.monotonic()
+            if beside is None:
+                self._robots.add(session.media_id)
+            return session
+        finally:
+            self._dialling -= beside is None
+
+    def close_session(self, media_id: str) -> None:
+        """Close a peer connection; whoever waits for it to connect learns that it is gone."""
+        self.heard_s.pop(media_id, None)
+        self._gone(media_id)
+        self.tell('close_session', media_id=media_id)
+
+    async def connected(self, media_id: str) -> None:
+        """
+        Wait until a session is connected.
+
+        :raises MediaSessionGone: It ended instead.
+        """
+        connection = self._connections.get(media_id)
+        if connection is not None:
+            await connection.wait()
+        if media_id not in self._connections:
+            raise MediaSessionGone('the connection ended')
+
+    def _gone(self, media_id: str) -> None:
+        connection = self._connections.pop(media_id, None)
+        if connection is not None:
+            connection.set()
+
+    async def call(self, method: str, **arguments: Any) -> Any:
+        """
+        Ask for something and wait for the result; the caller has a time-out.
+
+        :raises MediaError: What the process refuses, or that it has ended.
+        """
+        try:
+            async with asyncio.timeout(READY_S):
+                await self._is_ready.wait()
+        except TimeoutError:
+            raise MediaError('the media process does not start') from None
+        if self._writer is None or len(self._calls) >= MOST_CALLS:
+            raise MediaError('the media process has ended, or has too much to do')
+        number = next(self._numbers)
+        answer = self._calls[number] = asyncio.get_running_loop().create_future()
+        self._send({'call': number, 'method': method, 'arguments': arguments})
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if not answer.done() or answer.cancelled():
+                self._send({'cancel': number})
+            elif answer.exception() is None:
+                self._close_unwanted(answer.result())
+            raise
+        finally:
+            self._calls.pop(number, None)
+
+    def tell(self, method: str, **arguments: Any) -> None:
+        """Ask for something that has no result."""
+        self._send({'method': method, 'arguments': arguments})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._writer is not None:
+            write_line(self._writer, message)
+
+    # --- one life of the process ---------------------------------------------------------------
+
+    async def _live(self) -> int | None:
+        """Start the process and listen to it until it ends; returns its exit status."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                child = await asyncio.create_subprocess_exec(
+                    *self._start.command(theirs.fileno()),
+                    pass_fds=(theirs.fileno(),),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    env=child_environment(),
+                    # A terminal's Ctrl-C is ours alone, also while it cannot ignore it yet.
+                    process_group=0,
+                )
+        except BaseException:
+            ours.close()
+            raise
+        self.pid = child.pid
+        reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
+        if self._closing.is_set():
+            self._writer.close()
+        watching = asyncio.create_task(self._watch(child))
+        try:
+            await self._listen(reader)
+        finally:
+            watching.cancel()
+            self._forget()
+            await _end(child)
+        return child.returncode
+
+    async def _watch(self, child: asyncio.subprocess.Process) -> None:
+        """Kill a process that hangs or takes all memory."""
+        watch = ChildWatch(
+            time.monotonic(), self._words, largest_bytes=LARGEST_BYTES, hung_s=self._start.hung_s
+        )
+        reason = None
+        while reason is None:
+            await asyncio.sleep(TURN_S)
+            reason = watch.turn(
+                time.monotonic(), words=self._words, memory_bytes=memory_bytes(child.pid)
+            )
+        _log.error('event=media_process_given_up pid=%d reason="%s"', child.pid, reason)
+        child.kill()
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        while (message := await read_line(reader)) is not None:
+            if 'heard' in message:
+                self._words += 1
+                self.heard_s = message['heard']
+                self.arrived = message.get('arrived', {})
+                self._robots &= self.heard_s.keys()
+                for media_id in self._connections.keys() - self.heard_s.keys():
+                    self._gone(media_id)
+                self._must_start = False
+                self._is_ready.set()
+            elif 'connected' in message:
+                self._connections.setdefault(message['connected'], asyncio.Event()).set()
+            elif 'stop' in message:
+                self._on_stop(as_stop(message['stop']))
+            else:
+                self._take_answer(message)
+
+    def _take_answer(self, message: dict[str, Any]) -> None:
+        answer = self._calls.pop(message['call'], None)
+        result = message.get('result')
+        if answer is None or answer.done():
+            self._close_unwanted(result)
+        elif 'error' in message:
+            answer.set_exception(refusal(message['error'], message['text']))
+        else:
+            answer.set_result(result)
+
+    def _close_unwanted(self, result: object) -> None:
+        """Close a new session that nobody waits for any more: nobody else ever would."""
+        if isinstance(result, dict) and 'media_id' in result:
+            self.close_session(result['media_id'])
+
+    def _forget(self) -> None:
+        """Let go of a process that has hung up: its sessions and what it was asked."""
+        self._is_ready.clear()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self.heard_s = {}
+        self.arrived = {}
+        self._robots.clear()
+        for media_id in list(self._connections):
+            self._gone(media_id)
+        calls, self._calls = self._calls, {}
+        for answer in calls.values():
+            if not answer.done():
+                answer.set_exception(MediaError('the media process has ended'))
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Wait for a process that was hung up on, and kill it if it does not end."""
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await child.wait()
+    finally:
+        if child.returncode is None:
+            with suppress(ProcessLookupError):
+                child.kill()
+    await child.wait()
+
+
+class MediaProcesses:
+    """
+    Implements :class:`~teleop_webrtc_bridge.broker.media.backend.Media`, and counts arrivals.
+
+    :param start: How each process is started.
+    :param most: How many there may be. The first one is started at once, each further one when a
+        robot comes and every process has one.
+    """
+
+    def __init__(self, start: Start, *, most: int) -> None:
+        self._start = start
+        self._most = most
+        self._on_stop: Callable[[StopSeen], None] = lambda stop: None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._processes: list[MediaProcess] = []
+
+    async def run(self, on_stop: Callable[[StopSeen], None]) -> None:
+        self._on_stop = on_stop
+        async with asyncio.TaskGroup() as self._tasks:
+            self._add_process()
+            await asyncio.get_running_loop().create_future()
+
+    def _add_process(self) -> MediaProcess:
+        assert self._tasks is not None
+        # The first one shows whether such a process works here at all.
+        process = MediaProcess(self._start, self._on_stop, must_start=not self._processes)
+        self._tasks.create_task(process.run())
+        self._processes.append(process)
+        return process
+
+    def _place_for_robot(self) -> MediaProcess:
+        """
+        Return the process with the fewest robots; a new one rather than one that has any.
+
+        One that is starting, perhaps again and again, is taken only if no other one is ready.
+        """
+        if not self._processes:
+            raise MediaError('the broker is starting')
+        ready = [process for process in self._processes if process.is_ready]
+        emptiest = min(ready or self._processes, key=lambda process: process.robots)
+        is_one_starting = 0 < len(ready) < len(self._processes)
+        if emptiest.robots and len(self._processes) < self._most and not is_one_starting:
+            return self._add_process()
+        return emptiest
+
+    def _find(self, media_id: str) -> MediaProcess | None:
+        return next((it for it in self._processes if media_id in it.heard_s), None)
+
+    def _process_of(self, media_id: str) -> MediaProcess:
+        process = self._find(media_id)
+        if process is None:
+            raise MediaSessionGone('the media session is gone')
+        return process
+
+    # --- the interface -------------------------------------------------------------------------
+
+    async def new_session(
+        self,
+        sdp_offer: str,
+        *,
+        beside: str | None = None,
+        video_codecs: Sequence[VideoCodec] = (),
+    ) -> MediaSession:
+        process = self._place_for_robot() if beside is None else self._process_of(beside)
+        return await process.new_session(sdp_offer, beside, video_codecs)
+
+    async def close_session(self, media_id: str) -> None:
+        process = self._find(media_id)
+        if process is not None:
+            process.close_session(media_id)
+
+    async def pull_video(self, media_id: str, *, publisher: str) -> str:
+        process = self._process_of(media_id)
+        return str(await process.call('pull_video', media_id=media_id, publisher=publisher))
+
+    async def renegotiate(self, media_id: str, sdp_answer: str) -> tuple[VideoCodec, ...] | None:
+        process = self._process_of(media_id)
+        taken = await process.call('renegotiate', media_id=media_id, sdp_answer=sdp_answer)
+        return as_codecs(taken)
+
+    async def new_data_channels(
+        self, media_id: str, requests: Sequence[DataChannelRequest]
+    ) -> dict[str, int]:
+        process = self._process_of(media_id)
+        opened = await process.call('new_data_channels', media_id=media_id, requests=requests)
+        return dict(opened)
+
+    async def open_for_viewers(self, media_id: str) -> dict[str, int]:
+        return dict(await self._process_of(media_id).call('open_for_viewers', media_id=media_id))
+
+    async def watch_channels(
+        self, media_id: str, *, publisher: str, by: Identity, may_stop: bool
+    ) -> dict[str, int]:
+        process = self._process_of(media_id)
+        opened = await process.call(
+            'watch_channels', media_id=media_id, publisher=publisher, by=by, may_stop=may_stop
+        )
+        return dict(opened)
+
+    async def close_data_channels(self, media_id: str, stream_ids: Sequence[int]) -> None:
+        process = self._find(media_id)
+        if process is not None:
+            process.tell('close_data_channels', media_id=media_id, stream_ids=stream_ids)
+
+    def subscriber_ready(self, media_id: str) -> None:
+        process = self._find(media_id)
+        if process is not None:
+            process.tell('subscriber_ready', media_id=media_id)
+
+    async def connected(self, media_id: str) -> None:
+        await self._process_of(media_id).connected(media_id)
+
+    def last_heard_s(self, media_id: str) -> float | None:
+        process = self._find(media_id)
+        return None if process is None else process.heard_s[media_id]
+
+    def arrived(self, media_id: str) -> Arrived | None:
+        process = self._find(media_id)
+        # One that is new may not have been reported yet.
+        found = None if process is None else process.arrived.get(media_id)
+        return None if found is None else Arrived(**found)
+
+    async def close(self) -> None:
+        async with asyncio.TaskGroup() as closing:
+            for process in self._processes:
+                closing.create_task(process.close())

@@ -1,0 +1,483 @@
+"""
+Bytes ⇄ messages: strict, bounded, the same for all programs (docs/protocol.md §2, §6, §7).
+
+Decoding functions are total: whatever the bytes, they return a message, return ``None`` for what
+is to be ignored, or raise :class:`~teleop_webrtc_bridge.core.exceptions.ProtocolError`.
+"""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from typing import Any, Final
+
+from teleop_webrtc_bridge.core.exceptions import ProtocolError
+from teleop_webrtc_bridge.core.messages import (
+    CameraSelect,
+    ChannelIds,
+    DriveCommand,
+    Estop,
+    EstopClear,
+    HeartbeatAnswer,
+    IceServer,
+    Lease,
+    Nonce,
+    OperatorMessage,
+    Origin,
+    OriginRole,
+    Ping,
+    SessionAnswer,
+    SportCommand,
+    UNNAMED_OPERATOR,
+    Unsupported,
+    Velocity,
+    VideoCodec,
+)
+
+__all__ = [
+    'MAX_COMMAND_BYTES',
+    'MAX_HTTP_BODY_BYTES',
+    'MAX_JSON_BRACKETS',
+    'MAX_MESSAGE_BYTES',
+    'begins_json',
+    'decode_command',
+    'decode_heartbeat_answer',
+    'decode_ice_servers',
+    'decode_origin',
+    'decode_session_answer',
+    'decode_state',
+    'encode_cmd_ack',
+    'encode_drive_command',
+    'encode_lease',
+    'encode_pong',
+    'encode_telemetry',
+    'is_framed',
+    'parse_json_object',
+]
+
+MAX_MESSAGE_BYTES: Final = 32 * 1024
+"""A larger message is dropped silently by some media backends."""
+MAX_JSON_BRACKETS: Final = 512
+"""Opening ones, of objects and arrays: far fewer than Python can nest."""
+MAX_COMMAND_BYTES: Final = 4 * 1024
+MAX_HTTP_BODY_BYTES: Final = 64 * 1024
+MAX_NONCE_CHARS: Final = 128
+MAX_NAME_CHARS: Final = 64
+"""Of a person, as brokers hand them out."""
+MAX_STREAM_ID: Final = 65534
+MAX_FRAMED_HEADER: Final = 65536
+"""Bytes, from which on the first word of a message is no length."""
+MAX_ICE_SERVERS: Final = 8
+MAX_SELECTED: Final = 32
+"""Names of cameras in one request; more than a robot can have."""
+
+TWIST_STAMPED_FINGERPRINT: Final = bytes.fromhex('9cd2bcbe6cb2a7c0')
+_LCM_HEAD: Final = struct.Struct('>8siiiI')
+_LCM_TWIST: Final = struct.Struct('>6d')
+_FRAMED_HEAD: Final = struct.Struct('<II')
+_CDR_ORDERS: Final = {b'\x00\x00': '>', b'\x00\x01': '<'}
+
+_ORIGIN_ROLES: Final = {role.value: role for role in OriginRole}
+_REQUESTS: Final = frozenset({'nav_goal', 'nav_cancel', 'set_mode', 'obstacle_avoidance', 'light'})
+
+
+def parse_json_object(data: bytes | str, *, max_bytes: int = MAX_MESSAGE_BYTES) -> dict[str, Any]:
+    """
+    Parse one JSON object of bounded size.
+
+    :raises ProtocolError: Too large, not JSON, too deep, NaN or Infinity, not an object.
+    """
+    if len(data) > max_bytes:
+        raise ProtocolError(f'JSON of {len(data)} bytes; at most {max_bytes} are accepted')
+    try:
+        # Not left to the parser, which takes UTF-16 and UTF-32 as well: as text and as bytes the
+        # same message must be the same to everybody.
+        text = data if isinstance(data, str) else data.decode()
+        # How deep a parser goes depends on its stack, so that two of them could differ.
+        if text.count('{') + text.count('[') > MAX_JSON_BRACKETS:
+            raise ValueError(f'more than {MAX_JSON_BRACKETS} brackets')
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise ProtocolError(f'not JSON: {type(error).__name__}') from error
+    if not isinstance(value, dict):
+        raise ProtocolError(f'JSON {type(value).__name__} where an object is expected')
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f'{name} is not JSON')
+
+
+# --- operator → robot ------------------------------------------------------------------------
+
+
+def is_framed(data: bytes | str) -> bool:
+    """
+    Return whether a message has the framing of newer peers, which may begin like JSON.
+
+    No JSON does: the third and fourth byte of a framed message are 0, which is nowhere allowed in
+    JSON.
+    """
+    if isinstance(data, str):
+        data = data.encode('utf-8', 'replace')
+    if len(data) < _FRAMED_HEAD.size:
+        return False
+    header_length, payload_length = map(int, _FRAMED_HEAD.unpack_from(data))
+    size = _FRAMED_HEAD.size + header_length + payload_length
+    return header_length < MAX_FRAMED_HEADER and len(data) == size
+
+
+def begins_json(data: bytes | str) -> bool:
+    """Return whether a message is to be read as a JSON object, or refused."""
+    return data[:1] in (b'{', '{') and not is_framed(data)
+
+
+def decode_command(data: bytes | str) -> OperatorMessage | None:
+    """
+    Decode one message of ``cmd_unreliable``.
+
+    :returns: The message, or ``None`` for a type that this robot ignores.
+    :raises ProtocolError: Malformed, oversized, or with a velocity or stamp that is not finite.
+    """
+    if len(data) > MAX_COMMAND_BYTES:
+        raise ProtocolError(f'command of {len(data)} bytes; at most {MAX_COMMAND_BYTES}')
+    if isinstance(data, str):
+        data = data.encode('utf-8', 'replace')
+    if is_framed(data):
+        return _decode_framed(data)
+    if begins_json(data):
+        return _decode_json_message(parse_json_object(data, max_bytes=MAX_COMMAND_BYTES))
+    if data[:8] == TWIST_STAMPED_FINGERPRINT:
+        return _decode_lcm_twist_stamped(data)
+    if len(data) >= _FRAMED_HEAD.size and _FRAMED_HEAD.unpack_from(data)[0] < MAX_FRAMED_HEADER:
+        raise ProtocolError(f'framed command of {len(data)} bytes does not match its lengths')
+    if len(data) < 8:
+        raise ProtocolError(f'command of {len(data)} bytes is too short')
+    return None
+
+
+def _decode_lcm_twist_stamped(data: bytes) -> DriveCommand:
+    if len(data) < _LCM_HEAD.size:
+        raise ProtocolError(f'TwistStamped of {len(data)} bytes is too short')
+    _, seq, sec, nsec, length = _LCM_HEAD.unpack_from(data)
+    if length < 1 or len(data) != _LCM_HEAD.size + length + _LCM_TWIST.size:
+        raise ProtocolError(f'TwistStamped of {len(data)} bytes with a frame_id of {length}')
+    frame_id = data[_LCM_HEAD.size : _LCM_HEAD.size + length]
+    if frame_id[-1:] != b'\0':
+        raise ProtocolError('TwistStamped frame_id is not terminated')
+    axes = _LCM_TWIST.unpack_from(data, _LCM_HEAD.size + length)
+    return _drive_command(seq, sec, nsec, frame_id[:-1], axes)
+
+
+def _decode_framed(data: bytes) -> DriveCommand | None:
+    """Decode the framing of newer peers: a JSON header, then CDR (docs/protocol.md §7)."""
+    header_length, _ = _FRAMED_HEAD.unpack_from(data)
+    header = parse_json_object(data[_FRAMED_HEAD.size : _FRAMED_HEAD.size + header_length])
+    meta = header.get('meta')
+    if not isinstance(meta, dict) or meta.get('encoding') != 'cdr':
+        return None
+    if str(meta.get('type')).replace('/msg/', '/').replace('.', '/') != (
+        'geometry_msgs/TwistStamped'
+    ):
+        return None
+    seq = header.get('seq', 0)
+    if type(seq) is not int or not -(2**31) <= seq < 2**31:
+        raise ProtocolError('framed command with a seq that is not an int32')
+    channel = header.get('ch')
+    return _decode_cdr_twist_stamped(
+        seq,
+        data[_FRAMED_HEAD.size + header_length :],
+        channel=channel if isinstance(channel, str) else '',
+    )
+
+
+def _decode_cdr_twist_stamped(seq: int, payload: bytes, *, channel: str) -> DriveCommand:
+    """Decode plain CDR (OMG DDSI-RTPS §10): 4 bytes of encapsulation, then aligned fields."""
+    if len(payload) < 16:
+        raise ProtocolError(f'CDR TwistStamped of {len(payload)} bytes is too short')
+    order = _CDR_ORDERS.get(payload[:2])
+    if order is None:
+        raise ProtocolError(f'CDR encapsulation {payload[:2].hex()} is not plain CDR')
+    body = payload[4:]
+    sec, nsec, length = struct.unpack_from(f'{order}iII', body)
+    start = 12 + length
+    start += -start % 8
+    if length < 1 or len(body) < start + _LCM_TWIST.size:
+        raise ProtocolError(f'CDR TwistStamped of {len(payload)} bytes is too short')
+    axes = struct.unpack_from(f'{order}6d', body, start)
+    frame_id = body[12 : 12 + length].rstrip(b'\0')
+    return _drive_command(seq, sec, nsec, frame_id, axes, channel=channel)
+
+
+def _drive_command(
+    seq: int,
+    sec: int,
+    nsec: int,
+    frame_id: bytes,
+    axes: tuple[float, ...],
+    *,
+    channel: str = '',
+) -> DriveCommand:
+    if not 0 <= nsec < 1_000_000_000:
+        raise ProtocolError(f'TwistStamped with {nsec} nanoseconds')
+    if not all(math.isfinite(axis) for axis in axes):
+        raise ProtocolError('TwistStamped with a velocity that is not finite')
+    x, y, z, roll, pitch, yaw = axes
+    return DriveCommand(
+        seq=seq,
+        stamp_s=sec + nsec * 1e-9,
+        frame_id=frame_id.decode('utf-8', 'replace'),
+        velocity=Velocity(
+            linear_x=x, linear_y=y, linear_z=z, angular_x=roll, angular_y=pitch, angular_z=yaw
+        ),
+        channel=channel,
+    )
+
+
+def encode_drive_command(command: DriveCommand) -> bytes:
+    """Encode a command as LCM ``geometry_msgs.TwistStamped``, as an operator does."""
+    frame_id = command.frame_id.encode() + b'\0'
+    sec = math.floor(command.stamp_s)
+    nsec = min(999_999_999, round((command.stamp_s - sec) * 1e9))
+    head = _LCM_HEAD.pack(TWIST_STAMPED_FINGERPRINT, command.seq, sec, nsec, len(frame_id))
+    return head + frame_id + _LCM_TWIST.pack(*command.velocity.axes())
+
+
+def decode_state(data: bytes | str) -> OperatorMessage | None:
+    """
+    Decode one message of ``state_reliable``.
+
+    :returns: The message, or ``None`` for what is to be ignored (unknown types, not JSON at all).
+    :raises ProtocolError: It starts like JSON, but is malformed or oversized.
+    """
+    if not begins_json(data):
+        return None
+    return _decode_json_message(parse_json_object(data))
+
+
+def _decode_json_message(message: dict[str, Any]) -> OperatorMessage | None:
+    kind = message.get('type')
+    if kind == 'ping':
+        return Ping(client_ts_s=_finite(message, 'client_ts'))
+    if kind == 'estop':
+        # A stop is never refused for a missing nonce or a malformed name: only its acknowledgement
+        # and its explanation need them.
+        return Estop(nonce=_nonce(message), by=_by(message))
+    if kind == 'estop_clear':
+        latch = message.get('latch')
+        if latch is not None and type(latch) is not int:
+            raise ProtocolError('estop_clear: latch is not a whole number')
+        return EstopClear(nonce=_nonce(message), latch=latch, by=_by(message))
+    if kind == 'lease':
+        token = message.get('token')
+        if type(token) is not int or not 0 <= token < 2**53:
+            raise ProtocolError('lease: token is not a positive integer')
+        picture = message.get('picture')
+        if not isinstance(picture, bool | None):
+            raise ProtocolError('lease: picture is neither true nor false')
+        return Lease(token=token, picture=picture)
+    if kind == 'camera_select':
+        return _camera_select(message)
+    if kind == 'sport_cmd':
+        name = message.get('name')
+        return SportCommand(name=name if isinstance(name, str) else '', nonce=_nonce(message))
+    if isinstance(kind, str) and kind in _REQUESTS:
+        return Unsupported(type=kind, nonce=_nonce(message))
+    return None
+
+
+def _camera_select(message: dict[str, Any]) -> CameraSelect:
+    names = message.get('cams')
+    if not isinstance(names, list) or len(names) > MAX_SELECTED:
+        raise ProtocolError(f'camera_select: cams is no list of {MAX_SELECTED} names at most')
+    if not all(isinstance(name, str) for name in names):
+        raise ProtocolError('camera_select: cams is not a list of texts')
+    return CameraSelect(cameras=tuple(names))
+
+
+def _finite(message: dict[str, Any], name: str) -> float:
+    value = message.get(name)
+    # JSON's true is an int in Python.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e12:
+        raise ProtocolError(f'{message["type"]}: {name} is not a finite number')
+    return float(value)
+
+
+def _nonce(message: dict[str, Any]) -> Nonce | None:
+    nonce = message.get('nonce')
+    if type(nonce) is int and abs(nonce) < 2**53:
+        return nonce
+    if isinstance(nonce, str) and len(nonce) <= MAX_NONCE_CHARS:
+        return nonce
+    return None
+
+
+def _by(message: dict[str, Any]) -> Origin:
+    origin = decode_origin(message.get('by'))
+    # What comes from far away is not from the robot's side, whatever it says.
+    if origin is None or origin.role is OriginRole.ROBOT:
+        return UNNAMED_OPERATOR
+    return origin
+
+
+def decode_origin(fields: object, *, max_chars: int = MAX_NAME_CHARS) -> Origin | None:
+    """
+    Read who pressed or released the E-STOP.
+
+    Never raises: no E-STOP may fail because of the name that comes with it.
+
+    :param fields: What JSON says.
+    :param max_chars: The longest name.
+    :returns: ``None``: it is no printable name of at most that length, with a known role.
+    """
+    if not isinstance(fields, dict):
+        return None
+    sub, role = fields.get('sub'), fields.get('role')
+    if not isinstance(sub, str) or len(sub) > max_chars or not sub.isprintable():
+        return None
+    known = _ORIGIN_ROLES.get(role) if isinstance(role, str) else None
+    return None if known is None else Origin(sub=sub, role=known)
+
+
+# --- robot → operator ------------------------------------------------------------------------
+
+
+def encode_pong(client_ts_s: float, robot_ts_s: float) -> str:
+    return json.dumps({'type': 'pong', 'client_ts': client_ts_s, 'robot_ts': robot_ts_s})
+
+
+def encode_cmd_ack(nonce: Nonce, *, ok: bool, reason: str | None = None) -> str:
+    message: dict[str, Any] = {'type': 'cmd_ack', 'nonce': nonce, 'ok': ok}
+    if reason is not None:
+        message['reason'] = reason
+    return json.dumps(message)
+
+
+def encode_lease(token: int) -> bytes:
+    return json.dumps({'type': 'lease', 'token': token}).encode()
+
+
+def encode_telemetry(
+    *, cmd: dict[str, float] | None, state: dict[str, Any], robot_ts_s: float
+) -> str:
+    """
+    Encode ``robot_telemetry``.
+
+    :param cmd: ``latency_ms``, ``jitter_ms``, ``rate_hz``, ``throughput_bps``; ``None`` while no
+        commands arrive.
+    :param state: At least ``estopped``.
+    """
+    return json.dumps(
+        {
+            'type': 'robot_telemetry',
+            'cmd': cmd,
+            'soc': None,
+            'state': state,
+            'robot_ts': robot_ts_s,
+        }
+    )
+
+
+# --- broker → robot --------------------------------------------------------------------------
+
+
+def decode_session_answer(body: dict[str, Any]) -> SessionAnswer:
+    """
+    Check the answer to ``POST /sessions``.
+
+    :raises ProtocolError: A field is missing or absurd.
+    """
+    session_id = body.get('session_id')
+    if not isinstance(session_id, str) or not 1 <= len(session_id) <= 128:
+        raise ProtocolError('session answer without a session_id')
+    if not session_id.replace('-', '').replace('_', '').isalnum() or not session_id.isascii():
+        raise ProtocolError('session answer with a session_id that is not fit for a URL')
+    sdp_answer = body.get('sdp_answer')
+    if not isinstance(sdp_answer, str) or not sdp_answer:
+        raise ProtocolError('session answer without an sdp_answer')
+    return SessionAnswer(session_id=session_id, sdp_answer=sdp_answer)
+
+
+def decode_heartbeat_answer(body: dict[str, Any]) -> HeartbeatAnswer:
+    """
+    Check a heartbeat answer before anything acts on it.
+
+    :raises ProtocolError: An id is not a whole number from 1 to 65534, or is used twice.
+    """
+    ids = ChannelIds(
+        cmd=_stream_id(body, 'cmd_channel_subscriber_id'),
+        state=_stream_id(body, 'state_channel_subscriber_id'),
+        state_back=_stream_id(body, 'state_back_channel_publisher_id'),
+        map=_stream_id(body, 'map_channel_publisher_id'),
+    )
+    used = [stream for stream in ids.by_label().values() if stream is not None]
+    if len(set(used)) != len(used):
+        raise ProtocolError(f'heartbeat answer uses a stream id twice: {used}')
+    offer = body.get('renegotiate_offer')
+    if offer is not None and not isinstance(offer, str):
+        raise ProtocolError('heartbeat answer with a renegotiate_offer that is not text')
+    epoch = body.get('control_epoch')
+    if epoch is not None and (type(epoch) is not int or not 0 <= epoch < 2**53):
+        raise ProtocolError('heartbeat answer with a control_epoch that is not a whole number')
+    # One that is not known here cannot have been negotiated either.
+    codec = next((it for it in VideoCodec if it.value == body.get('video_codec')), None)
+    return HeartbeatAnswer(
+        channels=ids, renegotiate_offer=offer, control_epoch=epoch, video_codec=codec
+    )
+
+
+def _stream_id(body: dict[str, Any], name: str) -> int | None:
+    value = body.get(name)
+    # aiortc takes True for 1 and 3.0 for 3, so the type is checked exactly.
+    if value is None or (type(value) is int and 1 <= value <= MAX_STREAM_ID):
+        return value
+    raise ProtocolError(f'heartbeat answer: {name} is {value!r:.40}')
+
+
+def decode_ice_servers(body: dict[str, Any]) -> tuple[IceServer, ...]:
+    """
+    Read ``ice_servers``, leaving out what a peer connection must not be given.
+
+    :returns: At most eight servers, each with ``stun``, ``turn`` or ``turns`` URLs only.
+    :raises ProtocolError: The list is not a list.
+    """
+    servers = body.get('ice_servers')
+    if not isinstance(servers, list):
+        raise ProtocolError('ice_servers is not a list')
+    usable = (_ice_server(server) for server in servers if isinstance(server, dict))
+    return tuple(server for server in usable if server is not None)[:MAX_ICE_SERVERS]
+
+
+def _ice_server(server: dict[str, Any]) -> IceServer | None:
+    urls = server.get('urls')
+    listed = [urls] if isinstance(urls, str) else urls if isinstance(urls, list) else []
+    usable = tuple(
+        url
+        for url in listed
+        if isinstance(url, str)
+        and len(url) <= 256
+        and url.startswith(('stun:', 'turn:', 'turns:'))
+    )
+    if not usable:
+        return None
+    username, credential = server.get('username'), server.get('credential')
+    return IceServer(
+        urls=usable,
+        username=username if isinstance(username, str) else None,
+        credential=credential if isinstance(credential, str) else None,
+    )

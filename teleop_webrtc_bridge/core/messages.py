@@ -1,0 +1,279 @@
+"""
+What travels on the wire, as values.
+
+The bytes are in :mod:`teleop_webrtc_bridge.core.codec`, the contract in docs/protocol.md. All
+units are SI; axes follow REP-103 (x forward, y left, z up, angles counter-clockwise).
+"""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+import enum
+from typing import Final
+
+__all__ = [
+    'CHANNELS',
+    'CMD_UNRELIABLE',
+    'MAP_UNRELIABLE',
+    'STATE_RELIABLE',
+    'STATE_RELIABLE_BACK',
+    'UNNAMED_OPERATOR',
+    'CameraSelect',
+    'ChannelIds',
+    'ChannelSpec',
+    'DriveCommand',
+    'Estop',
+    'EstopClear',
+    'HeartbeatAnswer',
+    'IceServer',
+    'Lease',
+    'Nonce',
+    'OperatorMessage',
+    'Origin',
+    'OriginRole',
+    'Ping',
+    'SessionAnswer',
+    'SportCommand',
+    'Unsupported',
+    'Velocity',
+    'VideoCodec',
+]
+
+CMD_UNRELIABLE: Final = 'cmd_unreliable'
+STATE_RELIABLE: Final = 'state_reliable'
+STATE_RELIABLE_BACK: Final = 'state_reliable_back'
+MAP_UNRELIABLE: Final = 'map_unreliable'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelSpec:
+    """One of the four data channels (docs/protocol.md §5)."""
+
+    label: str
+    to_robot: bool
+    """Operator → robot; otherwise robot → operator. A label has one direction only."""
+    ordered: bool
+    max_retransmits: int | None
+    """``None`` means reliable."""
+
+
+#: In the order in which the robot opens them: what it answers with before what it listens to.
+CHANNELS: Final = (
+    ChannelSpec(label=STATE_RELIABLE_BACK, to_robot=False, ordered=True, max_retransmits=None),
+    ChannelSpec(label=MAP_UNRELIABLE, to_robot=False, ordered=False, max_retransmits=0),
+    ChannelSpec(label=STATE_RELIABLE, to_robot=True, ordered=True, max_retransmits=None),
+    ChannelSpec(label=CMD_UNRELIABLE, to_robot=True, ordered=False, max_retransmits=0),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Velocity:
+    """A body velocity: metres per second and radians per second, REP-103 axes."""
+
+    linear_x: float = 0.0
+    linear_y: float = 0.0
+    linear_z: float = 0.0
+    angular_x: float = 0.0
+    angular_y: float = 0.0
+    angular_z: float = 0.0
+
+    def axes(self) -> tuple[float, float, float, float, float, float]:
+        """Return linear x, y, z, then angular x, y, z."""
+        return (
+            self.linear_x,
+            self.linear_y,
+            self.linear_z,
+            self.angular_x,
+            self.angular_y,
+            self.angular_z,
+        )
+
+    def is_zero(self) -> bool:
+        return not any(self.axes())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriveCommand:
+    """A velocity that the operator wants now (docs/protocol.md §7)."""
+
+    seq: int
+    stamp_s: float
+    """When the operator sent it, in seconds of the clock that the robot's ``pong`` shows."""
+    frame_id: str
+    """The operator's input device, not a coordinate frame."""
+    velocity: Velocity
+    channel: str = field(default='', compare=False)
+    """What the newer framing calls its channel; the older one has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The robot's newest token, echoed: proof that the operator hears the robot."""
+
+    token: int
+    picture: bool | None = None
+    """Whether the operator's page shows a picture of now; ``None``: it does not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """A clock probe, to be answered at once."""
+
+    client_ts_s: float
+    """Copied into the ``pong`` as it is."""
+
+
+#: Names one request in its acknowledgement; peers use text or whole numbers.
+Nonce = str | int
+
+
+class OriginRole(enum.Enum):
+    """What somebody is who pressed or released the E-STOP."""
+
+    OPERATOR = 'operator'
+    ADMIN = 'admin'
+    VIEWER = 'viewer'
+    ROBOT = 'robot'
+    """No person: a topic, a service or a file on the robot's side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who pressed or released the E-STOP, or from where on the robot that was done."""
+
+    sub: str
+    """The person's name at the broker, or a topic, service or parameter; empty: not known."""
+    role: OriginRole
+
+    def __str__(self) -> str:
+        return f'{self.sub} ({self.role.value})' if self.sub else f'unnamed {self.role.value}'
+
+    def as_fields(self) -> dict[str, str]:
+        """Return it as it is written in JSON."""
+        return {'sub': self.sub, 'role': self.role.value}
+
+
+#: Brokers that do not say who pressed forward E-STOPs of the operator and of viewers alike.
+UNNAMED_OPERATOR: Final = Origin(sub='', role=OriginRole.OPERATOR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estop:
+    """Stop and stay stopped."""
+
+    nonce: Nonce | None
+    by: Origin = UNNAMED_OPERATOR
+    """Who pressed, as the broker says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstopClear:
+    """Release the E-STOP latch."""
+
+    nonce: Nonce | None
+    latch: int | None = None
+    """The number of the latch that is meant, from ``robot_telemetry``; ``None``: any."""
+    by: Origin = UNNAMED_OPERATOR
+    """Who releases, as the broker says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraSelect:
+    """Show these cameras, from the left; names that the robot does not have say nothing."""
+
+    cameras: tuple[str, ...]
+    """None at all: the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SportCommand:
+    """Take up a posture, or do a trick; old consoles ask for ``StandReady`` to drive."""
+
+    name: str
+    """Empty: none that is a name."""
+    nonce: Nonce | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsupported:
+    """A known request that this robot does not offer; it is acknowledged as failed."""
+
+    type: str
+    nonce: Nonce | None
+
+
+OperatorMessage = (
+    DriveCommand | Lease | Ping | Estop | EstopClear | CameraSelect | SportCommand | Unsupported
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelIds:
+    """The SCTP stream id of each channel on one peer connection; ``None``: no operator."""
+
+    cmd: int | None = None
+    state: int | None = None
+    state_back: int | None = None
+    map: int | None = None
+
+    def by_label(self) -> dict[str, int | None]:
+        """Return the ids keyed by channel label, in the order of :data:`CHANNELS`."""
+        return {
+            STATE_RELIABLE_BACK: self.state_back,
+            MAP_UNRELIABLE: self.map,
+            STATE_RELIABLE: self.state,
+            CMD_UNRELIABLE: self.cmd,
+        }
+
+
+class VideoCodec(enum.Enum):
+    """What video is sent in; the value is the name on the wire."""
+
+    H264 = 'h264'
+    VP8 = 'vp8'
+
+    def __str__(self) -> str:
+        return {'h264': 'H.264', 'vp8': 'VP8'}[self.value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatAnswer:
+    """The broker's desired-state snapshot (docs/protocol.md §2)."""
+
+    channels: ChannelIds
+    renegotiate_offer: str | None
+    control_epoch: int | None
+    """Counts the operators that a session has had; ``None`` from brokers that do not say it."""
+    video_codec: VideoCodec | None = None
+    """Which of the negotiated ones to send from now on; ``None``: as before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IceServer:
+    """One STUN or TURN server as the broker names it."""
+
+    urls: tuple[str, ...]
+    username: str | None = None
+    credential: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionAnswer:
+    """What ``POST /sessions`` returned."""
+
+    session_id: str
+    sdp_answer: str

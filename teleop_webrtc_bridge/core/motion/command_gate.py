@@ -1,0 +1,384 @@
+"""
+Which velocity may reach the robot.
+
+The only judge of motion: everything else hands over what it received and publishes what comes out.
+Pure: time is an argument (seconds of one steady clock), nothing here sleeps, logs or locks.
+The rules are those of docs/safety.md; their figures are the constants below.
+"""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections import Counter, deque
+import itertools
+import math
+from typing import Final
+
+from teleop_webrtc_bridge.core.messages import DriveCommand, Velocity
+from teleop_webrtc_bridge.core.motion.freshness import Freshness, Lease, Verdict
+from teleop_webrtc_bridge.core.motion.velocity_limits import GateLimits
+
+__all__ = ['NEWEST_S', 'CommandGate', 'GateLimits', 'Verdict']
+
+ZERO: Final = Velocity()
+
+STOP_BURST_S: Final = 1.0
+"""How long zeros are repeated after a stop, before the topic is left to twist_mux or Nav2."""
+ZERO_PERIOD_S: Final = 0.05
+NEUTRAL_SILENCE_S: Final = 0.5
+"""Silence that counts as neutral: the operator let go."""
+GAP_S: Final = 1.0
+"""A pause after which motion needs neutral first."""
+NEWEST_S: Final = 0.5
+"""How long the newest command tells what the operator wants."""
+
+LONGEST_TIMEOUT_S: Final = 0.5
+"""A slow sender is given more time than the configured time-out, but never more than this."""
+TIMEOUT_PERIODS: Final = 6
+"""So many commands in a row must be lost before a slow sender is stopped."""
+PERIOD_WINDOW: Final = 9
+"""Commands from which the sender's period is taken."""
+
+SLOW_ROUND_TRIP_S: Final = 1.0
+"""A longer way there and back costs speed …"""
+LONGEST_ROUND_TRIP_S: Final = 1.5
+"""… and one that is longer than this, all of it."""
+UNKNOWN_ROUND_TRIP_S: Final = 1.0
+"""One that is not known is taken for a long one, for this time after control began."""
+
+
+class CommandGate:
+    """
+    Decides what is published on ``cmd_vel``.
+
+    Owned by the drive thread. Call :meth:`command` for each decoded command and :meth:`output`
+    whenever :meth:`deadline` has come or anything was called; publish what it returns.
+
+    :param limits: What the robot's owner allows.
+    :param first_token: Where the lease's tokens begin.
+    """
+
+    def __init__(self, limits: GateLimits, *, first_token: int = 1) -> None:
+        self.verdicts: Counter[Verdict] = Counter()
+        self.limited = 0
+        """Commands that asked for more than the limits allow."""
+        self.limiting = False
+        """Whether the velocity in force is less than what was asked for."""
+        self._limits = limits
+        self._freshness = Freshness()
+        self._lease = Lease(first_token)
+        self._latch: int | None = None
+        self._latches = 0
+        self._enabled = True
+        self._blind = False
+        self._has_cameras = True
+        self._armed = False
+        self._wanted = ZERO
+        self._velocity = ZERO
+        self._received_s: float | None = None
+        """When a command last arrived, whatever became of it: a held key is no silence."""
+        self._last_verdict = Verdict.ACCEPTED
+        self._began_s: float | None = None
+        """When the present operator's control began."""
+        self._heard_s: float | None = None
+        """When a command was last recent, whether it was obeyed or not."""
+        self._heard_neutral = True
+        """Whether that one was neutral: silence after it means that the operator let go."""
+        self._accepted: deque[tuple[float, DriveCommand]] = deque(maxlen=PERIOD_WINDOW)
+        """What was obeyed, and when it arrived, the newest last."""
+        self._set_s: float | None = None
+        """When the velocity in force was put there."""
+        self._unpublished = False
+        """The velocity in force has not been handed out yet."""
+        self._burst_until_s: float | None = None
+        """Zeros are repeated until then; ``None`` while moving or silent."""
+        self._next_zero_s = 0.0
+
+    # --- what is in force ------------------------------------------------------------------------
+
+    @property
+    def estopped(self) -> bool:
+        return self._latch is not None
+
+    @property
+    def latch(self) -> int | None:
+        """The number of the E-STOP latch that holds; ``None``: none does."""
+        return self._latch
+
+    @property
+    def enabled(self) -> bool:
+        return self._enabled
+
+    @property
+    def blind(self) -> bool:
+        """Whether a camera stands still, or the operator's page shows no picture."""
+        return self._blind or self.blind_page
+
+    @property
+    def blind_page(self) -> bool:
+        """Whether the operator's page says that it shows no picture, though there are cameras."""
+        return self._has_cameras and self._lease.picture is False
+
+    @property
+    def moving(self) -> bool:
+        """Whether a velocity other than zero is in force."""
+        return not self._velocity.is_zero()
+
+    def command_timeout_s(self) -> float:
+        """Return the time-out in force: the configured one, longer for a slow sender."""
+        configured_s = self._limits.command_timeout_s
+        if len(self._accepted) < PERIOD_WINDOW:
+            return configured_s
+        # By what was sent, not by what arrived: loss and jitter do not make a sender slow. These
+        # stamps agree with our clock, or they would not have been recent.
+        periods = sorted(
+            (later.stamp_s - earlier.stamp_s) / max(later.seq - earlier.seq, 1)
+            for (_, earlier), (_, later) in itertools.pairwise(self._accepted)
+        )
+        wanted_s = TIMEOUT_PERIODS * periods[len(periods) // 2]
+        # Twice what the owner chose at most, so that a short time-out stays a short one.
+        longest_s = max(configured_s, min(2 * configured_s, LONGEST_TIMEOUT_S))
+        return min(max(configured_s, wanted_s), longest_s)
+
+    def round_trip_s(self, now: float) -> float:
+        """Return the round trip to the operator's page; 0.0 while it is not known."""
+        return self._lease.round_trip_s(now)
+
+    # --- commands --------------------------------------------------------------------------------
+
+    def command(self, now: float, command: DriveCommand) -> Verdict:
+        """
+        Judge a command and put it in force if it passes.
+
+        :param now: Its arrival, in seconds.
+        """
+        verdict = self._judge(now, command)
+        self.verdicts[verdict] += 1
+        self._last_verdict = verdict
+        return verdict
+
+    def refusing(self, now: float) -> Verdict | None:
+        """Return what became of the newest command; ``None``: it was obeyed, or is long ago."""
+        is_refused = self.is_commanded(now) and self._last_verdict.is_refusal
+        return self._last_verdict if is_refused else None
+
+    def is_commanded(self, now: float) -> bool:
+        """Return whether a command arrived just now, whatever became of it."""
+        return self._received_s is not None and now - self._received_s < NEWEST_S
+
+    def _judge(self, now: float, command: DriveCommand) -> Verdict:
+        self._expire(now)
+        if not all(map(math.isfinite, (command.stamp_s, *command.velocity.axes()))):
+            return Verdict.NOT_FINITE
+        silence_s = 0.0 if self._received_s is None else now - self._received_s
+        self._received_s = now
+        verdict = self._freshness.judge(now, command.stamp_s, standing=not self.moving)
+        if verdict is Verdict.CLOCK_STEP:
+            self._disarm(now)
+        if verdict is not Verdict.ACCEPTED:
+            return verdict
+        refusal = self._refusal(now)
+        if refusal is not None:
+            return refusal
+        self._rearm(now, command.velocity.is_zero(), silence_s)
+        if not self._armed:
+            return Verdict.NOT_NEUTRAL
+        self._freshness.advance(command.stamp_s)
+        self._accepted.append((now, command))
+        self._wanted = command.velocity
+        self._apply(now)
+        self.limited += self.limiting
+        return Verdict.ACCEPTED
+
+    def _refusal(self, now: float) -> Verdict | None:
+        """Return why no command at all may pass now."""
+        if self.estopped:
+            return Verdict.LATCHED
+        if not self._enabled:
+            return Verdict.DISABLED
+        if self._lease.is_overdue(now):
+            return Verdict.NO_LEASE
+        if self._lease.round_trip_s(now) > LONGEST_ROUND_TRIP_S:
+            return Verdict.ROUND_TRIP
+        return None
+
+    def _rearm(self, now: float, neutral: bool, silence_s: float) -> None:
+        """Arm on a zero command or silence; disarm when the stream broke off in motion."""
+        gap_s = 0.0 if self._heard_s is None else now - self._heard_s
+        if neutral:
+            self._armed = True
+        elif gap_s > GAP_S:
+            self._armed = self._armed and self._heard_neutral
+        elif silence_s >= NEUTRAL_SILENCE_S:
+            self._armed = True
+        self._heard_s = now
+        self._heard_neutral = neutral
+
+    def _apply(self, now: float) -> None:
+        """Put what is wanted in force, as far as the limits allow it now."""
+        blind = self.blind or self._is_slow(now)
+        allowed = self._limits.clamp(
+            self._wanted, self._limits.blind_speed_factor if blind else 1.0
+        )
+        elapsed_s = math.inf if self._set_s is None else now - self._set_s
+        velocity = self._limits.rise(self._velocity, allowed, elapsed_s)
+        self._set_at(now)
+        self.limiting = velocity != self._wanted
+        if velocity.is_zero():
+            self._stop(now)
+        else:
+            self._velocity = velocity
+            self._unpublished = True
+            self._burst_until_s = None
+
+    def _is_slow(self, now: float) -> bool:
+        """Return whether commands may take long: a session may begin behind a full buffer."""
+        if self._lease.in_use or self._began_s is None:
+            return self._lease.round_trip_s(now) > SLOW_ROUND_TRIP_S
+        return now - self._began_s < UNKNOWN_ROUND_TRIP_S
+
+    # --- stops -----------------------------------------------------------------------------------
+
+    def _stop(self, now: float) -> None:
+        """Publish zeros from now on, for a while; a stop that goes on does not begin anew."""
+        if self.moving or self._burst_until_s is None:
+            self._next_zero_s = now
+            self._unpublished = True
+        self._velocity = ZERO
+        self._set_at(now)
+
+    def _set_at(self, now: float) -> None:
+        # Never back: a command that waited for the drive thread is judged by its arrival.
+        self._set_s = now if self._set_s is None else max(now, self._set_s)
+
+    def _disarm(self, now: float) -> None:
+        self._armed = False
+        self._wanted = ZERO
+        self.limiting = False
+        self._stop(now)
+
+    def set_estop(self, now: float) -> None:
+        """Stop, and stay stopped until :meth:`clear_estop`; a latch that holds is kept."""
+        if self._latch is None:
+            self._latches += 1
+            self._latch = self._latches
+        self._disarm(now)
+        self._next_zero_s = now
+
+    def clear_estop(self, now: float, latch: int | None = None) -> bool:
+        """
+        Release the latch; motion needs neutral first.
+
+        :param latch: The number of the latch that is meant; ``None``: whichever holds.
+        :returns: Whether none holds any more.
+        """
+        if latch is not None and self._latch is not None and latch != self._latch:
+            return False
+        self._latch = None
+        self._disarm(now)
+        return True
+
+    def set_enabled(self, now: float, enabled: bool) -> None:
+        """Take commands of operators, or none; motion needs neutral first."""
+        if enabled is not self._enabled:
+            self._enabled = enabled
+            self._disarm(now)
+
+    def set_blind(self, now: float, blind: bool) -> None:
+        """Say whether the operator's picture stands still: then he drives slower."""
+        before, self._blind = self.blind, blind
+        self._follow_sight(now, before)
+
+    def set_cameras(self, now: float, has_any: bool) -> None:
+        """Say whether the robot has cameras: without any, no page can show a picture."""
+        before, self._has_cameras = self.blind, has_any
+        self._follow_sight(now, before)
+
+    def _follow_sight(self, now: float, before: bool) -> None:
+        if self.blind is not before and self.moving:
+            self._apply(now)
+
+    def set_limits(self, now: float, limits: GateLimits) -> None:
+        """Use other limits from now on, also on the velocity in force."""
+        self._limits = limits
+        if self.moving:
+            self._apply(now)
+
+    def begin_control(self, now: float) -> None:
+        """Forget the previous operator: a new session or operator begins, or there is none."""
+        self._freshness = Freshness()
+        self._lease = Lease(self._lease.next_token)
+        self._began_s = now
+        self._received_s = None
+        self._heard_s = None
+        self._accepted.clear()
+        self._disarm(now)
+
+    def stop(self, now: float) -> None:
+        """Stop now, and say so even where the robot stands already; motion needs neutral first."""
+        self._burst_until_s = None
+        self._disarm(now)
+
+    def _expire(self, now: float) -> None:
+        """Stop when the operator has been silent for too long."""
+        # The same sum as in deadline(): a difference may round to just below the time-out.
+        if self.moving and now >= self._accepted[-1][0] + self.command_timeout_s():
+            self.limiting = False
+            self._stop(now)
+
+    # --- lease -----------------------------------------------------------------------------------
+
+    def issue_lease(self, now: float) -> int:
+        """Return the token to send to the operator now."""
+        return self._lease.issue(now)
+
+    def echo_lease(self, now: float, token: int, picture: bool | None = None) -> None:
+        """
+        Take a token that the operator sent back.
+
+        :param picture: Whether the page shows a picture, if it says so: it can only slow down.
+        """
+        before = self.blind
+        self._lease.echo(now, token, picture)
+        self._follow_sight(now, before)
+
+    # --- output ----------------------------------------------------------------------------------
+
+    def output(self, now: float) -> Velocity | None:
+        """Return what to publish now; ``None``: nothing, the topic belongs to others."""
+        self._expire(now)
+        fresh, self._unpublished = self._unpublished, False
+        if self.moving:
+            return self._velocity if fresh else None
+        if fresh:
+            # From now: what stopped the robot may have waited for the drive thread for longer.
+            self._burst_until_s = now + STOP_BURST_S
+            self._next_zero_s = now
+        if self._zeros_are_over(now) or now < self._next_zero_s:
+            return None
+        self._next_zero_s = now + ZERO_PERIOD_S
+        return ZERO
+
+    def _zeros_are_over(self, now: float) -> bool:
+        if self.estopped or self._unpublished:
+            return False
+        return self._burst_until_s is None or now > self._burst_until_s
+
+    def deadline(self, now: float) -> float | None:
+        """Return when :meth:`output` must be called at the latest; ``None``: after an event."""
+        if self.moving:
+            return self._accepted[-1][0] + self.command_timeout_s()
+        return None if self._zeros_are_over(now) else self._next_zero_s

@@ -1,0 +1,81 @@
+"""What the robot's owner allows, applied as the last step before a velocity is published."""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+import math
+from typing import Final
+
+from teleop_webrtc_bridge.core.messages import Velocity
+
+__all__ = ['GateLimits', 'limit_rise']
+
+LONGEST_STEP_S: Final = 0.1
+"""A pause between commands does not save up acceleration."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateLimits:
+    """Limits of one robot; six axes are linear x, y, z, then angular x, y, z."""
+
+    command_timeout_s: float
+    max_axes: tuple[float, ...]
+    """Largest speeds in m/s and rad/s; zero forbids the axis."""
+    max_acceleration: tuple[float, ...] = (math.inf,) * 6
+    """Largest rise of each speed, in m/s² and rad/s²; slowing down is never limited."""
+    blind_speed_factor: float = 0.3
+    """Part of the largest speeds that is left while the operator cannot see well; 0.0 stops."""
+
+    def clamp(self, velocity: Velocity, factor: float = 1.0) -> Velocity:
+        """
+        Return the velocity within the largest speeds; NaN and infinity never pass.
+
+        :param factor: Part of the largest speeds that is allowed now.
+        """
+        return _velocity(
+            max(-limit * factor, min(limit * factor, value)) if value == value else 0.0
+            for value, limit in zip(velocity.axes(), self.max_axes, strict=True)
+        )
+
+    def rise(self, present: Velocity, wanted: Velocity, elapsed_s: float) -> Velocity:
+        """
+        Return how far a velocity may follow what is wanted.
+
+        :param elapsed_s: Time since the present velocity was put in force, in seconds.
+        """
+        step_s = min(max(elapsed_s, 0.0), LONGEST_STEP_S)
+        return _velocity(
+            limit_rise(now, then, acceleration * step_s if acceleration < math.inf else math.inf)
+            for now, then, acceleration in zip(
+                present.axes(), wanted.axes(), self.max_acceleration, strict=True
+            )
+        )
+
+
+def limit_rise(present: float, wanted: float, step: float) -> float:
+    """Return the speed, at most ``step`` further from zero than the present one on its side."""
+    # The other way round: stop at once, then begin from zero.
+    magnitude = abs(present) if present * wanted > 0.0 else 0.0
+    return math.copysign(min(abs(wanted), magnitude + step), wanted)
+
+
+def _velocity(axes: Iterable[float]) -> Velocity:
+    x, y, z, roll, pitch, yaw = axes
+    return Velocity(
+        linear_x=x, linear_y=y, linear_z=z, angular_x=roll, angular_y=pitch, angular_z=yaw
+    )

@@ -1,0 +1,155 @@
+"""
+What the launch files have in common: a program that is started again when it fails.
+
+For processes that launch starts, so ``launch`` and ``launch_ros`` are imported: nothing else of
+this package may import this module.
+"""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import math
+import os
+from typing import Any, Final
+
+from launch import LaunchContext, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, EmitEvent, Shutdown
+from launch.events import matches_action
+from launch.events.process import ProcessExited, ShutdownProcess
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+__all__ = ['BROKER_LOG_LEVELS', 'PACKAGE', 'Supervision', 'path_of', 'respawn_arguments']
+
+PACKAGE: Final = 'teleop_webrtc_bridge'
+BROKER_LOG_LEVELS: Final = {'warn': 'warning', 'fatal': 'error'}
+"""The broker is no ROS node: its levels have the names of Python's logging."""
+
+REFUSED: Final = 2
+"""Exit status of a program whose configuration cannot work: it would be refused again."""
+LEAST_DELAY_S: Final = 0.1
+"""A program that fails at once must not take a processor; launch, too, needs a moment to be told
+that a program is not to be started again."""
+LONGEST_DELAY_S: Final = 3600.0
+DIES_WITH_LAUNCH: Final = 'setpriv --pdeathsig TERM '
+"""launch ends at once on SIGTERM, and of course on SIGKILL, and would leave its processes behind.
+Of util-linux, which every Debian has."""
+
+
+def respawn_arguments() -> list[LaunchDescriptionEntity]:
+    """Return the declarations of the arguments that :meth:`Supervision.read` reads."""
+    return [
+        DeclareLaunchArgument(
+            'respawn',
+            default_value='true',
+            choices=['true', 'false'],
+            description='Start a program again that has failed; not one that was refused (status '
+            '2) or has ended in good order',
+        ),
+        DeclareLaunchArgument(
+            'respawn_delay',
+            default_value='1.0',
+            description='How long to wait before that, in seconds: '
+            f'{LEAST_DELAY_S} to {LONGEST_DELAY_S}',
+        ),
+    ]
+
+
+class Supervision:
+    """
+    What becomes of the programs of a launch that end while it goes on.
+
+    :param respawn: Whether one that failed is started again.
+    :param delay_s: How long after its end.
+    """
+
+    def __init__(self, *, respawn: bool, delay_s: float) -> None:
+        self._respawn = respawn
+        self._delay_s = delay_s
+        self._left = 0
+
+    @classmethod
+    def read(cls, value: Callable[[str], str]) -> Supervision:
+        """
+        Return what the launch arguments say.
+
+        :param value: Returns a launch argument's value by its name.
+        :raises RuntimeError: The delay is none.
+        """
+        text = value('respawn_delay')
+        try:
+            delay_s = float(text)
+        except ValueError:
+            delay_s = math.nan
+        if not LEAST_DELAY_S <= delay_s <= LONGEST_DELAY_S:
+            raise RuntimeError(
+                f'respawn_delay: {text!r} is not usable; '
+                f'allowed: a number of seconds from {LEAST_DELAY_S} to {LONGEST_DELAY_S}'
+            )
+        return cls(respawn=value('respawn') == 'true', delay_s=delay_s)
+
+    def node(self, executable: str, *, others_go_on: bool = False, **arguments: Any) -> Node:
+        """
+        Return what starts a program of this package.
+
+        :param others_go_on: Whether the others stay when this one is gone for good.
+        :param arguments: Of launch_ros' Node.
+        """
+        self._left += 1
+
+        def on_exit(
+            event: ProcessExited, context: LaunchContext
+        ) -> list[LaunchDescriptionEntity] | None:
+            status = event.returncode
+            is_failure = status not in (0, REFUSED)
+            if context.is_shutdown or (is_failure and self._respawn):
+                return None
+            self._left -= 1
+            if others_go_on and self._left:
+                # launch would start it again; this makes it take the process for done.
+                return [EmitEvent(event=ShutdownProcess(process_matcher=matches_action(node)))]
+            if status == 0:
+                return [Shutdown(reason=f'{executable} has ended')]
+            # launch's own status is 1 after an exception; after a Shutdown it would be 0.
+            raise RuntimeError(f'{executable} has ended with status {status}')
+
+        node = Node(
+            package=PACKAGE,
+            executable=executable,
+            # Else launch names the process after the prefix.
+            exec_name=executable,
+            prefix=[DIES_WITH_LAUNCH, LaunchConfiguration('launch-prefix', default='')],
+            output='screen',
+            respawn=self._respawn,
+            respawn_delay=self._delay_s,
+            on_exit=on_exit,
+            **arguments,
+        )
+        return node
+
+
+def path_of(name: str, text: str) -> str:
+    """
+    Return a path as it was given, but for ``~``, which no shell sees behind ``:=``.
+
+    :param name: Of the launch argument.
+    :raises RuntimeError: It begins with the name of a user who is not there.
+    """
+    path = os.path.expanduser(text)
+    if path.startswith('~'):
+        raise RuntimeError(f'{name}: {text!r}: there is no such home folder')
+    return path

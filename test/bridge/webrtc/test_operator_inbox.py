@@ -1,0 +1,217 @@
+"""What of the operator's messages is handed to the ROS half, over a real socket pair."""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+import json
+import socket
+import time
+
+import pytest
+
+from teleop_webrtc_bridge.bridge.link.packets import decode, MAX_PACKET_BYTES, Packet, Received
+from teleop_webrtc_bridge.bridge.webrtc.operator_inbox import (
+    BURST_BYTES,
+    BURST_MESSAGES,
+    MESSAGES_PER_S,
+    OperatorInbox,
+    TokenBucket,
+)
+from teleop_webrtc_bridge.bridge.webrtc.ros_link import RosLink
+from teleop_webrtc_bridge.core.codec import decode_command, encode_drive_command, encode_lease
+from teleop_webrtc_bridge.core.messages import CMD_UNRELIABLE, DriveCommand, Velocity
+from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
+
+PATIENCE_S = 20.0
+HONEST_HZ = 80.0 + 33.0 + 50.0
+"""Commands, echoes of the lease, repeated E-STOPs, all on one channel."""
+
+
+def passed(bucket: TokenBucket, *, rate_hz: float, seconds: float, from_s: float = 0.0) -> int:
+    count = int(rate_hz * seconds)
+    return sum(bucket.take(100, from_s + number / rate_hz) for number in range(count))
+
+
+def test_nothing_of_what_a_page_sends_is_lost() -> None:
+    bucket = TokenBucket(0.0)
+    assert passed(bucket, rate_hz=HONEST_HZ, seconds=600.0) == int(HONEST_HZ * 600.0)
+
+
+def test_what_a_network_has_held_back_passes_at_once() -> None:
+    bucket = TokenBucket(0.0)
+    held = int(HONEST_HZ * 3.0)
+    assert all(bucket.take(100, 0.0) for _ in range(held))
+    assert passed(bucket, rate_hz=HONEST_HZ, seconds=60.0) == int(HONEST_HZ * 60.0)
+
+
+def test_a_flood_gets_the_burst_and_its_share() -> None:
+    bucket = TokenBucket(0.0)
+    count = passed(bucket, rate_hz=20_000.0, seconds=10.0)
+    assert count == pytest.approx(BURST_MESSAGES + 10.0 * MESSAGES_PER_S, abs=2)
+
+
+def test_bytes_count_as_well() -> None:
+    bucket = TokenBucket(0.0)
+    size = 32 * 1024
+    assert sum(bucket.take(size, 0.0) for _ in range(100)) == BURST_BYTES // size
+
+
+def test_time_that_goes_back_gives_nothing() -> None:
+    bucket = TokenBucket(100.0)
+    assert sum(bucket.take(1, 100.0 - number) for number in range(1000)) == BURST_MESSAGES
+
+
+class Robot:
+    """The operator's messages in, and what a ROS half reads."""
+
+    def __init__(self) -> None:
+        theirs, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._ours.setblocking(False)
+        self._theirs = theirs
+        self.inbound = OperatorInbox(RosLink(theirs), CommandFrames())
+        self.read: list[Packet] = []
+
+    def take(self, payload: bytes, label: str = CMD_UNRELIABLE, *, read: bool = True) -> None:
+        received = Received(label=label, payload=payload, text=False, arrival_s=time.monotonic())
+        message = decode_command(payload)
+        if self.inbound.admit(received, message):
+            self.inbound.deliver(received, message)
+        if read:
+            self.read_all()
+
+    def read_all(self) -> None:
+        while True:
+            try:
+                self.read.append(decode(self._ours.recv(MAX_PACKET_BYTES)))
+            except BlockingIOError:
+                return
+
+    def payloads(self) -> list[bytes]:
+        return [packet.payload for packet in self.read if isinstance(packet, Received)]
+
+    async def until_read(self, payload: bytes) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while payload not in self.payloads():
+                await asyncio.sleep(0.001)
+                self.read_all()
+
+    def close(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._theirs)
+        loop.remove_writer(self._theirs)
+        self._theirs.close()
+        self._ours.close()
+
+
+@pytest.fixture
+async def robot() -> Iterator[Robot]:
+    one = Robot()
+    yield one
+    one.close()
+
+
+def command(seq: int, frame_id: str = '') -> bytes:
+    return encode_drive_command(
+        DriveCommand(seq=seq, stamp_s=1.0, frame_id=frame_id, velocity=Velocity())
+    )
+
+
+def estop(nonce: int) -> bytes:
+    return json.dumps({'type': 'estop', 'nonce': nonce}).encode()
+
+
+async def test_the_newest_of_a_flood_arrives_though_the_rest_is_lost(robot: Robot) -> None:
+    for seq in range(5000):
+        robot.take(command(seq))
+    robot.take(encode_lease(7))
+    assert command(4999) not in robot.payloads()
+    await robot.until_read(command(4999))
+    await robot.until_read(encode_lease(7))
+    assert len(robot.read) < 5000 / 2
+    sent = [decode_command(payload) for payload in robot.payloads()]
+    seqs = [message.seq for message in sent if isinstance(message, DriveCommand)]
+    assert seqs == sorted(set(seqs))
+    lost = robot.inbound.counters[f'excess_{CMD_UNRELIABLE}']
+    assert lost >= 5000 - len(robot.read)
+
+
+async def test_no_estop_is_lost_in_a_flood(robot: Robot) -> None:
+    for number in range(100):
+        for seq in range(100):
+            robot.take(command(100 * number + seq))
+        robot.take(estop(number))
+        assert robot.payloads()[-1] == estop(number)
+
+
+async def test_a_flood_of_estops_is_bounded_and_the_newest_arrives(robot: Robot) -> None:
+    for number in range(5000):
+        robot.take(estop(number))
+    assert len(robot.read) < 5000 / 2
+    await robot.until_read(estop(4999))
+
+
+async def test_a_held_command_of_the_previous_operator_is_forgotten(robot: Robot) -> None:
+    for seq in range(2000):
+        robot.take(command(seq))
+    for number in range(2000):
+        robot.take(estop(number))
+    robot.inbound.forget_motion()
+    await robot.until_read(estop(1999))
+    assert command(1999) not in robot.payloads()
+
+
+async def test_a_jog_of_an_arm_replaces_no_command_that_waits_for_the_limit(robot: Robot) -> None:
+    for seq in range(1000):
+        robot.take(command(seq))
+    for seq in range(1000, 1100):
+        robot.take(command(seq, 'left'))
+    assert command(999) not in robot.payloads()
+    await robot.until_read(command(1099, 'left'))
+    assert command(999) in robot.payloads(), "it may be the base's zero"
+
+
+async def test_a_jog_of_an_arm_replaces_no_command_that_waits_for_the_ros_half(
+    robot: Robot,
+) -> None:
+    for seq in range(200):
+        robot.take(command(seq), read=False)
+    for seq in range(200, 400):
+        robot.take(command(seq, 'left'), read=False)
+    await robot.until_read(command(399, 'left'))
+    assert command(199) in robot.payloads(), "it may be the base's zero"
+    assert command(198) not in robot.payloads(), 'the ROS half was behind'
+
+
+async def test_a_jog_of_the_previous_operators_arm_is_forgotten(robot: Robot) -> None:
+    for seq in range(2000):
+        robot.take(command(seq, 'left'))
+    robot.inbound.forget_motion()
+    robot.take(estop(1))
+    await robot.until_read(estop(1))
+    assert command(1999, 'left') not in robot.payloads()
+
+
+async def test_a_flood_of_jogs_takes_no_turn_from_a_command_that_waits(robot: Robot) -> None:
+    for seq in range(1000):
+        robot.take(command(seq))
+    assert command(999) not in robot.payloads()
+    async with asyncio.timeout(PATIENCE_S):
+        while command(999) not in robot.payloads():
+            for _ in range(20):
+                robot.take(command(1000, 'left'))
+            await asyncio.sleep(0.001)

@@ -1,0 +1,29 @@
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+import pytest
+from tree import ROOT
+
+FOLDERS = ('benchmark', 'launch', 'scripts', 'teleop_webrtc_bridge', 'test')
+
+
+@pytest.mark.linter
+def test_flake8(monkeypatch: pytest.MonkeyPatch) -> None:
+    ament_flake8 = pytest.importorskip('ament_flake8.main')
+    monkeypatch.chdir(ROOT)
+    status, errors = ament_flake8.main_with_errors(
+        argv=['--config', 'setup.cfg', 'setup.py', *FOLDERS]
+    )
+    assert status == 0, '\n'.join(errors)
