@@ -32,6 +32,7 @@ CORE = (
     'codec',
     'configuration',
     'messages',
+    'rate_limit',
     'sdp',
     'session',
     'telemetry',
