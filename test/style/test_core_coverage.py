@@ -32,6 +32,7 @@ CORE = (
     'codec',
     'configuration',
     'messages',
+    'pacer',
     'rate_limit',
     'sdp',
     'session',
