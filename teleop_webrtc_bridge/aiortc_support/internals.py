@@ -1,7 +1,7 @@
 """
 What needs names which aiortc does not publish; the forwarding of video is in its own module.
 
-Tested with aiortc 1.16; ``test/aiortc_support/test_aiortc_internals.py`` names what broke when
+Tested with aiortc 1.16; ``test/aiortc_support/test_internals.py`` names what broke when
 aiortc moves.
 The names: ``HEADER_EXTENSIONS``, ``HeaderExtensionsMap``, the SCTP time-outs,
 ``aioice.ice.get_host_addresses``, and the underscored members of ``RTCRtpSender``,
@@ -52,10 +52,8 @@ from aiortc.rtp import (
     unpack_header_extensions,
 )
 
-from teleop_webrtc_bridge.aiortc_support.ingress import check_what_arrives
-from teleop_webrtc_bridge.aiortc_support.rtp.bounds import bound_rtp, refuse_renegotiation
-from teleop_webrtc_bridge.aiortc_support.sctp.bounds import bound_sctp
-from teleop_webrtc_bridge.aiortc_support.sctp.forward import skip_what_has_arrived
+from teleop_webrtc_bridge.aiortc_support.ingress import check_ingress
+from teleop_webrtc_bridge.aiortc_support.sctp import improve_sctp
 
 __all__ = [
     'TESTED_AIORTC',
@@ -110,11 +108,8 @@ def configure_aiortc(*, loopback: bool) -> None:
             HEADER_EXTENSIONS['video'].append(extension)
     rtcsctptransport.SCTP_RTO_MIN = SCTP_RTO_MIN_S  # type: ignore[assignment]
     rtcsctptransport.SCTP_RTO_INITIAL = SCTP_RTO_INITIAL_S
-    skip_what_has_arrived()
-    bound_sctp()
-    bound_rtp()
-    refuse_renegotiation()
-    check_what_arrives()
+    improve_sctp()
+    check_ingress()
     aioice.ice.CONSENT_INTERVAL = CONSENT_INTERVAL_S  # type: ignore[assignment]
     aioice.ice.CONSENT_FAILURES = CONSENT_FAILURES
     RTCPeerConnection._RTCPeerConnection__connect = _connect_or_leave  # type: ignore[attr-defined]

@@ -40,6 +40,7 @@ from aiortc.rtp import (
 )
 
 from teleop_webrtc_bridge.aiortc_support.codec_choice import codec_of, payload_types
+from teleop_webrtc_bridge.aiortc_support.feedback import Feedback, pass_on_feedback
 from teleop_webrtc_bridge.aiortc_support.internals import (
     ABS_CAPTURE_TIME,
     ABS_SEND_TIME,
@@ -48,9 +49,7 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
     PLAYOUT_DELAY,
     SDES_MID,
 )
-from teleop_webrtc_bridge.aiortc_support.rtp.feedback import Feedback, pass_on_feedback
-from teleop_webrtc_bridge.aiortc_support.rtp.missing_packets import MissingPackets
-from teleop_webrtc_bridge.aiortc_support.rtp.resend_budget import ResendBudget
+from teleop_webrtc_bridge.aiortc_support.retransmission import MissingPackets, ResendBudget
 from teleop_webrtc_bridge.core.messages import VideoCodec
 
 __all__ = ['VideoEgress', 'VideoIngress']

@@ -1,10 +1,8 @@
 """
 How a peer connection finds its own candidates: a bounded number, in a sensible order.
 
-In place of aioice's, which offers every address of a machine, asks one STUN server over each of
-them and one TURN server, and binds any port. Replaces ``Connection.get_component_candidates`` of
-one connection, and needs ``StunProtocol``, ``CandidatePair`` and ``Connection._nominated`` of
-aioice, and ``RTCIceGatherer._connection`` of aiortc.
+It replaces ``Connection.get_component_candidates`` of aioice, which offers every address of the
+machine, asks one STUN server over each of them and one TURN server, and binds any port.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -24,10 +22,11 @@ aioice, and ``RTCIceGatherer._connection`` of aiortc.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 import errno
 import ipaddress
+from pathlib import Path
 import random
 import socket
 from typing import Any, Final
@@ -36,13 +35,10 @@ from aioice import Candidate, Connection, turn
 from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import StunProtocol
 from aiortc import RTCIceTransport, RTCPeerConnection
+import ifaddr
 
-from teleop_webrtc_bridge.aiortc_support.ice.host_addresses import (
-    best_addresses,
-    default_addresses,
-)
-from teleop_webrtc_bridge.aiortc_support.ice.outside_address import OutsideAddress
-from teleop_webrtc_bridge.aiortc_support.ice.relays import RelaySearch
+from teleop_webrtc_bridge.aiortc_support.ice_servers import OutsideAddress, RelaySearch
+from teleop_webrtc_bridge.core.candidates import choose_addresses, HostAddress
 
 __all__ = ['Gathering', 'PortRange', 'gather_with', 'selected_path']
 
@@ -277,3 +273,84 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+#: Addresses for documentation: nothing is ever sent there, but the default route leads to them.
+_ANYWHERE: Final = ('203.0.113.1', '2001:db8::1')
+_DISCARD_PORT: Final = 9
+
+_INTERFACES: Final = Path('/sys/class/net')
+_IPV6_ADDRESSES: Final = Path('/proc/net/if_inet6')
+_UNUSABLE_FLAGS: Final = 0x08 | 0x20 | 0x40
+"""IFA_F_DADFAILED, IFA_F_DEPRECATED and IFA_F_TENTATIVE of linux/if_addr.h."""
+
+
+def best_addresses(present: Iterable[str], peers: Iterable[str]) -> list[str]:
+    """
+    Return the addresses that are worth a candidate, the best first.
+
+    :param present: All that may be offered.
+    :param peers: Addresses of the other side, as far as they are known.
+    """
+    interfaces = {
+        ip.ip if isinstance(ip.ip, str) else ip.ip[0]: adapter.nice_name
+        for adapter in ifaddr.get_adapters()
+        for ip in adapter.ips
+    }
+    unusable = _unusable_ipv6()
+    return choose_addresses(
+        [
+            HostAddress(
+                address=address,
+                interface=interfaces.get(address, ''),
+                is_up=_is_up(interfaces.get(address, '')),
+                is_preferred=address not in unusable,
+            )
+            for address in present
+        ],
+        reaching=_sources(peers),
+        default=default_addresses(),
+    )
+
+
+def default_addresses() -> list[str]:
+    """Return the addresses from which this machine sends to the internet."""
+    return _sources(_ANYWHERE)
+
+
+def _source(target: str) -> str | None:
+    """Return the address from which the kernel would send to a target; ``None``: it would not."""
+    family = socket.AF_INET6 if ':' in target else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((target, _DISCARD_PORT))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
+
+
+def _sources(targets: Iterable[str]) -> list[str]:
+    # An address that is ours as well is no way to another machine: all have 172.17.0.1 of Docker.
+    found = ((target, _source(target)) for target in targets)
+    return [source for target, source in found if source is not None and source != target]
+
+
+def _is_up(interface: str) -> bool:
+    try:
+        # Of tunnels and the like the kernel says "unknown".
+        return (_INTERFACES / interface / 'operstate').read_text().strip() != 'down'
+    except OSError:
+        return True
+
+
+def _unusable_ipv6() -> set[str]:
+    """Return the IPv6 addresses that are deprecated, or not usable yet."""
+    try:
+        lines = _IPV6_ADDRESSES.read_text().splitlines()
+    except OSError:
+        return set()
+    return {
+        socket.inet_ntop(socket.AF_INET6, bytes.fromhex(fields[0]))
+        for fields in map(str.split, lines)
+        if int(fields[4], 16) & _UNUSABLE_FLAGS
+    }

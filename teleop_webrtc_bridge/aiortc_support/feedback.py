@@ -1,8 +1,7 @@
 """
-What receivers of video report of their links (RTCP): listened to, and passed on.
+Reports of video receivers (RTCP): read, and passed on to the sender.
 
-aiortc acts on none of it for a track of packets. Needs names that aiortc does not publish;
-``test/aiortc_support/rtp/test_aiortc_feedback.py`` names what broke when aiortc moves.
+aiortc ignores them for a track of packets.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -24,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 import time
-from typing import Any
+from typing import Any, Final
 
 from aiortc import RTCRtpReceiver, RTCRtpSender
 from aiortc.rtp import (
@@ -37,12 +36,11 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
-from teleop_webrtc_bridge.aiortc_support.rtp.loss_windows import LossWindows
-
 __all__ = [
     'Estimate',
     'Feedback',
     'LossReport',
+    'LossWindows',
     'pass_on_feedback',
     'take_feedback',
 ]
@@ -134,3 +132,50 @@ async def pass_on_feedback(receiver: RTCRtpReceiver, ssrc: int, feedback: Feedba
         )
         packet = RtcpRrPacket(ssrc=feedback.source, reports=[report])
     await private._send_rtcp(packet)
+
+
+WINDOW_S: Final = 1.0
+MOST_SOURCES: Final = 64
+"""Of reports on one stream: more than may watch."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    at_s: float
+    highest_sequence: int
+    packets_lost: int
+
+
+class LossWindows:
+    """
+    Tells for a second what was lost in it for good.
+
+    A report's own ``fraction_lost`` does not. Browsers put a report into each message: the one
+    that asks for a lost packet says that this was one of six, say. And a packet that overtakes
+    others makes them lost, which no later report takes back.
+    """
+
+    def __init__(self) -> None:
+        self._begins: dict[int, _Begin] = {}
+
+    def fraction_lost(self, source: int, report: RtcpReceiverInfo, now: float) -> float | None:
+        """
+        Return the part of the packets that was lost lately, 0 to 1; ``None``: not known yet.
+
+        :param source: Who reports.
+        :param now: In seconds.
+        """
+        if not report.highest_sequence:
+            return report.fraction_lost / 256  # passed on: it is what was returned here
+        newest = _Begin(now, report.highest_sequence, report.packets_lost)
+        begin = self._begins.get(source)
+        expected = (newest.highest_sequence - begin.highest_sequence) % 2**32 if begin else 0
+        if begin is None or expected >= 2**31:
+            if len(self._begins) >= MOST_SOURCES:
+                self._begins.clear()
+            self._begins[source] = newest
+            return None
+        if now - begin.at_s < WINDOW_S or not expected:
+            return None
+        self._begins[source] = newest
+        return min(max((newest.packets_lost - begin.packets_lost) / expected, 0.0), 1.0)

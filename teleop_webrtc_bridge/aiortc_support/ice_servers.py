@@ -1,10 +1,9 @@
 """
-A relayed address from the first of several TURN servers that gives one.
+STUN and TURN servers: the address that others see, and a relayed one.
 
-aioice asks one server only, the first of a list, at one of its addresses. Here each is tried, over
-UDP, TCP and TLS, and at each of its addresses: the next one as soon as one has failed, or has not
-answered for a moment. Needs names that aioice does not publish: ``TurnTransport._connect`` and
-``StunProtocol``.
+aioice asks one TURN server only, the first of a list, at one of its addresses. Here each is tried
+over UDP, TCP and TLS, and at each of its addresses: the next one as soon as one has failed, or has
+not answered for a moment (RFC 8305).
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -24,22 +23,234 @@ answered for a moment. Needs names that aioice does not publish: ``TurnTransport
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+import ipaddress
 from itertools import chain, zip_longest
+import logging
 import socket
 import ssl
-from typing import Any, Final
+import threading
+import time
+from typing import Any, Final, TypeVar
 
 from aioice import stun, turn
 from aioice.ice import StunProtocol
 
-from teleop_webrtc_bridge.aiortc_support.ice.head_starts import first_of
-from teleop_webrtc_bridge.aiortc_support.ice.resolver import Resolver
-from teleop_webrtc_bridge.core.ice_urls import Relay
+from teleop_webrtc_bridge.core.ice_urls import IceUrl, Relay
 
-__all__ = ['RelaySearch']
+__all__ = ['OutsideAddress', 'RelaySearch', 'Resolver', 'first_of']
+
+KEEP_S: Final = 60.0
+"""Two dials in a row ask once."""
+MAX_NAMES: Final = 64
+"""The newest; a broker may hand out others with each dial."""
+
+_Answer = list[str] | OSError
+
+
+class Resolver:
+    """
+    Asks the system for the addresses of names.
+
+    A name server that does not answer holds up the thread that asks for half a minute. In the
+    event loop's executor a few of these would hold up all other names, the broker's too, and the
+    end of the program. So each name has a thread of its own, at most one, which nobody waits for.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[str, tuple[float, asyncio.Future[_Answer]]] = {}
+
+    async def addresses(self, host: str) -> list[str]:
+        """
+        Return a host's addresses, the best first; the caller has a time-out.
+
+        :raises OSError: It has none, or the name server has trouble.
+        """
+        try:
+            return [str(ipaddress.ip_address(host))]
+        except ValueError:
+            pass
+        asked_s, answer = self._asked.get(host, (0.0, None))
+        now = time.monotonic()
+        if answer is None or (answer.done() and now - asked_s > KEEP_S):
+            asked_s = now
+            answer = asyncio.get_running_loop().create_future()
+            self._asked.pop(host, None)
+            self._asked[host] = (now, answer)
+            if len(self._asked) > MAX_NAMES:
+                # Whoever waits for its answer has it all the same.
+                del self._asked[next(iter(self._asked))]
+            threading.Thread(target=_ask, args=(host, answer), daemon=True).start()
+        found = await asyncio.shield(answer)
+        if isinstance(found, OSError):
+            if self._asked.get(host) == (asked_s, answer):
+                del self._asked[host]
+            raise found
+        return found
+
+
+def _ask(host: str, answer: asyncio.Future[_Answer]) -> None:
+    found: _Answer
+    try:
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+        found = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+    except OSError as error:
+        found = error
+    except UnicodeError:
+        found = socket.gaierror(socket.EAI_NONAME, 'not a host name')
+
+    def tell() -> None:
+        if not answer.done():
+            answer.set_result(found)
+
+    try:
+        answer.get_loop().call_soon_threadsafe(tell)
+    except RuntimeError:
+        return  # the loop has ended: nobody waits any more
+
+
+ANSWER_S: Final = 2.0
+"""Asked again after 0.5 and 1.5 s."""
+REST_S: Final = 10.0
+"""After all servers were silent nobody waits for them again so soon."""
+MAX_SERVERS: Final = 4
+
+_logger = logging.getLogger(__name__)
+
+
+class OutsideAddress:
+    """
+    Asks STUN servers from sockets whose ports a NAT may have changed.
+
+    Each socket is asked for by itself, because each has its own port outside. When no server
+    answers, the next connections do without for a while.
+
+    :param servers: All are asked at once; the first answer counts.
+    :param resolver: For their names.
+    """
+
+    def __init__(self, servers: Sequence[IceUrl], resolver: Resolver) -> None:
+        self._servers = servers[:MAX_SERVERS]
+        self._resolver = resolver
+        self._silent_until_s = {False: 0.0, True: 0.0}
+        """Of each IP family: IPv6 or not."""
+        self._is_silence_told = False
+
+    async def ask(self, protocol: StunProtocol) -> tuple[str, int] | None:
+        """Return the address and port that a server sees; ``None``: no server says it."""
+        is_ipv6 = ':' in protocol.local_candidate.host
+        if not self._servers or time.monotonic() < self._silent_until_s[is_ipv6]:
+            return None
+        questions = [
+            asyncio.create_task(self._ask(server, protocol, is_ipv6=is_ipv6))
+            for server in self._servers
+        ]
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                for question in asyncio.as_completed(questions):
+                    seen = await question
+                    if seen is not None:
+                        self._is_silence_told &= is_ipv6
+                        return seen
+        except TimeoutError:
+            pass
+        finally:
+            for task in questions:
+                task.cancel()
+            await asyncio.gather(*questions, return_exceptions=True)
+        self._silent_until_s[is_ipv6] = time.monotonic() + REST_S
+        # Many servers have no IPv6 address, and many machines do not need one.
+        if not is_ipv6 and not self._is_silence_told:
+            self._is_silence_told = True
+            servers = ', '.join(map(str, self._servers))
+            _logger.warning('event=stun_silent servers="%s" again_in_s=%g', servers, REST_S)
+        return None
+
+    async def _ask(
+        self, server: IceUrl, protocol: StunProtocol, *, is_ipv6: bool
+    ) -> tuple[str, int] | None:
+        request = stun.Message(
+            message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST
+        )
+        try:
+            addresses = await self._resolver.addresses(server.host)
+            fitting = next((it for it in addresses if (':' in it) == is_ipv6), None)
+            if fitting is None:
+                return None
+            answer, _ = await protocol.request(request, (fitting, server.port))
+        except (OSError, stun.TransactionError):
+            return None
+        seen = answer.attributes.get('XOR-MAPPED-ADDRESS')
+        return None if seen is None else (str(seen[0]), int(seen[1]))
+
+
+K = TypeVar('K', bound=Hashable)
+
+
+async def first_of(
+    attempts: Mapping[K, Callable[[], Coroutine[Any, Any, StunProtocol]]],
+    *,
+    pause_s: float,
+    end_s: float,
+    failed: Callable[[K, BaseException], bool],
+) -> tuple[K, StunProtocol] | None:
+    """
+    Return which attempt gave what; ``None``: none did. What others give as well is closed.
+
+    :param attempts: In the order in which they begin.
+    :param pause_s: The head start of each before the next, unless one fails by then.
+    :param end_s: When all are given up, by the event loop's clock.
+    :param failed: Told how each failed; returns whether the others need not be tried.
+    """
+    loop = asyncio.get_running_loop()
+    waiting = list(attempts)
+    running: dict[asyncio.Task[StunProtocol], K] = {}
+    found: tuple[K, StunProtocol] | None = None
+    is_over = False
+    try:
+        while not is_over and (waiting or running) and (left_s := end_s - loop.time()) > 0.0:
+            if waiting:
+                key = waiting.pop(0)
+                running[loop.create_task(attempts[key]())] = key
+            done, _ = await asyncio.wait(
+                running,
+                timeout=min(pause_s, left_s) if waiting else left_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            # In the order in which they began.
+            for task in [task for task in running if task in done]:
+                error = task.exception()
+                if error is not None:
+                    is_over |= failed(running.pop(task), error)
+                elif found is None:
+                    found, is_over = (running.pop(task), task.result()), True
+        if not is_over:
+            for key in (*running.values(), *waiting):
+                failed(key, TimeoutError())
+    finally:
+        await _end(running, found)
+    return found
+
+
+async def _end(
+    running: Mapping[asyncio.Task[StunProtocol], K], found: tuple[K, StunProtocol] | None
+) -> None:
+    """End what is not needed any more, also what was found if nobody waits for it any more."""
+    for task in running:
+        task.cancel()
+    try:
+        await asyncio.gather(*running, return_exceptions=True)
+    except asyncio.CancelledError:
+        if found is not None:
+            found[1].transport.close()
+        raise
+    finally:
+        for task in running:
+            if task.done() and not task.cancelled() and task.exception() is None:
+                task.result().transport.close()
+
 
 ALL_S: Final = 5.0
 """For all of them together."""
