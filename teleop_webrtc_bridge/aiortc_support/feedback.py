@@ -48,22 +48,22 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A receiver's estimate of what its link carries (REMB)."""
+    """A receiver's estimate of the bit rate that its link carries (REMB)."""
 
     source: int
-    """Tells receivers apart: the SSRC that they report with."""
+    """The SSRC with which the receiver reports: distinguishes receivers."""
     bitrate_bps: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossReport:
-    """What a receiver says of the packets since its report before."""
+    """The part of the packets that a receiver has lost lately."""
 
     source: int
     fraction_lost: float
     """0 to 1."""
     is_next_hop: bool
-    """Whether it is of the peer itself, which echoes our sender reports (RFC 3550 §6.4.1)."""
+    """Whether it is from the peer itself, which echoes our sender reports (RFC 3550 §6.4.1)."""
 
 
 Feedback = Estimate | LossReport
@@ -71,7 +71,7 @@ Feedback = Estimate | LossReport
 
 def take_feedback(sender: RTCRtpSender, callback: Callable[[Feedback], None]) -> None:
     """
-    Call back with what the receiver of a sender's video reports.
+    Call back with the reports of the receivers of a sender's video.
 
     :param callback: Must not raise.
     """
@@ -100,7 +100,7 @@ def _feedback(sender: Any, packet: Any, losses: LossWindows) -> list[Feedback]:
         try:
             bitrate_bps, ssrcs = unpack_remb_fci(packet.fci)
         except ValueError:
-            return []  # another application's
+            return []  # of another application
         if sender._ssrc in ssrcs:
             return [Estimate(source=packet.ssrc, bitrate_bps=bitrate_bps)]
     return []
@@ -108,10 +108,10 @@ def _feedback(sender: Any, packet: Any, losses: LossWindows) -> list[Feedback]:
 
 async def pass_on_feedback(receiver: RTCRtpReceiver, ssrc: int, feedback: Feedback) -> None:
     """
-    Tell the sender of a forwarded stream what one of its viewers reports.
+    Send the report of a viewer to the sender of a forwarded stream.
 
     :param receiver: Receives the stream.
-    :param ssrc: The stream's.
+    :param ssrc: The SSRC of the stream.
     """
     private: Any = receiver
     if isinstance(feedback, Estimate):
@@ -120,7 +120,7 @@ async def pass_on_feedback(receiver: RTCRtpReceiver, ssrc: int, feedback: Feedba
             fmt=RTCP_PSFB_APP, ssrc=feedback.source, media_ssrc=0, fci=fci
         )
     else:
-        # Without the time of a sender report: the peer's own have it.
+        # Zeros in lsr and dlsr tell it from the peer's own reports.
         report = RtcpReceiverInfo(
             ssrc=ssrc,
             fraction_lost=round(256 * feedback.fraction_lost) & 0xFF,
@@ -136,7 +136,7 @@ async def pass_on_feedback(receiver: RTCRtpReceiver, ssrc: int, feedback: Feedba
 
 WINDOW_S: Final = 1.0
 MOST_SOURCES: Final = 64
-"""Of reports on one stream: more than may watch."""
+"""Sources of reports on one stream: more than the number of viewers allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +148,11 @@ class _Begin:
 
 class LossWindows:
     """
-    Tells for a second what was lost in it for good.
+    Computes for each second the part of the packets that was finally lost.
 
-    A report's own ``fraction_lost`` does not. Browsers put a report into each message: the one
-    that asks for a lost packet says that this was one of six, say. And a packet that overtakes
-    others makes them lost, which no later report takes back.
+    A report's own ``fraction_lost`` is misleading. Browsers put a report into each RTCP message:
+    the one that requests a lost packet may say that one of six was lost. And a packet that
+    overtakes others counts them as lost, which no later report corrects. Time is an argument.
     """
 
     def __init__(self) -> None:
@@ -160,13 +160,13 @@ class LossWindows:
 
     def fraction_lost(self, source: int, report: RtcpReceiverInfo, now: float) -> float | None:
         """
-        Return the part of the packets that was lost lately, 0 to 1; ``None``: not known yet.
+        Return the part of the packets that was lost lately, 0 to 1; ``None``: unknown yet.
 
-        :param source: Who reports.
-        :param now: In seconds.
+        :param source: The SSRC of the receiver that reports.
+        :param now: Monotonic time in seconds.
         """
         if not report.highest_sequence:
-            return report.fraction_lost / 256  # passed on: it is what was returned here
+            return report.fraction_lost / 256  # passed on by a broker: this very value
         newest = _Begin(now, report.highest_sequence, report.packets_lost)
         begin = self._begins.get(source)
         expected = (newest.highest_sequence - begin.highest_sequence) % 2**32 if begin else 0

@@ -43,20 +43,20 @@ from teleop_webrtc_bridge.core.ice_urls import IceUrl, Relay
 __all__ = ['OutsideAddress', 'RelaySearch', 'Resolver', 'first_of']
 
 KEEP_S: Final = 60.0
-"""Two dials in a row ask once."""
+"""Answers are kept this long, so that two dials in a row ask once."""
 MAX_NAMES: Final = 64
-"""The newest; a broker may hand out others with each dial."""
+"""Only the newest are kept: a broker may hand out others with each dial."""
 
 _Answer = list[str] | OSError
 
 
 class Resolver:
     """
-    Asks the system for the addresses of names.
+    Resolves host names of servers without delaying anything else.
 
-    A name server that does not answer holds up the thread that asks for half a minute. In the
-    event loop's executor a few of these would hold up all other names, the broker's too, and the
-    end of the program. So each name has a thread of its own, at most one, which nobody waits for.
+    A name server that does not answer blocks the asking thread for half a minute. In the event
+    loop's executor a few such threads would delay all other names, the broker's too, and the end
+    of the program. So each name has at most one thread of its own, which nobody joins.
     """
 
     def __init__(self) -> None:
@@ -64,9 +64,9 @@ class Resolver:
 
     async def addresses(self, host: str) -> list[str]:
         """
-        Return a host's addresses, the best first; the caller has a time-out.
+        Return a host's addresses, the best first; the caller sets a time-out.
 
-        :raises OSError: It has none, or the name server has trouble.
+        :raises OSError: It has none, or the name server failed.
         """
         try:
             return [str(ipaddress.ip_address(host))]
@@ -80,7 +80,7 @@ class Resolver:
             self._asked.pop(host, None)
             self._asked[host] = (now, answer)
             if len(self._asked) > MAX_NAMES:
-                # Whoever waits for its answer has it all the same.
+                # Callers that wait for the answer get it all the same.
                 del self._asked[next(iter(self._asked))]
             threading.Thread(target=_ask, args=(host, answer), daemon=True).start()
         found = await asyncio.shield(answer)
@@ -108,13 +108,15 @@ def _ask(host: str, answer: asyncio.Future[_Answer]) -> None:
     try:
         answer.get_loop().call_soon_threadsafe(tell)
     except RuntimeError:
-        return  # the loop has ended: nobody waits any more
+        return  # the loop has ended, so nobody waits
 
+
+# --- STUN -------------------------------------------------------------------------------------
 
 ANSWER_S: Final = 2.0
-"""Asked again after 0.5 and 1.5 s."""
+"""Time for an answer; aioice repeats the request after 0.5 and 1.5 s."""
 REST_S: Final = 10.0
-"""After all servers were silent nobody waits for them again so soon."""
+"""Pause after all servers were silent, in which nobody waits for them again."""
 MAX_SERVERS: Final = 4
 
 _logger = logging.getLogger(__name__)
@@ -122,24 +124,24 @@ _logger = logging.getLogger(__name__)
 
 class OutsideAddress:
     """
-    Asks STUN servers from sockets whose ports a NAT may have changed.
+    Finds the address that others see of a socket behind a NAT.
 
-    Each socket is asked for by itself, because each has its own port outside. When no server
-    answers, the next connections do without for a while.
+    STUN servers are asked for each socket, because a NAT maps each to a port of its own. When no
+    server answers, connections do without for a while.
 
     :param servers: All are asked at once; the first answer counts.
-    :param resolver: For their names.
+    :param resolver: Resolves their names.
     """
 
     def __init__(self, servers: Sequence[IceUrl], resolver: Resolver) -> None:
         self._servers = servers[:MAX_SERVERS]
         self._resolver = resolver
         self._silent_until_s = {False: 0.0, True: 0.0}
-        """Of each IP family: IPv6 or not."""
+        """By ``is_ipv6``."""
         self._is_silence_told = False
 
     async def ask(self, protocol: StunProtocol) -> tuple[str, int] | None:
-        """Return the address and port that a server sees; ``None``: no server says it."""
+        """Return the address and port that a server sees; ``None``: no server answers."""
         is_ipv6 = ':' in protocol.local_candidate.host
         if not self._servers or time.monotonic() < self._silent_until_s[is_ipv6]:
             return None
@@ -161,7 +163,7 @@ class OutsideAddress:
                 task.cancel()
             await asyncio.gather(*questions, return_exceptions=True)
         self._silent_until_s[is_ipv6] = time.monotonic() + REST_S
-        # Many servers have no IPv6 address, and many machines do not need one.
+        # No warning for IPv6: many servers have no such address, and many machines need none.
         if not is_ipv6 and not self._is_silence_told:
             self._is_silence_told = True
             servers = ', '.join(map(str, self._servers))
@@ -186,6 +188,8 @@ class OutsideAddress:
         return None if seen is None else (str(seen[0]), int(seen[1]))
 
 
+# --- head starts ------------------------------------------------------------------------------
+
 K = TypeVar('K', bound=Hashable)
 
 
@@ -197,12 +201,14 @@ async def first_of(
     failed: Callable[[K, BaseException], bool],
 ) -> tuple[K, StunProtocol] | None:
     """
-    Return which attempt gave what; ``None``: none did. What others give as well is closed.
+    Return the first attempt that succeeds, and its result; ``None``: none does.
+
+    The results of other attempts are closed.
 
     :param attempts: In the order in which they begin.
-    :param pause_s: The head start of each before the next, unless one fails by then.
+    :param pause_s: The head start of each over the next, unless one fails before.
     :param end_s: When all are given up, by the event loop's clock.
-    :param failed: Told how each failed; returns whether the others need not be tried.
+    :param failed: Called with each failure; returns whether to give up the other attempts.
     """
     loop = asyncio.get_running_loop()
     waiting = list(attempts)
@@ -237,7 +243,7 @@ async def first_of(
 async def _end(
     running: Mapping[asyncio.Task[StunProtocol], K], found: tuple[K, StunProtocol] | None
 ) -> None:
-    """End what is not needed any more, also what was found if nobody waits for it any more."""
+    """End the other attempts, and close the result if the caller was cancelled."""
     for task in running:
         task.cancel()
     try:
@@ -252,15 +258,17 @@ async def _end(
                 task.result().transport.close()
 
 
+# --- TURN -------------------------------------------------------------------------------------
+
 ALL_S: Final = 5.0
-"""For all of them together."""
+"""Time limit for all relays together."""
 START_S: Final = 3.0
-"""By then each one has been asked, at each of its addresses."""
+"""By then each relay has been tried, at each of its addresses."""
 HEAD_START_S: Final = 0.4
-"""Of each one before the next: an allocation over UDP takes two round trips."""
+"""Of each relay over the next: an allocation over UDP takes two round trips."""
 MAX_RELAYS: Final = 24
 MAX_ADDRESSES: Final = 4
-"""Of one server: two of each IP family."""
+"""Addresses tried of one server: two of each IP family."""
 
 _REFUSALS: Final = {
     401: 'wrong username or credential',
@@ -274,7 +282,7 @@ _REFUSALS: Final = {
 
 
 class _Failing:
-    """Tells what goes wrong on the way to the server, which aioice would wait for in vain."""
+    """Reports a broken path to the server, where aioice would wait in vain."""
 
     broken: asyncio.Future[Exception]
 
@@ -296,15 +304,15 @@ class _TcpClient(_Failing, turn.TurnClientTcpProtocol):
 
 class RelaySearch:
     """
-    One search for a relay; owns what it has found.
+    One search for a relay; owns its result.
 
-    :param relays: In the order in which they are to be tried.
-    :param resolver: For their names.
+    :param relays: In the order in which to try them.
+    :param resolver: Resolves their names.
     """
 
     def __init__(self, relays: Sequence[Relay], resolver: Resolver) -> None:
         self.found: Relay | None = None
-        """The relay that is in use."""
+        """The relay in use."""
         self.failures: dict[Relay, str] = {}
         """How each of the others failed."""
         self._relays = list(relays)[:MAX_RELAYS]
@@ -312,9 +320,9 @@ class RelaySearch:
 
     async def run(self, make_protocol: Callable[[], StunProtocol]) -> StunProtocol | None:
         """
-        Return an end to which a relayed address belongs; ``None``: no server gives one.
+        Return a protocol with a relayed address; ``None``: no server gives one.
 
-        :param make_protocol: Makes such an end.
+        :param make_protocol: Makes a protocol.
         """
         end_s = asyncio.get_running_loop().time() + ALL_S
         asked = len(self._relays) + MAX_ADDRESSES - 1
@@ -348,7 +356,7 @@ class RelaySearch:
         """
         Allocate a relayed address at the first of a server's addresses that gives one.
 
-        :raises Exception: Whatever the way to the server or the server itself said last.
+        :raises Exception: The last error of the connection to the server, or of the server.
         """
         if relay.username is None or relay.credential is None:
             raise ConnectionError('the broker gave no username and credential for it')
@@ -379,7 +387,7 @@ class RelaySearch:
 
 
 def _in_turn(addresses: Sequence[str]) -> list[str]:
-    """Return IPv6 and IPv4 in turn, what came first first (RFC 8305): one may lead nowhere."""
+    """Alternate IPv6 and IPv4, in their order (RFC 8305): one family may lead nowhere."""
     first = [it for it in addresses if (':' in it) == (':' in addresses[0])]
     other = [it for it in addresses if it not in first]
     return [it for it in chain(*zip_longest(first, other)) if it is not None]
@@ -387,16 +395,16 @@ def _in_turn(addresses: Sequence[str]) -> list[str]:
 
 def _is_refusal(error: BaseException) -> bool:
     """
-    Return whether a server would say the same at each of its addresses.
+    Return whether a server would answer the same at each of its addresses.
 
-    What is wrong with the request or the user (4xx: credentials, quota) is. What is wrong with the
-    server (508: no capacity) is not: behind one name may be several machines.
+    That is so for errors of the request or the user (4xx: credentials, quota), but not for errors
+    of the server (508: no capacity): one name may stand for several machines.
     """
     return isinstance(error, stun.TransactionFailed) and 400 <= _refused(error)[0] < 500
 
 
 def _refused(error: stun.TransactionFailed) -> tuple[int, str]:
-    """Return the code and the text with which a server refused."""
+    """Return the code and the text of a server's refusal."""
     code, text = error.response.attributes.get('ERROR-CODE', (0, ''))
     return int(code), ''.join(char for char in str(text) if char.isprintable())[:60]
 
@@ -439,7 +447,7 @@ async def _allocate_at(
         transport, client = await loop.create_connection(
             lambda: make_client(_TcpClient),
             *server,
-            # Made here, not once: SSL_CERT_FILE may name the CA of one's own server.
+            # Made for each connection: SSL_CERT_FILE may name the CA of a private server.
             ssl=ssl.create_default_context() if is_tls else None,
             server_hostname=relay.url.host if is_tls else None,
         )
@@ -462,7 +470,7 @@ async def _allocate_at(
 
 
 def _reason(error: BaseException) -> str:
-    """Return in a few words how an attempt failed."""
+    """Return a short reason of a failed attempt."""
     match error:
         case stun.TransactionFailed():
             code, said = _refused(error)

@@ -24,31 +24,31 @@ from aiortc.utils import uint16_add, uint16_gt
 __all__ = ['MissingPackets', 'ResendBudget']
 
 TRIPS: Final = 16
-"""Of so many packets that came after they were missing, the quickest tells the round trip."""
+"""Number of recovered packets over which the minimum round-trip time is taken."""
 TRIP_MARGIN: Final = 1.2
 LONGEST_PAUSE_S: Final = 0.5
-"""Between two questions for a packet: how far away the sender may be."""
+"""Between two requests for a packet: the longest round trip that is assumed."""
 GIVE_UP_S: Final = 2.0
-"""Who watches has asked for a keyframe by then."""
+"""By then the viewers have requested a keyframe."""
 LONGEST_GAP: Final = 128
-"""What the sender keeps; a longer gap is another stream, or cannot be mended."""
+"""The history of the sender; a longer gap is another stream, or cannot be repaired."""
 
 
 class MissingPackets:
     """
-    Asks for lost packets again and again.
+    Tells which lost packets to request again.
 
-    aiortc asks when it notices a loss, and again when it notices the next one. A question or its
-    answer that gets lost too, on a stream of a few packets a second, leaves a hole in the picture
-    for as long. A packet that can only be on its way is not asked for again.
+    aiortc sends a request when it notices a loss, and repeats it only when it notices the next
+    one. If that request or the packet gets lost too, on a stream of a few packets a second, the
+    picture keeps a hole until then. A packet that may still be on its way is not requested again.
 
-    Every ``now`` is in seconds.
+    ``now`` is monotonic time in seconds.
     """
 
     def __init__(self) -> None:
         self._newest: int | None = None
         self._lost: dict[int, tuple[float, float]] = {}
-        """When each was noticed, and asked for last."""
+        """By number: when the loss was noticed, and when the packet was last requested."""
         self._trips_s: deque[float] = deque(maxlen=TRIPS)
         self._budget = ResendBudget()
 
@@ -56,7 +56,7 @@ class MissingPackets:
         return bool(self._lost)
 
     def received(self, sequence_number: int, now: float) -> None:
-        """Note a packet, whether it is new or was asked for."""
+        """Note a packet, new or requested."""
         self._budget.sent(now)
         newest = self._newest
         if newest is None or not uint16_gt(sequence_number, newest):
@@ -74,7 +74,7 @@ class MissingPackets:
             self._lost[uint16_add(newest, place)] = (now, now)
 
     def to_ask_for(self, now: float) -> list[int]:
-        """Return what to ask for again now, the oldest first; aiortc has asked once already."""
+        """Return which packets to request again now, oldest first; aiortc asks the first time."""
         self._lost = {
             number: (noticed_s, asked_s)
             for number, (noticed_s, asked_s) in self._lost.items()
@@ -91,35 +91,35 @@ class MissingPackets:
 
 
 AGAIN_AFTER_S: Final = 0.1
-"""The same packet: it may be on its way."""
+"""Pause between two requests for, or repetitions of, the same packet."""
 PART: Final = 0.5
-"""Of what was sent in the last second."""
+"""Part of the packets of the last second that may be sent again."""
 ALWAYS: Final = 20
-"""Packets a second, when hardly anything else is sent."""
+"""Packets per second that may be sent again in any case."""
 WINDOW_S: Final = 1.0
 
 
 class ResendBudget:
     """
-    Keeps the repetition of what was lost from filling a link that is full already.
+    Limits retransmissions, which would fill a link that is full already.
 
-    Some receivers ask for all that is missing whenever something new is missing: on a link that is
-    too narrow, repeating all of it triples the load.
+    Some receivers request everything that is missing whenever something new is missing: on a link
+    that is too narrow, sending all of it again triples the load.
     """
 
     def __init__(self) -> None:
         self._sent: deque[float] = deque()
         self._resent: deque[tuple[float, int]] = deque()
         self._newest: dict[int, float] = {}
-        """When each of these was sent again last: a peer may ask for thousands at once."""
+        """By number, when each was last sent again: a peer may request thousands at once."""
 
     def sent(self, now: float) -> None:
-        """Note a packet that was sent for the first time; ``now`` in seconds."""
+        """Note a packet that was sent for the first time; monotonic seconds."""
         self._sent.append(now)
         self._forget(now)
 
     def take(self, sequence_number: int, now: float) -> bool:
-        """Return whether a packet may be sent again now, and note that it is."""
+        """Return whether a packet may be sent again now, and count it if so."""
         self._forget(now)
         if len(self._resent) >= max(ALWAYS, PART * len(self._sent)):
             return False
