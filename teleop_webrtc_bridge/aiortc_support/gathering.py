@@ -153,7 +153,7 @@ class Gathering:
                 if error.errno != errno.EADDRINUSE:
                     raise
         self.is_out_of_ports = True
-        raise OSError(errno.EADDRINUSE, 'no free port was found in the range')
+        raise OSError(errno.EADDRINUSE, 'no port of the range was found free')
 
     def _public(self, protocols: Sequence[StunProtocol]) -> list[Candidate]:
         """Return the candidates for a configured NAT, with the port of the best socket."""

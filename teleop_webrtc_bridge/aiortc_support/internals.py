@@ -149,8 +149,8 @@ class FrameExtensions:
         :param capture_unix_s: When it was captured, in seconds since 1970.
         :param playout_delay_s: How long the receiver holds it back, 0 to 40.95 s.
         """
-        # abs-capture-time is NTP's 32.32 fixed point; playout-delay holds minimum and maximum in 12
-        # bits each, in units of 10 ms.
+        # abs-capture-time is NTP's 32.32 fixed point; playout-delay holds minimum and maximum, in
+        # 12 bits each, in units of 10 ms.
         fixed = int((capture_unix_s + NTP_EPOCH_S) * 2**32)
         ticks = round(100 * playout_delay_s)
         return cls(
