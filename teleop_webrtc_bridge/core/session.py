@@ -42,7 +42,7 @@ from teleop_webrtc_bridge.core.exceptions import (
 )
 from teleop_webrtc_bridge.core.messages import HeartbeatAnswer
 
-__all__ = ['HeartbeatSilence', 'Session', 'SessionState', 'Transition']
+__all__ = ['BridgeSession', 'BridgeState', 'HeartbeatSilence', 'Transition']
 
 FIRST_BACK_OFF_S: Final = 0.5
 LONGEST_BACK_OFF_S: Final = 15.0
@@ -53,7 +53,7 @@ REAPED_S: Final = 30.0
 """A broker gives up a robot that has been silent for so long."""
 
 
-class SessionState(enum.Enum):
+class BridgeState(enum.Enum):
     """Where the session stands."""
 
     DIALLING = 'dialling'
@@ -64,15 +64,15 @@ class SessionState(enum.Enum):
     REFUSED = 'refused'
 
 
-_WAITING: Final = (SessionState.BACKING_OFF, SessionState.SUPERSEDED, SessionState.REFUSED)
-_UP: Final = (SessionState.CONNECTED, SessionState.OPERATED)
+_WAITING: Final = (BridgeState.BACKING_OFF, BridgeState.SUPERSEDED, BridgeState.REFUSED)
+_UP: Final = (BridgeState.CONNECTED, BridgeState.OPERATED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
     """A change of state, to be logged and shown once."""
 
-    state: SessionState
+    state: BridgeState
     reason: str
     control_epoch: int
 
@@ -113,7 +113,7 @@ class HeartbeatSilence:
             )
 
 
-class Session:
+class BridgeSession:
     """
     Decides when to dial, what a failure means, and which session the broker has to be told of.
 
@@ -125,7 +125,7 @@ class Session:
     def __init__(
         self, *, random: Callable[[], float], on_transition: Callable[[Transition], None]
     ) -> None:
-        self.state = SessionState.BACKING_OFF
+        self.state = BridgeState.BACKING_OFF
         self.reason = ''
         self.control_epoch = 0
         """Rises whenever commands of somebody else, or of another session, may follow."""
@@ -148,7 +148,7 @@ class Session:
         self._expect(*_WAITING)
         if self._session_id is not None:
             raise RuntimeError('the broker still has a session')
-        self._enter(SessionState.DIALLING, self.reason)
+        self._enter(BridgeState.DIALLING, self.reason)
 
     def created(self, session_id: str) -> None:
         """
@@ -156,7 +156,7 @@ class Session:
 
         :raises RuntimeError: Nobody is dialling, or there is one already.
         """
-        self._expect(SessionState.DIALLING)
+        self._expect(BridgeState.DIALLING)
         if self._session_id is not None:
             raise RuntimeError('the broker has a session already')
         self._session_id = session_id
@@ -167,11 +167,11 @@ class Session:
 
         :raises RuntimeError: Nobody is dialling, or the broker has made no session.
         """
-        self._expect(SessionState.DIALLING)
+        self._expect(BridgeState.DIALLING)
         if self._session_id is None:
             raise RuntimeError('connected without a session')
         self._control = ()
-        self._enter(SessionState.CONNECTED, '', new_epoch=True)
+        self._enter(BridgeState.CONNECTED, '', new_epoch=True)
 
     def heartbeat(self, answer: HeartbeatAnswer) -> None:
         """
@@ -188,11 +188,11 @@ class Session:
         replaced = control != self._control
         self._control = control
         if operated:
-            was_operated = self.state is SessionState.OPERATED
-            self._enter(SessionState.OPERATED, '', new_epoch=replaced or not was_operated)
+            was_operated = self.state is BridgeState.OPERATED
+            self._enter(BridgeState.OPERATED, '', new_epoch=replaced or not was_operated)
         else:
-            left = 'the operator left' if self.state is SessionState.OPERATED else self.reason
-            self._enter(SessionState.CONNECTED, left)
+            left = 'the operator left' if self.state is BridgeState.OPERATED else self.reason
+            self._enter(BridgeState.CONNECTED, left)
 
     def ended(self, now: float, error: TeleopError) -> None:
         """
@@ -206,20 +206,20 @@ class Session:
             self._session_id = None
         if isinstance(error, SessionSuperseded):
             self.dial_at_s = now + SUPERSEDED_S
-            self._enter(SessionState.SUPERSEDED, str(error))
+            self._enter(BridgeState.SUPERSEDED, str(error))
         elif isinstance(error, BrokerRefused):
             self.dial_at_s = now + REFUSED_S
-            self._enter(SessionState.REFUSED, str(error))
+            self._enter(BridgeState.REFUSED, str(error))
         else:
             self.dial_at_s = now + self._back_off_s(error)
-            self._enter(SessionState.BACKING_OFF, str(error))
+            self._enter(BridgeState.BACKING_OFF, str(error))
 
     def farewell(self) -> str | None:
         """Return the session that the broker has to be told the end of, once; or ``None``."""
         session_id, self._session_id = self._session_id, None
         return session_id
 
-    def _expect(self, *states: SessionState) -> None:
+    def _expect(self, *states: BridgeState) -> None:
         if self.state not in states:
             raise RuntimeError(f'not while {self.state.value}')
 
@@ -234,7 +234,7 @@ class Session:
         # Not less than asked, nor all of a fleet at the same moment, nor at once for ever.
         return max(asked_s or 0.0, 0.0) + longest_s * self._random()
 
-    def _enter(self, state: SessionState, reason: str, *, new_epoch: bool = False) -> None:
+    def _enter(self, state: BridgeState, reason: str, *, new_epoch: bool = False) -> None:
         if state is self.state and reason == self.reason and not new_epoch:
             return
         self.state = state
