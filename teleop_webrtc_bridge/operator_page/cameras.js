@@ -6,6 +6,8 @@
  * until it tells. Pure: `now` is passed in, in seconds.
  */
 
+import { newButton, setAttribute } from './dom.js';
+
 /** How long a wish may take: the message, and the robot's telemetry. */
 const WISH_S = 2;
 /** As many as the robot's names are shown: a robot of ours has eight at most. */
@@ -91,6 +93,70 @@ export class CameraChoice {
     this.#wishedAtS = nowS;
     this.#send(this.#wish);
   }
+}
+
+/** The buttons of the cameras: one each, and one for side by side. Only where there is a choice. */
+export class CameraSwitch {
+  #group;
+  #onPress;
+  #several;
+  #shown = '';
+  /** Name → button. @type {Map<string, HTMLButtonElement>} */
+  #buttons = new Map();
+
+  /**
+   * @param {object} options
+   * @param {HTMLElement} options.group
+   * @param {(name: string, options?: {add: boolean}) => void} options.onPress
+   * @param {() => void} options.onSeveral side by side was switched on or off
+   */
+  constructor({ group, onPress, onSeveral }) {
+    this.#group = group;
+    this.#onPress = onPress;
+    this.#several = this.#button('Side by side', 'several', onSeveral);
+  }
+
+  /** @param {{names: string[], selected: string[], several: boolean}} choice */
+  show({ names, selected, several }) {
+    this.#group.hidden = names.length < 2;
+    const shown = names.join('\n');
+    // The same buttons stay: focus and a press that has begun survive every call.
+    if (shown !== this.#shown) this.#build(names);
+    this.#shown = shown;
+    for (const [name, button] of this.#buttons) setPressed(button, selected.includes(name));
+    setPressed(this.#several, several);
+  }
+
+  #build(names) {
+    this.#buttons.clear();
+    for (const [index, name] of names.entries()) {
+      const press = (event) => this.#onPress(name, event.shiftKey ? { add: true } : undefined);
+      const button = this.#button(name, 'camera', press);
+      button.dataset.camera = name;
+      if (index < 9) {
+        const key = document.createElement('kbd');
+        key.textContent = String(index + 1);
+        key.setAttribute('aria-hidden', 'true');
+        button.prepend(key);
+        button.setAttribute('aria-keyshortcuts', String(index + 1));
+        button.title = `Key ${index + 1}; with Shift: side by side`;
+      }
+      this.#buttons.set(name, button);
+    }
+    this.#group.replaceChildren(...this.#buttons.values(), this.#several);
+  }
+
+  #button(text, className, onPress) {
+    const button = newButton(className, onPress);
+    const label = document.createElement('span');
+    label.textContent = text;
+    button.append(label);
+    return button;
+  }
+}
+
+function setPressed(button, value) {
+  setAttribute(button, 'aria-pressed', String(value));
 }
 
 function texts(value) {

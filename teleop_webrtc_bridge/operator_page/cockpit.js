@@ -10,6 +10,8 @@ import { CameraChoice } from './cameras.js';
 import { Commander } from './commander.js';
 import { Drive } from './drive.js';
 import { Estop } from './estop.js';
+import { HeldKeys } from './input/keyboard.js';
+import { PadPosition } from './input/touch_pad.js';
 import { Link } from './link.js';
 import { newNonce, parseMessage } from './messages.js';
 import { splitHint } from './robot_list.js';
@@ -57,7 +59,10 @@ export class Cockpit {
   splitHint = '';
   linkMessage = '';
   timings = { connectPressedMs: null, firstFrameMs: null, drivableMs: null };
-  drive = new Drive();
+  keys = new HeldKeys();
+  pad = new PadPosition();
+  /** Another input device: a module of input/, and its name here. */
+  drive = new Drive([this.pad, this.keys]);
   estop = new Estop(newNonce);
   commander = new Commander({ drive: this.drive, estop: this.estop });
   cameras = new CameraChoice({

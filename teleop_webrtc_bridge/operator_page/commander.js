@@ -7,7 +7,7 @@
  */
 
 import { ClockSync, PingSchedule } from './clock.js';
-import { encodeTwistStamped } from './lcm.js';
+import { encodeTwistStamped } from './messages.js';
 import { Rate, Recent } from './stats.js';
 
 export const TICK_MS = 20;
@@ -47,7 +47,7 @@ export class Commander {
   /** @type {Recent<Sent>} */
   #sent = new Recent(2000);
   #rate = new Rate();
-  /** The velocity sent last. @type {import('./lcm.js').Velocity} */
+  /** The velocity sent last. @type {import('./messages.js').Velocity} */
   velocity = ZERO;
   /** Set while the page is hidden: timers are throttled there, so it goes silent instead. */
   hidden = false;

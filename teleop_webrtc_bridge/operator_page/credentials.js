@@ -38,3 +38,21 @@ export function storeToken(storage, token, key = KEY) {
 export function forgetToken(storage, key = KEY) {
   storage.removeItem(key);
 }
+
+/**
+ * A browser that blocks cookies throws already when the storage is looked at.
+ * @param {{sessionStorage: Storage}} browser
+ * @returns {Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>}
+ */
+export function tabStorage(browser) {
+  try {
+    return browser.sessionStorage;
+  } catch {
+    const items = new Map();
+    return {
+      getItem: (key) => items.get(key) ?? null,
+      setItem: (key, value) => items.set(key, value),
+      removeItem: (key) => items.delete(key),
+    };
+  }
+}

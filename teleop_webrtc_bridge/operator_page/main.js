@@ -22,18 +22,18 @@
  */
 
 import { BrokerClient } from './broker_client.js';
-import { CameraSwitch } from './camera_switch.js';
+import { CameraSwitch } from './cameras.js';
 import { Cockpit, nowS } from './cockpit.js';
 import { TICK_MS } from './commander.js';
 import { ControlDesk } from './control.js';
-import { forgetToken, keyOf, storeToken, takeToken } from './credentials.js';
-import { Hud } from './hud.js';
+import { forgetToken, keyOf, storeToken, tabStorage, takeToken } from './credentials.js';
+import * as hud from './hud.js';
 import { attachKeyboard } from './input/keyboard.js';
-import { lockZoom, watchLayout } from './input/layout_watch.js';
 import { attachSpeedSlider } from './input/speed_slider.js';
 import { attachTouchPad } from './input/touch_pad.js';
-import { bothPaths } from './network_path.js';
+import { lockZoom, watchLayout } from './layout_watch.js';
 import { connectText, isSameRobot, RobotList, splitHint } from './robot_list.js';
+import { bothPaths } from './stats.js';
 import {
   estopHint,
   estopNote,
@@ -46,9 +46,7 @@ import {
   stopReach,
 } from './status.js';
 import { StopGuard } from './stop_guard.js';
-import { tabStorage } from './tab_storage.js';
-import { WatcherDesk } from './watchers.js';
-import { WatcherPanel } from './watcher_panel.js';
+import { WatcherDesk, WatcherPanel } from './watchers.js';
 
 /** Beside this file, wherever a proxy has put both. */
 const API = new URL('api/v1', import.meta.url).href;
@@ -66,7 +64,6 @@ const sessionStorage = tabStorage(window);
 
 /** Owns the document, the token and the cockpit that goes with it. */
 class Page {
-  #hud = new Hud(document);
   /** @type {BrokerClient | null} */
   #broker = null;
   /** @type {Cockpit | null} */
@@ -86,7 +83,6 @@ class Page {
     onSelect: () => this.#onSelect(),
   });
   #watcherPanel = new WatcherPanel({
-    document,
     onPress: (key) => {
       const id = this.#cockpit?.link.target?.sessionId;
       if (id) void this.#watchers?.press(id, key, nowS()).then(() => this.#showWatchers());
@@ -233,7 +229,7 @@ class Page {
     if (!robot || !this.#cockpit) return;
     // The focus must not stay on a control that is about to vanish: Enter would press it.
     document.activeElement?.blur();
-    this.#hud.showRobot([robot.robot_name, robot.robot_id].filter(Boolean).join(' · '));
+    hud.showRobot([robot.robot_name, robot.robot_id].filter(Boolean).join(' · '));
     const watchers = new WatcherDesk({ broker: this.#broker });
     this.#watchers = watchers;
     this.#desk = new ControlDesk({
@@ -274,12 +270,11 @@ class Page {
 
   #setSpeed() {
     const percent = Number($('speed').value);
-    this.#hud.showSpeed(`${percent} %`);
+    hud.showSpeed(`${percent} %`);
     if (this.#cockpit) this.#cockpit.drive.speed = percent / 100;
   }
 
   #attachInputs() {
-    const onChange = () => this.#tick();
     this.#slider = attachSpeedSlider({
       slider: $('speed'),
       onPercent: () => this.#setSpeed(),
@@ -289,9 +284,9 @@ class Page {
       knob: $('pad-knob'),
       onVector: (vector) => {
         if (!this.#cockpit) return;
-        const { drive } = this.#cockpit;
+        const { drive, pad } = this.#cockpit;
         const wasHeld = drive.isHeld;
-        drive.setPad(vector);
+        pad.set(vector);
         // Start and end at once; the tick takes the moves between, which may come at 120 Hz.
         if (drive.isHeld !== wasHeld) this.#tick();
       },
@@ -299,12 +294,12 @@ class Page {
     });
     attachKeyboard({
       target: window,
-      drive: {
-        press: (code) => this.#cockpit?.drive.press(code),
-        release: (code) => this.#cockpit?.drive.release(code),
+      keys: {
+        press: (code) => this.#cockpit?.keys.press(code),
+        release: (code) => this.#cockpit?.keys.release(code),
       },
       isActive: () => this.#isControlling(),
-      onChange,
+      onChange: () => this.#tick(),
       onEstop: () => this.#estop(),
       onNumber: (number, options) =>
         this.#choose((it) => it.pressNumber(number, nowS(), options)),
@@ -356,7 +351,7 @@ class Page {
     if (!this.#cockpit) return;
     this.#layout.check();
     this.#cockpit.tick();
-    this.#hud.showVelocity(this.#cockpit.commander.velocity);
+    hud.showVelocity(this.#cockpit.commander.velocity);
     this.#showCameras();
     this.#showWatchers();
     this.#showStatus();
@@ -380,8 +375,8 @@ class Page {
       notice: this.#notice,
       releaseFailure: cockpit?.estop.releaseFailure ?? null,
     };
-    this.#hud.showView(!cockpit ? 'sign-in' : controlling ? 'drive' : 'list');
-    this.#hud.showStatus({
+    hud.showView(!cockpit ? 'sign-in' : controlling ? 'drive' : 'list');
+    hud.showStatus({
       state,
       headline: headline(situation),
       message: message(situation, texts),
@@ -390,14 +385,14 @@ class Page {
     });
     const role = cockpit?.watching ? 'viewer' : 'operator';
     const banner = controlling ? this.#desk?.banner() : null;
-    this.#hud.showControl({ role: controlling ? role : '', text: '', action: '', ...banner });
+    hud.showControl({ role: controlling ? role : '', text: '', action: '', ...banner });
     this.#showEstop(situation, controlling);
   }
 
   #showEstop(situation, controlling) {
     const button = { usable: controlling, mayStop: this.#cockpit?.mayStop ?? true };
     const reach = stopReach(situation, button);
-    this.#hud.showEstop({
+    hud.showEstop({
       state: controlling ? situation.estop : 'clear',
       text: controlling ? estopText(situation.estop) : '',
       note: estopNote(situation, button),
@@ -446,7 +441,7 @@ class Page {
     const { commander, video, telemetry } = this.#cockpit;
     const rttS = commander.clock.lastRttS;
     const live = this.#cockpit.link.state === 'drivable';
-    this.#hud.showReadings({
+    hud.showReadings({
       rttMs: live && rttS !== null ? rttS * 1000 : null,
       fps: live && video.isPromised ? video.fps(nowS()) : null,
       width: live ? video.width : 0,

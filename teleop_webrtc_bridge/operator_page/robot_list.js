@@ -3,6 +3,7 @@
 
 /** The list of robots: one stable row each, so that focus, hover and a click survive every poll. */
 
+import { removeGone, setAttribute, setText } from './dom.js';
 import { group, summary } from './watchers.js';
 
 /**
@@ -28,12 +29,7 @@ export class RobotList {
 
   /** @param {import('./broker_client.js').RobotSession[]} sessions */
   update(sessions) {
-    const present = new Set(sessions.map((session) => session.session_id));
-    for (const [id, row] of this.#rows) {
-      if (present.has(id)) continue;
-      row.item.remove();
-      this.#rows.delete(id);
-    }
+    removeGone(this.#rows, sessions.map((session) => session.session_id));
     for (const session of sessions) {
       const row = this.#rows.get(session.session_id) ?? this.#add(session.session_id);
       row.session = session;
@@ -124,13 +120,4 @@ export function splitHint(from) {
 
 function nameOf({ operator_id: name, operator_is_you: isYou }) {
   return isYou ? 'you' : name;
-}
-
-/** Write only what differs, so that assistive technology does not read the list every 2 s. */
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-function setAttribute(element, name, value) {
-  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }

@@ -6,8 +6,7 @@
  * getStats. Owns the <video> element's stream.
  */
 
-import { networkPath } from './network_path.js';
-import { GlassToGlass, Rate, Recent, percentile, videoStats } from './stats.js';
+import { GlassToGlass, Rate, Recent, networkPath, percentile, videoStats } from './stats.js';
 
 /** An older picture is no basis for driving. */
 const FROZEN_S = 1;

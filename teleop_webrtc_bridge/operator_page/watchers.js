@@ -6,6 +6,8 @@
  * Pure: time is passed in, in seconds.
  */
 
+import { newButton, removeGone, setAttribute, setText } from './dom.js';
+
 const CONFIRM_WINDOW_S = 3;
 const MAX_ROWS = 50;
 const MAX_NAME_LENGTH = 160;
@@ -142,4 +144,61 @@ function name({ operator_id }) {
 
 function describe(who) {
   return ROLES.has(who.role) ? `${name(who)}, ${who.role}` : name(who);
+}
+
+/** The panel that lists who watches, folded up at first. Each person keeps the same row. */
+export class WatcherPanel {
+  #panel = document.getElementById('watchers');
+  #toggle = document.getElementById('watchers-toggle');
+  #body = document.getElementById('watchers-body');
+  #list = document.getElementById('watchers-list');
+  #failure = document.getElementById('watchers-failure');
+  #onPress;
+  /** Key → row. @type {Map<string, {item: HTMLElement, text: HTMLElement, button: HTMLElement}>} */
+  #rows = new Map();
+
+  /** @param {{onPress: (key: string) => void}} options onPress: a person's button was pressed */
+  constructor({ onPress }) {
+    this.#onPress = onPress;
+    this.#toggle.addEventListener('click', () => {
+      this.#body.hidden = !this.#body.hidden;
+      this.#toggle.setAttribute('aria-expanded', String(!this.#body.hidden));
+      this.#toggle.blur();
+    });
+  }
+
+  /**
+   * @param {object} watchers
+   * @param {string} watchers.summary empty: nothing to show
+   * @param {WatcherRow[]} watchers.rows
+   * @param {string} watchers.failure
+   */
+  show({ summary, rows, failure }) {
+    this.#panel.hidden = summary === '' && failure === '';
+    setText(this.#toggle, summary || 'Watched by nobody');
+    setText(this.#failure, failure);
+    removeGone(this.#rows, rows.map(({ key }) => key));
+    for (const row of rows) this.#fill(this.#rows.get(row.key) ?? this.#add(row.key), row);
+  }
+
+  #fill({ text, button }, { text: name, action, armed, busy }) {
+    setText(text, name);
+    setText(button, action);
+    setAttribute(button, 'aria-label', `${action}: ${name}`);
+    button.disabled = busy;
+    button.hidden = action === '';
+    button.classList.toggle('armed', armed);
+  }
+
+  #add(key) {
+    const item = document.createElement('li');
+    const text = document.createElement('span');
+    // A double click is one decision, not two.
+    const button = newButton('quiet put-out', ({ detail }) => detail < 2 && this.#onPress(key));
+    item.append(text, button);
+    this.#list.append(item);
+    const row = { item, text, button };
+    this.#rows.set(key, row);
+    return row;
+  }
 }

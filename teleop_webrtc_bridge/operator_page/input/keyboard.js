@@ -8,7 +8,24 @@
  * auto-repeat, and no other listener. The only exception is a field in which text is typed.
  */
 
-import { isDriveKey } from '../drive.js';
+/** `event.code` → unit axes. Codes, not letters: the keys stay where they are on every layout. */
+const KEY_AXES = new Map([
+  ['KeyW', { forward: 1 }],
+  ['ArrowUp', { forward: 1 }],
+  ['KeyS', { forward: -1 }],
+  ['ArrowDown', { forward: -1 }],
+  ['KeyA', { turn: 1 }],
+  ['ArrowLeft', { turn: 1 }],
+  ['KeyD', { turn: -1 }],
+  ['ArrowRight', { turn: -1 }],
+  ['KeyQ', { left: 1 }],
+  ['KeyE', { left: -1 }],
+]);
+
+/** @param {string} code @returns {boolean} */
+export function isDriveKey(code) {
+  return KEY_AXES.has(code);
+}
 
 const ARROW = /^Arrow/;
 const DIGIT = /^(Digit|Numpad)[1-9]$/;
@@ -25,17 +42,52 @@ const NOT_TYPED = [
 const MODIFIERS = new Set(['Alt', 'AltGraph', 'Control', 'Meta', 'OS']);
 const MODIFIER_CODE = /^(Alt|Control|Meta|OS)(Left|Right)$/;
 
+/** The motion keys that are down. @implements {import('../drive.js').InputDevice} */
+export class HeldKeys {
+  name = 'keyboard';
+  #codes = new Set();
+
+  /** @param {string} code other keys than those for motion are ignored */
+  press(code) {
+    if (isDriveKey(code)) this.#codes.add(code);
+  }
+
+  /** @param {string} code */
+  release(code) {
+    this.#codes.delete(code);
+  }
+
+  releaseAll() {
+    this.#codes.clear();
+  }
+
+  get isHeld() {
+    return this.#codes.size > 0;
+  }
+
+  intent() {
+    const sum = { forward: 0, left: 0, turn: 0 };
+    for (const code of this.#codes) {
+      for (const [axis, value] of Object.entries(KEY_AXES.get(code))) sum[axis] += value;
+    }
+    for (const axis of Object.keys(sum)) sum[axis] = Math.max(-1, Math.min(1, sum[axis]));
+    // A diagonal must not be faster than straight ahead.
+    const length = Math.max(1, Math.hypot(sum.forward, sum.left));
+    return { forward: sum.forward / length, left: sum.left / length, turn: sum.turn };
+  }
+}
+
 /**
  * @param {object} options
  * @param {EventTarget} options.target the window
- * @param {import('../drive.js').Drive} options.drive
+ * @param {HeldKeys} options.keys
  * @param {() => boolean} options.isActive whether a robot is, or is about to be, under control
  * @param {() => void} options.onChange a motion key went down or up
  * @param {() => void} options.onEstop
  * @param {(number: number, options: {add?: boolean}) => void} options.onNumber a digit, 1 to 9
  * @param {() => void} options.onLost key releases may have been missed: let go of everything
  */
-export function attachKeyboard({ target, drive, isActive, onChange, onEstop, onNumber, onLost }) {
+export function attachKeyboard({ target, keys, isActive, onChange, onEstop, onNumber, onLost }) {
   /** Whether the press of the stop key that goes on now has stopped the robot already. */
   let hasStopped = false;
 
@@ -60,7 +112,7 @@ export function attachKeyboard({ target, drive, isActive, onChange, onEstop, onN
       event.preventDefault();
       // Auto-repeat is no press: a key that was let go by force counts only when pressed anew.
       if (event.repeat) return;
-      drive.press(event.code);
+      keys.press(event.code);
       onChange();
     } else if (DIGIT.test(event.code) && !event.repeat) {
       // By place, not by sign: there are keyboards on which digits need Shift.
@@ -80,7 +132,7 @@ export function attachKeyboard({ target, drive, isActive, onChange, onEstop, onN
     }
     // Whatever the modifiers, or where the focus went meanwhile: a release always counts.
     if (isDriveKey(event.code)) {
-      drive.release(event.code);
+      keys.release(event.code);
       onChange();
     } else if (isModifier(event) || !event.code || event.code === 'Unidentified') {
       // What else was released meanwhile, or just now, cannot be told.

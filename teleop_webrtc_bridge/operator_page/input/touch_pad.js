@@ -5,6 +5,37 @@
 
 /** Of rounding; whatever moves further has been laid out anew. */
 const SAME_PX = 0.5;
+const DEAD_ZONE = 0.08;
+
+/** Where the thumb is on the pad. @implements {import('../drive.js').InputDevice} */
+export class PadPosition {
+  name = 'touch';
+  #x = 0;
+  #y = 0;
+
+  /** @param {{x: number, y: number}} vector right and up are positive, each -1..1 */
+  set({ x, y }) {
+    const length = Math.hypot(x, y);
+    const usable = Number.isFinite(length) && length > DEAD_ZONE;
+    // Rescaled beyond the dead zone, so that the slowest speeds can be reached.
+    const gain = usable ? Math.min(1, (length - DEAD_ZONE) / (1 - DEAD_ZONE)) / length : 0;
+    this.#x = usable ? x * gain : 0;
+    this.#y = usable ? y * gain : 0;
+  }
+
+  releaseAll() {
+    this.set({ x: 0, y: 0 });
+  }
+
+  get isHeld() {
+    return this.#x !== 0 || this.#y !== 0;
+  }
+
+  intent() {
+    // Plus zero: -0 is a legal double, but "-0.00" on a display is a question.
+    return { forward: this.#y + 0, left: 0, turn: -this.#x + 0 };
+  }
+}
 
 /**
  * @param {object} options
