@@ -74,15 +74,15 @@ _GAP = np.zeros((7, 1), bool)
 
 
 def span(first: int, length: int) -> slice:
-    """Return a slice by its length: where something is stamped into a picture."""
+    """Return the slice that begins at an index and has a length."""
     return slice(first, first + length)
 
 
 def text_mask(text: str) -> NDArray[np.bool_]:
     """
-    Return which pixels of a line of text are ink, 7 rows high.
+    Return the mask of a line of text, 7 rows high: true where there is ink.
 
-    :param text: Capitals, digits and a few signs.
+    :param text: Capital letters, digits and a few symbols.
     :raises KeyError: If a character is not in the font.
     """
     return np.hstack([part for c in text for part in (_MASKS[c], _GAP)])[:, :-1]

@@ -1,4 +1,4 @@
-"""When something periodic is due, on a fixed grid, without a clock of its own."""
+"""A fixed grid of instants at which periodic work is due; it has no clock of its own."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -21,9 +21,9 @@ __all__ = ['Pacer']
 
 class Pacer:
     """
-    A grid of instants: being late moves no later instant, and what was missed is skipped.
+    A grid of instants. A late call does not shift later instants; missed ones are skipped.
 
-    Owner: the one thread that calls it.
+    Owned by the one thread that calls it.
 
     :param period_s: Distance between two instants, in s.
     :param start_s: The first instant, by the caller's steady clock, in s.
@@ -36,7 +36,7 @@ class Pacer:
 
     def take(self, now_s: float) -> bool:
         """
-        Return whether an instant has come since the last call, and move on if so.
+        Return whether an instant has passed since the last call, and advance if so.
 
         :param now_s: The steady clock, in s.
         """
