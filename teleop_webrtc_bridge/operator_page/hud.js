@@ -47,26 +47,17 @@ export function showStatus({ state, headline, message, lock, stale, pictureNote 
 }
 
 /**
- * @param {object} estop
- * @param {string} estop.state
- * @param {string} estop.text
- * @param {string} estop.note who stopped the robot, or why this page cannot
- * @param {string} estop.release
- * @param {boolean} estop.usable
- * @param {boolean} estop.mayRelease
- * @param {import('./status.js').StopReach} estop.reach
- * @param {string} estop.caption
- * @param {string} estop.hint
+ * @param {import('./status.js').EstopDisplay} display
+ * @param {{usable: boolean, mayRelease: boolean}} rights
  */
-export function showEstop({ state, text, note, release, usable, mayRelease, reach, caption, hint }) {
+export function showEstop({ state, text, note, release, reach, caption, hint }, { usable, mayRelease }) {
   data('estop', state);
   data('reach', reach);
   write('estop-caption', caption);
   write('estop-state', text);
   write('estop-note', note);
   write('estop-release', release);
-  const releasable = mayRelease && state !== 'clear' && state !== 'stopping';
-  $('estop-release').hidden = !releasable;
+  $('estop-release').hidden = !mayRelease || state === 'clear' || state === 'stopping';
   setAttribute($('estop'), 'aria-disabled', String(!usable));
   setAttribute($('estop'), 'title', hint);
 }

@@ -34,17 +34,7 @@ import { attachTouchPad } from './input/touch_pad.js';
 import { lockZoom, watchLayout } from './layout_watch.js';
 import { connectText, isSameRobot, RobotList, splitHint } from './robot_list.js';
 import { bothPaths } from './stats.js';
-import {
-  estopHint,
-  estopNote,
-  estopText,
-  headline,
-  message,
-  pageState,
-  releaseText,
-  stopCaption,
-  stopReach,
-} from './status.js';
+import { estopDisplay, headline, message, pageState } from './status.js';
 import { StopGuard } from './stop_guard.js';
 import { WatcherDesk, WatcherPanel } from './watchers.js';
 
@@ -390,18 +380,10 @@ class Page {
   }
 
   #showEstop(situation, controlling) {
-    const button = { usable: controlling, mayStop: this.#cockpit?.mayStop ?? true };
-    const reach = stopReach(situation, button);
-    hud.showEstop({
-      state: controlling ? situation.estop : 'clear',
-      text: controlling ? estopText(situation.estop) : '',
-      note: estopNote(situation, button),
-      release: releaseText(situation.estop),
-      usable: controlling && button.mayStop,
+    const mayStop = this.#cockpit?.mayStop ?? true;
+    hud.showEstop(estopDisplay(situation, { usable: controlling, mayStop }), {
+      usable: controlling && mayStop,
       mayRelease: controlling && !this.#cockpit.watching,
-      reach,
-      caption: stopCaption(reach),
-      hint: estopHint(button, reach),
     });
   }
 
