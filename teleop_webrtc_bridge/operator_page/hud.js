@@ -1,7 +1,7 @@
 // Copyright 2026 The teleop_webrtc_bridge contributors
 // SPDX-License-Identifier: Apache-2.0
 
-/** The page's read-outs: writes what changed into the elements with the ids of index.html. */
+/** The page's displays: writes changes into the elements of index.html. */
 
 import { setAttribute, setText } from './dom.js';
 
@@ -33,7 +33,7 @@ export function showView(view) {
  * @param {string} status.headline
  * @param {string} status.message
  * @param {string | null} status.lock why driving is locked
- * @param {boolean} status.stale whether the picture must not be taken for the present
+ * @param {boolean} status.stale whether the picture is not current
  * @param {string} status.pictureNote
  */
 export function showStatus({ state, headline, message, lock, stale, pictureNote }) {
@@ -86,7 +86,7 @@ export function showReadings(readings) {
   write('path', readings.path || NONE);
 }
 
-/** What the robot is told to do. @param {import('./messages.js').Velocity} velocity */
+/** Show the commanded velocity. @param {import('./messages.js').Velocity} velocity */
 export function showVelocity({ forward, left, turn }) {
   write('velocity', `${Math.hypot(forward, left).toFixed(2)} m/s · ${turning(turn)}`);
 }

@@ -2,15 +2,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * The operator page: wires the document to the cockpit.
+ * The operator page: wires the document to the cockpit. Read on in cockpit.js, then commander.js.
  *
  * Stable for tests and benchmarks
  *   #sign-in #token · #robots button[data-session-id][data-robot-id] · #connect #watch #disconnect ·
- *   #control #control-text #control-action · #watchers-toggle #watchers-list .put-out · body[data-role]: operator viewer, or empty ·
- *   #video · #cameras button[data-camera][aria-pressed] .several · #estop #estop-release #estop-state #estop-note · #state #message · #rtt #speed #pad
- *   document.body.dataset.state: signed-out idle connecting drivable driving watching stopped
+ *   #control #control-text #control-action · #watchers-toggle #watchers-list .put-out · body[data-role]:
+ *   operator viewer, or empty · #video · #cameras button[data-camera][aria-pressed] .several · #estop
+ *   #estop-release #estop-state #estop-note · #state #message · #rtt #speed #pad document.body.dataset.state:
+ *   signed-out idle connecting drivable driving watching stopped
  *     reconnecting error;  dataset.lock: why motion is refused (estop link covered video hidden neutral, or
- *     empty);  dataset.reach: what a press of E-STOP is worth (ready unanswered unconnected refused none)
+ *     empty);  dataset.reach: what a press of E-STOP would achieve (ready unanswered unconnected refused
+ *     none)
  *   window.teleop.metrics(): {state, lock, picture, estop, robotId, sessionId, rttMs, offsetMs (robot minus
  *     page), framesPresented, width, height, fps, bitrateKbps, framesDropped, videoStats,
  *     glassToGlassMs: [newest 1000], commandsSent, commandsSkipped (backlog), lastCommandSeq,
@@ -18,7 +20,7 @@
  *     telemetry: the robot's last robot_telemetry,
  *     cameras: names, camerasSelected: those shown, from the left,
  *     timings: {connectPressedMs, firstFrameMs, drivableMs}: performance.now values}
- *   Drivable: the channels are open and a pong came back over the state channels.
+ *   Drivable: the channels are open and a pong has arrived over the state channels.
  */
 
 import { BrokerClient } from './broker_client.js';
@@ -38,7 +40,7 @@ import { estopDisplay, headline, message, pageState } from './status.js';
 import { StopGuard } from './stop_guard.js';
 import { WatcherDesk, WatcherPanel } from './watchers.js';
 
-/** Beside this file, wherever a proxy has put both. */
+/** Next to this file, wherever a proxy has put both. */
 const API = new URL('api/v1', import.meta.url).href;
 const LIST_INTERVAL_MS = 2_000;
 const READINGS_INTERVAL_MS = 250;
@@ -52,7 +54,7 @@ const SIGNED_OUT = Object.freeze({
 const $ = (id) => document.getElementById(id);
 const sessionStorage = tabStorage(window);
 
-/** Owns the document, the token and the cockpit that goes with it. */
+/** Owns the document, the token, and the cockpit of the signed-in operator. */
 class Page {
   /** @type {BrokerClient | null} */
   #broker = null;
@@ -159,7 +161,7 @@ class Page {
     if (!broker || this.#cockpit.link.isWanted) return;
     try {
       const sessions = await broker.sessions();
-      // Signed out, or connected, while the answer was under way.
+      // Signed out or connected in the meantime.
       if (broker !== this.#broker || this.#cockpit.link.isWanted) return;
       this.#notice = '';
       $('list-status').hidden = true;
@@ -173,7 +175,7 @@ class Page {
     this.#showStatus();
   }
 
-  /** "You drive this robot from another page" holds as long as that page does. */
+  /** "You drive this robot from another page" stays only while that page drives. */
   #forgetOtherPage(sessions) {
     const { link } = this.#cockpit;
     if (!link.isReplaced) return;
@@ -204,7 +206,7 @@ class Page {
       this.#cockpit?.disconnect('operator');
       $('connect').focus();
     });
-    // At the press, not at its end; a click without a pointer comes from keyboard or screen reader.
+    // On press, not on release. A click without a pointer comes from a keyboard or screen reader.
     $('estop').addEventListener('pointerdown', () => this.#estop());
     $('estop').addEventListener('click', (event) => event.detail === 0 && this.#estop());
     $('estop-release').addEventListener('click', (event) => {
@@ -217,7 +219,7 @@ class Page {
   /** @param {import('./broker_client.js').RobotSession | null} robot */
   #connect(robot, watch) {
     if (!robot || !this.#cockpit) return;
-    // The focus must not stay on a control that is about to vanish: Enter would press it.
+    // A control that is about to vanish must not keep the focus: Enter would press it.
     document.activeElement?.blur();
     hud.showRobot([robot.robot_name, robot.robot_id].filter(Boolean).join(' · '));
     const watchers = new WatcherDesk({ broker: this.#broker });
@@ -227,7 +229,7 @@ class Page {
       watching: watch,
       onStatus: (row) => {
         watchers.update(row?.watching);
-        // It may be seen only after a while that half of the robot is missing.
+        // The broker may notice only later that the robot's two processes have separate sessions.
         if (row && this.#cockpit) this.#cockpit.splitHint = splitHint(row);
       },
       onTake: () => {
@@ -277,7 +279,7 @@ class Page {
         const { drive, pad } = this.#cockpit;
         const wasHeld = drive.isHeld;
         pad.set(vector);
-        // Start and end at once; the tick takes the moves between, which may come at 120 Hz.
+        // Start and end are sent at once. The tick sends the moves between, which may come at 120 Hz.
         if (drive.isHeld !== wasHeld) this.#tick();
       },
       onLost: () => this.#letGo(),
@@ -304,7 +306,7 @@ class Page {
       onDisturbed: () => this.#onDisturbed(),
     });
     lockZoom({ window, isLocked: () => this.#isControlling() });
-    // Its menu has a full screen in which nothing else is seen.
+    // Its menu offers a full screen that hides everything else.
     $('video').addEventListener('contextmenu', (event) => event.preventDefault());
     document.addEventListener('visibilitychange', () => {
       this.#cockpit?.setHidden(document.hidden);
@@ -312,7 +314,7 @@ class Page {
     window.addEventListener('pagehide', () => this.#cockpit?.disconnect('page closed'));
   }
 
-  /** The controls may be elsewhere now: what is held no longer means what it did. */
+  /** The controls may have moved: a held input may no longer mean what it did. */
   #onDisturbed() {
     if (this.#pad.isHeld || this.#cockpit?.drive.isHeld) this.#letGo();
     this.#slider.release();
@@ -348,7 +350,7 @@ class Page {
   }
 
   #onLinkChange() {
-    // A thumb that stays on the pad across a loss must not drive the robot afterwards.
+    // A thumb that stays on the pad during an outage must not drive the robot afterwards.
     this.#pad.release();
     this.#onSelect();
     this.#showStatus();
@@ -390,7 +392,7 @@ class Page {
   #showCameras() {
     const { cameras, watching } = this.#cockpit;
     this.#cameras.show({
-      // A viewer sees what the operator has selected.
+      // A viewer sees the operator's selection.
       names: watching ? [] : cameras.names,
       selected: cameras.selected(nowS()),
       several: cameras.several,
@@ -406,7 +408,7 @@ class Page {
     });
   }
 
-  /** Whether the picture is old, and what to say about it. */
+  /** Whether the picture is old, and the note on it. */
   #picture(controlling) {
     if (!controlling) return { stale: false, pictureNote: '' };
     const { link, video, videoReason } = this.#cockpit;

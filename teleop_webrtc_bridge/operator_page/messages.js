@@ -1,10 +1,10 @@
 // Copyright 2026 The teleop_webrtc_bridge contributors
 // SPDX-License-Identifier: Apache-2.0
 
-/** JSON messages of the data channels (docs/protocol.md §6), and what they are sent over (§5). */
+/** The data channels (docs/protocol.md §5) and their messages: JSON (§6), and drive commands as LCM (§7). */
 
 /**
- * The four channels. One direction each; both ends must state the same reliability.
+ * The four channels. Each has one direction; both ends must configure the same reliability.
  * @type {readonly {role: 'cmd' | 'state' | 'back' | 'map', label: string, idField: string,
  *   options: RTCDataChannelInit}[]}
  */
@@ -52,8 +52,8 @@ export function parseMessage(data) {
 }
 
 /**
- * A name for one request. Not `crypto.randomUUID`: that needs a secure context, and a robot on a
- * plain-http LAN has none.
+ * An id for one request. Not `crypto.randomUUID`: it needs a secure context, which a plain-http LAN
+ * does not have.
  * @returns {string} 128 random bits in hex
  */
 export function newNonce() {
@@ -75,7 +75,7 @@ const TWIST_BYTES = 48;
  */
 
 /**
- * Encode one drive command.
+ * Encode one drive command as LCM bytes of `geometry_msgs.TwistStamped`.
  * @param {object} command
  * @param {number} command.seq rises by one with each command
  * @param {number} command.stampS seconds of the robot's clock
@@ -92,7 +92,7 @@ export function encodeTwistStamped({ seq, stampS, frameId, velocity }) {
   view.setUint32(4, FINGERPRINT_LOW);
   view.setInt32(8, seq);
   view.setInt32(12, sec);
-  // Rounding up to a whole second would be an invalid stamp, and the robot drops those.
+  // Rounding up to a whole second would make an invalid stamp, which the robot drops.
   view.setInt32(16, Math.min(999_999_999, Math.round((stampS - sec) * 1e9)));
   view.setUint32(20, device.length);
   new Uint8Array(buffer, HEAD_BYTES).set(device);

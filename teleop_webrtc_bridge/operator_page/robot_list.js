@@ -1,7 +1,7 @@
 // Copyright 2026 The teleop_webrtc_bridge contributors
 // SPDX-License-Identifier: Apache-2.0
 
-/** The list of robots: one stable row each, so that focus, hover and a click survive every poll. */
+/** The list of robots. Each keeps the same row, so that focus, hover and a click survive every poll. */
 
 import { removeGone, setAttribute, setText } from './dom.js';
 import { group, summary } from './watchers.js';
@@ -88,7 +88,7 @@ function fill({ button, parts }, session) {
 }
 
 /**
- * What stands on the button that connects.
+ * The label of the button that connects.
  * @param {import('./broker_client.js').RobotSession | null} row the selected one
  * @param {boolean} isReplaced whether this person's other page has just taken over from this one
  */
@@ -109,9 +109,9 @@ export function isSameRobot(row, target) {
 }
 
 /**
- * What is to be changed about a robot whose other half is another session, as the broker says.
+ * How to fix a robot whose two processes have separate sessions, as the broker says.
  * @param {{split?: {hint?: unknown}} | null | undefined} from a row of the list, or a join's answer
- * @returns {string} empty: nothing
+ * @returns {string} empty: nothing to fix
  */
 export function splitHint(from) {
   const hint = from?.split?.hint;

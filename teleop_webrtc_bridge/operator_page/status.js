@@ -226,7 +226,7 @@ export function message(situation, { link, notice, releaseFailure }) {
   if (blockedBy === 'video') {
     return both(situation.videoReason ? `${situation.videoReason} Driving is locked.` : FROZEN, split);
   }
-  if (blockedBy === 'neutral' && situation.held) return 'Release all controls before driving.';
+  if (blockedBy === 'neutral' && situation.held) return 'Release all controls to drive.';
   if (situation.quiet) return both(SILENT, split);
   const refusing = situation.refusing ?? '';
   if (Object.hasOwn(REFUSING_TEXT, refusing)) return REFUSING_TEXT[refusing];

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Who watches, as the broker tells the operator and administrators, and removing one of them.
- * Pure: time is passed in, in seconds.
+ * Who watches, as the broker tells the operator and administrators; removing one of them; and the panel
+ * that lists them. All but the panel is pure: time is passed in, in seconds.
  */
 
 import { newButton, removeGone, setAttribute, setText } from './dom.js';
@@ -17,7 +17,7 @@ const ROLES = new Set(['operator', 'admin', 'viewer']);
  * @typedef {object} WatcherRow
  * @property {string} key
  * @property {string} text "ann, viewer"
- * @property {string} action the button's label; empty: nobody can remove them
+ * @property {string} action the button's label; empty: they cannot be removed
  * @property {boolean} armed whether the next press removes them
  * @property {boolean} busy whether they are being removed
  *
@@ -30,11 +30,11 @@ const ROLES = new Set(['operator', 'admin', 'viewer']);
 export class WatcherDesk {
   #broker;
   #people = group([]);
-  /** Whose button was pressed once. @type {{key: string, untilS: number} | null} */
+  /** The person whose button was pressed once. @type {{key: string, untilS: number} | null} */
   #armed = null;
-  /** Who is being removed. @type {Set<string>} */
+  /** The people who are being removed. @type {Set<string>} */
   #busy = new Set();
-  /** Why the last one was not removed. @type {{key: string, text: string} | null} */
+  /** Why the last removal failed. @type {{key: string, text: string} | null} */
   #failure = null;
 
   /** @param {{broker: WatcherBroker}} options */
@@ -42,13 +42,13 @@ export class WatcherDesk {
     this.#broker = broker;
   }
 
-  /** @param {unknown} watching of a row of the broker's list; a broker may not tell it */
+  /** @param {unknown} watching from a row of the broker's list; some brokers omit it */
   update(watching) {
     this.#people = group(watching);
     if (this.#failure && !this.#people.has(this.#failure.key)) this.#failure = null;
   }
 
-  /** Why the last one was not removed; empty: they were, or have left. */
+  /** Why the last removal failed; empty: it did not, or the person has left. */
   get failure() {
     return this.#failure?.text ?? '';
   }
@@ -71,7 +71,7 @@ export class WatcherDesk {
   }
 
   /**
-   * Somebody's button was pressed: the first press arms it, the second within 3 s removes them.
+   * A person's button was pressed: the first press arms it, the second within 3 s removes them.
    * @param {string} sessionId
    * @param {string} key
    * @param {number} nowS
@@ -96,7 +96,7 @@ export class WatcherDesk {
       await this.#broker.removeViewer(sessionId, who);
       this.#people.delete(key);
     } catch (error) {
-      // Nobody of that name watches any more, which is what was asked for.
+      // They no longer watch, which is what was wanted.
       if (error.kind === 'gone') this.#people.delete(key);
       else this.#failure = { key, text: `${name(who)} was not removed: ${error.message}` };
     }
@@ -104,8 +104,8 @@ export class WatcherDesk {
 }
 
 /**
- * Two pages of one person are one entry: both are removed.
- * @param {unknown} watching of a row of the broker's list
+ * Group the pages of one person into one entry: all of them are removed together.
+ * @param {unknown} watching from a row of the broker's list
  * @returns {Map<string, {who: import('./broker_client.js').Watcher, count: number,
  *   removable: boolean}>}
  */
@@ -116,7 +116,7 @@ export function group(watching) {
     const key = JSON.stringify([operator_id, role]);
     const known = people.get(key) ?? { who: { operator_id, role }, count: 0, removable: false };
     known.count += 1;
-    // Older brokers do not say it, and refuse.
+    // Older brokers omit it, and refuse.
     known.removable ||= entry.removable !== false;
     people.set(key, known);
   }
@@ -125,7 +125,7 @@ export function group(watching) {
 
 /**
  * @param {ReturnType<typeof group>} people
- * @returns {string} "Watched by ann and 2 more"; empty: by nobody, or it is not told
+ * @returns {string} "Watched by ann and 2 more"; empty: nobody, or unknown
  */
 export function summary(people) {
   const [first] = people.values();

@@ -44,7 +44,7 @@ test('an unconfirmed stop is never called stopped', () => {
 test('what blocks driving is said, and only when it matters', () => {
   assert.match(message({ ...CALM, blockedBy: 'video' }, TEXTS), /frozen/);
   assert.equal(message({ ...CALM, blockedBy: 'neutral' }, TEXTS), '');
-  assert.match(message({ ...CALM, blockedBy: 'neutral', held: true }, TEXTS), /Let go/);
+  assert.match(message({ ...CALM, blockedBy: 'neutral', held: true }, TEXTS), /Release all/);
   assert.match(message({ ...CALM, hasVideo: false }, TEXTS), /no picture/);
   assert.match(message({ ...CALM, quiet: true }, TEXTS), /silent/);
   assert.match(message({ ...CALM, blind: true }, TEXTS), /camera has stalled/);
