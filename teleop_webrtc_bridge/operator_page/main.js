@@ -6,13 +6,14 @@
  *
  * Stable for tests and benchmarks
  *   #sign-in #token · #robots button[data-session-id][data-robot-id] · #connect #watch #disconnect ·
- *   #control #control-text #control-action · #watchers-toggle #watchers-list .put-out · body[data-role]:
- *   operator viewer, or empty · #video · #cameras button[data-camera][aria-pressed] .several · #estop
- *   #estop-release #estop-state #estop-note · #state #message · #rtt #speed #pad document.body.dataset.state:
- *   signed-out idle connecting drivable driving watching stopped
- *     reconnecting error;  dataset.lock: why motion is refused (estop link covered video hidden neutral, or
- *     empty);  dataset.reach: what a press of E-STOP would achieve (ready unanswered unconnected refused
- *     none)
+ *   #control #control-text #control-action · #watchers-toggle #watchers-list .put-out ·
+ *   #video · #cameras button[data-camera][aria-pressed] .several ·
+ *   #estop #estop-release #estop-state #estop-note · #state #message · #rtt #speed #pad
+ *   document.body.dataset
+ *     role: operator viewer, or empty
+ *     state: signed-out idle connecting drivable driving watching stopped reconnecting error
+ *     lock: why motion is refused (estop link covered video hidden neutral, or empty)
+ *     reach: what a press of E-STOP would achieve (ready unanswered unconnected refused none)
  *   window.teleop.metrics(): {state, lock, picture, estop, robotId, sessionId, rttMs, offsetMs (robot minus
  *     page), framesPresented, width, height, fps, bitrateKbps, framesDropped, videoStats,
  *     glassToGlassMs: [newest 1000], commandsSent, commandsSkipped (backlog), lastCommandSeq,

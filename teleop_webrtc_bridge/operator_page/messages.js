@@ -1,7 +1,7 @@
 // Copyright 2026 The teleop_webrtc_bridge contributors
 // SPDX-License-Identifier: Apache-2.0
 
-/** The data channels (docs/protocol.md §5) and their messages: JSON (§6), and drive commands as LCM (§7). */
+/** The data channels (docs/protocol.md §5) and their messages: JSON (§6), and commands in LCM (§7). */
 
 /**
  * The four channels. Each has one direction; both ends must configure the same reliability.
