@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teleop_webrtc_bridge.demo.diff_drive import DriveSpeed, Pose
-from teleop_webrtc_bridge.demo.font import span, text_mask
+from teleop_webrtc_bridge.demo.textures import span, text_mask
 
 __all__ = ['Overlay']
 

@@ -42,11 +42,10 @@ from teleop_webrtc_bridge.demo.diff_drive import (
     Pose,
 )
 from teleop_webrtc_bridge.demo.overlay import Overlay
-from teleop_webrtc_bridge.demo.pacer import Pacer
 from teleop_webrtc_bridge.demo.parameters import declare_parameters, RobotParameters
 from teleop_webrtc_bridge.demo.world import courtyard
 
-__all__ = ['SimulatedRobot']
+__all__ = ['Pacer', 'SimulatedRobot']
 
 ROBOT_RADIUS_M = 0.35
 # After a stall (a laptop that was asleep), the robot does not drive through the lost time.
@@ -58,6 +57,36 @@ IMAGE_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 # Variances of x, y, z, roll, pitch, yaw in m^2 and rad^2. The simulation is exact, but filters
 # such as robot_localization reject zeros; the axes that a planar robot cannot measure are huge.
 VARIANCES = (1e-4, 1e-4, 1e6, 1e6, 1e6, 1e-4)
+
+
+class Pacer:
+    """
+    A fixed grid of instants, without a clock of its own.
+
+    A late call does not shift later instants; missed ones are skipped.
+
+    Owned by the one thread that calls it.
+
+    :param period_s: Distance between two instants, in s.
+    :param start_s: The first instant, by the caller's steady clock, in s.
+    """
+
+    def __init__(self, *, period_s: float, start_s: float) -> None:
+        self._period_s = period_s
+        #: The next instant, in s.
+        self.next_s = start_s
+
+    def take(self, now_s: float) -> bool:
+        """
+        Return whether an instant has passed since the last call, and advance if so.
+
+        :param now_s: The steady clock, in s.
+        """
+        late_s = now_s - self.next_s
+        if late_s < 0.0:
+            return False
+        self.next_s += self._period_s * (1 + late_s // self._period_s)
+        return True
 
 
 @dataclass(kw_only=True, slots=True)

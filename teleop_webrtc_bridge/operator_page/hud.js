@@ -8,33 +8,15 @@ import { setAttribute, setText } from './dom.js';
 const NONE = '–';
 const $ = (id) => document.getElementById(id);
 
-/**
- * @typedef {object} Readings
- * @property {number | null} rttMs
- * @property {number | null} fps
- * @property {number} width
- * @property {number} height
- * @property {number | null} bitrateKbps
- * @property {number | null} latencyMs
- * @property {number | null} commandRateHz
- * @property {number | null} commandLatencyMs
- * @property {number | null} batteryPercent
- * @property {string} path
- */
-
 /** Show one view: 'sign-in', 'list' or 'drive'. @param {string} view */
 export function showView(view) {
   data('view', view);
 }
 
 /**
- * @param {object} status
- * @param {import('./status.js').PageState} status.state
- * @param {string} status.headline
- * @param {string} status.message
- * @param {string | null} status.lock why driving is locked
- * @param {boolean} status.stale whether the picture is not current
- * @param {string} status.pictureNote
+ * `lock`: why driving is locked, or null; `stale`: the picture is not current.
+ * @param {{state: import('./status.js').PageState, headline: string, message: string,
+ *   lock: string | null, stale: boolean, pictureNote: string}} status
  */
 export function showStatus({ state, headline, message, lock, stale, pictureNote }) {
   data('state', state);
@@ -71,7 +53,7 @@ export function showControl({ role, text, action }) {
   $('control-action').hidden = action === '';
 }
 
-/** @param {Readings} readings */
+/** Numbers may be null, and the path empty: unknown. */
 export function showReadings(readings) {
   const { width, height } = readings;
   write('rtt', unit(readings.rttMs, 'ms'));
