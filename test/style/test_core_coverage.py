@@ -71,10 +71,13 @@ def test_every_branch_of_the_core_is_taken_by_its_own_tests(tmp_path: Path) -> N
     command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *core_tests()]
     command += [f'--deselect=test/core/motion/gate/{name}' for name in SLOW]
     command += ['--cov=teleop_webrtc_bridge', '--cov-branch', f'--cov-report=json:{report}']
+    # The options of colcon and of scripts/test --coverage are for their own run.
+    others = ('PYTEST_ADDOPTS', 'COVERAGE_PROCESS_START')
+    environment = {name: value for name, value in os.environ.items() if name not in others}
     found = subprocess.run(
         command,
         cwd=ROOT,
-        env=os.environ | {'COVERAGE_FILE': str(tmp_path / 'coverage')},
+        env=environment | {'COVERAGE_FILE': str(tmp_path / 'coverage')},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
