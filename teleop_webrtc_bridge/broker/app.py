@@ -29,8 +29,11 @@ from typing import Final
 from aiohttp import web
 
 from teleop_webrtc_bridge.broker.access.audit import Audit
-from teleop_webrtc_bridge.broker.access.authenticator import Authenticator, IssuedTokens
-from teleop_webrtc_bridge.broker.access.credentials import Credentials
+from teleop_webrtc_bridge.broker.access.authenticator import (
+    Authenticator,
+    Credentials,
+    IssuedTokens,
+)
 from teleop_webrtc_bridge.broker.access.database import Database
 from teleop_webrtc_bridge.broker.caller_addresses import TrustedProxies
 from teleop_webrtc_bridge.broker.configuration import check_pyjwt, Configuration
@@ -158,8 +161,7 @@ def _issued_tokens(
         return None
     check_pyjwt()
     # Late: who has no issuer needs no PyJWT.
-    from teleop_webrtc_bridge.broker.access.issuer_keys import IssuerKeys
-    from teleop_webrtc_bridge.broker.access.oidc import IdTokens
+    from teleop_webrtc_bridge.broker.access.oidc import IdTokens, IssuerKeys
 
     return IdTokens(configuration.oidc, IssuerKeys(configuration.oidc.issuer, clock), wall_clock)
 

@@ -95,7 +95,7 @@ def main(
         # Before the database is opened: what cannot work is said at once.
         connections_within(configuration.caps.connections)
         start_logging(configuration.log_level)
-        with closing(Database.open(configuration.state_dir)) as database:
+        with closing(Database(configuration.state_dir)) as database:
             asyncio.run(_run(configuration, database, make_media))
     except ConfigurationError as error:
         print(f'teleop_broker: {error}', file=sys.stderr)

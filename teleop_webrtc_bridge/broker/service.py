@@ -31,7 +31,7 @@ from weakref import WeakValueDictionary
 
 from teleop_webrtc_bridge.broker import media_calls
 from teleop_webrtc_bridge.broker.access.audit import Audit, AuditAction
-from teleop_webrtc_bridge.broker.access.credentials import Ended
+from teleop_webrtc_bridge.broker.access.authenticator import CredentialIds
 from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
 from teleop_webrtc_bridge.broker.bridger import Bridger
 from teleop_webrtc_bridge.broker.caller_addresses import network_of
@@ -86,7 +86,7 @@ class RobotDetails:
 class Credentials(Protocol):
     """What is known of keys and tokens that are in use."""
 
-    async def ended(self, key_ids: Collection[str], token_ids: Collection[str]) -> Ended:
+    async def ended(self, key_ids: Collection[str], token_ids: Collection[str]) -> CredentialIds:
         """Return which of some keys and tokens, and of others in use, work no more."""
 
     def has_expired(self, caller: OperatorCaller) -> bool:

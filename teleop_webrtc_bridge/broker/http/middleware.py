@@ -28,10 +28,9 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
 from teleop_webrtc_bridge.broker.access.audit import Audit
-from teleop_webrtc_bridge.broker.access.authenticator import Authenticator, SignIn
+from teleop_webrtc_bridge.broker.access.authenticator import Authenticator, KeyUsage, SignIn
 from teleop_webrtc_bridge.broker.access.database import Database, DatabaseUnavailable
-from teleop_webrtc_bridge.broker.access.key_usage import KeyUsage
-from teleop_webrtc_bridge.broker.access.records import TooManyCredentials
+from teleop_webrtc_bridge.broker.access.store import TooManyCredentials
 from teleop_webrtc_bridge.broker.caller_addresses import network_of, TrustedProxies
 from teleop_webrtc_bridge.broker.configuration import OidcSettings
 from teleop_webrtc_bridge.broker.errors import ApiError, NoGuess

@@ -23,7 +23,7 @@ from typing import Final
 
 from aiohttp import web
 
-from teleop_webrtc_bridge.broker.access.database import RETRY_S
+from teleop_webrtc_bridge.broker.access.database import RETRY_AFTER_S
 from teleop_webrtc_bridge.broker.http import schemas
 from teleop_webrtc_bridge.broker.http.constant_answers import constant
 from teleop_webrtc_bridge.broker.http.host_names import is_ip_literal, name_of_host
@@ -53,7 +53,7 @@ async def health(request: web.Request) -> web.Response:
         note = {} if database.note is None else {'database': database.note}
         return web.json_response({'status': 'ok', **note})
     status = 503 if database.is_given_up() else 200
-    headers = {'Retry-After': str(math.ceil(RETRY_S))} if database.is_given_up() else {}
+    headers = {'Retry-After': str(math.ceil(RETRY_AFTER_S))} if database.is_given_up() else {}
     body = {'status': 'degraded', 'database': database.reason}
     return web.json_response(body, status=status, headers=headers)
 

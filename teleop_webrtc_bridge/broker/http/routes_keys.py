@@ -23,8 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from teleop_webrtc_bridge.broker.access.audit import about_key, about_token, AuditAction
-from teleop_webrtc_bridge.broker.access.records import KeyRecord, TokenRecord
-from teleop_webrtc_bridge.broker.access.store import Store
+from teleop_webrtc_bridge.broker.access.store import KeyRecord, Store, TokenRecord
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.http import schemas
 from teleop_webrtc_bridge.broker.http.middleware import caller_address, PARTS, Parts, read_json

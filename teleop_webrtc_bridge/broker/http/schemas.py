@@ -22,7 +22,7 @@ import math
 import re
 from typing import Any, Final
 
-from teleop_webrtc_bridge.broker.access.records import KeyRecord, TokenRecord
+from teleop_webrtc_bridge.broker.access.store import KeyRecord, TokenRecord
 from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
 from teleop_webrtc_bridge.broker.configuration import OidcSettings
 from teleop_webrtc_bridge.broker.errors import ApiError

@@ -33,8 +33,7 @@ from rig import Rig, running
 from tree import ROOT
 
 from teleop_webrtc_bridge.broker.access.audit import AuditAction
-from teleop_webrtc_bridge.broker.access.records import AuditRow
-from teleop_webrtc_bridge.broker.access.store import Store
+from teleop_webrtc_bridge.broker.access.store import AuditRow, Store
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.main import main
 from teleop_webrtc_bridge.broker.media.backend import StopSeen

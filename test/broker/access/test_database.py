@@ -29,7 +29,7 @@ import threading
 import pytest
 from rig import Rig
 
-from teleop_webrtc_bridge.broker.access.credentials import Credentials
+from teleop_webrtc_bridge.broker.access.authenticator import Credentials
 from teleop_webrtc_bridge.broker.access.database import Database, DatabaseUnavailable
 from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
@@ -300,7 +300,7 @@ async def test_a_replaced_database_is_in_use_at_once(
     if in_place:
         # What the broker and its command line do; and SQLite shares what it knows of a file with
         # all connections of a process, so this one must not keep it.
-        rig.store.settle()
+        rig.store.checkpoint()
         rig.store.close()
         shutil.copyfile(copy, folder / FILE)
     else:
@@ -344,7 +344,7 @@ async def test_what_the_old_file_has_left_is_not_added_to_the_new_one(
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    with closing(Database.open(tmp_path)) as database:
+    with closing(Database(tmp_path)) as database:
         yield database
 
 

@@ -41,13 +41,15 @@ import pytest_asyncio
 from rig import Clock, no_limits, OFFER, Rig, running
 from tree import ROOT, SUPPORT
 
-from teleop_webrtc_bridge.broker.access.issuer_keys import (
+from teleop_webrtc_bridge.broker.access.oidc import (
+    CLOCK_SKEW_S,
     FETCH_PAUSE_S,
+    IdTokens,
     IssuerKeys,
     KEYS_AGE_S,
     MAX_DOCUMENT_BYTES,
+    MAX_TOKEN_CHARS,
 )
-from teleop_webrtc_bridge.broker.access.oidc import CLOCK_SKEW_S, IdTokens, MAX_TOKEN_CHARS
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.identity import Role
 
