@@ -25,16 +25,14 @@ from collections import Counter
 import enum
 from typing import Final
 
-__all__ = ['Bucket', 'IngressBudget', 'Traffic', 'kind_of']
+from teleop_webrtc_bridge.core.rate_limit import FloodDetector, TokenBucket
+
+__all__ = ['IngressBudget', 'Traffic', 'kind_of']
 
 LONGEST_BYTES: Final = 2048
 """What crosses the Internet in one packet has 1,500 at most."""
 MOST_SSRCS: Final = 16
 """Of one connection: a camera and its repetitions are two; each costs memory."""
-FLOOD_S: Final = 3.0
-"""Who does not slow down for so long is disconnected."""
-CALM_S: Final = 0.5
-"""So long without a packet above the budget, and a flood is over."""
 
 
 class Traffic(enum.Enum):
@@ -79,32 +77,6 @@ def kind_of(data: bytes) -> Traffic | None:
     return None
 
 
-class Bucket:
-    """
-    A token bucket.
-
-    :param per_s: How fast it fills.
-    :param burst: How much it holds.
-    :param now: In seconds, as every other one.
-    """
-
-    def __init__(self, per_s: float, burst: float, now: float) -> None:
-        self._per_s = per_s
-        self._burst = burst
-        self._level = burst
-        self._filled_s = now
-
-    def take(self, amount: float, now: float) -> bool:
-        """Return whether there is so much, and take it then."""
-        elapsed_s = max(0.0, now - self._filled_s)
-        self._filled_s = now
-        self._level = min(self._burst, self._level + elapsed_s * self._per_s)
-        if self._level < amount:
-            return False
-        self._level -= amount
-        return True
-
-
 class IngressBudget:
     """
     What one peer may send on one connection.
@@ -114,13 +86,12 @@ class IngressBudget:
 
     def __init__(self, now: float) -> None:
         self.dropped: Counter[str] = Counter()
-        self._packets = {kind: Bucket(*rate, now) for kind, rate in _RATES.items()}
-        self._report_bytes = Bucket(REPORT_BYTES_PER_S, 2 * REPORT_BYTES_PER_S, now)
-        self._repetitions = Bucket(REPETITIONS_PER_S, REPETITIONS_PER_S, now)
-        self._strangers = Bucket(STRANGERS_PER_S, 2 * STRANGERS_PER_S, now)
+        self._packets = {kind: TokenBucket(*rate, now) for kind, rate in _RATES.items()}
+        self._report_bytes = TokenBucket(REPORT_BYTES_PER_S, 2 * REPORT_BYTES_PER_S, now)
+        self._repetitions = TokenBucket(REPETITIONS_PER_S, REPETITIONS_PER_S, now)
+        self._strangers = TokenBucket(STRANGERS_PER_S, 2 * STRANGERS_PER_S, now)
         self._ssrcs: set[int] = set()
-        self._flood_since_s: float | None = None
-        self._excess_s = now
+        self._flood = FloodDetector()
 
     def admits(self, kind: Traffic, data: bytes, now: float) -> bool:
         """Return whether a packet of the peer is to be looked at."""
@@ -154,18 +125,14 @@ class IngressBudget:
 
     def is_flooded(self) -> bool:
         """Return whether the peer was above its budget for 3 s without a pause."""
-        if self._flood_since_s is None:
-            return False
-        return self._excess_s - self._flood_since_s >= FLOOD_S
+        return self._flood.is_flooded()
 
     def _has_room_for(self, ssrc: int) -> bool:
         return ssrc in self._ssrcs or len(self._ssrcs) < MOST_SSRCS
 
     def _excess(self, what: str, now: float) -> bool:
         self.dropped[what] += 1
-        if self._flood_since_s is None or now - self._excess_s > CALM_S:
-            self._flood_since_s = now
-        self._excess_s = now
+        self._flood.note_excess(now)
         return False
 
 

@@ -32,6 +32,8 @@ CORE = (
     'codec',
     'configuration',
     'messages',
+    'pacer',
+    'rate_limit',
     'sdp',
     'session',
     'telemetry',

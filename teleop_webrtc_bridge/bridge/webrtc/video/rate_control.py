@@ -38,7 +38,7 @@ from typing import Final
 
 from teleop_webrtc_bridge.bridge.webrtc.video.link_queue import LinkQueue
 
-__all__ = ['LOWEST_BPS', 'Pace', 'RateController', 'Target']
+__all__ = ['LOWEST_BPS', 'RateController', 'Target']
 
 LOWEST_BPS: Final = 150_000
 
@@ -91,8 +91,6 @@ ROOM_TO_STEP_UP: Final = 1.25
 STEP_UP_S: Final = 5.0
 LOWEST_FPS: Final = 10.0
 """Fewer frames are only sent if fewer are configured."""
-PACE_TOLERANCE: Final = 0.4
-"""Of the interval: cameras are not exact."""
 _FPS_STEPS: Final = (1.0, 2 / 3, 1 / 2)
 _SCALES: Final = (1.0, 3 / 4, 1 / 2, 3 / 8, 1 / 4)
 
@@ -320,29 +318,6 @@ class RateController:
         if self._queue.delay_s > QUEUE_DELAY_S:
             bitrate_bps = max(DRAINING * bitrate_bps, LOWEST_BPS)
         return Target(bitrate_bps=round(bitrate_bps), fps=fps, scale=scale)
-
-
-class Pace:
-    """Leaves frames out, evenly, until a frame rate is kept."""
-
-    def __init__(self) -> None:
-        self._due_s = float('-inf')
-
-    def is_due(self, capture_s: float, fps: float) -> bool:
-        """
-        Return whether to send a frame.
-
-        :param capture_s: When it was taken.
-        :param fps: Frames per second at most, on average.
-        """
-        interval_s = 1.0 / fps
-        if capture_s < self._due_s - 2 * interval_s:
-            self._due_s = capture_s  # the camera's clock stepped back
-        self._due_s = max(self._due_s, capture_s - interval_s)
-        if capture_s < self._due_s - PACE_TOLERANCE * interval_s:
-            return False
-        self._due_s += interval_s
-        return True
 
 
 def _steps(fps: float) -> tuple[tuple[float, float], ...]:
