@@ -48,8 +48,8 @@ class Traffic(enum.Enum):
 
 
 #: Packets a second, and at once. Video of 20 Mbit/s has 2,100 packets a second; a channel may
-#: carry 200 messages and 512 KiB a second (flood_guard); who loses a tenth of a video asks 20
-#: times a second; a browser checks its connection 20 times a second before it is up.
+#: carry 200 messages and 512 KiB a second (``broker.media.channels``); who loses a tenth of a
+#: video asks 20 times a second; a browser checks its connection 20 times a second before it is up.
 _RATES: Final = {
     Traffic.STUN: (100.0, 200.0),
     Traffic.DATA: (1000.0, 2000.0),

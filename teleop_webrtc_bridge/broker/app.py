@@ -37,7 +37,6 @@ from teleop_webrtc_bridge.broker.access.authenticator import (
 from teleop_webrtc_bridge.broker.access.database import Database
 from teleop_webrtc_bridge.broker.caller_addresses import TrustedProxies
 from teleop_webrtc_bridge.broker.configuration import check_pyjwt, Configuration
-from teleop_webrtc_bridge.broker.descriptors import connections_within
 from teleop_webrtc_bridge.broker.http import (
     routes_common,
     routes_keys,
@@ -60,7 +59,7 @@ from teleop_webrtc_bridge.broker.http.middleware import (
     server_log,
 )
 from teleop_webrtc_bridge.broker.http.page import add_page, PageFile, read_page
-from teleop_webrtc_bridge.broker.limits import Limits
+from teleop_webrtc_bridge.broker.limits import connections_within, Limits
 from teleop_webrtc_bridge.broker.media.backend import Media
 from teleop_webrtc_bridge.broker.service import Broker
 from teleop_webrtc_bridge.core.codec import MAX_HTTP_BODY_BYTES

@@ -37,9 +37,15 @@ from typing import Final
 from teleop_webrtc_bridge.broker.access.audit import about_key, about_token, AuditAction, DAY_S
 from teleop_webrtc_bridge.broker.access.store import AuditRow, Store, TooManyCredentials
 from teleop_webrtc_bridge.broker.configuration import OneLineParser, read_configuration
-from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
+from teleop_webrtc_bridge.broker.identity import (
+    as_label,
+    as_name,
+    LABEL_ALLOWED,
+    NAME_ALLOWED,
+    OperatorCaller,
+    Role,
+)
 from teleop_webrtc_bridge.broker.limits import Limits
-from teleop_webrtc_bridge.broker.names import check_label, check_name
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 
 __all__ = ['SUBJECTS', 'manage']
@@ -157,6 +163,20 @@ def _revoke(actions: argparse._SubParsersAction[OneLineParser], text: str, which
     _common(actions.add_parser('revoke', help=text)).add_argument('id', help=which)
 
 
+def _name(option: str, value: str) -> str:
+    name = as_name(value)
+    if name is None:
+        raise ConfigurationError(option, value, NAME_ALLOWED)
+    return name
+
+
+def _robot_id(value: str | None) -> str | None:
+    label = as_label(value or '')
+    if label is None:
+        raise ConfigurationError('--robot-id', value, LABEL_ALLOWED)
+    return label or None
+
+
 def _list_keys(store: Store) -> int:
     _table(
         ('ID', 'NAME', 'TENANT', 'ROBOT', 'KEY', 'CREATED', 'LAST USED'),
@@ -177,8 +197,8 @@ def _list_keys(store: Store) -> int:
 
 
 def _add_key(store: Store, options: argparse.Namespace, caps: Limits) -> int:
-    name, tenant = check_name('name', options.name), check_name('--tenant', options.tenant)
-    robot_id, now_s = check_label('--robot-id', options.robot_id), time.time()
+    name, tenant = _name('name', options.name), _name('--tenant', options.tenant)
+    robot_id, now_s = _robot_id(options.robot_id), time.time()
     with store.transaction():
         record, key = store.create_robot_key(
             name=name, robot_id=robot_id, owner=tenant, now_s=now_s, most=caps.keys_per_tenant
@@ -231,7 +251,7 @@ def _add_operator(store: Store, options: argparse.Namespace, caps: Limits) -> in
     now_s = time.time()
     if options.days is not None and not 0.0 < options.days <= 36500.0:
         raise ConfigurationError('--days', options.days, 'more than 0, up to 36500')
-    name, tenant = check_name('name', options.name), check_name('--tenant', options.tenant)
+    name, tenant = _name('name', options.name), _name('--tenant', options.tenant)
     with store.transaction():
         token = store.create_operator_token(
             sub=name,

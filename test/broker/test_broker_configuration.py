@@ -24,7 +24,7 @@ from tree import ROOT
 
 from teleop_webrtc_bridge.broker.configuration import OidcSettings, read_configuration
 from teleop_webrtc_bridge.broker.identity import Role
-from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
+from teleop_webrtc_bridge.broker.media.process_link import NetworkSettings
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 from teleop_webrtc_bridge.core.messages import IceServer
 

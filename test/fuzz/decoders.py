@@ -54,8 +54,7 @@ from teleop_webrtc_bridge.bridge.ros.operator_messages import OperatorMessages
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.http import schemas
 from teleop_webrtc_bridge.broker.identity import Identity, Role
-from teleop_webrtc_bridge.broker.media.channel_relay import EstopTap, Voice
-from teleop_webrtc_bridge.broker.media.flood_guard import FloodGuard
+from teleop_webrtc_bridge.broker.media.channels import EstopSigner, EstopTap, FloodGuard
 from teleop_webrtc_bridge.core.codec import (
     decode_command,
     decode_heartbeat_answer,
@@ -246,7 +245,7 @@ def check_viewer(data: bytes) -> None:
     """Make sure that of what a viewer sends an E-STOP is passed on, written anew, or nothing."""
     forwarded: list[str] = []
     channel: Any = _Channel()
-    voice = Voice('m', VIEWER, lambda _stop: None)
+    voice = EstopSigner('m', VIEWER, lambda _stop: None)
     EstopTap(channel, FloodGuard(0.0), voice, lambda _label, text: forwarded.append(text))
     channel.receive(data)
     channel.receive(data.decode('utf-8', 'replace'))
@@ -259,7 +258,7 @@ def check_viewer(data: bytes) -> None:
 
 def check_operator(data: bytes) -> None:
     """Make sure that what an operator sends names nobody else as who stops or releases."""
-    signed = Voice('m', VIEWER, lambda _stop: None).sign(data)
+    signed = EstopSigner('m', VIEWER, lambda _stop: None).sign(data)
     if signed is None:
         with suppress(ProtocolError):
             decode_state(data)

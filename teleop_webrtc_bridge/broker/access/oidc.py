@@ -34,8 +34,7 @@ import jwt
 
 from teleop_webrtc_bridge.broker.configuration import is_loopback_host, OidcSettings
 from teleop_webrtc_bridge.broker.errors import ApiError, NoGuess
-from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
-from teleop_webrtc_bridge.broker.names import as_name, MAX_CHARS
+from teleop_webrtc_bridge.broker.identity import as_name, MAX_CHARS, OperatorCaller, Role
 from teleop_webrtc_bridge.core.codec import parse_json_object
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
 

@@ -26,9 +26,16 @@ from teleop_webrtc_bridge.broker.access.store import KeyRecord, TokenRecord
 from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
 from teleop_webrtc_bridge.broker.configuration import OidcSettings
 from teleop_webrtc_bridge.broker.errors import ApiError
-from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, Role
+from teleop_webrtc_bridge.broker.identity import (
+    as_label,
+    as_name,
+    Identity,
+    LABEL_ALLOWED,
+    NAME_ALLOWED,
+    OperatorCaller,
+    Role,
+)
 from teleop_webrtc_bridge.broker.media.backend import MediaSession
-from teleop_webrtc_bridge.broker.names import as_label, as_name, LABEL_ALLOWED, NAME_ALLOWED
 from teleop_webrtc_bridge.broker.registry.control_requests import open_requests
 from teleop_webrtc_bridge.broker.registry.named_person import NamedPerson
 from teleop_webrtc_bridge.broker.registry.sessions import LinkQuality, Session

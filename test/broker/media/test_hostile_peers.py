@@ -34,7 +34,7 @@ import pytest_asyncio
 
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.media.backend import DataChannelRequest, StopSeen
-from teleop_webrtc_bridge.broker.media.channel_relay import Voice
+from teleop_webrtc_bridge.broker.media.channels import EstopSigner
 from teleop_webrtc_bridge.broker.media.embedded import EmbeddedMedia
 from teleop_webrtc_bridge.core.codec import decode_command
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
@@ -332,7 +332,7 @@ async def test_what_only_another_parser_takes_for_an_estop_is_not_forwarded(
 
 async def test_many_stops_are_told_of_in_part_and_the_rest_is_counted() -> None:
     stops: list[StopSeen] = []
-    voice = Voice('m', BOB, stops.append)
+    voice = EstopSigner('m', BOB, stops.append)
     for nonce in range(100):
         voice.sign(json.dumps({'type': 'estop', 'nonce': nonce}))
     # A release is told of however many stops came before it.

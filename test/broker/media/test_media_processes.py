@@ -53,8 +53,8 @@ from teleop_webrtc_bridge.broker.media.backend import (
     StopSeen,
     UnusableSdp,
 )
+from teleop_webrtc_bridge.broker.media.process_link import NetworkSettings
 from teleop_webrtc_bridge.broker.media.processes import MediaProcess, MediaProcesses, Start
-from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 from teleop_webrtc_bridge.core.messages import Velocity
 
