@@ -33,13 +33,13 @@ from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.access.database import Database, DatabaseUnavailable
 from teleop_webrtc_bridge.broker.access.store import Store
-from teleop_webrtc_bridge.broker.app import build_app, serving
 from teleop_webrtc_bridge.broker.configuration import (
     Configuration,
     is_loopback_host,
     read_configuration,
 )
 from teleop_webrtc_bridge.broker.descriptors import connections_within, raise_limit
+from teleop_webrtc_bridge.broker.http.app import build_app, serving
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.log import start_logging
 from teleop_webrtc_bridge.broker.manage import FIRST_TENANT, manage, SUBJECTS
