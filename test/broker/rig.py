@@ -29,8 +29,8 @@ from fake_media import FakeMedia
 from teleop_webrtc_bridge.broker.access.database import Database
 from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.broker.configuration import Configuration
+from teleop_webrtc_bridge.broker.http.admission import RequestClass, Share, SHARES
 from teleop_webrtc_bridge.broker.http.app import build_app, serving
-from teleop_webrtc_bridge.broker.http.cpu_budgets import RequestClass, Share, SHARES
 from teleop_webrtc_bridge.broker.http.page import PageFile
 from teleop_webrtc_bridge.broker.http.routes import PARTS, RequestLimits
 from teleop_webrtc_bridge.broker.identity import Role

@@ -43,10 +43,8 @@ from teleop_webrtc_bridge.broker.http import (
     routes_operator,
     routes_robot,
 )
-from teleop_webrtc_bridge.broker.http.client_connection import ClientConnection
-from teleop_webrtc_bridge.broker.http.connection_table import ConnectionTable
-from teleop_webrtc_bridge.broker.http.cpu_budgets import RequestClass, Share, SHARES
-from teleop_webrtc_bridge.broker.http.front import HttpFront
+from teleop_webrtc_bridge.broker.http.admission import ConnectionTable, RequestClass, Share, SHARES
+from teleop_webrtc_bridge.broker.http.connections import ClientConnection, HttpFront
 from teleop_webrtc_bridge.broker.http.host_names import HostNames
 from teleop_webrtc_bridge.broker.http.middleware import (
     access_log,

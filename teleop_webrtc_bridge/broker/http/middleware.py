@@ -31,7 +31,7 @@ from teleop_webrtc_bridge.broker.access.database import DatabaseUnavailable
 from teleop_webrtc_bridge.broker.access.records import TooManyCredentials
 from teleop_webrtc_bridge.broker.caller_addresses import network_of
 from teleop_webrtc_bridge.broker.errors import ApiError
-from teleop_webrtc_bridge.broker.http.client_connection import CONNECTION
+from teleop_webrtc_bridge.broker.http.connections import CONNECTION
 from teleop_webrtc_bridge.broker.http.routes import caller_address, PARTS, SIGN_IN
 from teleop_webrtc_bridge.broker.media.backend import (
     MediaBug,

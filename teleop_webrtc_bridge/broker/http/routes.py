@@ -32,7 +32,7 @@ from teleop_webrtc_bridge.broker.access.key_usage import KeyUsage
 from teleop_webrtc_bridge.broker.caller_addresses import network_of, TrustedProxies
 from teleop_webrtc_bridge.broker.configuration import OidcSettings
 from teleop_webrtc_bridge.broker.errors import ApiError, NoGuess
-from teleop_webrtc_bridge.broker.http.front import HttpFront
+from teleop_webrtc_bridge.broker.http.connections import HttpFront
 from teleop_webrtc_bridge.broker.http.host_names import HostNames
 from teleop_webrtc_bridge.broker.http.schema import Endpoint, ForeignSdp, read
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
