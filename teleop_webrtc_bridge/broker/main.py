@@ -33,12 +33,12 @@ from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.access.database import Database, DatabaseUnavailable
 from teleop_webrtc_bridge.broker.access.store import Store
-from teleop_webrtc_bridge.broker.app import build_app, serving
 from teleop_webrtc_bridge.broker.configuration import (
     Configuration,
     is_loopback_host,
     read_configuration,
 )
+from teleop_webrtc_bridge.broker.http.app import build_app, serving
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.limits import connections_within, raise_open_files
 from teleop_webrtc_bridge.broker.log import start_logging

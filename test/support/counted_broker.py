@@ -28,8 +28,8 @@ from aiohttp import web
 
 from teleop_webrtc_bridge.broker.access.database import Database
 from teleop_webrtc_bridge.broker.access.store import Store
-from teleop_webrtc_bridge.broker.app import build_app, serving
 from teleop_webrtc_bridge.broker.configuration import read_configuration
+from teleop_webrtc_bridge.broker.http.app import build_app, serving
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.media.backend import DataChannelRequest, MediaSession
 from teleop_webrtc_bridge.broker.media.embedded import EmbeddedMedia
