@@ -18,7 +18,7 @@ import struct
 
 import pytest
 
-from teleop_webrtc_bridge.aiortc_support.ingress_budget import (
+from teleop_webrtc_bridge.aiortc_support.ingress import (
     IngressBudget,
     kind_of,
     MOST_SSRCS,

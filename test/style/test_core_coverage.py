@@ -32,7 +32,7 @@ CORE = (
     'codec',
     'configuration',
     'messages',
-    'pacer',
+    'frame_pacer',
     'rate_limit',
     'sdp',
     'session',

@@ -38,7 +38,7 @@ from teleop_webrtc_bridge.bridge.link.frame_slot import (
     MAX_PICTURE_PX,
 )
 from teleop_webrtc_bridge.core.exceptions import PictureUndecodable, TeleopError
-from teleop_webrtc_bridge.core.pacer import Pacer
+from teleop_webrtc_bridge.core.frame_pacer import FramePacer
 from teleop_webrtc_bridge.core.texts import MAX_NAME_CHARS, shown
 from teleop_webrtc_bridge.core.video.compressed_header import CompressedHeader, read_header
 from teleop_webrtc_bridge.core.video.pixel_formats import PIXEL_FORMATS
@@ -158,7 +158,7 @@ class ImageIntake:
         self._writer = writer
         self._warn = warn
         self._told: set[str] = set()
-        self._pacer = Pacer(_JITTER)
+        self._pacer = FramePacer(_JITTER)
         self._size_px = GREY_SIZE_PX
 
     def is_stalled(self, now: float) -> bool:

@@ -31,7 +31,7 @@ from teleop_webrtc_bridge.bridge.webrtc.video.composer import capture_of, Compos
 from teleop_webrtc_bridge.bridge.webrtc.video.encoder import EncodedFrame, VideoEncoder
 from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import RateController, Target
 from teleop_webrtc_bridge.core.exceptions import EncoderUnusable, PictureUndecodable
-from teleop_webrtc_bridge.core.pacer import Pacer
+from teleop_webrtc_bridge.core.frame_pacer import FramePacer
 
 __all__ = ['PictureSource']
 
@@ -72,7 +72,7 @@ class PictureSource:
         self._encoder = encoder
         self._rate = rate
         self._counters = counters
-        self._pacer = Pacer(PACE_TOLERANCE)
+        self._pacer = FramePacer(PACE_TOLERANCE)
         self._keyframe = True
         self._keyframe_s = float('-inf')
         self._width_px = max_width_px
@@ -107,7 +107,7 @@ class PictureSource:
         is_news = sequences.keys() != self._sequences.keys()
         is_news = is_news or _has_new_filler(parts, self._sequences)
         if is_news:
-            self._pacer = Pacer(PACE_TOLERANCE)
+            self._pacer = FramePacer(PACE_TOLERANCE)
         self._count_skipped(sequences)
         self._sequences = sequences
         now = time.monotonic()

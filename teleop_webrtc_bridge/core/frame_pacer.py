@@ -1,4 +1,4 @@
-"""Keeps a rate by leaving events out evenly; pure: time is an argument."""
+"""Keeps a frame rate by leaving frames out evenly; pure: time is an argument."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -16,10 +16,10 @@
 
 from __future__ import annotations
 
-__all__ = ['Pacer']
+__all__ = ['FramePacer']
 
 
-class Pacer:
+class FramePacer:
     """
     Picks from the frames of a camera so many that a frame rate is not exceeded on average.
 

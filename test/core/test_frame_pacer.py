@@ -20,12 +20,12 @@ import itertools
 
 import pytest
 
-from teleop_webrtc_bridge.core.pacer import Pacer
+from teleop_webrtc_bridge.core.frame_pacer import FramePacer
 
 
 @pytest.mark.parametrize('wanted', [30.0, 20.0, 15.0, 10.0, 7.0])
 def test_frames_are_left_out_evenly(wanted: float) -> None:
-    pacer = Pacer(0.4)
+    pacer = FramePacer(0.4)
     sent = [number / 30 for number in range(300) if pacer.is_due(number / 30, wanted)]
     assert len(sent) == pytest.approx(10 * wanted, abs=2)
     gaps = [later - one for one, later in itertools.pairwise(sent)]
@@ -33,13 +33,13 @@ def test_frames_are_left_out_evenly(wanted: float) -> None:
 
 
 def test_no_frame_is_left_out_of_a_camera_that_is_not_exact() -> None:
-    pacer = Pacer(0.4)
+    pacer = FramePacer(0.4)
     times = [number / 30 + (0.012 if number % 3 else -0.012) for number in range(300)]
     assert all(pacer.is_due(at_s, 30.0) for at_s in times)
 
 
 def test_a_pause_is_not_made_up_for_and_a_step_back_stops_nothing() -> None:
-    pacer = Pacer(0.4)
+    pacer = FramePacer(0.4)
     assert pacer.is_due(100.0, 10.0)
     assert pacer.is_due(200.0, 10.0)
     assert [pacer.is_due(200.0 + number / 100, 10.0) for number in range(1, 20)].count(True) <= 3
