@@ -1,4 +1,4 @@
-"""Settings: defaults, file, command line, and how each of them is refused."""
+"""The configuration: defaults, file and command line, and the errors for bad settings."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -109,7 +109,7 @@ OIDC = {
 
 
 def oidc(**changes: object) -> str:
-    """Return a file with these settings of an issuer; ``None`` leaves one out."""
+    """Write a file with these settings of an issuer; ``None`` omits one."""
     settings = {name: value for name, value in {**OIDC, **changes}.items() if value is not None}
     return json.dumps({'oidc': settings})
 

@@ -1,4 +1,4 @@
-"""How the open files are divided, and what the log says of refusals."""
+"""How open files are divided, and that refused requests do not fill the log."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -35,7 +35,7 @@ PROGRAM = SUPPORT / 'broker_on_fake_media.py'
 
 @pytest.fixture
 def soft_limit() -> Iterator[None]:
-    """Put the soft limit of open files back."""
+    """Restore the soft limit of open files."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -1,4 +1,4 @@
-"""Keys and tokens on disk."""
+"""The store: keys, tokens and the audit trail on disk."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,4 +1,4 @@
-"""What waits to be sent is bounded: by its worth where it may be lost, by memory where not."""
+"""Data channels: held and queued messages are bounded, E-STOPs go first, floods are limited."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -52,7 +52,7 @@ PING = '{"type": "ping", "of": "estop"}'
 
 
 class StuckChannel:
-    """A channel of a link that takes nothing, until :meth:`drain`."""
+    """A channel on a link that transmits nothing until :meth:`drain`."""
 
     readyState = 'open'
     label = ''
@@ -87,7 +87,7 @@ def test_commands_do_not_wait_until_they_are_too_old() -> None:
     for _ in range(100):
         end.deliver(COMMAND)
     assert channel.bufferedAmount <= MAX_UNRELIABLE_BYTES + len(COMMAND)
-    # Twelve of them wait: a quarter of a second at 50 Hz.
+    # Twelve are queued: a quarter of a second at 50 Hz.
     assert len(channel.sent) == 13
     channel.drain()
     end.deliver(b'new')
@@ -182,7 +182,7 @@ def test_of_nothing_but_stops_the_newest_are_held_in_their_order() -> None:
 
 
 class StuckConnection:
-    """A peer connection whose channels go nowhere."""
+    """A peer connection whose channels lead nowhere."""
 
     def __init__(self) -> None:
         self.channels: dict[str, StuckChannel] = {}
@@ -197,7 +197,7 @@ class StuckConnection:
 
 
 def bridge() -> tuple[PeerChannels, StuckConnection]:
-    """Return a robot's side of the channels to its operator, and where they end."""
+    """Return a robot's side of the channels to its operator, with their ends."""
     operator, robot = StuckConnection(), StuckConnection()
     here, there = (PeerChannels(cast(RTCPeerConnection, it)) for it in (operator, robot))
     for spec in CHANNELS:
@@ -216,7 +216,7 @@ def test_no_command_passes_an_estop_that_waits_for_the_robot_to_be_ready() -> No
     there, robot = bridge()
     commands = robot.channels[CMD_UNRELIABLE]
     there.deliver(CMD_UNRELIABLE, COMMAND)
-    # What merely mentions it does not stop the robot.
+    # A message that merely mentions an E-STOP is none.
     there.deliver(STATE_RELIABLE, PING)
     there.deliver(CMD_UNRELIABLE, COMMAND)
     assert commands.sent == [COMMAND, COMMAND]
