@@ -42,7 +42,7 @@ from teleop_webrtc_bridge.core.codec import (
     parse_json_object,
 )
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
-from teleop_webrtc_bridge.core.messages import CHANNELS, CMD_UNRELIABLE
+from teleop_webrtc_bridge.core.messages import CHANNELS, ChannelSpec, CMD_UNRELIABLE
 from teleop_webrtc_bridge.core.rate_limit import FloodDetector, MessageBudget, RateLimit
 
 __all__ = ['ChannelEnd', 'EstopSigner', 'EstopTap', 'FloodGuard', 'PeerChannels', 'StopText']
@@ -372,7 +372,7 @@ class PeerChannels:
         self._guards: dict[str, FloodGuard] = {}
         """By label: opening a channel again does not refill its buckets."""
         self.has_answered = self.has_spoken = False
-        """Whether this peer has sent anything, and anything but pongs, if it is a robot."""
+        """Whether a robot has sent anything, and anything but pongs."""
         self._is_ready = False
         """Whether the peer has opened the ends on which it receives."""
         self._next_stream_id = FIRST_STREAM_ID
@@ -392,9 +392,7 @@ class PeerChannels:
         :raises MediaSessionGone: The publisher does not publish the label, or no id is left.
         """
         publication = publisher.publication(request.label) if publisher is not None else None
-        stream_id, channel = self._create_channel(
-            request.label, ordered=request.ordered, max_retransmits=request.max_retransmits
-        )
+        stream_id, channel = self._create_channel(request)
         if publication is None:
             self._publish(request.label, channel, signer)
         else:
@@ -402,13 +400,13 @@ class PeerChannels:
         return stream_id
 
     def _create_channel(
-        self, label: str, *, ordered: bool, max_retransmits: int | None
+        self, wanted: DataChannelRequest | ChannelSpec
     ) -> tuple[int, RTCDataChannel]:
         stream_id = self._fresh_stream_id()
         channel = self._pc.createDataChannel(
-            label,
-            ordered=ordered,
-            maxRetransmits=max_retransmits,
+            wanted.label,
+            ordered=wanted.ordered,
+            maxRetransmits=wanted.max_retransmits,
             negotiated=True,
             id=stream_id,
         )
@@ -457,14 +455,12 @@ class PeerChannels:
     # --- viewers ------------------------------------------------------------------------------
 
     def open_for_viewers(self) -> dict[str, int]:
-        """Open the ends of a robot that nobody drives: all channels but that for commands."""
+        """Open a robot's ends while nobody drives it: all channels but the one for commands."""
         ids = {}
         for spec in CHANNELS:
             if spec.label == CMD_UNRELIABLE:
                 continue
-            stream_id, channel = self._create_channel(
-                spec.label, ordered=spec.ordered, max_retransmits=spec.max_retransmits
-            )
+            stream_id, channel = self._create_channel(spec)
             ids[spec.label] = stream_id
             if spec.to_robot:
                 self._receive(stream_id, channel, None)
@@ -481,9 +477,7 @@ class PeerChannels:
         self._watched = robot
         ids = {}
         for spec in CHANNELS:
-            stream_id, channel = self._create_channel(
-                spec.label, ordered=spec.ordered, max_retransmits=spec.max_retransmits
-            )
+            stream_id, channel = self._create_channel(spec)
             ids[spec.label] = stream_id
             if spec.to_robot:
                 EstopTap(channel, self._guard(spec.label), signer, robot.deliver)
