@@ -23,7 +23,7 @@ import json
 from typing import Any, Final, Self
 
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError, ProtocolError
-from teleop_webrtc_bridge.core.ice_urls import parse_ice_url, stun_servers_of
+from teleop_webrtc_bridge.core.ice import parse_ice_url, stun_servers_of
 from teleop_webrtc_bridge.core.messages import IceServer
 from teleop_webrtc_bridge.core.sdp import is_forbidden_address
 
