@@ -35,7 +35,7 @@ from teleop_webrtc_bridge.broker.caller_addresses import IpNetwork
 from teleop_webrtc_bridge.broker.identity import as_name, NAME_ALLOWED, Role
 from teleop_webrtc_bridge.broker.limits import Limits
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError, ProtocolError
-from teleop_webrtc_bridge.core.ice_urls import parse_ice_url
+from teleop_webrtc_bridge.core.ice import parse_ice_url
 from teleop_webrtc_bridge.core.messages import IceServer
 from teleop_webrtc_bridge.core.sdp import is_forbidden_address
 

@@ -31,8 +31,9 @@ pytestmark = pytest.mark.real_programs
 CORE = (
     'codec',
     'configuration',
-    'messages',
     'frame_pacer',
+    'ice',
+    'messages',
     'rate_limit',
     'sdp',
     'session',
@@ -46,6 +47,8 @@ CORE = (
     'video/pixel_formats',
     'video/serialized_image',
 )
+#: Pure modules outside the core.
+PURE = ('aiortc_support/retransmission',)
 #: The gate's tests need not all be repeated: these take long, and no branch for themselves.
 SLOW = (
     'test_gate_any_order.py',
@@ -57,8 +60,9 @@ SLOW = (
 
 def core_tests() -> list[str]:
     """Return the tests of each module, which have its name; those of the gate have a folder."""
-    names = [Path(name) for name in CORE if name != 'motion/command_gate']
-    files = [f'test/core/{name.with_name(f"test_{name.name}.py")}' for name in names]
+    names = [Path('core', name) for name in CORE if name != 'motion/command_gate']
+    names += map(Path, PURE)
+    files = [f'test/{name.with_name(f"test_{name.name}.py")}' for name in names]
     assert [file for file in files if not (ROOT / file).exists()] == []
     return [*files, 'test/core/motion/gate']
 
@@ -82,6 +86,6 @@ def test_every_branch_of_the_core_is_taken_by_its_own_tests(tmp_path: Path) -> N
     )
     assert found.returncode == 0, found.stdout
     files = json.loads(report.read_text('utf-8'))['files']
-    for name in CORE:
-        file = files[f'teleop_webrtc_bridge/core/{name}.py']
+    for name in (*(f'core/{name}' for name in CORE), *PURE):
+        file = files[f'teleop_webrtc_bridge/{name}.py']
         assert (file['missing_lines'], file['missing_branches']) == ([], []), name

@@ -38,7 +38,7 @@ from teleop_webrtc_bridge.broker.media.backend import (
 from teleop_webrtc_bridge.broker.media.channels import EstopSigner
 from teleop_webrtc_bridge.broker.media.peer_session import PeerSession
 from teleop_webrtc_bridge.broker.media.process_link import NetworkSettings
-from teleop_webrtc_bridge.core.ice_urls import parse_ice_url
+from teleop_webrtc_bridge.core.ice import parse_ice_url
 from teleop_webrtc_bridge.core.messages import VideoCodec
 
 __all__ = ['EmbeddedMedia']

@@ -45,7 +45,7 @@ from teleop_webrtc_bridge.broker.media.backend import (
     StopSeen,
     UnusableSdp,
 )
-from teleop_webrtc_bridge.core.ice_urls import stun_servers_of
+from teleop_webrtc_bridge.core.ice import stun_servers_of
 from teleop_webrtc_bridge.core.messages import IceServer, VideoCodec
 
 __all__ = [

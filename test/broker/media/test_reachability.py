@@ -29,7 +29,7 @@ import pytest
 from teleop_webrtc_bridge.broker.media.backend import MediaFull
 from teleop_webrtc_bridge.broker.media.embedded import EmbeddedMedia
 from teleop_webrtc_bridge.broker.media.process_link import NetworkSettings
-from teleop_webrtc_bridge.core.candidates import MAX_HOST_ADDRESSES
+from teleop_webrtc_bridge.core.ice import MAX_HOST_ADDRESSES
 
 PATIENCE_S = 30.0
 
