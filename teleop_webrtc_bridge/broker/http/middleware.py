@@ -40,9 +40,8 @@ from teleop_webrtc_bridge.broker.media.backend import (
     MediaSessionGone,
     UnusableSdp,
 )
-from teleop_webrtc_bridge.broker.registry.bans import PutOut
-from teleop_webrtc_bridge.broker.registry.named_person import AmbiguousName
-from teleop_webrtc_bridge.broker.registry.sessions import (
+from teleop_webrtc_bridge.broker.registry.refusals import (
+    AmbiguousName,
     ClaimLost,
     JoinReplaced,
     NoPendingOffer,
@@ -51,6 +50,7 @@ from teleop_webrtc_bridge.broker.registry.sessions import (
     NotRemovable,
     NotRequested,
     NotWatching,
+    PutOut,
     RegistryRefusal,
     SessionUnknown,
     SlotTaken,
