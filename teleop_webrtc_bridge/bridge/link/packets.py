@@ -56,7 +56,7 @@ __all__ = [
 MAX_PACKET_BYTES: Final = 128 * 1024
 _LABELS: Final = tuple(spec.label for spec in CHANNELS)
 _SEND_HEAD: Final = struct.Struct('<BB??')
-_RECEIVED_HEAD: Final = struct.Struct('<BB?d')
+_RECEIVED_HEAD: Final = struct.Struct('<BBd')
 #: What reading broken bytes ends in.
 _BROKEN: Final = (
     *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
@@ -110,7 +110,6 @@ class Received:
 
     label: str
     payload: bytes
-    text: bool
     arrival_s: float
     """``time.monotonic`` at arrival."""
 
@@ -123,8 +122,6 @@ class Status:
     reason: str
     control_epoch: int
     """Rises with every operator and every session: commands of different epochs never mix."""
-    video_fps: float
-    """Frames per second that are wanted in the frame slot now."""
     counters: dict[str, float]
     path: str = ''
     """How the broker is reached: ``direct``, or over which relay; empty: not connected."""
@@ -137,10 +134,8 @@ def encode(packet: Packet) -> bytes:
     """Return the packet's bytes."""
     match packet:
         case Received():
-            head = _RECEIVED_HEAD.pack(
-                _Kind.RECEIVED, _LABELS.index(packet.label), packet.text, packet.arrival_s
-            )
-            return head + packet.payload
+            label = _LABELS.index(packet.label)
+            return _RECEIVED_HEAD.pack(_Kind.RECEIVED, label, packet.arrival_s) + packet.payload
         case Send():
             label = _LABELS.index(packet.label)
             head = _SEND_HEAD.pack(_Kind.SEND, label, packet.text, packet.urgent)
@@ -166,11 +161,11 @@ def decode(data: bytes) -> Packet:
     try:
         kind = _Kind(data[0])
         if kind is _Kind.RECEIVED:
-            _, label, text, arrival_s = _RECEIVED_HEAD.unpack_from(data)
+            _, label, arrival_s = _RECEIVED_HEAD.unpack_from(data)
             if not math.isfinite(arrival_s):
                 raise ValueError('an arrival at no time')
             payload = data[_RECEIVED_HEAD.size :]
-            return Received(label=_LABELS[label], payload=payload, text=text, arrival_s=arrival_s)
+            return Received(label=_LABELS[label], payload=payload, arrival_s=arrival_s)
         if kind is _Kind.SEND:
             _, label, text, urgent = _SEND_HEAD.unpack_from(data)
             payload = data[_SEND_HEAD.size :]
@@ -205,7 +200,7 @@ def _check_status(status: Status) -> None:
 
     :raises ValueError: It has another type than it should, or is not finite.
     """
-    numbers = (status.video_fps, *status.counters.values())
+    numbers = status.counters.values()
     texts = (status.reason, status.path)
     if not all(isinstance(text, str) for text in texts) or type(status.control_epoch) is not int:
         raise ValueError('a status with a wrong type')

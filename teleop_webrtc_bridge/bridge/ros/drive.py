@@ -57,9 +57,7 @@ BATCH_PACKETS: Final = 512
 """More than the link holds, so that only a writer without end is interrupted."""
 REALTIME_PRIORITY: Final = 10
 """Of SCHED_FIFO: above everything that is not real time, below what drives hardware."""
-_DISCONNECTED: Final = Status(
-    state=SessionState.DIALLING, reason='', control_epoch=0, video_fps=0.0, counters={}
-)
+_DISCONNECTED: Final = Status(state=SessionState.DIALLING, reason='', control_epoch=0, counters={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,7 +332,6 @@ class DriveThread(threading.Thread):
             state=SessionState.DIALLING,
             reason=self._goodbye or 'the WebRTC process ended',
             control_epoch=0,
-            video_fps=0.0,
             counters={},
         )
         self._show()

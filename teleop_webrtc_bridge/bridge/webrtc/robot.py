@@ -54,7 +54,6 @@ from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
 from teleop_webrtc_bridge.core.session import (
     HeartbeatSilence,
     Session,
-    SessionState,
     Transition,
 )
 from teleop_webrtc_bridge.core.texts import shown
@@ -69,8 +68,6 @@ LONGEST_PAUSE_S: Final = 10.0
 STATUS_PERIOD_S: Final = 1.0
 MAX_REASON_CHARS: Final = 1000
 """Why there is no connection may be said by proxies and servers, in their own words."""
-KEEP_ALIVE_FPS: Final = 1.0
-"""While nobody watches: media backends give up tracks that send nothing."""
 DEFAULT_STUN: Final = IceServer(urls=('stun:stun.cloudflare.com:3478',))
 """For brokers that name no ICE servers."""
 
@@ -247,9 +244,8 @@ class Robot:
 
     def _on_message(self, label: str, message: bytes | str, arrival_s: float) -> None:
         """Answer clock probes here, at once; everything else is the ROS half's to judge."""
-        text = isinstance(message, str)
         payload = message.encode() if isinstance(message, str) else message
-        received = Received(label=label, payload=payload, text=text, arrival_s=arrival_s)
+        received = Received(label=label, payload=payload, arrival_s=arrival_s)
         meaning = _meaning(label, message)
         if not self._inbound.admit(received, meaning):
             return
@@ -285,15 +281,10 @@ class Robot:
 
     def send_status(self) -> None:
         state = self._session.state
-        fps = {
-            SessionState.OPERATED: self._configuration.video.fps,
-            SessionState.CONNECTED: KEEP_ALIVE_FPS,
-        }
         status = Status(
             state=state,
             reason=shown(self._session.reason, MAX_REASON_CHARS),
             control_epoch=self._session.control_epoch,
-            video_fps=fps.get(state, 0.0),
             path='' if self._peer is None else self._peer.path,
             counters=self._counters(),
         )

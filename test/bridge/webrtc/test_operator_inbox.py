@@ -87,7 +87,7 @@ class Robot:
         self.read: list[Packet] = []
 
     def take(self, payload: bytes, label: str = CMD_UNRELIABLE, *, read: bool = True) -> None:
-        received = Received(label=label, payload=payload, text=False, arrival_s=time.monotonic())
+        received = Received(label=label, payload=payload, arrival_s=time.monotonic())
         message = decode_command(payload)
         if self.inbound.admit(received, message):
             self.inbound.deliver(received, message)
