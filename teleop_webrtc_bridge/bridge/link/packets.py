@@ -22,11 +22,14 @@ Monotonic times are valid on both ends: CLOCK_MONOTONIC is shared by all process
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import dataclasses
 from dataclasses import dataclass
 import enum
 import json
 import math
+import select
+import socket
 import struct
 from typing import Any, Final
 
@@ -49,6 +52,7 @@ __all__ = [
     'Show',
     'Shutdown',
     'Status',
+    'backlog_check',
     'decode',
     'encode',
 ]
@@ -206,3 +210,15 @@ def _check_status(status: Status) -> None:
         raise ValueError('a status with a wrong type')
     if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
         raise ValueError('a status with a number that is none')
+
+
+def backlog_check(link: socket.socket) -> Callable[[], bool]:
+    """
+    Return a predicate: whether the other half has still to read much of what was sent.
+
+    The kernel calls an AF_UNIX socket writable while at most a quarter of its buffer is in use
+    (``unix_writable``). Routine packets that are sent only then leave the rest to urgent ones.
+    """
+    poll = select.poll()
+    poll.register(link, select.POLLOUT)
+    return lambda: not any(events & select.POLLOUT for _, events in poll.poll(0))

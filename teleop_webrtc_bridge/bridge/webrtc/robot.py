@@ -30,7 +30,7 @@ from teleop_webrtc_bridge.bridge.webrtc.operator_inbox import OperatorInbox
 from teleop_webrtc_bridge.bridge.webrtc.peer import RobotPeer
 from teleop_webrtc_bridge.bridge.webrtc.ros_link import Newest, RosLink
 from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
-from teleop_webrtc_bridge.core.codec import decode_command, decode_state, encode_pong
+from teleop_webrtc_bridge.core.codec import encode_pong
 from teleop_webrtc_bridge.core.configuration import BridgeConfiguration, is_loopback_url
 from teleop_webrtc_bridge.core.exceptions import (
     BrokerError,
@@ -42,11 +42,8 @@ from teleop_webrtc_bridge.core.exceptions import (
     TeleopError,
 )
 from teleop_webrtc_bridge.core.messages import (
-    CMD_UNRELIABLE,
     HeartbeatAnswer,
     IceServer,
-    OperatorMessage,
-    Ping,
     SessionAnswer,
     STATE_RELIABLE_BACK,
 )
@@ -88,7 +85,7 @@ class Robot:
     ) -> None:
         self._configuration = configuration
         self._link = link
-        self._inbound = OperatorInbox(link, CommandFrames(configuration.command_frames_refused))
+        self._inbox = OperatorInbox(link, CommandFrames(configuration.command_frames_refused))
         self._network = RobotNetwork(configuration.broker_url)
         self._cameras = cameras
         self._peer: RobotPeer | None = None
@@ -243,19 +240,13 @@ class Robot:
     # --- between the operator and the ROS half ------------------------------------------------
 
     def _on_message(self, label: str, message: bytes | str, arrival_s: float) -> None:
-        """Answer clock probes here, at once; everything else is the ROS half's to judge."""
+        """Answer clock probes at once; pass on everything else, for the ROS half to judge."""
         payload = message.encode() if isinstance(message, str) else message
         received = Received(label=label, payload=payload, arrival_s=arrival_s)
-        meaning = _meaning(label, message)
-        if not self._inbound.admit(received, meaning):
-            return
-        if isinstance(meaning, Ping) and label != CMD_UNRELIABLE:
-            if self._peer is not None:
-                clock_s = arrival_s + self._configuration.clock_ahead_s
-                pong = encode_pong(meaning.client_ts_s, clock_s)
-                self._peer.send(STATE_RELIABLE_BACK, pong, urgent=True)
-            return
-        self._inbound.deliver(received, meaning)
+        probe = self._inbox.take(received)
+        if probe is not None and self._peer is not None:
+            pong = encode_pong(probe.client_ts_s, arrival_s + self._configuration.clock_ahead_s)
+            self._peer.send(STATE_RELIABLE_BACK, pong, urgent=True)
 
     def forward(self, packet: Send) -> None:
         """Send a message of the ROS half to the operator."""
@@ -276,7 +267,7 @@ class Robot:
             'event=session state=%s reason=%r', transition.state.value, transition.reason
         )
         # The ROS half is about to hear of a change after which older commands do not count.
-        self._inbound.forget_motion()
+        self._inbox.forget_motion()
         self.send_status()
 
     def send_status(self) -> None:
@@ -295,19 +286,11 @@ class Robot:
             'heartbeats_missed': float(self._missed),
             'tasks': float(len(asyncio.all_tasks())),
         }
-        sources = [self._link.counters, self._inbound.counters]
+        sources = [self._link.counters, self._inbox.counters]
         if self._peer is not None:
             counters |= _report(self._peer) | self._peer.track.figures()
             sources += [self._peer.counters, self._peer.track.counters]
         return counters | {name: float(n) for source in sources for name, n in source.items()}
-
-
-def _meaning(label: str, message: bytes | str) -> OperatorMessage | None:
-    """Return what a message says; ``None``: nothing, or the ROS half will drop and count it."""
-    try:
-        return decode_command(message) if label == CMD_UNRELIABLE else decode_state(message)
-    except ProtocolError:
-        return None
 
 
 def _awake_or_not_s() -> float:
