@@ -1,9 +1,9 @@
 """
 The packets between the ROS half and the WebRTC half.
 
-They travel over an AF_UNIX SOCK_SEQPACKET pair, one packet a message: a kind byte, a fixed head,
-a payload. The two ends are always of the same version, so the format is free to change.
-Monotonic times are valid on both ends: CLOCK_MONOTONIC is shared by all processes.
+They travel over an AF_UNIX SOCK_SEQPACKET pair, one packet per message: a kind byte, a fixed head
+and a payload. Both ends always have the same version, so the format may change freely. Monotonic
+times are valid on both ends: all processes share CLOCK_MONOTONIC.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -61,7 +61,7 @@ MAX_PACKET_BYTES: Final = 128 * 1024
 _LABELS: Final = tuple(spec.label for spec in CHANNELS)
 _SEND_HEAD: Final = struct.Struct('<BB??')
 _RECEIVED_HEAD: Final = struct.Struct('<BBd')
-#: What reading broken bytes ends in.
+#: Exceptions that reading broken bytes raises.
 _BROKEN: Final = (
     *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
     *(RecursionError, struct.error),
@@ -79,7 +79,7 @@ class _Kind(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configure:
-    """ROS → WebRTC, first of all: who the robot is."""
+    """ROS → WebRTC, the first packet: the configuration."""
 
     configuration: BridgeConfiguration
 
@@ -92,12 +92,12 @@ class Send:
     payload: bytes
     text: bool
     urgent: bool
-    """Whether he waits for it: an acknowledgement, not telemetry."""
+    """Whether the operator waits for it: an acknowledgement, not telemetry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Show:
-    """ROS → WebRTC: the picture consists of these cameras from now on."""
+    """ROS → WebRTC: show these cameras from now on."""
 
     cameras: tuple[str, ...]
     """Their names, from the left; at least one."""
@@ -105,17 +105,17 @@ class Show:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shutdown:
-    """ROS → WebRTC: say goodbye to the broker and end."""
+    """ROS → WebRTC: say goodbye to the broker and exit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """WebRTC → ROS: the operator sent this; unexamined."""
+    """WebRTC → ROS: the operator sent this; not yet checked."""
 
     label: str
     payload: bytes
     arrival_s: float
-    """``time.monotonic`` at arrival."""
+    """``time.monotonic`` at its arrival."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,10 +125,10 @@ class Status:
     state: SessionState
     reason: str
     control_epoch: int
-    """Rises with every operator and every session: commands of different epochs never mix."""
+    """Rises with every operator and every session: commands of two epochs never mix."""
     counters: dict[str, float]
     path: str = ''
-    """How the broker is reached: ``direct``, or over which relay; empty: not connected."""
+    """``direct``, or the relay over which the broker is reached; empty: not connected."""
 
 
 Packet = Configure | Send | Show | Shutdown | Received | Status
@@ -160,14 +160,14 @@ def decode(data: bytes) -> Packet:
     """
     Return the packet.
 
-    :raises ProtocolError: The bytes are not one: the other half is broken.
+    :raises ProtocolError: The bytes are no packet: the other half is broken.
     """
     try:
         kind = _Kind(data[0])
         if kind is _Kind.RECEIVED:
             _, label, arrival_s = _RECEIVED_HEAD.unpack_from(data)
             if not math.isfinite(arrival_s):
-                raise ValueError('an arrival at no time')
+                raise ValueError('the arrival time is not finite')
             payload = data[_RECEIVED_HEAD.size :]
             return Received(label=_LABELS[label], payload=payload, arrival_s=arrival_s)
         if kind is _Kind.SEND:
@@ -200,16 +200,16 @@ def _decode_json(kind: _Kind, fields: dict[str, Any]) -> Packet:
 
 def _check_status(status: Status) -> None:
     """
-    Make sure that nobody trips over a field: the half that parses foreign bytes sent it.
+    Check the fields: they come from the half that parses bytes from the network.
 
-    :raises ValueError: It has another type than it should, or is not finite.
+    :raises ValueError: A field has the wrong type or is not finite.
     """
     numbers = status.counters.values()
     texts = (status.reason, status.path)
     if not all(isinstance(text, str) for text in texts) or type(status.control_epoch) is not int:
         raise ValueError('a status with a wrong type')
     if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
-        raise ValueError('a status with a number that is none')
+        raise ValueError('a status with a number that is not finite')
 
 
 def backlog_check(link: socket.socket) -> Callable[[], bool]:

@@ -29,7 +29,7 @@ from teleop_webrtc_bridge.bridge.webrtc.network import RobotNetwork
 from teleop_webrtc_bridge.bridge.webrtc.operator_inbox import OperatorInbox
 from teleop_webrtc_bridge.bridge.webrtc.peer import RobotPeer
 from teleop_webrtc_bridge.bridge.webrtc.ros_link import Newest, RosLink
-from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
+from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
 from teleop_webrtc_bridge.core.codec import encode_pong
 from teleop_webrtc_bridge.core.configuration import BridgeConfiguration, is_loopback_url
 from teleop_webrtc_bridge.core.exceptions import (
@@ -81,7 +81,7 @@ class Robot:
     """
 
     def __init__(
-        self, configuration: BridgeConfiguration, *, link: RosLink, cameras: Cameras
+        self, configuration: BridgeConfiguration, *, link: RosLink, cameras: CameraFeeds
     ) -> None:
         self._configuration = configuration
         self._link = link
