@@ -14,8 +14,8 @@ too high before. When the bits do not suffice for every frame, frames are left o
 not suffice for half of them, the picture gets smaller. While the queue is long, few frames are
 sent: they would be late and delay all others.
 
-This is the only place that decides on a frame rate. (The ROS half passes on no more frames than
-the parameters allow, whatever the link carries.)
+Only this module decides how many frames the link carries. The ROS half merely drops frames above
+the configured rate.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
