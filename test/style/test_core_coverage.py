@@ -32,6 +32,8 @@ CORE = (
     'codec',
     'configuration',
     'messages',
+    'frame_pacer',
+    'rate_limit',
     'sdp',
     'session',
     'telemetry',

@@ -22,10 +22,8 @@ import logging
 from typing import Final
 from urllib.parse import urlsplit
 
-from teleop_webrtc_bridge.aiortc_support.ice.gathering import Gathering
-from teleop_webrtc_bridge.aiortc_support.ice.outside_address import OutsideAddress
-from teleop_webrtc_bridge.aiortc_support.ice.relays import RelaySearch
-from teleop_webrtc_bridge.aiortc_support.ice.resolver import Resolver
+from teleop_webrtc_bridge.aiortc_support.gathering import Gathering
+from teleop_webrtc_bridge.aiortc_support.ice_servers import OutsideAddress, RelaySearch, Resolver
 from teleop_webrtc_bridge.core.exceptions import PeerConnectionLost, ProtocolError
 from teleop_webrtc_bridge.core.ice_urls import (
     IceUrl,

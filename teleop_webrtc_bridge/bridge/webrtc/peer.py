@@ -40,19 +40,19 @@ from teleop_webrtc_bridge.aiortc_support.codec_choice import (
     send_as,
 )
 from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
-from teleop_webrtc_bridge.aiortc_support.ice.gathering import gather_with, Gathering, selected_path
-from teleop_webrtc_bridge.aiortc_support.internals import (
-    FrameExtensions,
-    tag_frames,
-    take_keyframe_requests,
-)
-from teleop_webrtc_bridge.aiortc_support.rtp.feedback import (
+from teleop_webrtc_bridge.aiortc_support.feedback import (
     Estimate,
     Feedback,
     LossReport,
     take_feedback,
 )
-from teleop_webrtc_bridge.aiortc_support.sctp.probe import SctpProbe
+from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering, selected_path
+from teleop_webrtc_bridge.aiortc_support.internals import (
+    FrameExtensions,
+    tag_frames,
+    take_keyframe_requests,
+)
+from teleop_webrtc_bridge.aiortc_support.sctp import SctpProbe
 from teleop_webrtc_bridge.bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, ProbeDecision
 from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
 from teleop_webrtc_bridge.bridge.webrtc.video.camera_track import CameraTrack

@@ -24,9 +24,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from teleop_webrtc_bridge.aiortc_support.ice.gathering import Gathering
-from teleop_webrtc_bridge.aiortc_support.ice.outside_address import OutsideAddress
-from teleop_webrtc_bridge.aiortc_support.ice.resolver import Resolver
+from teleop_webrtc_bridge.aiortc_support.gathering import Gathering
+from teleop_webrtc_bridge.aiortc_support.ice_servers import OutsideAddress, Resolver
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.broker.media.backend import (

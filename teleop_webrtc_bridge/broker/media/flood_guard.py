@@ -20,6 +20,8 @@ from collections import Counter
 import enum
 from typing import Final
 
+from teleop_webrtc_bridge.core.rate_limit import FloodDetector, MessageBudget
+
 __all__ = ['FloodGuard', 'Flow']
 
 MESSAGES_PER_S: Final = 200.0
@@ -28,10 +30,6 @@ BURST_MESSAGES: Final = 400.0
 """What a reliable channel delivers at once after two seconds without a network."""
 BYTES_PER_S: Final = 512.0 * 1024
 BURST_BYTES: Final = 1024.0 * 1024
-FLOOD_S: Final = 3.0
-"""Who does not slow down for so long is disconnected."""
-CALM_S: Final = 0.5
-"""So long without a message above the limit, and a flood is over."""
 
 
 class Flow(enum.Enum):
@@ -44,18 +42,17 @@ class Flow(enum.Enum):
 
 class FloodGuard:
     """
-    The token buckets, of messages and of bytes, that one channel of a peer fills.
+    Limits the messages and the bytes that one channel of a peer carries.
 
     :param now_s: Monotonic seconds.
     """
 
     def __init__(self, now_s: float) -> None:
         self.counters: Counter[str] = Counter()
-        self._messages = BURST_MESSAGES
-        self._bytes = BURST_BYTES
-        self._filled_s = now_s
-        self._flood_since_s: float | None = None
-        self._excess_s = now_s
+        self._budget = MessageBudget(
+            (MESSAGES_PER_S, BURST_MESSAGES), (BYTES_PER_S, BURST_BYTES), now_s
+        )
+        self._flood = FloodDetector()
 
     def take(self, size: int, now_s: float) -> Flow:
         """
@@ -64,23 +61,13 @@ class FloodGuard:
         :param size: In bytes.
         :param now_s: Monotonic seconds.
         """
-        elapsed_s = max(0.0, now_s - self._filled_s)
-        self._filled_s = now_s
-        self._messages = min(BURST_MESSAGES, self._messages + elapsed_s * MESSAGES_PER_S)
-        self._bytes = min(BURST_BYTES, self._bytes + elapsed_s * BYTES_PER_S)
         self.counters['received'] += 1
-        if self._messages >= 1.0 and self._bytes >= size:
-            self._messages -= 1.0
-            self._bytes -= size
+        if self._budget.take(size, now_s):
             return Flow.PASS
         self.counters['excess'] += 1
-        if self._flood_since_s is None or now_s - self._excess_s > CALM_S:
-            self._flood_since_s = now_s
-        self._excess_s = now_s
+        self._flood.note_excess(now_s)
         return Flow.EXCESS
 
     def is_flooded(self) -> bool:
         """Return whether the peer was above the limit for 3 s without a pause."""
-        if self._flood_since_s is None:
-            return False
-        return self._excess_s - self._flood_since_s >= FLOOD_S
+        return self._flood.is_flooded()

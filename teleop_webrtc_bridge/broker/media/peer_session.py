@@ -44,14 +44,14 @@ from teleop_webrtc_bridge.aiortc_support.codec_choice import (
     prefer_codecs,
 )
 from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
-from teleop_webrtc_bridge.aiortc_support.ice.gathering import gather_with, Gathering
+from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering
 from teleop_webrtc_bridge.aiortc_support.ingress import budget_of
 from teleop_webrtc_bridge.aiortc_support.internals import (
     packets_received,
     prepare_receiving,
     receive_window,
 )
-from teleop_webrtc_bridge.aiortc_support.sctp.probe import SctpProbe
+from teleop_webrtc_bridge.aiortc_support.sctp import SctpProbe
 from teleop_webrtc_bridge.broker.media.backend import (
     Arrived,
     MediaError,

@@ -26,8 +26,8 @@ from typing import Final
 from aiortc import RTCRtpReceiver, RTCRtpTransceiver
 from aiortc.rtp import RtpPacket
 
-from teleop_webrtc_bridge.aiortc_support.rtp.feedback import Feedback, take_feedback
-from teleop_webrtc_bridge.aiortc_support.rtp.forwarding import VideoEgress, VideoIngress
+from teleop_webrtc_bridge.aiortc_support.feedback import Feedback, take_feedback
+from teleop_webrtc_bridge.aiortc_support.forwarding import VideoEgress, VideoIngress
 
 __all__ = ['VideoRelay']
 

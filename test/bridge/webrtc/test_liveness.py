@@ -23,7 +23,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teleop_webrtc_bridge.aiortc_support.sctp.probe import SctpProbe
+from teleop_webrtc_bridge.aiortc_support.sctp import SctpProbe
 from teleop_webrtc_bridge.bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, ProbeDecision
 
 

@@ -39,8 +39,8 @@ from aiortc.rtp import RtpPacket
 from hostile_packets import ATTACKS, one_pli, send_srtp
 import pytest
 
+from teleop_webrtc_bridge.aiortc_support.forwarding import VideoIngress
 from teleop_webrtc_bridge.aiortc_support.internals import take_keyframe_requests
-from teleop_webrtc_bridge.aiortc_support.rtp.forwarding import VideoIngress
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.media.backend import DataChannelRequest
 from teleop_webrtc_bridge.broker.media.embedded import EmbeddedMedia

@@ -29,13 +29,17 @@ import av
 from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
 from teleop_webrtc_bridge.bridge.webrtc.video.composer import capture_of, Composer, Part
 from teleop_webrtc_bridge.bridge.webrtc.video.encoder import EncodedFrame, VideoEncoder
-from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import Pace, RateController, Target
+from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import RateController, Target
 from teleop_webrtc_bridge.core.exceptions import EncoderUnusable, PictureUndecodable
+from teleop_webrtc_bridge.core.frame_pacer import FramePacer
 
 __all__ = ['PictureSource']
 
 KEYFRAME_PERIOD_S: Final = 0.3
 """Keyframes are at least this far apart: each is as large as several other frames."""
+
+PACE_TOLERANCE: Final = 0.4
+"""Part of the frame interval by which a camera may jitter."""
 
 _logger = logging.getLogger(__name__)
 
@@ -68,7 +72,7 @@ class PictureSource:
         self._encoder = encoder
         self._rate = rate
         self._counters = counters
-        self._pace = Pace()
+        self._pacer = FramePacer(PACE_TOLERANCE)
         self._keyframe = True
         self._keyframe_s = float('-inf')
         self._width_px = max_width_px
@@ -103,13 +107,13 @@ class PictureSource:
         is_news = sequences.keys() != self._sequences.keys()
         is_news = is_news or _has_new_filler(parts, self._sequences)
         if is_news:
-            self._pace = Pace()
+            self._pacer = FramePacer(PACE_TOLERANCE)
         self._count_skipped(sequences)
         self._sequences = sequences
         now = time.monotonic()
         target = self._rate.target(self._encoder.full_pixels, now)
         self.target = target
-        if not self._pace.is_due(capture_of(parts), target.fps):
+        if not self._pacer.is_due(capture_of(parts), target.fps):
             return None
         if self._rate.holds_back(now) and not is_news:
             self._counters['held_back'] += 1

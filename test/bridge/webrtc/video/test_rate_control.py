@@ -27,7 +27,6 @@ import pytest
 from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import (
     DRAINING,
     LOWEST_BPS,
-    Pace,
     RateController,
     Target,
 )
@@ -499,33 +498,6 @@ def test_whatever_is_reported_it_stays_within_its_bounds(
         assert 0.0 < target.fps <= fps
         assert 0.25 <= target.scale <= 1.0
         before = target.bitrate_bps
-
-
-# --- leaving frames out ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize('wanted', [30.0, 20.0, 15.0, 10.0, 7.0])
-def test_frames_are_left_out_evenly(wanted: float) -> None:
-    pace = Pace()
-    sent = [number / 30 for number in range(300) if pace.is_due(number / 30, wanted)]
-    assert len(sent) == pytest.approx(10 * wanted, abs=2)
-    gaps = [later - one for one, later in itertools.pairwise(sent)]
-    assert max(gaps) <= 1 / wanted + 1 / 30
-
-
-def test_no_frame_is_left_out_of_a_camera_that_is_not_exact() -> None:
-    pace = Pace()
-    times = [number / 30 + (0.012 if number % 3 else -0.012) for number in range(300)]
-    assert all(pace.is_due(at_s, 30.0) for at_s in times)
-
-
-def test_a_pause_is_not_made_up_for_and_a_step_back_stops_nothing() -> None:
-    pace = Pace()
-    assert pace.is_due(100.0, 10.0)
-    assert pace.is_due(200.0, 10.0)
-    assert [pace.is_due(200.0 + number / 100, 10.0) for number in range(1, 20)].count(True) <= 3
-    assert pace.is_due(50.0, 10.0)
-    assert not pace.is_due(50.01, 10.0)
 
 
 # --- a stream that somebody else encodes ---------------------------------------------------------

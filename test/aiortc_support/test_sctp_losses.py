@@ -26,7 +26,7 @@ from aiortc import RTCDataChannel, RTCPeerConnection, rtcsctptransport
 import pytest
 
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
-from teleop_webrtc_bridge.aiortc_support.sctp.forward import unsettled_messages
+from teleop_webrtc_bridge.aiortc_support.sctp import unsettled_messages
 
 LOSS = 0.2
 DELAY_S = 0.05

@@ -29,7 +29,7 @@ import pytest
 import pytest_asyncio
 from robot_peer import robot_peer
 
-from teleop_webrtc_bridge.aiortc_support.ice.gathering import gather_with, Gathering, MOST_BINDS
+from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering, MOST_BINDS
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.bridge.webrtc.peer import RobotPeer
 from teleop_webrtc_bridge.broker.media.embedded import EmbeddedMedia

@@ -24,8 +24,8 @@ from typing import Any
 
 import pytest
 
-from teleop_webrtc_bridge.aiortc_support.ice import resolver as resolver_module
-from teleop_webrtc_bridge.aiortc_support.ice.resolver import Resolver
+from teleop_webrtc_bridge.aiortc_support import ice_servers
+from teleop_webrtc_bridge.aiortc_support.ice_servers import Resolver
 
 FOUND = [(socket.AF_INET, socket.SOCK_DGRAM, 17, '', ('192.0.2.1', 0))]
 
@@ -108,12 +108,12 @@ async def test_of_many_names_the_newest_are_remembered(names: NameServer) -> Non
 async def test_a_name_that_is_asked_for_again_is_among_the_newest(
     names: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolver_module, 'KEEP_S', -1.0)
+    monkeypatch.setattr(ice_servers, 'KEEP_S', -1.0)
     resolver = Resolver()
     for host in ('old.example', *(f'turn{number}.example' for number in range(63))):
         await resolver.addresses(host)
     await resolver.addresses('old.example')
-    monkeypatch.setattr(resolver_module, 'KEEP_S', 60.0)
+    monkeypatch.setattr(ice_servers, 'KEEP_S', 60.0)
     await resolver.addresses('new.example')
     asked = len(names.asked)
     await resolver.addresses('old.example')

@@ -39,9 +39,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import pytest
 from turn_server import RELAYED, turn_server, TurnServer
 
-from teleop_webrtc_bridge.aiortc_support.ice.gathering import gather_with, Gathering, selected_path
-from teleop_webrtc_bridge.aiortc_support.ice.relays import RelaySearch
-from teleop_webrtc_bridge.aiortc_support.ice.resolver import Resolver
+from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering, selected_path
+from teleop_webrtc_bridge.aiortc_support.ice_servers import RelaySearch, Resolver
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.bridge.webrtc.network import RobotNetwork
 from teleop_webrtc_bridge.core.exceptions import PeerConnectionLost

@@ -22,7 +22,7 @@ from typing import Any
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtp import RTCP_RTPFB_NACK, RtcpRtpfbPacket, RtpPacket
 
-from teleop_webrtc_bridge.aiortc_support.rtp.forwarding import VideoEgress
+from teleop_webrtc_bridge.aiortc_support.forwarding import VideoEgress
 from teleop_webrtc_bridge.core.messages import VideoCodec
 
 H264, VP8 = VideoCodec.H264, VideoCodec.VP8

@@ -19,7 +19,7 @@ from __future__ import annotations
 from aiortc.rtp import RtcpReceiverInfo
 import pytest
 
-from teleop_webrtc_bridge.aiortc_support.rtp.loss_windows import LossWindows
+from teleop_webrtc_bridge.aiortc_support.feedback import LossWindows
 
 
 def loss_report(highest_sequence: int, packets_lost: int, part: float = 0.0) -> RtcpReceiverInfo:

@@ -16,7 +16,10 @@
 
 from __future__ import annotations
 
-from teleop_webrtc_bridge.aiortc_support.rtp.missing_packets import MissingPackets
+from hypothesis import given
+from hypothesis import strategies as st
+
+from teleop_webrtc_bridge.aiortc_support.retransmission import MissingPackets, ResendBudget
 
 
 def missing(*numbers: int, now: float = 0.0) -> MissingPackets:
@@ -90,3 +93,39 @@ def test_far_away_it_is_asked_for_twice_a_second() -> None:
     packets.received(4, 2.0)
     assert packets.to_ask_for(2.49) == []
     assert packets.to_ask_for(2.5) == [3]
+
+
+# --- sending again ---------------------------------------------------------------------------
+
+
+def test_the_same_packet_is_not_sent_again_at_once() -> None:
+    budget = ResendBudget()
+    assert budget.take(7, 10.0)
+    assert not budget.take(7, 10.05)
+    assert budget.take(8, 10.05)
+    assert budget.take(7, 10.2)
+
+
+def test_half_of_what_was_sent_may_be_sent_again() -> None:
+    budget = ResendBudget()
+    for number in range(200):
+        budget.sent(10.0 + number / 1000)
+    assert [budget.take(number, 10.3) for number in range(150)].count(True) == 100
+    assert [budget.take(number, 12.0) for number in range(150)].count(True) == 20
+
+
+@given(events=st.lists(st.tuples(st.booleans(), st.integers(0, 65_535), st.floats(0.0, 0.5))))
+def test_it_never_sends_more_again_than_it_may(events: list[tuple[bool, int, float]]) -> None:
+    budget, now = ResendBudget(), 0.0
+    sent: list[float] = []
+    resent: list[float] = []
+    for is_new, number, gap_s in events:
+        now += gap_s
+        if is_new:
+            budget.sent(now)
+            sent.append(now)
+        elif budget.take(number, now):
+            resent.append(now)
+        recent = sum(at_s > now - 1.0 for at_s in sent)
+        if resent and resent[-1] == now:
+            assert sum(at_s > now - 1.0 for at_s in resent) <= max(20, recent / 2 + 1)

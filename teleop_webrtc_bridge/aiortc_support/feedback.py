@@ -1,8 +1,7 @@
 """
-What receivers of video report of their links (RTCP): listened to, and passed on.
+Reports of video receivers (RTCP): read, and passed on to the sender.
 
-aiortc acts on none of it for a track of packets. Needs names that aiortc does not publish;
-``test/aiortc_support/rtp/test_aiortc_feedback.py`` names what broke when aiortc moves.
+aiortc ignores them for a track of packets.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -24,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 import time
-from typing import Any
+from typing import Any, Final
 
 from aiortc import RTCRtpReceiver, RTCRtpSender
 from aiortc.rtp import (
@@ -37,12 +36,11 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
-from teleop_webrtc_bridge.aiortc_support.rtp.loss_windows import LossWindows
-
 __all__ = [
     'Estimate',
     'Feedback',
     'LossReport',
+    'LossWindows',
     'pass_on_feedback',
     'take_feedback',
 ]
@@ -50,22 +48,22 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A receiver's estimate of what its link carries (REMB)."""
+    """A receiver's estimate of the bit rate that its link carries (REMB)."""
 
     source: int
-    """Tells receivers apart: the SSRC that they report with."""
+    """The SSRC with which the receiver reports: distinguishes receivers."""
     bitrate_bps: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossReport:
-    """What a receiver says of the packets since its report before."""
+    """The part of the packets that a receiver has lost lately."""
 
     source: int
     fraction_lost: float
     """0 to 1."""
     is_next_hop: bool
-    """Whether it is of the peer itself, which echoes our sender reports (RFC 3550 §6.4.1)."""
+    """Whether it is from the peer itself, which echoes our sender reports (RFC 3550 §6.4.1)."""
 
 
 Feedback = Estimate | LossReport
@@ -73,7 +71,7 @@ Feedback = Estimate | LossReport
 
 def take_feedback(sender: RTCRtpSender, callback: Callable[[Feedback], None]) -> None:
     """
-    Call back with what the receiver of a sender's video reports.
+    Call back with the reports of the receivers of a sender's video.
 
     :param callback: Must not raise.
     """
@@ -102,7 +100,7 @@ def _feedback(sender: Any, packet: Any, losses: LossWindows) -> list[Feedback]:
         try:
             bitrate_bps, ssrcs = unpack_remb_fci(packet.fci)
         except ValueError:
-            return []  # another application's
+            return []  # of another application
         if sender._ssrc in ssrcs:
             return [Estimate(source=packet.ssrc, bitrate_bps=bitrate_bps)]
     return []
@@ -110,10 +108,10 @@ def _feedback(sender: Any, packet: Any, losses: LossWindows) -> list[Feedback]:
 
 async def pass_on_feedback(receiver: RTCRtpReceiver, ssrc: int, feedback: Feedback) -> None:
     """
-    Tell the sender of a forwarded stream what one of its viewers reports.
+    Send the report of a viewer to the sender of a forwarded stream.
 
     :param receiver: Receives the stream.
-    :param ssrc: The stream's.
+    :param ssrc: The SSRC of the stream.
     """
     private: Any = receiver
     if isinstance(feedback, Estimate):
@@ -122,7 +120,7 @@ async def pass_on_feedback(receiver: RTCRtpReceiver, ssrc: int, feedback: Feedba
             fmt=RTCP_PSFB_APP, ssrc=feedback.source, media_ssrc=0, fci=fci
         )
     else:
-        # Without the time of a sender report: the peer's own have it.
+        # Zeros in lsr and dlsr tell it from the peer's own reports.
         report = RtcpReceiverInfo(
             ssrc=ssrc,
             fraction_lost=round(256 * feedback.fraction_lost) & 0xFF,
@@ -134,3 +132,50 @@ async def pass_on_feedback(receiver: RTCRtpReceiver, ssrc: int, feedback: Feedba
         )
         packet = RtcpRrPacket(ssrc=feedback.source, reports=[report])
     await private._send_rtcp(packet)
+
+
+WINDOW_S: Final = 1.0
+MOST_SOURCES: Final = 64
+"""Sources of reports on one stream: more than the number of viewers allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    at_s: float
+    highest_sequence: int
+    packets_lost: int
+
+
+class LossWindows:
+    """
+    Computes for each second the part of the packets that was finally lost.
+
+    A report's own ``fraction_lost`` is misleading. Browsers put a report into each RTCP message:
+    the one that requests a lost packet may say that one of six was lost. And a packet that
+    overtakes others counts them as lost, which no later report corrects. Time is an argument.
+    """
+
+    def __init__(self) -> None:
+        self._begins: dict[int, _Begin] = {}
+
+    def fraction_lost(self, source: int, report: RtcpReceiverInfo, now: float) -> float | None:
+        """
+        Return the part of the packets that was lost lately, 0 to 1; ``None``: unknown yet.
+
+        :param source: The SSRC of the receiver that reports.
+        :param now: Monotonic time in seconds.
+        """
+        if not report.highest_sequence:
+            return report.fraction_lost / 256  # passed on by a broker: this very value
+        newest = _Begin(now, report.highest_sequence, report.packets_lost)
+        begin = self._begins.get(source)
+        expected = (newest.highest_sequence - begin.highest_sequence) % 2**32 if begin else 0
+        if begin is None or expected >= 2**31:
+            if len(self._begins) >= MOST_SOURCES:
+                self._begins.clear()
+            self._begins[source] = newest
+            return None
+        if now - begin.at_s < WINDOW_S or not expected:
+            return None
+        self._begins[source] = newest
+        return min(max((newest.packets_lost - begin.packets_lost) / expected, 0.0), 1.0)

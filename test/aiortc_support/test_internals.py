@@ -49,13 +49,19 @@ from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket
 import pytest
 import pytest_asyncio
 
-from teleop_webrtc_bridge.aiortc_support import codec_choice, internals
+from teleop_webrtc_bridge.aiortc_support import (
+    codec_choice,
+    forwarding,
+    gathering,
+    ice_servers,
+    internals,
+)
 from teleop_webrtc_bridge.aiortc_support.codec_choice import (
     keep_codecs,
     negotiated_codecs,
     prefer_codecs,
 )
-from teleop_webrtc_bridge.aiortc_support.ice import gathering, relays
+from teleop_webrtc_bridge.aiortc_support.forwarding import VideoEgress, VideoIngress
 from teleop_webrtc_bridge.aiortc_support.internals import (
     configure_aiortc,
     FrameExtensions,
@@ -65,8 +71,6 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
     take_keyframe_requests,
     TESTED_AIORTC,
 )
-from teleop_webrtc_bridge.aiortc_support.rtp import forwarding as video_forwarding
-from teleop_webrtc_bridge.aiortc_support.rtp.forwarding import VideoEgress, VideoIngress
 from teleop_webrtc_bridge.core.messages import VideoCodec
 
 PATIENCE_S: Final = 30.0
@@ -232,7 +236,7 @@ def test_host_addresses_come_from_a_function_that_ice_looks_up_when_it_gathers()
     assert 'self.get_component_candidates(component=component, addresses=addresses)' in source
 
 
-@pytest.mark.parametrize('module', [codec_choice, gathering, internals, relays, video_forwarding])
+@pytest.mark.parametrize('module', [codec_choice, forwarding, gathering, ice_servers, internals])
 def test_every_private_name_that_a_module_uses_is_listed_here(module: ModuleType) -> None:
     assert module.__file__ is not None
     tree = ast.parse(Path(module.__file__).read_text('utf-8'))

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 import pytest
 
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
-from teleop_webrtc_bridge.aiortc_support.sctp.bounds import possible_gaps
+from teleop_webrtc_bridge.aiortc_support.sctp import possible_gaps
 
 TRANSPORT: Any = rtcsctptransport.RTCSctpTransport
 METHODS = {

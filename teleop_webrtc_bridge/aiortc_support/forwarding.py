@@ -1,8 +1,4 @@
-"""
-Video that the broker forwards: packets that arrive from one peer and leave to others.
-
-Tested with aiortc 1.16, like :mod:`~teleop_webrtc_bridge.aiortc_support.internals`.
-"""
+"""Video that the broker forwards: packets that arrive from one peer and leave to others."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -40,6 +36,7 @@ from aiortc.rtp import (
 )
 
 from teleop_webrtc_bridge.aiortc_support.codec_choice import codec_of, payload_types
+from teleop_webrtc_bridge.aiortc_support.feedback import Feedback, pass_on_feedback
 from teleop_webrtc_bridge.aiortc_support.internals import (
     ABS_CAPTURE_TIME,
     ABS_SEND_TIME,
@@ -48,9 +45,7 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
     PLAYOUT_DELAY,
     SDES_MID,
 )
-from teleop_webrtc_bridge.aiortc_support.rtp.feedback import Feedback, pass_on_feedback
-from teleop_webrtc_bridge.aiortc_support.rtp.missing_packets import MissingPackets
-from teleop_webrtc_bridge.aiortc_support.rtp.resend_budget import ResendBudget
+from teleop_webrtc_bridge.aiortc_support.retransmission import MissingPackets, ResendBudget
 from teleop_webrtc_bridge.core.messages import VideoCodec
 
 __all__ = ['VideoEgress', 'VideoIngress']
@@ -58,16 +53,16 @@ __all__ = ['VideoEgress', 'VideoIngress']
 HISTORY_PACKETS: Final = 512
 """About two seconds at 2.5 Mbit/s; a power of two, so that sequence numbers may wrap."""
 ASK_PERIOD_S: Final = 0.05
-"""How often it is looked whether a lost packet has to be asked for again."""
+"""Period of checking whether to request a lost packet again."""
 FIRST_NUMBER: Final = 1000
-"""A low start avoids a wrap within the first seconds (RFC 3711 §3.3.1)."""
+"""Low, to avoid a wrap within the first seconds (RFC 3711 §3.3.1)."""
 AFTER_A_PAUSE: Final = 32
-"""Numbers left free for packets that the first one after a pause has overtaken."""
+"""Numbers left free for packets that were overtaken by the first one after a pause."""
 _RTP_HEADER: Final = struct.Struct('!BBHLLHH')
 
 
 class _Discard:
-    """Stands in for the decoder's queue: takes frames and drops them, lets the thread end."""
+    """Replaces the decoder's queue: drops frames, passes the end on so that the thread ends."""
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue
@@ -82,9 +77,9 @@ class _Discard:
 
 class _NoJitterBuffer:
     """
-    Stands in for the buffer that puts frames together: nobody decodes them.
+    Replaces the buffer that assembles frames, because nobody decodes them.
 
-    It looks at up to 512 packets for each that comes, and asks for keyframes by itself.
+    aiortc's looks at up to 512 packets for each arriving one, and requests keyframes by itself.
     """
 
     def add(self, packet: RtpPacket) -> tuple[bool, None]:
@@ -97,8 +92,8 @@ class VideoIngress:
 
     aiortc's receiver goes on reporting loss and bandwidth to the sender (RR, NACK, REMB).
 
-    :param receiver: The receiver, from the ``track`` event: its decoder must not have started.
-    :param forward: Gets each packet, retransmitted ones restored; must not raise.
+    :param receiver: From the ``track`` event: its decoder must not have started.
+    :param forward: Called with each packet, retransmissions unwrapped; must not raise.
     """
 
     def __init__(
@@ -133,7 +128,7 @@ class VideoIngress:
             self._asking = asyncio.get_running_loop().create_task(self._ask_again())
 
     async def _ask_again(self) -> None:
-        """Ask for what is missing until it has come, or comes too late."""
+        """Request missing packets until they have come or would come too late."""
         while self._missing:
             await asyncio.sleep(ASK_PERIOD_S)
             lost = self._missing.to_ask_for(time.monotonic())
@@ -142,10 +137,10 @@ class VideoIngress:
             try:
                 await self._receiver._send_rtcp_nack(self._ssrc, sorted(lost))
             except ConnectionError:
-                return  # the sender is leaving; its connection's state says so to who owns it
+                return  # the sender is leaving, as the state of its connection shows
 
     def _original(self, packet: RtpPacket) -> RtpPacket | None:
-        """Return the packet, unwrapped if it is a retransmission (RFC 4588); ``None``: neither."""
+        """Return the packet, or the one in a retransmission (RFC 4588); ``None``: unusable."""
         codec = self._receiver._RTCRtpReceiver__codecs.get(packet.payload_type)
         if codec is None:
             return None
@@ -157,7 +152,7 @@ class VideoIngress:
         return unwrap_rtx(packet, payload_type=codec.parameters['apt'], ssrc=ssrc)
 
     def codec(self, packet: RtpPacket) -> VideoCodec | None:
-        """Return what a forwarded packet is of."""
+        """Return the codec of a forwarded packet."""
         if packet.payload_type not in self._kinds:
             codec = self._receiver._RTCRtpReceiver__codecs.get(packet.payload_type)
             self._kinds[packet.payload_type] = None if codec is None else codec_of(codec)
@@ -171,7 +166,7 @@ class VideoIngress:
         return packet
 
     async def pass_on(self, feedback: Feedback) -> None:
-        """Tell the sender what a viewer reports."""
+        """Pass a viewer's report on to the sender."""
         if self._ssrc is not None:
             await pass_on_feedback(self._receiver, self._ssrc, feedback)
 
@@ -183,11 +178,11 @@ class VideoIngress:
 
 class VideoEgress:
     """
-    Packets of an ingress, sent on to one peer as its own.
+    Sends the packets of an ingress to one peer.
 
     :param transceiver: Of direction ``sendonly``, without a track.
-    :param ingress: Where the packets come from; asked for those that got lost.
-    :param request_keyframe: Called when the peer asks for a keyframe.
+    :param ingress: The source of the packets, also of those that are sent again.
+    :param request_keyframe: Called when the peer requests a keyframe.
     """
 
     def __init__(
@@ -202,28 +197,24 @@ class VideoEgress:
         self._ingress = ingress
         self._request_keyframe = request_keyframe
         self._sequence_offset: int | None = None
-        """From the robot's numbers to ours; ``None``: what came last was not sent on."""
+        """From the robot's sequence numbers to ours; ``None``: the last packet was not sent."""
         self._newest = FIRST_NUMBER - AFTER_A_PAUSE
-        """The newest sequence number that was used."""
+        """The newest sequence number in use."""
         self._packets = 0
         self._octets = 0
         self._ids: dict[str, int] | None = None
         self._payload_types: dict[VideoCodec, int] = {}
-        """Of the codecs that the peer takes."""
+        """By codec that the peer accepts."""
         self._resends = ResendBudget()
         self._handle_rtcp_packet = self._sender._handle_rtcp_packet
         self._sender._handle_rtcp_packet = self._on_rtcp
 
     async def forward(self, packet: RtpPacket) -> None:
-        """
-        Send a packet on, if the peer takes its codec.
-
-        Nothing happens before the peer's connection is ready.
-        """
+        """Send a packet, if the peer accepts its codec and its connection is ready."""
         if self._ids is None and not self._begin():
             return
         if self._ingress.codec(packet) not in self._payload_types:
-            # Numbers go on where they stopped: nobody is to ask for what was left out.
+            # Numbers go on where they stopped, so that the peer requests nothing of the gap.
             self._sequence_offset = None
             return
         if self._sequence_offset is None:
@@ -236,7 +227,7 @@ class VideoEgress:
         self._resends.sent(time.monotonic())
         self._packets += 1
         self._octets += len(packet.payload)
-        # aiortc's sender writes its reports from these.
+        # aiortc writes its sender reports from these.
         self._sender._RTCRtpSender__ntp_timestamp = current_ntp_time()
         self._sender._RTCRtpSender__rtp_timestamp = packet.timestamp
         self._sender._RTCRtpSender__packet_count = self._packets
@@ -270,10 +261,10 @@ class VideoEgress:
         try:
             await self._sender.transport._send_rtp(header + extensions + packet.payload)
         except ConnectionError:
-            return  # the peer is leaving; its connection's state says so to who owns it
+            return  # the peer is leaving, as the state of its connection shows
 
     def _extensions(self, packet: RtpPacket) -> bytes:
-        """Return the packet's extensions under the ids of this peer (RFC 8285 §4.2)."""
+        """Return the packet's extensions with the ids of this peer (RFC 8285 §4.2)."""
         assert self._ids is not None
         frame = getattr(packet.extensions, 'frame', None) or FrameExtensions()
         values = {

@@ -1,10 +1,8 @@
 """
 How a peer connection finds its own candidates: a bounded number, in a sensible order.
 
-In place of aioice's, which offers every address of a machine, asks one STUN server over each of
-them and one TURN server, and binds any port. Replaces ``Connection.get_component_candidates`` of
-one connection, and needs ``StunProtocol``, ``CandidatePair`` and ``Connection._nominated`` of
-aioice, and ``RTCIceGatherer._connection`` of aiortc.
+It replaces ``Connection.get_component_candidates`` of aioice, which offers every address of the
+machine, asks one STUN server over each of them and one TURN server, and binds any port.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -24,10 +22,11 @@ aioice, and ``RTCIceGatherer._connection`` of aiortc.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 import errno
 import ipaddress
+from pathlib import Path
 import random
 import socket
 from typing import Any, Final
@@ -36,13 +35,10 @@ from aioice import Candidate, Connection, turn
 from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import StunProtocol
 from aiortc import RTCIceTransport, RTCPeerConnection
+import ifaddr
 
-from teleop_webrtc_bridge.aiortc_support.ice.host_addresses import (
-    best_addresses,
-    default_addresses,
-)
-from teleop_webrtc_bridge.aiortc_support.ice.outside_address import OutsideAddress
-from teleop_webrtc_bridge.aiortc_support.ice.relays import RelaySearch
+from teleop_webrtc_bridge.aiortc_support.ice_servers import OutsideAddress, RelaySearch
+from teleop_webrtc_bridge.core.candidates import choose_addresses, HostAddress
 
 __all__ = ['Gathering', 'PortRange', 'gather_with', 'selected_path']
 
@@ -50,10 +46,10 @@ __all__ = ['Gathering', 'PortRange', 'gather_with', 'selected_path']
 PortRange = tuple[int, int]
 
 ASKED_PER_FAMILY: Final = 1
-"""Sockets from which STUN servers are asked: the best ones, by which the peer is reached."""
+"""Sockets per IP family from which STUN servers are asked: those that reach the peer."""
 MOST_BINDS: Final = 256
-"""Attempts at one address: each is a system call, while the loop waits. Of a larger range of which
-so many at random are taken hardly any is free."""
+"""Attempts at one address; each is a system call that blocks the loop. If this many random ports
+of a larger range are taken, hardly any is free."""
 _MOST_PREFERRED: Final = 65535
 DIRECT: Final = 'direct'
 
@@ -61,22 +57,22 @@ DIRECT: Final = 'direct'
 @dataclass(slots=True, kw_only=True)
 class Gathering:
     """
-    What one peer connection may gather, and what came of it.
+    What one peer connection may gather, and how it went.
 
-    Everything here is optional: without it, the machine's own addresses are offered.
+    All fields are optional: without them the machine's own addresses are offered.
     """
 
     peers: Sequence[str] = ()
-    """Addresses of the other side; what its description names is added."""
+    """Addresses of the other side, besides those in its description."""
     outside: OutsideAddress | None = None
-    """Tells the addresses by which others see this machine, behind a NAT."""
+    """Finds the addresses that others see of this machine behind a NAT."""
     relays: RelaySearch | None = None
     udp_ports: PortRange | None = None
     """``None``: any."""
     public_addresses: Sequence[str] = ()
-    """Of a NAT that maps each port to the same one here."""
+    """Addresses of a NAT that maps each port to the same port here."""
     is_out_of_ports: bool = False
-    """Set when an address found every port of the range taken, or too many of them."""
+    """Set when all tried ports of the range were taken at some address."""
 
     async def gather(
         self, connection: Connection, component: int, addresses: Sequence[str]
@@ -84,7 +80,7 @@ class Gathering:
         """
         Open sockets and return their candidates, the relayed one too.
 
-        :param addresses: This machine's, as aioice lists them.
+        :param addresses: Addresses of this machine, as aioice lists them.
         """
         named = [candidate.host for candidate in connection.remote_candidates]
         peers = [address for address in (*self.peers, *named) if _is_address(address)]
@@ -93,7 +89,7 @@ class Gathering:
             protocol = await self._open(connection, component, address, rank=len(protocols))
             if protocol is not None:
                 protocols.append(protocol)
-                # At once: whoever gives up waiting for the others closes those that there are.
+                # At once, so that a caller who gives up waiting for the others closes it.
                 connection._protocols.append(protocol)
         reflexive, relayed = await asyncio.gather(
             self._reflexive(protocols), self._relayed(connection, component)
@@ -107,7 +103,7 @@ class Gathering:
     async def _open(
         self, connection: Connection, component: int, address: str, *, rank: int
     ) -> StunProtocol | None:
-        """Return the end of a new socket; ``None``: none can be opened at this address."""
+        """Return the protocol of a new socket; ``None``: none can be opened at this address."""
         family = socket.AF_INET6 if ':' in address else socket.AF_INET
         try:
             opened = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -123,7 +119,7 @@ class Gathering:
             lambda: StunProtocol(connection), sock=opened
         )
         host, port = opened.getsockname()[:2]
-        # Different ones (RFC 8445 §5.1.2.2): the peer is to try our favourite first.
+        # Priorities differ (RFC 8445 §5.1.2.2), so that the peer tries our best address first.
         protocol.local_candidate = Candidate(
             foundation=candidate_foundation('host', 'udp', host),
             component=component,
@@ -137,18 +133,18 @@ class Gathering:
 
     def _bind(self, opened: socket.socket, address: str) -> None:
         """
-        Bind to a port that may be used.
+        Bind to an allowed port.
 
-        The processes that share a range need not know of each other: who binds first has it.
+        Processes that share a range need no coordination: the first one to bind a port has it.
 
-        :raises OSError: There is none, or no such address.
+        :raises OSError: No port is free, or there is no such address.
         """
         if self.udp_ports is None:
             opened.bind((address, 0))
             return
         first, last = self.udp_ports
         ports = range(first, last + 1)
-        # Not from the first one on: what a peer of a moment ago still sends would meet another.
+        # At random: packets of a former peer, still on their way, would reach another connection.
         for port in random.sample(ports, min(len(ports), MOST_BINDS)):
             try:
                 opened.bind((address, port))
@@ -157,14 +153,14 @@ class Gathering:
                 if error.errno != errno.EADDRINUSE:
                     raise
         self.is_out_of_ports = True
-        raise OSError(errno.EADDRINUSE, 'no port of the range was found that is free')
+        raise OSError(errno.EADDRINUSE, 'no port of the range was found free')
 
     def _public(self, protocols: Sequence[StunProtocol]) -> list[Candidate]:
-        """Return what others see behind a NAT that was configured: the best address's port."""
+        """Return the candidates for a configured NAT, with the port of the best socket."""
         found = []
         outward = self._outward(protocols)
         for address in self.public_addresses:
-            # Docker's proxy takes IPv6 from outside and passes it on over IPv4.
+            # Docker's proxy accepts IPv6 from outside and passes it on over IPv4.
             fitting = [it for it in outward if _is_ipv6(it) == (':' in address)] or outward
             if fitting:
                 port = fitting[0].local_candidate.port
@@ -172,7 +168,7 @@ class Gathering:
         return found
 
     def _outward(self, protocols: Sequence[StunProtocol]) -> list[StunProtocol]:
-        """Return the ends that reach other networks, those of the default route first."""
+        """Return the sockets that reach other networks, those of the default route first."""
         default = default_addresses()
         outward = [protocol for protocol in protocols if not _is_loopback(protocol)]
         return sorted(
@@ -220,7 +216,7 @@ class Gathering:
 
 
 def gather_with(pc: RTCPeerConnection, gathering: Gathering) -> None:
-    """Let a connection gather its candidates in this way; call it when its media are known."""
+    """Make a connection gather its candidates this way; call it once its media are known."""
     for transport in _ice_transports(pc):
         _replace(transport.iceGatherer._connection, gathering)
 
@@ -233,7 +229,7 @@ def _replace(connection: Connection, gathering: Gathering) -> None:
 
 
 def selected_path(pc: RTCPeerConnection, relays: RelaySearch | None) -> str:
-    """Return how a connection reaches its peer: direct, or over which relay; empty: not yet."""
+    """Return the path to the peer: ``direct``, or the relay; empty: not connected yet."""
     for transport in _ice_transports(pc):
         for pair in transport._connection._nominated.values():
             is_relayed = pair.local_candidate.type == 'relay'
@@ -277,3 +273,86 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+# --- host addresses ---------------------------------------------------------------------------
+
+#: Documentation addresses: reached over the default route, and nothing is ever sent there.
+_ANYWHERE: Final = ('203.0.113.1', '2001:db8::1')
+_DISCARD_PORT: Final = 9
+
+_INTERFACES: Final = Path('/sys/class/net')
+_IPV6_ADDRESSES: Final = Path('/proc/net/if_inet6')
+_UNUSABLE_FLAGS: Final = 0x08 | 0x20 | 0x40
+"""IFA_F_DADFAILED, IFA_F_DEPRECATED and IFA_F_TENTATIVE of linux/if_addr.h."""
+
+
+def best_addresses(present: Iterable[str], peers: Iterable[str]) -> list[str]:
+    """
+    Return the addresses that are worth a candidate, the best first.
+
+    :param present: All addresses that may be offered.
+    :param peers: Known addresses of the other side.
+    """
+    interfaces = {
+        ip.ip if isinstance(ip.ip, str) else ip.ip[0]: adapter.nice_name
+        for adapter in ifaddr.get_adapters()
+        for ip in adapter.ips
+    }
+    unusable = _unusable_ipv6()
+    return choose_addresses(
+        [
+            HostAddress(
+                address=address,
+                interface=interfaces.get(address, ''),
+                is_up=_is_up(interfaces.get(address, '')),
+                is_preferred=address not in unusable,
+            )
+            for address in present
+        ],
+        reaching=_sources(peers),
+        default=default_addresses(),
+    )
+
+
+def default_addresses() -> list[str]:
+    """Return the addresses from which this machine sends to the Internet."""
+    return _sources(_ANYWHERE)
+
+
+def _source(target: str) -> str | None:
+    """Return the address from which the kernel would send to a target; ``None``: unreachable."""
+    family = socket.AF_INET6 if ':' in target else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((target, _DISCARD_PORT))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
+
+
+def _sources(targets: Iterable[str]) -> list[str]:
+    # A target that is also an address of ours leads nowhere else: every Docker has 172.17.0.1.
+    found = ((target, _source(target)) for target in targets)
+    return [source for target, source in found if source is not None and source != target]
+
+
+def _is_up(interface: str) -> bool:
+    try:
+        # For tunnels and the like the kernel reports "unknown".
+        return (_INTERFACES / interface / 'operstate').read_text().strip() != 'down'
+    except OSError:
+        return True
+
+
+def _unusable_ipv6() -> set[str]:
+    """Return the IPv6 addresses that are deprecated or not usable yet."""
+    try:
+        lines = _IPV6_ADDRESSES.read_text().splitlines()
+    except OSError:
+        return set()
+    return {
+        socket.inet_ntop(socket.AF_INET6, bytes.fromhex(fields[0]))
+        for fields in map(str.split, lines)
+        if int(fields[4], 16) & _UNUSABLE_FLAGS
+    }

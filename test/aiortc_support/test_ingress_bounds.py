@@ -26,8 +26,8 @@ from aiortc.rtcrtpreceiver import NackGenerator, StreamStatistics
 from aiortc.rtp import RtcpReceiverInfo, RtpPacket
 import pytest
 
+from teleop_webrtc_bridge.aiortc_support import ingress
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
-from teleop_webrtc_bridge.aiortc_support.rtp import bounds as rtp_bounds
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def configured() -> None:
 
 
 def originals(name: str) -> Any:
-    return getattr(rtp_bounds, name)
+    return getattr(ingress, name)
 
 
 def missing_after(numbers: Iterable[int], add: Any = NackGenerator.add) -> tuple[set[int], Any]:

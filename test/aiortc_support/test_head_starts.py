@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from teleop_webrtc_bridge.aiortc_support.ice.head_starts import first_of
+from teleop_webrtc_bridge.aiortc_support.ice_servers import first_of
 
 PATIENCE_S = 60.0
 
