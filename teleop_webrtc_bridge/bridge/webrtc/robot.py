@@ -49,8 +49,8 @@ from teleop_webrtc_bridge.core.messages import (
 )
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
 from teleop_webrtc_bridge.core.session import (
+    BridgeSession,
     HeartbeatSilence,
-    Session,
     Transition,
 )
 from teleop_webrtc_bridge.core.texts import shown
@@ -89,7 +89,7 @@ class Robot:
         self._network = RobotNetwork(configuration.broker_url)
         self._cameras = cameras
         self._peer: RobotPeer | None = None
-        self._session = Session(random=random.random, on_transition=self._on_transition)
+        self._session = BridgeSession(random=random.random, on_transition=self._on_transition)
         self._missed = 0
 
     # --- the session --------------------------------------------------------------------------

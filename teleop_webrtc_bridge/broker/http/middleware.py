@@ -50,9 +50,8 @@ from teleop_webrtc_bridge.broker.media.backend import (
     MediaSessionGone,
     UnusableSdp,
 )
-from teleop_webrtc_bridge.broker.registry.bans import PutOut
-from teleop_webrtc_bridge.broker.registry.named_person import AmbiguousName
-from teleop_webrtc_bridge.broker.registry.sessions import (
+from teleop_webrtc_bridge.broker.registry.refusals import (
+    AmbiguousName,
     ClaimLost,
     JoinReplaced,
     NoPendingOffer,
@@ -61,6 +60,7 @@ from teleop_webrtc_bridge.broker.registry.sessions import (
     NotRemovable,
     NotRequested,
     NotWatching,
+    PutOut,
     RegistryRefusal,
     SessionUnknown,
     SlotTaken,

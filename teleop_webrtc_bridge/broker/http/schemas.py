@@ -23,16 +23,16 @@ import re
 from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.access.records import KeyRecord, TokenRecord
-from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
+from teleop_webrtc_bridge.broker.channel_setup import BridgeAnswer
 from teleop_webrtc_bridge.broker.configuration import OidcSettings
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, Role
 from teleop_webrtc_bridge.broker.media.backend import MediaSession
 from teleop_webrtc_bridge.broker.names import as_label, as_name, LABEL_ALLOWED, NAME_ALLOWED
-from teleop_webrtc_bridge.broker.registry.control_requests import open_requests
-from teleop_webrtc_bridge.broker.registry.named_person import NamedPerson
+from teleop_webrtc_bridge.broker.registry.operators import open_requests
+from teleop_webrtc_bridge.broker.registry.people import NamedPerson
 from teleop_webrtc_bridge.broker.registry.sessions import LinkQuality, Session
-from teleop_webrtc_bridge.broker.service import RobotDetails
+from teleop_webrtc_bridge.broker.service import JoinAnswer, RobotDetails
 from teleop_webrtc_bridge.broker.split_sessions import Split
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
 from teleop_webrtc_bridge.core.messages import HeartbeatAnswer, IceServer, VideoCodec

@@ -38,7 +38,7 @@ from teleop_webrtc_bridge.core.messages import (
     STATE_RELIABLE,
     Velocity,
 )
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 PATIENCE_S = 20.0
 
@@ -95,7 +95,7 @@ def state(**fields: object) -> Received:
 
 
 def status(epoch: int) -> Status:
-    return Status(state=SessionState.OPERATED, reason='', control_epoch=epoch, counters={})
+    return Status(state=BridgeState.OPERATED, reason='', control_epoch=epoch, counters={})
 
 
 def fill(ros: Ros, *, commands: int = 1000) -> None:

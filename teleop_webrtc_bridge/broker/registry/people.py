@@ -1,8 +1,4 @@
-"""
-Who was put out of which robot's viewers, and until when.
-
-Pure; a part of :mod:`~teleop_webrtc_bridge.broker.registry.registry`, which explains the rules.
-"""
+"""People: whom a given name means, and who is banned from which robot."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -20,31 +16,53 @@ Pure; a part of :mod:`~teleop_webrtc_bridge.broker.registry.registry`, which exp
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
-from teleop_webrtc_bridge.broker.identity import Identity
-from teleop_webrtc_bridge.broker.registry.sessions import NewSession, RegistryRefusal
+from teleop_webrtc_bridge.broker.identity import Identity, Role
+from teleop_webrtc_bridge.broker.registry.refusals import AmbiguousName, PutOut
+from teleop_webrtc_bridge.broker.registry.sessions import NewSession
 
-__all__ = ['BAN_S', 'MAX_BANS_OF_TENANT', 'Bans', 'PutOut']
+__all__ = ['BAN_S', 'MAX_BANS_OF_TENANT', 'Bans', 'NamedPerson']
 
 BAN_S: Final = 600.0
 MAX_BANS_OF_TENANT: Final = 256
-"""Beyond these a tenant's oldest is lifted; never another tenant's."""
+"""A tenant's next ban lifts that tenant's oldest one."""
 
 _Robot = tuple[str, str, str]
-"""Owner, ``robot_id``, and the session if that is empty: a robot that redials stays the same."""
+"""Owner, ``robot_id``, and if that is empty the session id: a ban outlives a redial."""
 
 
-class PutOut(RegistryRefusal):
-    """The caller was put out of a robot's viewers a short time ago."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedPerson:
+    """A name, optionally with a role and a tenant, because names are not unique."""
 
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__(
-            'You were removed by whoever drives this robot, or by an administrator; '
-            f'you may come back in {math.ceil(retry_after_s)} s'
+    sub: str
+    role: Role | None = None
+    """``None``: any."""
+    tenant: str | None = None
+    """``None``: any."""
+
+    def means(self, who: Identity) -> bool:
+        """Return whether a person matches."""
+        return (
+            self.sub == who.sub
+            and self.role in (None, who.role)
+            and self.tenant in (None, who.tenant)
         )
-        self.retry_after_s = retry_after_s
+
+    def among(self, people: Iterable[Identity]) -> Identity | None:
+        """
+        Return the person who matches.
+
+        :returns: ``None`` if no person does.
+        :raises AmbiguousName: Several do: the broker does not guess.
+        """
+        meant = {who for who in people if self.means(who)}
+        if len(meant) > 1:
+            raise AmbiguousName(meant)
+        return next(iter(meant), None)
 
 
 class Bans:
@@ -55,7 +73,7 @@ class Bans:
         """The oldest first."""
 
     def add(self, robot: NewSession, who: Identity, now_s: float) -> None:
-        """Keep a person away from a robot for ten minutes."""
+        """Ban a person from a robot for ten minutes."""
         self.forget_old(now_s)
         ban = (_name(robot), who)
         self._until_s.pop(ban, None)
@@ -66,16 +84,16 @@ class Bans:
 
     def check(self, robot: NewSession, who: Identity, now_s: float) -> None:
         """
-        Make sure that a person may come to a robot.
+        Make sure that a person is not banned from a robot.
 
-        :raises PutOut: Not yet.
+        :raises PutOut: They are.
         """
         left_s = self._until_s.get((_name(robot), who), now_s) - now_s
         if left_s > 0.0:
             raise PutOut(left_s)
 
     def forget_old(self, now_s: float) -> None:
-        """Let go of the bans that are over."""
+        """Remove the bans that have ended."""
         self._until_s = {ban: until_s for ban, until_s in self._until_s.items() if until_s > now_s}
 
 

@@ -1,4 +1,4 @@
-"""Carrying out what the registry decides."""
+"""The effect runner: carries out what the registry decides."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -19,10 +19,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 import logging
+from typing import Final
 
-from teleop_webrtc_bridge.broker import media_calls
 from teleop_webrtc_bridge.broker.access.audit import Audit
-from teleop_webrtc_bridge.broker.media.backend import Media
+from teleop_webrtc_bridge.broker.media.backend import Media, MediaError
 from teleop_webrtc_bridge.broker.registry.sessions import (
     CloseChannels,
     CloseMedia,
@@ -32,26 +32,23 @@ from teleop_webrtc_bridge.broker.registry.sessions import (
     StateChanged,
 )
 
-__all__ = ['Effects']
+__all__ = ['EffectRunner']
+
+CLOSE_TIMEOUT_S: Final = 5.0
 
 _log = logging.getLogger(__name__)
 
 
-class Effects:
-    """Owns the held heartbeats, and the locks of sessions whose channels are being opened."""
+class EffectRunner:
+    """Closes media, writes the log and the audit trail, and owns the held heartbeats."""
 
     def __init__(self, media: Media, audit: Audit) -> None:
         self._media = media
         self._audit = audit
-        self._bridging: dict[str, asyncio.Lock] = {}
         self._polls: dict[str, asyncio.Event] = {}
 
-    def bridging(self, session_id: str) -> asyncio.Lock:
-        """Return the lock that a session's channels are opened under."""
-        return self._bridging.setdefault(session_id, asyncio.Lock())
-
     async def carry_out(self, effects: Iterable[Effect]) -> None:
-        """Tell the robots and the log at once; then close, all at the same time."""
+        """Answer held heartbeats and log at once; then close media concurrently."""
         effects = list(effects)
         reasons = {
             effect.session_id: effect.reason.value
@@ -63,27 +60,42 @@ class Effects:
                 match effect:
                     case CloseMedia():
                         self._audit.left(effect.media_id, reasons)
-                        closing.create_task(
-                            media_calls.close_session(self._media, effect.media_id)
-                        )
+                        closing.create_task(self.close_session(effect.media_id))
                     case CloseChannels():
-                        closing.create_task(
-                            media_calls.close_channels(
-                                self._media, effect.media_id, effect.stream_ids
-                            )
-                        )
+                        closing.create_task(self.close_channels(effect))
                     case SnapshotChanged():
-                        self.wake(effect.session_id)
+                        self._wake(effect.session_id)
                     case StateChanged():
                         self._note_state(effect)
 
-    async def hold(self, session_id: str, seconds: float) -> None:
-        """Hold a heartbeat until its session is woken, for some time at most."""
+    async def close_session(self, media_id: str) -> None:
+        """Close a peer connection; a failure is only logged."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._media.close_session(media_id)
+        except (MediaError, TimeoutError) as error:
+            _log.warning('event=media_close_failed media=%s error=%r', media_id, error)
+
+    async def close_channels(self, channels: CloseChannels) -> None:
+        """Close channel ends; a failure is only logged."""
+        media_id, stream_ids = channels.media_id, channels.stream_ids
+        if not stream_ids:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._media.close_data_channels(media_id, stream_ids)
+        except (MediaError, TimeoutError) as error:
+            _log.warning('event=channel_close_failed media=%s error=%r', media_id, error)
+
+    # --- held heartbeats -----------------------------------------------------------------------
+
+    async def hold(self, session_id: str, timeout_s: float) -> None:
+        """Hold a heartbeat until there is news for its session, or until the timeout."""
         poll = asyncio.Event()
-        self.wake(session_id)  # a robot that asks again no longer listens to its older request
+        self._wake(session_id)  # a robot that asks again does not wait for its older request
         self._polls[session_id] = poll
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(timeout_s):
                 await poll.wait()
         except TimeoutError:
             pass
@@ -91,15 +103,15 @@ class Effects:
             if self._polls.get(session_id) is poll:
                 del self._polls[session_id]
 
-    def wake(self, session_id: str) -> None:
-        """Have a held heartbeat answered."""
+    def wake_all(self) -> None:
+        """Have all held heartbeats answered."""
+        for session_id in list(self._polls):
+            self._wake(session_id)
+
+    def _wake(self, session_id: str) -> None:
         poll = self._polls.pop(session_id, None)
         if poll is not None:
             poll.set()
-
-    def wake_all(self) -> None:
-        for session_id in list(self._polls):
-            self.wake(session_id)
 
     def _note_state(self, change: StateChanged) -> None:
         _log.info(
@@ -111,5 +123,4 @@ class Effects:
             change.reason.value,
         )
         if change.state is SessionState.DISCONNECTED:
-            self.wake(change.session_id)
-            self._bridging.pop(change.session_id, None)
+            self._wake(change.session_id)

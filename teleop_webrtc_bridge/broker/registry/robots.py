@@ -1,8 +1,4 @@
-"""
-What robots do with their sessions.
-
-Pure; a part of :mod:`~teleop_webrtc_bridge.broker.registry.registry`, which explains the rules.
-"""
+"""Who is there: what robots do with their sessions, and which codec they are told to send."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -20,55 +16,57 @@ Pure; a part of :mod:`~teleop_webrtc_bridge.broker.registry.registry`, which exp
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from teleop_webrtc_bridge.broker.identity import RobotCaller
 from teleop_webrtc_bridge.broker.limits import Limits
-from teleop_webrtc_bridge.broker.registry.session_table import SessionTable, state_changed
+from teleop_webrtc_bridge.broker.registry.refusals import (
+    NoPendingOffer,
+    SessionUnknown,
+    TooManySessions,
+)
 from teleop_webrtc_bridge.broker.registry.sessions import (
     Effect,
     LinkQuality,
     NewSession,
-    NoPendingOffer,
     Reason,
     Session,
-    SessionUnknown,
+    SessionTable,
     SnapshotChanged,
-    TooManySessions,
 )
-from teleop_webrtc_bridge.broker.registry.video_choice import sent_codec
 from teleop_webrtc_bridge.core.messages import ChannelIds, HeartbeatAnswer, VideoCodec
 
-__all__ = ['RobotSessions']
+__all__ = ['Robots', 'video_reason']
 
 
-class RobotSessions:
-    """The robots' side of the session table."""
+class Robots:
+    """What robots may do with the table of sessions."""
 
-    def __init__(self, table: SessionTable, caps: Limits) -> None:
+    def __init__(self, table: SessionTable, limits: Limits) -> None:
         self._table = table
-        self._caps = caps
+        self._limits = limits
 
     def check_room(self, owner: str, key_id: str, robot_id: str) -> None:
         """
-        Make sure that a tenant, and one of its API keys, may have one more session.
+        Make sure that a tenant and an API key have not reached their limits of sessions.
 
-        :raises TooManySessions: They may not; a named robot that replaces itself always may.
+        :raises TooManySessions: One has. A named robot may always replace its own session.
         """
         live = self._table.where(lambda session: session.identity.owner == owner)
         if robot_id != '' and any(s.identity.robot_id == robot_id for s in live):
             return
         of_key = sum(session.identity.key_id == key_id for session in live)
-        if of_key >= self._caps.robots_per_key:
+        if of_key >= self._limits.robots_per_key:
             raise TooManySessions(f'{of_key} live sessions of this API key; no more are accepted')
-        if len(live) >= self._caps.robots_per_tenant:
+        if len(live) >= self._limits.robots_per_tenant:
             raise TooManySessions(f'{len(live)} live sessions; no more are accepted')
 
     def create(self, identity: NewSession, now_s: float) -> list[Effect]:
         """
-        Add a robot's session; the older ones of the same (owner, robot_id) end.
+        Add a robot's session, and end older ones of the same (owner, robot_id).
 
-        :raises TooManySessions: The tenant or the API key has too many.
+        :raises TooManySessions: See :meth:`check_room`.
         """
         self.check_room(identity.owner, identity.key_id, identity.robot_id)
         effects: list[Effect] = []
@@ -79,16 +77,16 @@ class RobotSessions:
                 effects += self._table.end(old, Reason.SUPERSEDED)
         session = Session(identity=identity, heartbeat_at_s=now_s)
         self._table.store(session)
-        return [*effects, state_changed(session, Reason.CREATED, None)]
+        return [*effects, session.changed(Reason.CREATED, None)]
 
-    def robot_heartbeat(
+    def heartbeat(
         self, session_id: str, caller: RobotCaller, link: LinkQuality, now_s: float
     ) -> str | None:
         """
         Note that a robot is alive.
 
-        :returns: The robot's media session if this heartbeat proves that the robot has opened the
-            channels it was told of: it came after their ids had been sent. Once per bridge.
+        :returns: The robot's media session, once per bridge: with the first heartbeat after the
+            answer that contained the channel ids, because the robot has then opened them.
         :raises SessionUnknown: The robot has to dial again.
         :raises Superseded: Another instance of this robot took over.
         """
@@ -103,23 +101,23 @@ class RobotSessions:
         return session.identity.media_id if ready else None
 
     def has_news(self, session_id: str) -> bool:
-        """Return whether the snapshot differs from the last one sent, or the session is gone."""
+        """Return whether the next heartbeat answer differs from the last one."""
         session = self._table.find(session_id)
         if session is None or session.snapshot_version != session.answered_version:
             return True
         return _codec(session) is not session.answered_codec
 
     def other_codecs(self) -> list[Effect]:
-        """Have the robots told that are to send another codec than they were told last."""
+        """Return the news for robots that have to change to another codec."""
         sessions = self._table.where(lambda it: _codec(it) is not it.answered_codec)
         return [SnapshotChanged(session_id=session.session_id) for session in sessions]
 
     def answer_heartbeat(self, session_id: str, caller: RobotCaller) -> HeartbeatAnswer:
         """
-        Return the snapshot and count it as sent; a ``renegotiate_offer`` leaves with it.
+        Return the answer to a heartbeat, and count it as sent.
 
-        :raises SessionUnknown: The session ended meanwhile.
-        :raises Superseded: Another instance of this robot took over meanwhile.
+        :raises SessionUnknown: The session ended while the heartbeat was held.
+        :raises Superseded: Another instance took over while the heartbeat was held.
         """
         session = self._table.of_robot(session_id, caller)
         bridge = replace(session.bridge, answered=True) if session.bridge else None
@@ -141,31 +139,28 @@ class RobotSessions:
 
     def offer_renegotiation(self, session_id: str, sdp_offer: str) -> list[Effect]:
         """
-        Hand an SDP offer of the media backend to the robot with its next heartbeat answer.
+        Send an SDP offer of the media backend to the robot with its next heartbeat answer.
+
+        For hosted backends: only with an offer can they add the operator's audio to a robot's
+        peer connection.
 
         :raises SessionUnknown: No such session.
         """
         session = self._table.find(session_id)
         if session is None:
             raise SessionUnknown
-        self._table.store(
-            replace(
-                session,
-                renegotiate_offer=sdp_offer,
-                renegotiation_pending=True,
-                snapshot_version=session.snapshot_version + 1,
-            )
+        return self._table.tell_robot(
+            session, renegotiate_offer=sdp_offer, renegotiation_pending=True
         )
-        return [SnapshotChanged(session_id=session_id)]
 
     def take_robot_answer(self, session_id: str, caller: RobotCaller) -> str:
         """
-        Accept that a robot answers its ``renegotiate_offer``; once per offer.
+        Accept a robot's answer to its ``renegotiate_offer``, once per offer.
 
         :returns: The robot's media session.
         :raises SessionUnknown: No such session.
         :raises Superseded: Another instance of this robot took over.
-        :raises NoPendingOffer: No offer was handed out.
+        :raises NoPendingOffer: No offer was sent, or it was answered already.
         """
         session = self._table.of_robot(session_id, caller)
         if not session.renegotiation_pending or session.renegotiate_offer is not None:
@@ -174,14 +169,14 @@ class RobotSessions:
         return session.identity.media_id
 
     def refuse_robot_answer(self, session_id: str) -> None:
-        """Note that the answer could not be used: the offer still stands."""
+        """Note that the answer was unusable: the offer may be answered again."""
         session = self._table.find(session_id)
         if session is not None:
             self._table.store(replace(session, renegotiation_pending=True))
 
     def delete(self, session_id: str, caller: RobotCaller) -> list[Effect]:
         """
-        End a session at its robot's wish.
+        End a session because its robot asks for it.
 
         :raises SessionUnknown: No such session.
         :raises Superseded: Another instance of this robot took over.
@@ -189,16 +184,11 @@ class RobotSessions:
         return self._table.end(self._table.of_robot(session_id, caller), Reason.DELETED)
 
     def revoke_key(self, key_id: str) -> list[Effect]:
-        """End all sessions that were made with an API key."""
+        """End all sessions that were created with an API key."""
         effects: list[Effect] = []
         for session in self._table.where(lambda s: s.identity.key_id == key_id):
             effects += self._table.end(session, Reason.KEY_REVOKED)
         return effects
-
-
-def _codec(session: Session) -> VideoCodec | None:
-    """Return the codec that a robot has to be told; ``None``: it has no choice."""
-    return sent_codec(session) if len(session.identity.video_codecs) > 1 else None
 
 
 def _same_robot(one: NewSession, other: NewSession) -> bool:
@@ -206,5 +196,57 @@ def _same_robot(one: NewSession, other: NewSession) -> bool:
 
 
 def _is_other_instance(one: NewSession, other: NewSession) -> bool:
-    """Return whether two sessions are of different processes, as far as they say."""
+    """Return whether two sessions may belong to different processes."""
     return one.instance_id is None or one.instance_id != other.instance_id
+
+
+# --- which codec a robot sends -----------------------------------------------------------------
+
+
+def video_reason(session: Session, taken: Collection[VideoCodec] | None) -> str | None:
+    """
+    Say why a person sees no picture.
+
+    :param taken: The codecs that their browser can receive; ``None``: unknown.
+    :returns: ``None`` if they should see one, or if the robot has no video.
+    """
+    sent = _sent_codec(session)
+    if sent is None or taken is None or sent in taken:
+        return None
+    takes = f'this browser takes {_listed(taken)} only' if taken else 'this browser takes neither'
+    mine = session.identity.video_codecs
+    if not set(taken) & set(mine):
+        # An older robot, or its owner has restricted it.
+        return f'No picture: this robot sends {_listed(mine)} only, and {takes}.'
+    driver = session.operator
+    drives = driver is not None and sent in (driver.video_codecs or ())
+    whom = 'whoever drives it' if drives else 'others who watch it'
+    return f'No picture: this robot sends {sent} for {whom}, and {takes}.'
+
+
+def _codec(session: Session) -> VideoCodec | None:
+    """Return the codec that a robot has to be told; ``None``: it has no choice."""
+    return _sent_codec(session) if len(session.identity.video_codecs) > 1 else None
+
+
+def _sent_codec(session: Session) -> VideoCodec | None:
+    """
+    Return the codec that the robot sends; ``None``: it has no video.
+
+    The operator's browser decides, if it can receive any of the robot's codecs; else the viewers'.
+    """
+    mine = session.identity.video_codecs
+    if session.operator is not None and session.operator.video_codecs is not None:
+        taken = _first(mine, session.operator.video_codecs)
+        if taken is not None:
+            return taken
+    watched = {codec for viewer in session.viewers for codec in viewer.video_codecs or ()}
+    return _first(mine, watched) or next(iter(mine), None)
+
+
+def _first(preferred: Collection[VideoCodec], taken: Collection[VideoCodec]) -> VideoCodec | None:
+    return next((codec for codec in preferred if codec in taken), None)
+
+
+def _listed(codecs: Collection[VideoCodec]) -> str:
+    return ' and '.join(sorted(map(str, codecs)))
