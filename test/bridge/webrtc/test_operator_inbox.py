@@ -1,4 +1,4 @@
-"""What of the operator's messages is handed to the ROS half, over a real socket pair."""
+"""Tests of which messages reach the ROS half, over a real socket pair."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -40,7 +40,7 @@ from teleop_webrtc_bridge.core.rate_limit import MessageBudget
 
 PATIENCE_S = 20.0
 HONEST_HZ = 80.0 + 33.0 + 50.0
-"""Commands, echoes of the lease, repeated E-STOPs, all on one channel."""
+"""Commands, lease echoes and repeated E-STOPs, all on one channel."""
 
 
 def passed(budget: MessageBudget, *, rate_hz: float, seconds: float, from_s: float = 0.0) -> int:
@@ -78,7 +78,7 @@ def test_time_that_goes_back_gives_nothing() -> None:
 
 
 class Robot:
-    """The operator's messages in, and what a ROS half reads."""
+    """An inbox, and the ROS half that reads behind it."""
 
     def __init__(self) -> None:
         theirs, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
