@@ -189,8 +189,8 @@ class Robot:
                 tasks.create_task(self._heartbeats(broker, peer, session_id, silence))
                 tasks.create_task(peer.watch())
         except* TeleopError as group:
-            reason = group
-        raise _first(reason)
+            reason = group.exceptions[0]
+        raise reason
 
     async def _heartbeats(
         self, broker: BrokerClient, peer: RobotPeer, session_id: str, silence: HeartbeatSilence
@@ -210,7 +210,8 @@ class Robot:
                 # The media session lasts as long as its own connection.
                 self._missed += 1
                 _logger.info('event=heartbeat_missed reason=%r', str(error))
-                pause_s = max(pause_s, min(_retry_after_s(error), LONGEST_PAUSE_S))
+                asked_s = error.retry_after_s if isinstance(error, BrokerError) else None
+                pause_s = max(pause_s, min(asked_s or 0.0, LONGEST_PAUSE_S))
             else:
                 silence.answered(beat_s, _awake_or_not_s(), answer)
                 await self._follow(answer, broker, peer, session_id)
@@ -298,19 +299,5 @@ def _awake_or_not_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _retry_after_s(error: TeleopError) -> float:
-    asked_s = error.retry_after_s if isinstance(error, BrokerError) else None
-    return asked_s or 0.0
-
-
 def _report(peer: RobotPeer) -> dict[str, float]:
     return {} if peer.round_trip_ms is None else {'rtt_ms': peer.round_trip_ms}
-
-
-def _first(group: BaseExceptionGroup[TeleopError]) -> TeleopError:
-    """Return an exception of a group that may be nested."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, TeleopError)
-    return error

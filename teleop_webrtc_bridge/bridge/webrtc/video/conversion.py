@@ -109,41 +109,36 @@ class FrameConverter:
     def _convert(
         self, frame: Frame, size: Callable[[int, int], tuple[int, int]]
     ) -> av.VideoFrame | None:
+        header = frame.header
         try:
-            return self._convert_now(frame, size)
+            codec, _, kind = header.encoding.partition('/')
+            if codec in _DECODERS:
+                source = self._decode(frame, codec)
+                if source is None:
+                    return None
+                source = self._levelled(source, kind or DEPTH_ENCODING, header)
+                # A JPEG has the full range, which the conversion would keep.
+                picture = self._reformatter.reformat(
+                    source,
+                    *size(source.width, source.height),
+                    format='yuv420p',
+                    dst_color_range=ColorRange.MPEG,
+                )
+            else:
+                source = self._wrap(frame)
+                if source.format.name.startswith('bayer'):
+                    # In one step to 4:2:0, swscale's brightness is off by up to 30.
+                    source = self._demosaicer.reformat(source, format='rgb24')
+                picture = self._reformatter.reformat(
+                    source, *size(source.width, source.height), format='yuv420p'
+                )
+            # The source refers to the slot's memory, so it must live until here.
+            return picture if frame.is_intact() else None
         except ArithmeticError as error:
             # Unexpected values: the next picture may be good.
-            header = frame.header
             raise PictureUndecodable(
                 f'{header.encoding} of {header.width}x{header.height}: {error!r}'
             ) from error
-
-    def _convert_now(
-        self, frame: Frame, size: Callable[[int, int], tuple[int, int]]
-    ) -> av.VideoFrame | None:
-        codec, _, kind = frame.header.encoding.partition('/')
-        if codec in _DECODERS:
-            source = self._decode(frame, codec)
-            if source is None:
-                return None
-            source = self._levelled(source, kind or DEPTH_ENCODING, frame.header)
-            # A JPEG has the full range, which the conversion would keep.
-            picture = self._reformatter.reformat(
-                source,
-                *size(source.width, source.height),
-                format='yuv420p',
-                dst_color_range=ColorRange.MPEG,
-            )
-        else:
-            source = self._wrap(frame)
-            if source.format.name.startswith('bayer'):
-                # In one step to 4:2:0, swscale's brightness is off by up to 30.
-                source = self._demosaicer.reformat(source, format='rgb24')
-            picture = self._reformatter.reformat(
-                source, *size(source.width, source.height), format='yuv420p'
-            )
-        # The source refers to the slot's memory, so it must live until here.
-        return picture if frame.is_intact() else None
 
     def _decode(self, frame: Frame, encoding: str) -> av.VideoFrame | None:
         data = bytes(frame.data)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 import logging
 import time
@@ -46,7 +46,7 @@ _logger = logging.getLogger(__name__)
 
 class PictureSource:
     """
-    Encodes the pictures of the cameras that are shown; a :class:`.camera_track.VideoSource`.
+    Encodes the pictures of the cameras that are shown.
 
     An encoder that fails is replaced, and the frame is skipped.
 
@@ -104,8 +104,10 @@ class PictureSource:
             await self._cameras.news.wait()
             return None
         # Other cameras are shown, or one has stalled. There may be no later frame to show that.
-        is_news = sequences.keys() != self._sequences.keys()
-        is_news = is_news or _has_new_filler(parts, self._sequences)
+        is_news = sequences.keys() != self._sequences.keys() or any(
+            part.frame.header.is_filler and part.frame.sequence != self._sequences[part.camera]
+            for part in parts
+        )
         if is_news:
             self._pacer = FramePacer(PACE_TOLERANCE)
         self._count_skipped(sequences)
@@ -185,10 +187,3 @@ class PictureSource:
 
     def close(self) -> None:
         self._thread.shutdown(wait=False)
-
-
-def _has_new_filler(parts: Sequence[Part], taken: Mapping[str, int]) -> bool:
-    return any(
-        part.frame.header.is_filler and part.frame.sequence != taken.get(part.camera)
-        for part in parts
-    )
