@@ -34,6 +34,7 @@ import yaml  # type: ignore[import-untyped]
 from teleop_webrtc_bridge.broker.caller_addresses import IpNetwork
 from teleop_webrtc_bridge.broker.identity import as_name, NAME_ALLOWED, Role
 from teleop_webrtc_bridge.broker.limits import Limits
+from teleop_webrtc_bridge.core.codec import MAX_ICE_SERVERS
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError, ProtocolError
 from teleop_webrtc_bridge.core.ice import parse_ice_url
 from teleop_webrtc_bridge.core.messages import IceServer
@@ -55,7 +56,6 @@ MAX_MEDIA_PROCESSES: Final = 256
 MAX_AUDIT_DAYS: Final = 3650
 PYJWT_MINIMUM: Final = (2, 6)
 """The oldest version that is tested."""
-MAX_ICE_SERVERS: Final = 8
 MAX_ICE_URLS: Final = 16
 """Addresses of one server."""
 MAX_URL_CHARS: Final = 256
@@ -72,7 +72,8 @@ _PUBLIC_URL: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _ICE_ALLOWED: Final = (
-    'a list of at most 8 maps with urls (stun:, turn: or turns:), and username and credential'
+    f'a list of at most {MAX_ICE_SERVERS} maps with urls (stun:, turn: or turns:), and username '
+    'and credential'
 )
 _PORTS_ALLOWED: Final = (
     f'[FROM, TO], two whole numbers from {LEAST_PORT} to 65535, with at least {LEAST_PORTS} '

@@ -39,7 +39,7 @@ from teleop_webrtc_bridge.broker.registry.sessions import CloseMedia, Effect, Re
 __all__ = ['DAY_S', 'Audit', 'AuditAction', 'about_key', 'about_token']
 
 DAY_S: Final = 86_400.0
-GATHER_S: Final = 0.2
+BATCH_S: Final = 0.2
 """Lines within this time are written together."""
 WRITE_RETRY_S: Final = 2.0
 MAX_WAITING: Final = 10_000
@@ -222,7 +222,7 @@ class Audit:
             tasks.create_task(self._forget_for_ever())
             while True:
                 await self._has_news.wait()
-                await asyncio.sleep(GATHER_S)
+                await asyncio.sleep(BATCH_S)
                 while self._waiting:
                     if not await self._write():
                         await asyncio.sleep(WRITE_RETRY_S)

@@ -45,7 +45,13 @@ from teleop_webrtc_bridge.broker.access.database_file import (
 from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.core.exceptions import TeleopError
 
-__all__ = ['HOLD_S', 'RETRY_AFTER_S', 'Database', 'DatabaseHealth', 'DatabaseUnavailable']
+__all__ = [
+    'CREDENTIALS_HOLD_S',
+    'RETRY_AFTER_S',
+    'Database',
+    'DatabaseHealth',
+    'DatabaseUnavailable',
+]
 
 READ_TIMEOUT_S: Final = 2.0
 WRITE_TIMEOUT_S: Final = 8.0
@@ -58,7 +64,7 @@ JOIN_TIMEOUT_S: Final = 0.3
 REOPEN_TIMEOUT_S: Final = 1.0
 """How long a reader that must open another file waits for a write."""
 RETRY_AFTER_S: Final = 5.0
-HOLD_S: Final = 60.0
+CREDENTIALS_HOLD_S: Final = 60.0
 """How long the last known credentials stay valid while the database cannot be read."""
 REPLACED_SHOWN_S: Final = 60.0
 """How long the health report mentions that the file was replaced."""
@@ -162,12 +168,16 @@ class DatabaseHealth:
     def is_given_up(self) -> bool:
         """Return whether reading has failed for so long that known credentials are void."""
         failure = self._failures.get(Fault.READING)
-        if failure is None or self._clock() - failure.since_s < HOLD_S:
+        if failure is None or self._clock() - failure.since_s < CREDENTIALS_HOLD_S:
             return False
         if not self._is_given_up:
             self._is_given_up = True
-            _logger.error('event=credentials_void after_s=%g reason="%s"', HOLD_S, failure.reason)
-            self.on_news(f'could not be read for {HOLD_S:g} s: nobody can sign in any more')
+            _logger.error(
+                'event=credentials_void after_s=%g reason="%s"', CREDENTIALS_HOLD_S, failure.reason
+            )
+            self.on_news(
+                f'could not be read for {CREDENTIALS_HOLD_S:g} s: nobody can sign in any more'
+            )
         return True
 
 

@@ -47,12 +47,11 @@ from teleop_webrtc_bridge.core.rate_limit import FloodDetector, MessageBudget, R
 
 __all__ = ['ChannelEnd', 'EstopSigner', 'EstopTap', 'FloodGuard', 'PeerChannels', 'StopText']
 
-MESSAGES_PER_S: Final = 200.0
-"""An operator drives at 50 to 80 Hz, a robot sends odometry at 15 Hz."""
-BURST_MESSAGES: Final = 400.0
-"""A reliable channel delivers this many at once after two seconds without a network."""
-BYTES_PER_S: Final = 512.0 * 1024
-BURST_BYTES: Final = 1024.0 * 1024
+MESSAGE_LIMIT: Final = (200.0, 400.0)
+"""Messages of one peer with one label, per second and in a burst. An operator drives at 50 to
+80 Hz; a reliable channel delivers two seconds at once after the network was interrupted."""
+BYTE_LIMIT: Final = (512.0 * 1024, 1024.0 * 1024)
+"""The same for their bytes."""
 MAX_HELD_MESSAGES: Final = 64
 MAX_HELD_BYTES: Final = 128 * 1024
 MAX_BUFFERED_BYTES: Final = 64 * 1024
@@ -90,8 +89,7 @@ class FloodGuard:
     """
 
     def __init__(self, now_s: float) -> None:
-        messages, size = (MESSAGES_PER_S, BURST_MESSAGES), (BYTES_PER_S, BURST_BYTES)
-        self._budget = MessageBudget(messages, size, now_s)
+        self._budget = MessageBudget(MESSAGE_LIMIT, BYTE_LIMIT, now_s)
         self._flood = FloodDetector()
 
     def take(self, size: int, now_s: float) -> bool:

@@ -68,12 +68,12 @@ from teleop_webrtc_bridge.core.messages import VideoCodec
 
 __all__ = ['PeerSession']
 
-CONNECT_S: Final = 20.0
+CONNECT_TIMEOUT_S: Final = 20.0
 """A peer that takes longer to connect is given up."""
 CHECK_PERIOD_S: Final = 0.5
 PROBE_AFTER_S: Final = 1.0
 """Silence after which the peer is probed."""
-PROBE_PERIOD_S: Final = 0.2
+PROBE_AGAIN_S: Final = 0.2
 """Time between unanswered probes: several may get lost before the peer counts as lost."""
 PEER_CLOSE_TIMEOUT_S: Final = 3.0
 
@@ -162,13 +162,13 @@ class PeerSession:
             return CHECK_PERIOD_S
         if self._probing is None or self._probing.done():
             self._probing = asyncio.get_running_loop().create_task(self._probe.send(now))
-        return PROBE_PERIOD_S
+        return PROBE_AGAIN_S
 
     def _check(self) -> None:
         """Give up a peer that does not connect, or is abusive."""
         reason = self._abuse()
         if reason is None and not self.is_connected:
-            late = time.monotonic() - self._started_s > CONNECT_S
+            late = time.monotonic() - self._started_s > CONNECT_TIMEOUT_S
             reason = 'not_connected' if late else None
         if reason is not None:
             _logger.warning('event=peer_given_up media_id=%s reason=%r', self.media_id, reason)

@@ -31,7 +31,7 @@ from teleop_webrtc_bridge.aiortc_support.forwarding import VideoEgress, VideoIng
 
 __all__ = ['VideoRelay']
 
-KEYFRAME_PERIOD_S: Final = 1.0
+OPERATORS_KEYFRAME_PERIOD_S: Final = 1.0
 """Shortest time between keyframes, which are large; the first request is served at once."""
 VIEWERS_KEYFRAME_PERIOD_S: Final = 2.0
 """The same for viewers while somebody drives, so that their bad links do not cost the driver."""
@@ -103,7 +103,7 @@ class VideoRelay:
         now = time.monotonic()
         yields = only_watches and self._is_driven
         due_s = self._keyframe_asked_s + (
-            VIEWERS_KEYFRAME_PERIOD_S if yields else KEYFRAME_PERIOD_S
+            VIEWERS_KEYFRAME_PERIOD_S if yields else OPERATORS_KEYFRAME_PERIOD_S
         )
         if now >= due_s:
             await self._ask_for_keyframe(now)
