@@ -45,13 +45,7 @@ from teleop_webrtc_bridge.broker.access.database_file import (
 from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.core.exceptions import TeleopError
 
-__all__ = [
-    'CREDENTIALS_HOLD_S',
-    'RETRY_AFTER_S',
-    'Database',
-    'DatabaseHealth',
-    'DatabaseUnavailable',
-]
+__all__ = ['RETRY_AFTER_S', 'Database', 'DatabaseUnavailable']
 
 READ_TIMEOUT_S: Final = 2.0
 WRITE_TIMEOUT_S: Final = 8.0
