@@ -320,7 +320,7 @@ class TeleopBridge(Node):
         """Return how many frames a second somebody watches."""
         snapshot = self._drive.snapshot
         watched = snapshot.link_up and snapshot.status.state is BridgeState.OPERATED
-        return snapshot.status.video_fps if watched else 0.0
+        return self._settings.video_fps if watched else 0.0
 
     def _on_drive_change(self) -> None:
         snapshot = self._drive.snapshot

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"
 
 ANN = EstopCause(by=Origin(sub='ann', role=OriginRole.VIEWER), since_s=12.0)
 BEN = EstopCause(by=Origin(sub='ben', role=OriginRole.OPERATOR), since_s=13.0)
-STATUS = Status(state=BridgeState.DIALLING, reason='', control_epoch=0, video_fps=0.0, counters={})
+STATUS = Status(state=BridgeState.DIALLING, reason='', control_epoch=0, counters={})
 
 
 class Log:
