@@ -1,4 +1,4 @@
-"""Robots of other makes that have two sessions: who is told, and who is not meant."""
+"""Robots of other makes that have two sessions: which pairs are found, and who is told."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

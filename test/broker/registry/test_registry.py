@@ -1,4 +1,4 @@
-"""The registry's rules, one by one, in time that the test makes."""
+"""The registry's rules, one by one, on a clock that the test sets."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

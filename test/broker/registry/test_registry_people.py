@@ -1,4 +1,4 @@
-"""Who is who in the registry, whose robot is whose, and who was put out; in the test's time."""
+"""People in the registry: identities, tenants and bans, on a clock that the test sets."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -98,7 +98,7 @@ def test_a_call_that_names_no_join_means_that_of_its_own_token() -> None:
             registry.heartbeat('s1', SECOND, media_id, 1.0)
     assert registry.leave('s1', SECOND, None, 1.0)[1] == []
     registry.heartbeat('s1', SECOND, 'op', 1.0)
-    # It may have the slot for itself, as before: a person on another device.
+    # The same person may still claim the slot from another device.
     claim = registry.operators.claim('s1', SECOND, 1.0)
     registry.operators.attach('s1', claim, 'op2', 1.0)
     registry.heartbeat('s1', SECOND, None, 1.0)
@@ -216,7 +216,7 @@ def test_a_bound_key_knows_its_own_robot_only(caller: RobotCaller, knows: bool) 
         else:
             with pytest.raises(SessionUnknown):
                 call()
-    # Nor is it told what became of another one.
+    # Nor does it learn what happened to another session.
     with pytest.raises(Superseded if knows else SessionUnknown):
         registry.robots.heartbeat('s1', caller, LinkQuality(), 1.0)
 

@@ -1,4 +1,4 @@
-"""What holds for the people at one robot: who drives, who asks, who watches, who was put out."""
+"""Invariants of the people at one robot, under random operations: driving, asking, watching."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -54,7 +54,7 @@ CALLERS = (
     OperatorCaller(sub='bob', role=Role.ADMIN, token_id='6'),
     OperatorCaller(sub='bob', role=Role.VIEWER, tenant_name='alice', token_id='7'),
 )
-"""Two names, seven tokens, six people; all of them see the robot."""
+"""Two names, seven tokens, six people; all may access the robot."""
 STRANGER = OperatorCaller(sub='alice', role=Role.OPERATOR, tenant_name='yard', token_id='8')
 NAMES = tuple(
     NamedPerson(sub=sub, role=role)

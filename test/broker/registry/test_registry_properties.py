@@ -1,4 +1,4 @@
-"""What holds in the registry whatever robots and operators do, and in which order."""
+"""Invariants of the registry, under random operations of robots and operators."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

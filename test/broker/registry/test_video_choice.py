@@ -1,4 +1,4 @@
-"""Which codec a robot is told to send, and what those are told who cannot take it."""
+"""Which codec a robot is told to send, and what people learn who cannot receive it."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
