@@ -386,8 +386,8 @@ class Share:
     each_burst_s: float
 
 
-#: A request takes about 0.7 ms on a small machine that is busy. 128 robots of one key at 1 Hz take
-#: 9 % of a core there, a page load 2 %, a page that shows the list of robots 0.1 %.
+#: A request takes about 0.7 ms on a small, busy machine. There, 128 robots of one key at 1 Hz take
+#: 9 % of a core, a page load 2 %, and a page that shows the list of robots 0.1 %.
 SHARES: Final = {
     RequestClass.ROBOT_CALL: Share(total=0.5, total_burst_s=0.2, each=0.2, each_burst_s=0.2),
     RequestClass.OPERATOR_CALL: Share(total=0.3, total_burst_s=0.05, each=0.05, each_burst_s=0.1),

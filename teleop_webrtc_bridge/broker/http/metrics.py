@@ -69,7 +69,7 @@ async def health(call: Call[None]) -> Annotated[web.Response, Health]:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Answer in Prometheus' text format 0.0.4; for other machines, there is no such path."""
+    """Answer in Prometheus' text format 0.0.4; clients on other machines get a 404."""
     if not _is_local(request):
         raise web.HTTPNotFound
     parts = request.app[PARTS]

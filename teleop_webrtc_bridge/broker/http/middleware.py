@@ -1,4 +1,4 @@
-"""What happens to every request: errors as JSON, headers, own hosts only, the access log."""
+"""Middlewares of all requests: errors as JSON, headers, host and origin checks, access log."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -187,7 +187,7 @@ async def same_origin_only(request: web.Request, handler: Handler) -> web.Stream
     origin = request.headers.get('Origin')
     if origin is None or request.method in SAFE_METHODS:
         return await handler(request)
-    # Compare the host only: behind a TLS proxy the schemes differ; some proxies change Host.
+    # Compare the host only: behind a TLS proxy the schemes differ; some do not forward Host.
     is_own = origin.partition('://')[2].lower() == request.host.lower()
     if not is_own and not request.app[PARTS].hosts.is_own_origin(origin):
         raise ApiError(403, 'Requests from other sites are refused')
@@ -308,7 +308,7 @@ def server_log() -> logging.Logger:
 
 
 def access_log() -> type[AbstractAccessLogger]:
-    """Return an access log class: aiohttp makes one instance per connection, they share limits."""
+    """Return an access log class whose instances, one per connection, share their limits."""
 
     class AccessLog(_AccessLog):
         of_address = RateLimit(per_minute=10, burst=10)

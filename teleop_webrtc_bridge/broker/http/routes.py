@@ -151,9 +151,6 @@ class Parts:
             raise ApiError(429, 'Too many requests', retry_after_s=retry_after_s)
 
 
-#: Of a request: what :func:`prepare_sign_in` has found. Before aiohttp 3.14, any key will do.
-
-
 PARTS: Final = web.AppKey('parts', Parts)
 
 

@@ -52,8 +52,10 @@ ROUTES: Final = Routes(SignIn.operator, (OPERATOR,))
 
 def _check_may_manage(call: OperatorCall, *, tokens: bool = False, mint: bool = False) -> None:
     """
-    Check whether the caller may manage keys, or tokens; and make new ones.
+    Check whether the caller may manage keys or tokens.
 
+    :param tokens: Tokens instead of keys.
+    :param mint: And make new ones.
     :raises ApiError: 403.
     """
     caller = call.caller
