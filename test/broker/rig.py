@@ -217,7 +217,7 @@ async def running(
 ) -> AsyncIterator[Rig]:
     """Run a broker until the context is left."""
     clock, wall = Clock(1000.0), Clock(1.7e9)
-    media, database = FakeMedia(clock), Database.open(directory, clock=clock)
+    media, database = FakeMedia(clock), Database(directory, clock=clock)
     store = Store.open(directory)
     """A connection of the test's own, as another process would have."""
     app = build_app(

@@ -57,8 +57,7 @@ from teleop_webrtc_bridge.broker.http.routes_operator import Join, JoinName, Pee
 from teleop_webrtc_bridge.broker.http.routes_robot import DialIn, Heartbeat, MAX_WAIT_S
 from teleop_webrtc_bridge.broker.http.schema import ForeignSdp, read
 from teleop_webrtc_bridge.broker.identity import Identity, Role
-from teleop_webrtc_bridge.broker.media.channel_relay import EstopTap, Voice
-from teleop_webrtc_bridge.broker.media.flood_guard import FloodGuard
+from teleop_webrtc_bridge.broker.media.channels import EstopSigner, EstopTap, FloodGuard
 from teleop_webrtc_bridge.core.codec import (
     decode_command,
     decode_heartbeat_answer,
@@ -96,7 +95,7 @@ from teleop_webrtc_bridge.core.sdp import (
     spread_candidates,
     strip_forbidden_candidates,
 )
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 from teleop_webrtc_bridge.core.video.compressed_header import read_header
 from teleop_webrtc_bridge.core.video.h264 import AccessUnit, Stream
 from teleop_webrtc_bridge.core.video.pixel_formats import PIXEL_FORMATS
@@ -211,7 +210,7 @@ def check_operator_messages(data: bytes) -> None:
     )
     messages.set_operated(now, True)
     for label in (CMD_UNRELIABLE, STATE_RELIABLE):
-        messages.handle(Received(label=label, payload=data, text=False, arrival_s=now), now)
+        messages.handle(Received(label=label, payload=data, arrival_s=now), now)
         publish()
         now += 1.0
         messages.report(now)
@@ -249,7 +248,7 @@ def check_viewer(data: bytes) -> None:
     """Make sure that of what a viewer sends an E-STOP is passed on, written anew, or nothing."""
     forwarded: list[str] = []
     channel: Any = _Channel()
-    voice = Voice('m', VIEWER, lambda _stop: None)
+    voice = EstopSigner('m', VIEWER, lambda _stop: None)
     EstopTap(channel, FloodGuard(0.0), voice, lambda _label, text: forwarded.append(text))
     channel.receive(data)
     channel.receive(data.decode('utf-8', 'replace'))
@@ -262,7 +261,7 @@ def check_viewer(data: bytes) -> None:
 
 def check_operator(data: bytes) -> None:
     """Make sure that what an operator sends names nobody else as who stops or releases."""
-    signed = Voice('m', VIEWER, lambda _stop: None).sign(data)
+    signed = EstopSigner('m', VIEWER, lambda _stop: None).sign(data)
     if signed is None:
         with suppress(ProtocolError):
             decode_state(data)
@@ -544,7 +543,6 @@ def check_link(data: bytes) -> None:
     if isinstance(packet, Status):
         assert isinstance(packet.reason, str)
         assert type(packet.control_epoch) is int
-        assert math.isfinite(packet.video_fps)
         assert all(map(math.isfinite, packet.counters.values()))
     if not isinstance(packet, Configure):
         assert decode(encode(packet)) == packet
@@ -646,12 +644,10 @@ ANSWER: Final = b'{"ack":true,' + b','.join(
 )
 OFFER: Final = json.dumps(SDP.decode()).encode()
 PACKETS: Final[tuple[Packet, ...]] = (
-    Received(label=CMD_UNRELIABLE, payload=COMMAND, text=False, arrival_s=1.0),
+    Received(label=CMD_UNRELIABLE, payload=COMMAND, arrival_s=1.0),
     Show(cameras=('front', 'rear')),
     Shutdown(),
-    Status(
-        state=SessionState.OPERATED, reason='', control_epoch=3, video_fps=9.0, counters={'a': 1.0}
-    ),
+    Status(state=BridgeState.OPERATED, reason='', control_epoch=3, counters={'a': 1.0}),
 )
 
 #: By the name that the campaign takes.
@@ -764,7 +760,7 @@ DECODERS: Final = {
         seeds=tuple(map(encode, PACKETS)),
         words=(
             *JSON_WORDS,
-            *(b'"state"', b'"reason"', b'"control_epoch"', b'"video_fps"', b'"counters"'),
+            *(b'"state"', b'"reason"', b'"control_epoch"', b'"counters"'),
             *(b'"configuration"', b'"video"', b'"operated"', b'"dialling"'),
         ),
     ),

@@ -112,7 +112,7 @@ async def counted_broker(folder: Path) -> AsyncIterator[CountedBroker]:
         key_file = folder / 'key'
         key_file.write_text(key)
         broker = CountedBroker(CountingMedia(), key_file, token)
-    with closing(Database.open(configuration.state_dir)) as database:
+    with closing(Database(configuration.state_dir)) as database:
         app = build_app(configuration, database, broker.media)
         app.middlewares.insert(0, broker.spy)
         async with serving(app, broker.media, host='127.0.0.1', port=0) as served:

@@ -32,12 +32,14 @@ from typing import Any, Final
 from aiohttp import web
 
 from teleop_webrtc_bridge.broker.access.audit import Audit
-from teleop_webrtc_bridge.broker.access.authenticator import Authenticator, IssuedTokens
-from teleop_webrtc_bridge.broker.access.credentials import Credentials
+from teleop_webrtc_bridge.broker.access.authenticator import (
+    Authenticator,
+    Credentials,
+    IssuedTokens,
+)
 from teleop_webrtc_bridge.broker.access.database import Database
 from teleop_webrtc_bridge.broker.caller_addresses import TrustedProxies
 from teleop_webrtc_bridge.broker.configuration import check_pyjwt, Configuration
-from teleop_webrtc_bridge.broker.descriptors import connections_within
 from teleop_webrtc_bridge.broker.http import (
     metrics,
     routes_admin,
@@ -56,7 +58,7 @@ from teleop_webrtc_bridge.broker.http.middleware import (
 from teleop_webrtc_bridge.broker.http.page import add_page, constant, PageFile, read_page
 from teleop_webrtc_bridge.broker.http.routes import PARTS, Parts, RequestLimits, Routes
 from teleop_webrtc_bridge.broker.http.schema import Endpoint, openapi_document
-from teleop_webrtc_bridge.broker.limits import Limits
+from teleop_webrtc_bridge.broker.limits import connections_within, Limits
 from teleop_webrtc_bridge.broker.media.backend import Media
 from teleop_webrtc_bridge.broker.service import Broker
 from teleop_webrtc_bridge.core.codec import MAX_HTTP_BODY_BYTES
@@ -169,8 +171,7 @@ def _issued_tokens(
         return None
     check_pyjwt()
     # Imported lazily: PyJWT is needed only with OIDC.
-    from teleop_webrtc_bridge.broker.access.issuer_keys import IssuerKeys
-    from teleop_webrtc_bridge.broker.access.oidc import IdTokens
+    from teleop_webrtc_bridge.broker.access.oidc import IdTokens, IssuerKeys
 
     return IdTokens(configuration.oidc, IssuerKeys(configuration.oidc.issuer, clock), wall_clock)
 

@@ -22,7 +22,7 @@ from typing import Annotated, Final, NotRequired, TypedDict
 
 from aiohttp import web
 
-from teleop_webrtc_bridge.broker.access.database import RETRY_S
+from teleop_webrtc_bridge.broker.access.database import RETRY_AFTER_S
 from teleop_webrtc_bridge.broker.http.host_names import is_ip_literal, name_of_host
 from teleop_webrtc_bridge.broker.http.routes import Call, PARTS, Routes
 from teleop_webrtc_bridge.broker.http.schema import json_content, one_of, retry_after, schema_of
@@ -63,7 +63,7 @@ async def health(call: Call[None]) -> Annotated[web.Response, Health]:
         note = {} if database.note is None else {'database': database.note}
         return web.json_response({'status': 'ok', **note})
     status = 503 if database.is_given_up() else 200
-    headers = {'Retry-After': str(math.ceil(RETRY_S))} if database.is_given_up() else {}
+    headers = {'Retry-After': str(math.ceil(RETRY_AFTER_S))} if database.is_given_up() else {}
     body = {'status': 'degraded', 'database': database.reason}
     return web.json_response(body, status=status, headers=headers)
 

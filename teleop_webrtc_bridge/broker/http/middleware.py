@@ -28,7 +28,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
 from teleop_webrtc_bridge.broker.access.database import DatabaseUnavailable
-from teleop_webrtc_bridge.broker.access.records import TooManyCredentials
+from teleop_webrtc_bridge.broker.access.store import TooManyCredentials
 from teleop_webrtc_bridge.broker.caller_addresses import network_of
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.http.connections import CONNECTION
@@ -40,9 +40,8 @@ from teleop_webrtc_bridge.broker.media.backend import (
     MediaSessionGone,
     UnusableSdp,
 )
-from teleop_webrtc_bridge.broker.registry.bans import PutOut
-from teleop_webrtc_bridge.broker.registry.named_person import AmbiguousName
-from teleop_webrtc_bridge.broker.registry.sessions import (
+from teleop_webrtc_bridge.broker.registry.refusals import (
+    AmbiguousName,
     ClaimLost,
     JoinReplaced,
     NoPendingOffer,
@@ -51,6 +50,7 @@ from teleop_webrtc_bridge.broker.registry.sessions import (
     NotRemovable,
     NotRequested,
     NotWatching,
+    PutOut,
     RegistryRefusal,
     SessionUnknown,
     SlotTaken,

@@ -27,9 +27,8 @@ from typing import Any, Final, Generic, get_type_hints, TypeVar
 from aiohttp import web
 
 from teleop_webrtc_bridge.broker.access.audit import Audit
-from teleop_webrtc_bridge.broker.access.authenticator import Authenticator, SignIn
+from teleop_webrtc_bridge.broker.access.authenticator import Authenticator, KeyUsage, SignIn
 from teleop_webrtc_bridge.broker.access.database import Database
-from teleop_webrtc_bridge.broker.access.key_usage import KeyUsage
 from teleop_webrtc_bridge.broker.caller_addresses import network_of, TrustedProxies
 from teleop_webrtc_bridge.broker.configuration import OidcSettings
 from teleop_webrtc_bridge.broker.errors import ApiError, NoGuess

@@ -24,8 +24,7 @@ from typing import Annotated, Final, TypedDict
 
 from teleop_webrtc_bridge.broker.access.audit import about_key, about_token, AuditAction
 from teleop_webrtc_bridge.broker.access.authenticator import SignIn
-from teleop_webrtc_bridge.broker.access.records import KeyRecord, TokenRecord
-from teleop_webrtc_bridge.broker.access.store import Store
+from teleop_webrtc_bridge.broker.access.store import KeyRecord, Store, TokenRecord
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.http.routes import OperatorCall, Routes
 from teleop_webrtc_bridge.broker.http.schema import (

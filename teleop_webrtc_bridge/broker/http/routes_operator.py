@@ -45,9 +45,9 @@ from teleop_webrtc_bridge.broker.http.schema import (
     Time,
 )
 from teleop_webrtc_bridge.broker.identity import Role
-from teleop_webrtc_bridge.broker.registry.control_requests import open_requests
-from teleop_webrtc_bridge.broker.registry.named_person import NamedPerson
-from teleop_webrtc_bridge.broker.registry.sessions import ControlState, Session
+from teleop_webrtc_bridge.broker.registry.operators import ControlState, open_requests
+from teleop_webrtc_bridge.broker.registry.people import NamedPerson
+from teleop_webrtc_bridge.broker.registry.sessions import Session
 
 __all__ = [
     'ROUTES',

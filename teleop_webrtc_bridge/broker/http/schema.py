@@ -37,13 +37,13 @@ from typing import (
 )
 
 from teleop_webrtc_bridge.broker.errors import ApiError
-from teleop_webrtc_bridge.broker.identity import Role
-from teleop_webrtc_bridge.broker.names import (
+from teleop_webrtc_bridge.broker.identity import (
     as_label,
     as_name,
     LABEL_ALLOWED,
     MAX_CHARS,
     NAME_ALLOWED,
+    Role,
 )
 from teleop_webrtc_bridge.core.codec import MAX_HTTP_BODY_BYTES
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
