@@ -401,7 +401,7 @@ def check_requests(data: bytes) -> None:
 def check_field(name: str, value: Any) -> None:
     """Check a field of a request as it was read; ``None``: it is missing or null."""
     if isinstance(value, ForeignSdp):
-        value.usable(allow_local=name == 'sdp_answer')
+        value.usable(name, allow_local=name == 'sdp_answer')
     elif isinstance(value, float):
         assert math.isfinite(value)
         bounds = {'wait_s': (0.0, MAX_WAIT_S), 'expires_in_s': (0.0, MAX_TOKEN_S)}

@@ -178,7 +178,7 @@ class _Tracebacks(logging.Handler):
 
 def _usable(sdp: str, field: str) -> str:
     received: ForeignSdp = SDP.read(field, sdp)
-    return received.usable(allow_local=True)
+    return received.usable(field, allow_local=True)
 
 
 def _refused(error: ApiError) -> Outcome:

@@ -1,4 +1,4 @@
-"""Putting the broker together, and serving it."""
+"""The broker's web application: how its parts are put together and served."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -20,6 +20,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 import errno
 import json
 import logging
@@ -66,16 +67,16 @@ from teleop_webrtc_bridge.core.rate_limit import RateLimit
 
 __all__ = ['Serving', 'build_app', 'describe_api', 'serving']
 
-#: Together below 2 s, the time that a stop may take.
+#: Together less than 2 s, the time that a stop may take.
 HANDLERS_STOP_S: Final = 0.5
 MEDIA_STOP_S: Final = 1.0
 LINGERING_S: Final = 1.0
-"""How long the rest of a body that was refused is read, so that the client sees the answer."""
+"""How long the rest of a refused body is read, so that the client sees the answer."""
 
 DESCRIPTION: Final = Endpoint(
     method='get', path='/api/v1/openapi.json', summary='Get this document', answer=dict
 )
-ROUTES: Final[tuple[Routes[Any], ...]] = (
+ROUTES: Final[tuple[Routes, ...]] = (
     metrics.ROUTES,
     routes_robot.ROUTES,
     routes_robot.ROUTES_WITH_OPERATORS,
@@ -103,10 +104,10 @@ def build_app(
 
     :param clock: Monotonic seconds, the same as ``Media.last_heard_s``.
     :param wall_clock: Seconds since 1970, for tokens that expire.
-    :param page: What to serve to people; by default the package's operator page.
-    :param limits: How often callers may do what; by default what the protocol says.
+    :param page: The files to serve to people; by default the package's operator page.
+    :param limits: Rate limits of requests; by default those of the protocol.
     :param shares: Budgets of processor time.
-    :raises ConfigurationError: What the settings need is not installed, or not allowed.
+    :raises ConfigurationError: The settings need something that is not installed or allowed.
     """
     caps, answers = configuration.caps, Counter[int]()
     credentials = Credentials(database, wall_clock)
@@ -157,7 +158,7 @@ def _connection_table(caps: Limits) -> ConnectionTable[ClientConnection]:
     total = connections_within(caps.connections)
     return ConnectionTable(
         total=total,
-        # Neither an address nor a few tokens whose requests are held take all of them.
+        # Neither one address nor a few tokens with held requests may take all connections.
         per_address=min(caps.connections_per_address, max(1, total // 2)),
         per_token=min(caps.connections_per_token, max(1, total // 4)),
     )
@@ -169,7 +170,7 @@ def _issued_tokens(
     if configuration.oidc is None:
         return None
     check_pyjwt()
-    # Late: who has no issuer needs no PyJWT.
+    # Imported lazily: PyJWT is needed only with OIDC.
     from teleop_webrtc_bridge.broker.access.oidc import IdTokens, IssuerKeys
 
     return IdTokens(configuration.oidc, IssuerKeys(configuration.oidc.issuer, clock), wall_clock)
@@ -198,17 +199,14 @@ async def _flush(app: web.Application) -> None:
     await asyncio.gather(app[PARTS].audit.flush(), app[PARTS].key_usage.flush())
 
 
+@dataclass(frozen=True, slots=True)
 class Serving:
-    """
-    A broker that is reachable.
+    """A broker that accepts connections."""
 
-    :param port: The port in use, also if the system was asked to choose one.
-    :param background: Ends only if something is wrong with the broker itself.
-    """
-
-    def __init__(self, port: int, background: asyncio.Future[None]) -> None:
-        self.port = port
-        self.background = background
+    port: int
+    """The port in use, even if the system was asked to choose one."""
+    background: asyncio.Future[None]
+    """Ends only if the broker itself fails."""
 
 
 @asynccontextmanager
@@ -224,11 +222,11 @@ async def serving(
         app,
         access_log_class=access_log(),
         logger=server_log(),
-        # A join that is cut off half-way would leave media behind.
+        # A join that is cancelled half-way would leave media sessions behind.
         handler_cancellation=False,
         shutdown_timeout=HANDLERS_STOP_S,
         lingering_time=LINGERING_S,
-        # A small body must not become a large one.
+        # Decompression could turn a small body into a large one.
         auto_decompress=False,
     )
     await runner.setup()
@@ -251,9 +249,9 @@ async def serving(
 
 async def _cancel(task: asyncio.Future[None]) -> None:
     """
-    End a task.
+    Cancel a task.
 
-    :raises Exception: With which it ended by itself before.
+    :raises Exception: The task had failed before.
     """
     task.cancel()
     with suppress(asyncio.CancelledError):
@@ -261,9 +259,9 @@ async def _cancel(task: asyncio.Future[None]) -> None:
 
 
 async def _listen(front: HttpFront, host: str, port: int) -> int:
-    """Let callers queue up, and return the port."""
+    """Let clients queue up, and return the port."""
     try:
-        # It knows all about names and addresses; who accepts is the front.
+        # create_server resolves names and binds; the front accepts.
         server = await asyncio.get_running_loop().create_server(
             asyncio.Protocol, host, port, reuse_address=True, start_serving=False
         )
@@ -289,5 +287,5 @@ async def _background(
         tasks.create_task(app[PARTS].audit.write_for_ever())
         tasks.create_task(app[PARTS].key_usage.write_for_ever())
         tasks.create_task(app[PARTS].front.serve(runner.server))
-        # Shielded: it goes on while the last sessions are closed.
+        # Shielded: media must go on while the last sessions are closed.
         await asyncio.shield(carrying)

@@ -39,17 +39,15 @@ from teleop_webrtc_bridge.broker.caller_addresses import network_of, TrustedProx
 from teleop_webrtc_bridge.broker.http.admission import (
     Activity,
     ConnectionTable,
-    FairQueue,
-    RequestClass,
-    Share,
-    SHARES,
-)
-from teleop_webrtc_bridge.broker.http.request_head import (
     END_OF_HEAD,
+    FairQueue,
     fault_of,
     HeadFault,
     read_head,
+    RequestClass,
     RequestHead,
+    Share,
+    SHARES,
 )
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
 from teleop_webrtc_bridge.core.rate_limit import RateLimit

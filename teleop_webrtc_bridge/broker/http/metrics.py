@@ -24,7 +24,7 @@ from aiohttp import web
 
 from teleop_webrtc_bridge.broker.access.database import RETRY_AFTER_S
 from teleop_webrtc_bridge.broker.http.host_names import is_ip_literal, name_of_host
-from teleop_webrtc_bridge.broker.http.routes import anybody, Call, PARTS, Routes
+from teleop_webrtc_bridge.broker.http.routes import Call, PARTS, Routes
 from teleop_webrtc_bridge.broker.http.schema import json_content, one_of, retry_after, schema_of
 from teleop_webrtc_bridge.broker.registry.sessions import SessionState
 
@@ -33,7 +33,7 @@ __all__ = ['ROUTES', 'metrics']
 FORWARDING: Final = ('Forwarded', 'X-Forwarded-For', 'X-Real-IP', 'Via')
 """Headers of proxies: a proxy on this machine would make all clients local."""
 
-ROUTES: Final = Routes(anybody, ())
+ROUTES: Final = Routes()
 
 
 class Health(TypedDict):
@@ -69,7 +69,7 @@ async def health(call: Call[None]) -> Annotated[web.Response, Health]:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Answer in Prometheus' text format 0.0.4; for other machines, there is no such path."""
+    """Answer in Prometheus' text format 0.0.4; clients on other machines get a 404."""
     if not _is_local(request):
         raise web.HTTPNotFound
     parts = request.app[PARTS]

@@ -1,4 +1,4 @@
-"""What happens to every request: errors as JSON, headers, own hosts only, the access log."""
+"""Middlewares of all requests: errors as JSON, headers, host and origin checks, access log."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -32,7 +32,7 @@ from teleop_webrtc_bridge.broker.access.store import TooManyCredentials
 from teleop_webrtc_bridge.broker.caller_addresses import network_of
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.http.connections import CONNECTION
-from teleop_webrtc_bridge.broker.http.routes import caller_address, PARTS, SIGN_IN
+from teleop_webrtc_bridge.broker.http.routes import caller_address, PARTS
 from teleop_webrtc_bridge.broker.media.backend import (
     MediaBug,
     MediaError,
@@ -60,17 +60,11 @@ from teleop_webrtc_bridge.broker.registry.refusals import (
 )
 from teleop_webrtc_bridge.core.rate_limit import RateLimit
 
-__all__ = [
-    'MIDDLEWARES',
-    'Metered',
-    'access_log',
-    'server_log',
-]
+__all__ = ['MIDDLEWARES', 'Metered', 'access_log', 'add_security_headers', 'server_log']
 
-OPEN_PATHS: Final = frozenset({'/api/v1/health', '/api/v1/openapi.json', '/api/v1/auth/config'})
 MAX_SHOWN_CHARS: Final = 80
 NO_PORT: Final = 'the broker has no UDP port left'
-"""Which ones it has is in the log: callers need not know them."""
+"""Clients need not know the range of ports; the log has it."""
 SAFE_METHODS: Final = frozenset({'GET', 'HEAD', 'OPTIONS'})
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -101,7 +95,7 @@ REFUSAL_STATUS: Final[dict[type[RegistryRefusal], int]] = {
 }
 RETRYABLE: Final = (TooManySessions, TooManyViewers)
 FULL_RETRY_S: Final = 30.0
-"""A silent robot's session is reaped by then."""
+"""The sessions of silent robots are reaped within this time."""
 
 _log = logging.getLogger(__name__)
 _access_log = logging.getLogger('teleop_webrtc_bridge.broker.access')
@@ -119,7 +113,7 @@ def _error_response(
     if status == 401:
         response.headers['WWW-Authenticate'] = 'Bearer'
     if status in (408, 413):
-        # The rest of the body is not waited for.
+        # Do not wait for the rest of the body.
         response.force_close()
     return response
 
@@ -171,7 +165,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 
 @web.middleware
 async def own_host_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse requests for a name that is not ours: the DNS of an attacker says it is."""
+    """Refuse requests for a foreign host name, which an attacker's DNS may point at us."""
     parts = request.app[PARTS]
     hosts = request.headers.getall('Host', [])
     if parts.hosts.serves(hosts):
@@ -189,11 +183,11 @@ async def own_host_only(request: web.Request, handler: Handler) -> web.StreamRes
 
 @web.middleware
 async def same_origin_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what another site's page asks a browser to change here."""
+    """Refuse changes that a page of another site makes a browser request."""
     origin = request.headers.get('Origin')
     if origin is None or request.method in SAFE_METHODS:
         return await handler(request)
-    # The host only: behind a TLS proxy the schemes differ, and some pass on no Host.
+    # Compare the host only: behind a TLS proxy the schemes differ; some do not forward Host.
     is_own = origin.partition('://')[2].lower() == request.host.lower()
     if not is_own and not request.app[PARTS].hosts.is_own_origin(origin):
         raise ApiError(403, 'Requests from other sites are refused')
@@ -235,7 +229,7 @@ class Metered(Generic[_T]):
 
 @web.middleware
 async def track_connection(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Measure what a request takes, and tell its connection when it is answered."""
+    """Measure the processor time of a request, and tell its connection when it is answered."""
     connection = CONNECTION.get()
     connection.request_begun()
     answering = Metered(handler(request))
@@ -249,17 +243,8 @@ async def track_connection(request: web.Request, handler: Handler) -> web.Stream
     return response
 
 
-@web.middleware
-async def prepare_sign_in(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Fetch what is needed to tell who calls; telling it is up to the handler."""
-    # What is for everybody answers while the database hangs, whatever secret comes with it.
-    if request.path.startswith('/api/') and request.path not in OPEN_PATHS:
-        request[SIGN_IN] = await request.app[PARTS].authenticator.prepare(request.headers)
-    return await handler(request)
-
-
 async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Put the same headers on every answer; API answers are kept by nobody."""
+    """Add the same headers to every answer; answers of the API must not be cached."""
     response.headers.update(SECURITY_HEADERS)
     if 'Cache-Control' not in response.headers:
         response.headers['Cache-Control'] = 'no-store'
@@ -271,19 +256,18 @@ MIDDLEWARES: Final = (
     errors_as_json,
     own_host_only,
     same_origin_only,
-    prepare_sign_in,
 )
 
 
 class _AccessLog(AbstractAccessLogger):
-    """One line a request, without query strings and headers: those may carry secrets."""
+    """One line per request, without query strings and headers, which may contain secrets."""
 
     of_address: RateLimit
     of_all: RateLimit
     left_out = 0
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Log refusals and failures as INFO, as far as they are few, all the rest as DEBUG."""
+        """Log refusals and failures as INFO within the limits, and all else as DEBUG."""
         level = logging.DEBUG if response.status < 400 else logging.INFO
         if not _access_log.isEnabledFor(level):
             return
@@ -308,7 +292,7 @@ class _AccessLog(AbstractAccessLogger):
 
 
 class _NoFaultsOfClients(logging.Filter):
-    """Leaves out tracebacks that strangers can cause: of what is no HTTP, and of hanging up."""
+    """Drops tracebacks that strangers can cause: by malformed HTTP and by hanging up."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -316,7 +300,7 @@ class _NoFaultsOfClients(logging.Filter):
 
 
 def server_log() -> logging.Logger:
-    """Return where aiohttp's server may tell what goes wrong."""
+    """Return the logger for errors of aiohttp's server."""
     log = logging.getLogger(f'{__name__}.server')
     if not log.filters:
         log.addFilter(_NoFaultsOfClients())
@@ -324,7 +308,7 @@ def server_log() -> logging.Logger:
 
 
 def access_log() -> type[AbstractAccessLogger]:
-    """Return an access log whose connections, each of which gets an instance, share limits."""
+    """Return an access log class whose instances, one per connection, share their limits."""
 
     class AccessLog(_AccessLog):
         of_address = RateLimit(per_minute=10, burst=10)

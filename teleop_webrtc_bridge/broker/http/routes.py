@@ -20,6 +20,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 import re
 from typing import Any, Final, Generic, get_type_hints, TypeVar
 
@@ -44,22 +45,20 @@ from teleop_webrtc_bridge.core.rate_limit import RateLimit
 
 __all__ = [
     'PARTS',
-    'SIGN_IN',
     'Call',
     'OperatorCall',
     'Parts',
     'RequestLimits',
     'RobotCall',
     'Routes',
-    'anybody',
     'caller_address',
 ]
 
 BODY_DEADLINE_S: Final = 5.0
-SIGN_IN: Final[Any] = getattr(web, 'RequestKey', web.AppKey)('sign_in', SignIn)
 
 _Caller = TypeVar('_Caller')
-_Known = TypeVar('_Known', bound=RobotCaller | OperatorCaller)
+_Known = RobotCaller | OperatorCaller
+_Handler = Callable[[Any], Awaitable[Any]]
 _Body = TypeVar('_Body')
 
 
@@ -118,39 +117,16 @@ class Parts:
     seldom: RateLimit
     """Bounds log lines that clients can cause at will, by event."""
 
-    def robot(self, request: web.Request) -> RobotCaller:
+    async def identify(self, request: web.Request, ask: Callable[[SignIn], _Known]) -> _Known:
         """
-        Return the robot that calls.
+        Return who makes a request; a valid secret is let in, whatever else its address has sent.
 
-        :raises ApiError: 401; 429 after too many failed attempts.
-        """
-        return self._known(request, SignIn.robot)
-
-    def operator(self, request: web.Request) -> OperatorCaller:
-        """
-        Return the operator that calls.
-
+        :param ask: For example :meth:`SignIn.operator`.
         :raises ApiError: 401, 403; 429 after too many failed attempts.
         """
-        caller = self._known(request, SignIn.operator)
-        self.audit.used(caller, caller_address(request))
-        return caller
-
-    def anyone(self, request: web.Request) -> RobotCaller | OperatorCaller:
-        """
-        Return the robot or the operator that calls.
-
-        :raises ApiError: 401, 403; 429 after too many failed attempts.
-        """
-        caller = self._known(request, SignIn.anyone)
-        if isinstance(caller, OperatorCaller):
-            self.audit.used(caller, caller_address(request))
-        return caller
-
-    def _known(self, request: web.Request, ask: Callable[[SignIn], _Known]) -> _Known:
-        """Let a valid secret in, whatever others at the same address have tried."""
+        sign_in = await self.authenticator.prepare(request.headers)
         try:
-            caller = ask(request.get(SIGN_IN) or SignIn())
+            caller = ask(sign_in)
         except NoGuess:
             self.front.unverified()
             raise
@@ -159,6 +135,8 @@ class Parts:
             self.limit(self.limits.sign_ins, network_of(caller_address(request)))
             raise
         self.front.verified(caller)
+        if isinstance(caller, OperatorCaller):
+            self.audit.used(caller, caller_address(request))
         return caller
 
     def limit(self, limit: RateLimit, caller: Hashable) -> None:
@@ -170,9 +148,6 @@ class Parts:
         retry_after_s = limit.take(caller, self.clock())
         if retry_after_s is not None:
             raise ApiError(429, 'Too many requests', retry_after_s=retry_after_s)
-
-
-#: Of a request: what :func:`prepare_sign_in` has found. Before aiohttp 3.14, any key will do.
 
 
 PARTS: Final = web.AppKey('parts', Parts)
@@ -205,14 +180,6 @@ class Call(Generic[_Caller]):
     def address(self) -> str:
         return caller_address(self.request)
 
-    def limit(self, limit: RateLimit, party: Hashable) -> None:
-        """
-        Count one request of a party.
-
-        :raises ApiError: 429.
-        """
-        self.parts.limit(limit, party)
-
     async def json(self) -> dict[str, Any]:
         """
         Read a JSON object; a missing body counts as an empty object.
@@ -239,48 +206,49 @@ class Call(Generic[_Caller]):
         """
         return read(body, await self.json())
 
-    def usable(self, sdp: ForeignSdp) -> str:
+    def usable(self, name: str, sdp: ForeignSdp) -> str:
         """
         Return a session description that this broker may use.
 
+        :param name: The field that has it.
         :raises ApiError: 400.
         """
-        return sdp.usable(allow_local=self.parts.allow_local)
+        return sdp.usable(name, allow_local=self.parts.allow_local)
 
 
 RobotCall = Call[RobotCaller]
 OperatorCall = Call[OperatorCaller]
 
 
-class Routes(Generic[_Caller]):
+class Routes:
     """
     Endpoints that the same callers may use.
 
-    :param identify: Returns who makes a request, or raises ``ApiError``.
+    :param ask: Finds the caller, for example :meth:`SignIn.operator`; ``None``: anybody may call.
     :param callers: The same for the OpenAPI document.
     """
 
     def __init__(
-        self, identify: Callable[[Parts, web.Request], _Caller], callers: tuple[str, ...]
+        self, ask: Callable[[SignIn], _Known] | None = None, callers: tuple[str, ...] = ()
     ) -> None:
         self.table = web.RouteTableDef()
         self.endpoints: list[Endpoint] = []
-        self._identify = identify
+        self._ask = ask
         self._callers = callers
 
     def add(
         self, method: str, path: str, *, status: int = 200, **description: Any
-    ) -> Callable[[Callable[[Call[_Caller]], Awaitable[Any]]], None]:
+    ) -> Callable[[_Handler], _Handler]:
         """
-        Serve and describe an endpoint: its handler's docstring is the summary.
+        Serve and describe an endpoint; the first line of its handler's docstring is the summary.
 
-        The handler returns what is answered as JSON, JSON as bytes, a whole response, or ``None``
-        for 204. The last three are annotated with what they hold.
+        The handler's return type is the type of the answer. Handlers that return JSON as bytes or
+        a whole response are annotated with the type that these hold; ``None`` is a 204.
 
         :param description: Further fields of :class:`Endpoint`.
         """
 
-        def decorate(handler: Callable[[Call[_Caller]], Awaitable[Any]]) -> None:
+        def decorate(handler: _Handler) -> _Handler:
             answer = get_type_hints(handler, include_extras=True)['return']
             is_empty = answer is type(None)
             self.endpoints.append(
@@ -294,22 +262,19 @@ class Routes(Generic[_Caller]):
                     **description,
                 )
             )
-
-            async def serve(request: web.Request) -> web.Response:
-                parts = request.app[PARTS]
-                answer = await handler(Call(request, parts, self._identify(parts, request)))
-                if isinstance(answer, web.Response):
-                    return answer
-                if answer is None:
-                    return web.Response(status=204)
-                if isinstance(answer, bytes):
-                    return web.Response(body=answer, content_type='application/json')
-                return web.json_response(answer, status=status)
-
-            self.table.route(method.upper(), path)(serve)
+            self.table.route(method.upper(), path)(partial(self._serve, handler, status))
+            return handler
 
         return decorate
 
-
-def anybody(parts: Parts, request: web.Request) -> None:
-    """Identify nobody: everybody may call."""
+    async def _serve(self, handler: _Handler, status: int, request: web.Request) -> web.Response:
+        parts = request.app[PARTS]
+        caller = None if self._ask is None else await parts.identify(request, self._ask)
+        answer = await handler(Call(request, parts, caller))
+        if isinstance(answer, web.Response):
+            return answer
+        if answer is None:
+            return web.Response(status=204)
+        if isinstance(answer, bytes):
+            return web.Response(body=answer, content_type='application/json')
+        return web.json_response(answer, status=status)

@@ -23,9 +23,10 @@ import json
 from typing import Annotated, Final, TypedDict
 
 from teleop_webrtc_bridge.broker.access.audit import about_key, about_token, AuditAction
+from teleop_webrtc_bridge.broker.access.authenticator import SignIn
 from teleop_webrtc_bridge.broker.access.store import KeyRecord, Store, TokenRecord
 from teleop_webrtc_bridge.broker.errors import ApiError
-from teleop_webrtc_bridge.broker.http.routes import OperatorCall, Parts, Routes
+from teleop_webrtc_bridge.broker.http.routes import OperatorCall, Routes
 from teleop_webrtc_bridge.broker.http.schema import (
     choice,
     finite_number,
@@ -35,7 +36,6 @@ from teleop_webrtc_bridge.broker.http.schema import (
     Name,
     OPERATOR,
     or_null,
-    refuse,
     RoleName,
     ROLES,
     Time,
@@ -46,22 +46,29 @@ __all__ = ['MAX_TOKEN_S', 'ROUTES', 'NewKey', 'NewToken']
 
 MAX_TOKEN_S: Final = 100.0 * 365 * 86400
 
-ROUTES: Final = Routes(Parts.operator, (OPERATOR,))
+ROUTES: Final = Routes(SignIn.operator, (OPERATOR,))
 
 
-def _check_may_manage_keys(call: OperatorCall) -> None:
-    if not call.caller.may_control:
+def _check_may_manage(call: OperatorCall, *, tokens: bool = False, mint: bool = False) -> None:
+    """
+    Check whether the caller may manage keys or tokens.
+
+    :param tokens: Tokens instead of keys.
+    :param mint: And make new ones.
+    :raises ApiError: 403.
+    """
+    caller = call.caller
+    if not (caller.role is Role.ADMIN if tokens else caller.may_control):
         raise ApiError(403, 'Your role does not allow this')
-
-
-def _check_is_administrator(call: OperatorCall) -> None:
-    if call.caller.role is not Role.ADMIN:
-        raise ApiError(403, 'Your role does not allow this')
-
-
-def _check_may_mint(call: OperatorCall) -> None:
-    if not call.caller.may_mint:
+    if mint and not caller.may_mint:
         raise ApiError(403, "Keys and tokens are made with the broker's own operator tokens only")
+
+
+def _record(call: OperatorCall, action: AuditAction, detail: str, robot_id: str = '') -> None:
+    """Add a line to the audit trail."""
+    call.parts.audit.record(
+        action, call.caller.identity, robot_id=robot_id, address=call.address, detail=detail
+    )
 
 
 def _render_list(rows: Iterable[object]) -> bytes:
@@ -78,15 +85,11 @@ def _iso_time(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewKey:
-    """A key to make, and the robot to which it is bound."""
-
     name: Name
     robot_id: Label = None
 
 
 class Key(TypedDict):
-    """What the broker knows about an API key."""
-
     id: str
     name: str
     key_prefix: str
@@ -96,15 +99,12 @@ class Key(TypedDict):
 
 
 class CreatedKey(Key):
-    """A new key, with its secret."""
-
     api_key: str
 
 
 class Keys(TypedDict):
-    """All API keys. An object, because old consoles expect one."""
-
     keys: list[Key]
+    """Within an object, because old consoles do not accept a bare list."""
 
 
 def _key(record: KeyRecord, used_at_s: float | None = None) -> Key:
@@ -124,23 +124,12 @@ def _key(record: KeyRecord, used_at_s: float | None = None) -> Key:
     }
 
 
-def _record_key(call: OperatorCall, action: AuditAction, record: KeyRecord) -> None:
-    call.parts.audit.record(
-        action,
-        call.caller.identity,
-        robot_id=record.robot_id or '',
-        address=call.address,
-        detail=about_key(record),
-    )
-
-
 @ROUTES.add('post', '/api/v1/keys', body=NewKey, status=201, errors=(403, 409))
 async def create_key(call: OperatorCall) -> CreatedKey:
     """Make a robot API key."""
     parts, caller = call.parts, call.caller
-    _check_may_manage_keys(call)
-    _check_may_mint(call)
-    call.limit(parts.limits.key_writes, caller.identity)
+    _check_may_manage(call, mint=True)
+    parts.limit(parts.limits.key_writes, caller.identity)
     body = await call.read(NewKey)
     now_s = parts.wall_clock()
     record, api_key = await parts.database.write(
@@ -152,14 +141,14 @@ async def create_key(call: OperatorCall) -> CreatedKey:
             most=parts.caps.keys_per_tenant,
         )
     )
-    _record_key(call, AuditAction.KEY_CREATED, record)
+    _record(call, AuditAction.KEY_CREATED, about_key(record), record.robot_id or '')
     return {**_key(record), 'api_key': api_key}
 
 
 @ROUTES.add('get', '/api/v1/keys', errors=(403,))
 async def list_keys(call: OperatorCall) -> Annotated[bytes, Keys]:
     """List robot API keys."""
-    _check_may_manage_keys(call)
+    _check_may_manage(call)
     used = call.parts.key_usage.waiting()
 
     def render(store: Store) -> bytes:
@@ -173,29 +162,33 @@ async def list_keys(call: OperatorCall) -> Annotated[bytes, Keys]:
 async def revoke_key(call: OperatorCall) -> None:
     """Revoke a robot API key."""
     parts, caller = call.parts, call.caller
-    _check_may_manage_keys(call)
-    call.limit(parts.limits.key_writes, caller.identity)
+    _check_may_manage(call)
+    parts.limit(parts.limits.key_writes, caller.identity)
     key_id, now_s = call.request.match_info['key_id'], parts.wall_clock()
     record = await parts.database.write(
         lambda store: store.revoke_robot_key(key_id, caller, now_s)
     )
     if record is None:
         raise ApiError(404, 'Key not found')
-    _record_key(call, AuditAction.KEY_REVOKED, record)
+    _record(call, AuditAction.KEY_REVOKED, about_key(record), record.robot_id or '')
     await parts.broker.let_revoked_go()
 
 
 # --- operator tokens: for administrators -------------------------------------------------------
 
 
-def _read_life_s(name: str, value: object) -> float:
+def _bounded_life_s(value: object) -> float | None:
     number = finite_number(value)
-    if number is None or not 0.0 < number <= MAX_TOKEN_S:
-        raise refuse(name, 'a number of seconds above 0 is accepted')
-    return number
+    return number if number is not None and 0.0 < number <= MAX_TOKEN_S else None
 
 
-LIFE_S: Final = or_null(Kind({'type': 'number', 'exclusiveMinimum': 0}, _read_life_s))
+LIFE_S: Final = or_null(
+    Kind(
+        {'type': 'number', 'exclusiveMinimum': 0},
+        _bounded_life_s,
+        'a number of seconds above 0 is accepted',
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,8 +202,6 @@ class NewToken:
 
 
 class Token(TypedDict):
-    """What the broker knows about an operator's token."""
-
     id: str
     operator_id: str
     role: RoleName
@@ -220,8 +211,6 @@ class Token(TypedDict):
 
 
 class CreatedToken(Token):
-    """A new token, with its secret."""
-
     token: str
 
 
@@ -237,19 +226,12 @@ def _token(record: TokenRecord) -> Token:
     }
 
 
-def _record_token(call: OperatorCall, action: AuditAction, record: TokenRecord) -> None:
-    call.parts.audit.record(
-        action, call.caller.identity, address=call.address, detail=about_token(record)
-    )
-
-
 @ROUTES.add('post', '/api/v1/operators', body=NewToken, status=201, errors=(403, 409))
 async def create_operator(call: OperatorCall) -> CreatedToken:
     """Make an operator token."""
     parts = call.parts
-    _check_is_administrator(call)
-    _check_may_mint(call)
-    call.limit(parts.limits.key_writes, call.caller.identity)
+    _check_may_manage(call, tokens=True, mint=True)
+    parts.limit(parts.limits.key_writes, call.caller.identity)
     body, now_s = await call.read(NewToken), parts.wall_clock()
     life_s = body.expires_in_s
 
@@ -265,14 +247,14 @@ async def create_operator(call: OperatorCall) -> CreatedToken:
         return store.token_record(token), token
 
     record, token = await parts.database.write(create)
-    _record_token(call, AuditAction.TOKEN_CREATED, record)
+    _record(call, AuditAction.TOKEN_CREATED, about_token(record))
     return {**_token(record), 'token': token}
 
 
 @ROUTES.add('get', '/api/v1/operators', errors=(403,))
 async def list_operators(call: OperatorCall) -> Annotated[bytes, list[Token]]:
     """List operator tokens."""
-    _check_is_administrator(call)
+    _check_may_manage(call, tokens=True)
     now_s = call.parts.wall_clock()
     return await call.parts.database.read(
         lambda store: _render_list(map(_token, store.operator_tokens(call.caller, now_s)))
@@ -283,13 +265,13 @@ async def list_operators(call: OperatorCall) -> Annotated[bytes, list[Token]]:
 async def revoke_operator(call: OperatorCall) -> None:
     """Revoke an operator token."""
     parts, caller = call.parts, call.caller
-    _check_is_administrator(call)
-    call.limit(parts.limits.key_writes, caller.identity)
+    _check_may_manage(call, tokens=True)
+    parts.limit(parts.limits.key_writes, caller.identity)
     token_id, now_s = call.request.match_info['token_id'], parts.wall_clock()
     record = await parts.database.write(
         lambda store: store.revoke_operator_token(token_id, caller, now_s)
     )
     if record is None:
         raise ApiError(404, 'Token not found')
-    _record_token(call, AuditAction.TOKEN_REVOKED, record)
+    _record(call, AuditAction.TOKEN_REVOKED, about_token(record))
     await parts.broker.let_revoked_go()

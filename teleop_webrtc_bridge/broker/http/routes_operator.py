@@ -21,8 +21,9 @@ import re
 from typing import Annotated, Any, Final, Literal, NotRequired, TypedDict, TypeVar
 
 from teleop_webrtc_bridge.broker.access.audit import AuditAction
+from teleop_webrtc_bridge.broker.access.authenticator import SignIn
 from teleop_webrtc_bridge.broker.configuration import OidcSettings
-from teleop_webrtc_bridge.broker.http.routes import anybody, Call, OperatorCall, Parts, Routes
+from teleop_webrtc_bridge.broker.http.routes import Call, OperatorCall, Routes
 from teleop_webrtc_bridge.broker.http.schema import (
     choice,
     ice_server_fields,
@@ -41,7 +42,6 @@ from teleop_webrtc_bridge.broker.http.schema import (
     Shape,
     StreamId,
     TEXT,
-    Text,
     Time,
 )
 from teleop_webrtc_bridge.broker.identity import Role
@@ -62,8 +62,8 @@ __all__ = [
 COGNITO: Final = re.compile(
     r'https://cognito-idp\.(?P<region>[a-z0-9-]+)\.amazonaws\.com/(?P<pool>[\w-]+)', re.ASCII
 )
-ROUTES: Final = Routes(Parts.operator, (OPERATOR,))
-ROUTES_TO_SIGN_IN: Final = Routes(anybody, ())
+ROUTES: Final = Routes(SignIn.operator, (OPERATOR,))
+ROUTES_TO_SIGN_IN: Final = Routes()
 SESSION: Final = '/api/v1/sessions/{session_id}'
 
 _Body = TypeVar('_Body')
@@ -104,8 +104,6 @@ def sign_in_fields(oidc: OidcSettings | None) -> SignInConfig:
 
 
 class Me(TypedDict):
-    """A person, as the broker knows them."""
-
     sub: str
     role: RoleName
 
@@ -129,16 +127,12 @@ class SplitFields(TypedDict):
 
 
 class Watching(TypedDict):
-    """A person who watches a robot."""
-
     operator_id: str
     role: RoleName
     removable: NotRequired[bool]
 
 
 class Row(TypedDict):
-    """A robot's session."""
-
     session_id: str
     robot_id: str
     robot_name: str
@@ -169,11 +163,7 @@ async def session_status(call: OperatorCall) -> Row:
 
 
 def _session(call: OperatorCall) -> Session:
-    """
-    Return the session that a request is about.
-
-    :raises SessionUnknown: See :meth:`Broker.session`.
-    """
+    """Return the session of a request, or raise ``SessionUnknown``."""
     return call.parts.broker.session(call.caller, call.session_id)
 
 
@@ -227,15 +217,11 @@ async def _read(call: OperatorCall, body: type[_Body]) -> _Body:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
-    """A peer's offer, and whether they want to drive or to watch."""
-
     role: Annotated[str, choice('operator', 'viewer')] = 'operator'
     sdp_offer: Sdp
 
 
 class Joined(TypedDict):
-    """The broker's end of a peer's new connection."""
-
     sdp_answer: str
     cf_session_id: str
     robot_cf_session_id: str
@@ -252,10 +238,11 @@ class Joined(TypedDict):
 async def join(call: OperatorCall) -> Joined:
     """Take the operator slot, or watch."""
     parts, caller = call.parts, call.caller
-    call.limit(parts.limits.sessions, caller.identity)
+    parts.limit(parts.limits.sessions, caller.identity)
     body = await _read(call, Join)
     take_part = parts.broker.watch if body.role == 'viewer' else parts.broker.join
-    answer = await take_part(caller, call.session_id, call.usable(body.sdp_offer), call.address)
+    sdp_offer = call.usable('sdp_offer', body.sdp_offer)
+    answer = await take_part(caller, call.session_id, sdp_offer, call.address)
     session = answer.session
     joined: Joined = {
         'sdp_answer': answer.media.sdp_answer,
@@ -283,8 +270,6 @@ class JoinName:
 
 
 class Bridged(TypedDict):
-    """The data channels that a peer has to open, and an offer of the robot's video."""
-
     cmd_channel_id: StreamId
     state_channel_id: StreamId
     state_back_channel_id: StreamId
@@ -316,8 +301,6 @@ async def bridge_data_channels(call: OperatorCall) -> Bridged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerAnswer(JoinName):
-    """A peer's answer to a ``video_offer``."""
-
     sdp_answer: Sdp
 
 
@@ -327,7 +310,7 @@ class PeerAnswer(JoinName):
 async def renegotiate_answer(call: OperatorCall) -> Ok:
     """Answer a video_offer."""
     body = await _read(call, PeerAnswer)
-    sdp_answer = call.usable(body.sdp_answer)
+    sdp_answer = call.usable('sdp_answer', body.sdp_answer)
     await call.parts.broker.take_operator_answer(
         call.caller, call.session_id, body.cf_session_id, sdp_answer
     )
@@ -335,8 +318,6 @@ async def renegotiate_answer(call: OperatorCall) -> Ok:
 
 
 class Beat(TypedDict):
-    """The answer to a peer's heartbeat."""
-
     ack: Literal[True]
     video_reason: NotRequired[str]
 
@@ -350,8 +331,6 @@ async def operator_heartbeat(call: OperatorCall) -> Beat:
 
 
 class Left(TypedDict):
-    """A session that somebody has left."""
-
     session_id: str
     state: Annotated[str, one_of('idle', 'active')]
 
@@ -368,8 +347,6 @@ async def leave(call: OperatorCall) -> Left:
 
 
 class Control(TypedDict):
-    """Where a request for control stands, and who has control."""
-
     state: Annotated[str, one_of(*(state.value for state in ControlState))]
     operator_id: str | None
 
@@ -386,7 +363,7 @@ async def request_control(call: OperatorCall) -> Control:
 class Person:
     """A person's name; role and tenant distinguish people of the same name."""
 
-    operator_id: Text
+    operator_id: Annotated[str, TEXT]
     role: Annotated[str | None, or_null(choice(*ROLES))] = None
     tenant: Annotated[str | None, or_blank(TEXT)] = None
 
@@ -414,8 +391,6 @@ async def take_control(call: OperatorCall) -> Control:
 
 
 class Removed(TypedDict):
-    """How many of a robot's viewers were removed."""
-
     removed: Annotated[int, Shape({'type': 'integer', 'minimum': 1})]
 
 

@@ -19,8 +19,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Final, Literal, NotRequired, TypedDict
 
+from teleop_webrtc_bridge.broker.access.authenticator import SignIn
 from teleop_webrtc_bridge.broker.errors import ApiError
-from teleop_webrtc_bridge.broker.http.routes import Call, Parts, RobotCall, Routes
+from teleop_webrtc_bridge.broker.http.routes import Call, RobotCall, Routes
 from teleop_webrtc_bridge.broker.http.schema import (
     finite_number,
     ice_server_fields,
@@ -34,8 +35,8 @@ from teleop_webrtc_bridge.broker.http.schema import (
     OPERATOR,
     or_blank,
     or_null,
-    refuse,
     ROBOT,
+    schema_of,
     Sdp,
     Shape,
     StreamId,
@@ -49,18 +50,18 @@ __all__ = ['MAX_WAIT_S', 'ROUTES', 'ROUTES_WITH_OPERATORS', 'DialIn', 'Heartbeat
 
 MAX_WAIT_S: Final = 5.0
 
-ROUTES: Final = Routes(Parts.robot, (ROBOT,))
-ROUTES_WITH_OPERATORS: Final = Routes(Parts.anyone, (ROBOT, OPERATOR))
+ROUTES: Final = Routes(SignIn.robot, (ROBOT,))
+ROUTES_WITH_OPERATORS: Final = Routes(SignIn.anyone, (ROBOT, OPERATOR))
 
 
-def _read_codecs(name: str, value: object) -> tuple[VideoCodec, ...]:
+def _known_codecs(value: object) -> tuple[VideoCodec, ...] | None:
     if not isinstance(value, list) or not all(isinstance(codec, str) for codec in value):
-        raise refuse(name, 'a list of names is accepted')
+        return None
     # Unknown names may be those of later versions.
     return tuple(codec for codec in VideoCodec if codec.value in value)
 
 
-CODECS: Final = or_null(Kind({'type': 'array', 'items': {'type': 'string'}}, _read_codecs))
+CODECS: Final = or_null(Kind(schema_of(list[str]), _known_codecs, 'a list of names is accepted'))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +96,6 @@ class DialIn:
 
 
 class NewSession(TypedDict):
-    """The broker's end of a robot's new peer connection."""
-
     session_id: str
     sdp_answer: str
     cf_session_id: str
@@ -107,14 +106,14 @@ class NewSession(TypedDict):
 async def create_session(call: RobotCall) -> NewSession:
     """Dial in."""
     parts, caller = call.parts, call.caller
-    call.limit(parts.limits.sessions_of_key, caller.key_id)
+    parts.limit(parts.limits.sessions_of_key, caller.key_id)
     body = await call.read(DialIn)
     robot = body.details(caller)
     # Per robot as well: all robots of a key dial in at once when the broker restarts.
     name = robot.robot_id or robot.instance_id or ''
-    call.limit(parts.limits.sessions, f'robot {caller.key_id} {name}')
+    parts.limit(parts.limits.sessions, f'robot {caller.key_id} {name}')
     session_id, media = await parts.broker.create_session(
-        caller, robot, call.usable(body.sdp_offer), call.address
+        caller, robot, call.usable('sdp_offer', body.sdp_offer), call.address
     )
     return {
         'session_id': session_id,
@@ -124,32 +123,32 @@ async def create_session(call: RobotCall) -> NewSession:
     }
 
 
-def _read_wait_s(name: str, value: object) -> float:
+def _bounded_wait_s(value: object) -> float | None:
     number = finite_number(value)
-    if number is None or number < 0.0:
-        raise refuse(name, 'a number of seconds from 0 to 5 is accepted')
-    return min(MAX_WAIT_S, number)
+    return None if number is None or number < 0.0 else min(MAX_WAIT_S, number)
 
 
-WAIT_S: Final = or_null(Kind({'type': 'number', 'minimum': 0}, _read_wait_s))
+WAIT_S: Final = or_null(
+    Kind(
+        {'type': 'number', 'minimum': 0},
+        _bounded_wait_s,
+        f'a number of seconds from 0 to {MAX_WAIT_S:g} is accepted',
+    )
+)
 #: A heartbeat keeps the session alive, so a malformed statistic does not refuse it.
 STATISTIC: Final = Kind(
-    {'description': 'Unknown, unless it is a number'}, lambda name, value: finite_number(value)
+    {'description': 'Counts as unknown, unless it is a number'}, finite_number, allowed=None
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """How long the broker may hold a heartbeat, and the state of the robot's link."""
-
     wait_s: Annotated[float | None, WAIT_S] = None
     rtt_ms: Annotated[float | None, STATISTIC] = None
     packet_loss_pct: Annotated[float | None, STATISTIC] = None
 
 
 class Snapshot(TypedDict):
-    """The desired state of a robot."""
-
     ack: Literal[True]
     cmd_channel_subscriber_id: StreamId | None
     state_channel_subscriber_id: StreamId | None
@@ -187,8 +186,6 @@ async def heartbeat(call: RobotCall) -> Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotAnswer:
-    """A robot's answer to a ``renegotiate_offer``."""
-
     sdp_answer: Sdp
 
 
@@ -201,7 +198,7 @@ class RobotAnswer:
 async def renegotiate_robot(call: RobotCall) -> Ok:
     """Answer a renegotiate_offer."""
     body = await call.read(RobotAnswer)
-    sdp_answer = call.usable(body.sdp_answer)
+    sdp_answer = call.usable('sdp_answer', body.sdp_answer)
     await call.parts.broker.take_robot_answer(call.caller, call.session_id, sdp_answer)
     return {'ok': True}
 
@@ -215,8 +212,6 @@ async def delete_session(call: RobotCall) -> None:
 
 
 class IceServers(TypedDict):
-    """The servers with which a peer connection is built."""
-
     ice_servers: list[IceServerFields]
 
 
@@ -225,7 +220,7 @@ async def turn_credentials(call: Call[RobotCaller | OperatorCaller]) -> IceServe
     """Get the ICE servers."""
     parts, caller = call.parts, call.caller
     if isinstance(caller, RobotCaller):
-        call.limit(parts.limits.turn_credentials_of_key, caller.key_id)
+        parts.limit(parts.limits.turn_credentials_of_key, caller.key_id)
     else:
-        call.limit(parts.limits.turn_credentials, caller.identity)
+        parts.limit(parts.limits.turn_credentials, caller.identity)
     return {'ice_servers': ice_server_fields(parts.ice_servers)}

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, MISSING
+from dataclasses import dataclass, field, fields, is_dataclass, MISSING, replace
 from functools import cache
 import math
 from types import UnionType
@@ -41,6 +41,7 @@ from teleop_webrtc_bridge.broker.identity import (
     as_label,
     as_name,
     LABEL_ALLOWED,
+    MAX_CHARS,
     NAME_ALLOWED,
     Role,
 )
@@ -55,6 +56,7 @@ __all__ = [
     'ROBOT',
     'ROLES',
     'SDP',
+    'TEXT',
     'Endpoint',
     'ForeignSdp',
     'IceServerFields',
@@ -65,18 +67,20 @@ __all__ = [
     'Nothing',
     'Ok',
     'RoleName',
-    'Schema',
     'Sdp',
     'Shape',
+    'StreamId',
     'Time',
     'choice',
     'finite_number',
+    'ice_server_fields',
+    'json_content',
     'one_of',
     'openapi_document',
     'or_blank',
     'or_null',
     'read',
-    'refuse',
+    'retry_after',
     'schema_of',
 ]
 
@@ -130,70 +134,48 @@ ERRORS: Final = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kind(Shape):
-    """The values that a field of a request accepts."""
+    """The values that a field of a request accepts, as schema and as code."""
 
-    read: Callable[[str, Any], Any]
-    """
-    Takes the field's name and its value, which is ``None`` if it is missing; returns the checked
-    value, or raises ``ApiError``.
-    """
+    convert: Callable[[Any], Any]
+    """Returns the checked value; ``None``: it is not accepted."""
+    allowed: str | None
+    """Tells the client what is accepted; ``None``: other values are read as ``None`` instead."""
+    blank: tuple[str | None, ...] = ()
+    """Values that are read as ``None``."""
 
+    def read(self, name: str, value: Any) -> Any:
+        """
+        Read a field.
 
-def refuse(name: str, allowed: str) -> ApiError:
-    """
-    Return the error for a field with a wrong value.
-
-    :param allowed: What the field accepts, as a sentence.
-    """
-    return ApiError(422, f'{name}: {allowed}')
+        :param value: ``None`` if it is missing.
+        :raises ApiError: 422.
+        """
+        if value in self.blank:
+            return None
+        converted = self.convert(value)
+        if converted is None and self.allowed is not None:
+            raise ApiError(422, f'{name}: {self.allowed}')
+        return converted
 
 
 def or_null(kind: Kind) -> Kind:
     """Accept null as well, and read it as ``None``."""
-    return Kind(
-        _or_null(kind.schema),
-        lambda name, value: None if value is None else kind.read(name, value),
-    )
+    return replace(kind, schema=_or_null(kind.schema), blank=(None,))
 
 
 def or_blank(kind: Kind) -> Kind:
     """Accept null and the empty text as well, and read both as ``None``."""
     schema = {name: value for name, value in kind.schema.items() if name != 'minLength'}
-    return Kind(
-        _or_null(schema),
-        lambda name, value: None if value is None or value == '' else kind.read(name, value),
-    )
+    return replace(kind, schema=_or_null(schema), blank=(None, ''))
 
 
 def choice(*values: str) -> Kind:
     """Accept some words only."""
-
-    def read_choice(name: str, value: object) -> object:
-        if value not in values:
-            raise refuse(name, f'{", ".join(values)} are accepted')
-        return value
-
-    return Kind(one_of(*values).schema, read_choice)
-
-
-def _read_name(name: str, value: object) -> str:
-    accepted = as_name(value)
-    if accepted is None:
-        raise refuse(name, f'{NAME_ALLOWED} are accepted')
-    return accepted
-
-
-def _read_label(name: str, value: object) -> str:
-    accepted = as_label(value)
-    if accepted is None:
-        raise refuse(name, f'{LABEL_ALLOWED} are accepted')
-    return accepted
-
-
-def _read_text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise refuse(name, 'a text is needed')
-    return value
+    return Kind(
+        one_of(*values).schema,
+        lambda value: value if value in values else None,
+        f'{", ".join(values)} are accepted',
+    )
 
 
 def finite_number(value: object) -> float | None:
@@ -207,42 +189,50 @@ def finite_number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
 @dataclass(frozen=True, slots=True)
 class ForeignSdp:
     """A session description as it was received: nothing may use it before :meth:`usable`."""
 
-    field: str
     text: str
 
-    def usable(self, *, allow_local: bool) -> str:
+    def usable(self, name: str, *, allow_local: bool) -> str:
         """
         Return the description without the candidates to which the broker must not send.
 
+        :param name: The field that has it.
         :param allow_local: Keep loopback and link-local candidates.
         :raises ApiError: 400 if it cannot be used.
         """
         try:
             check_sdp(self.text)
         except ProtocolError as error:
-            raise ApiError(400, f'{self.field}: {error}') from error
+            raise ApiError(400, f'{name}: {error}') from error
         return strip_forbidden_candidates(self.text, allow_local=allow_local)
 
 
-def _read_sdp(name: str, value: object) -> ForeignSdp:
-    if not isinstance(value, str) or not value:
-        raise refuse(name, 'a session description is needed')
-    return ForeignSdp(name, value)
-
-
 ROLES: Final = tuple(role.value for role in Role)
-NAME: Final = Kind({'type': 'string', 'minLength': 1, 'maxLength': 64}, _read_name)
-TEXT: Final = Kind({'type': 'string', 'minLength': 1}, _read_text)
-SDP: Final = Kind({'type': 'string', 'minLength': 1, 'maxLength': MAX_SDP_BYTES}, _read_sdp)
+NAME: Final = Kind(
+    {'type': 'string', 'minLength': 1, 'maxLength': MAX_CHARS},
+    as_name,
+    f'{NAME_ALLOWED} are accepted',
+)
+LABEL: Final = Kind(
+    {'type': 'string', 'maxLength': MAX_CHARS}, as_label, f'{LABEL_ALLOWED} are accepted'
+)
+TEXT: Final = Kind({'type': 'string', 'minLength': 1}, _text, 'a text is needed')
+SDP: Final = Kind(
+    {'type': 'string', 'minLength': 1, 'maxLength': MAX_SDP_BYTES},
+    lambda value: ForeignSdp(value) if _text(value) else None,
+    'a session description is needed',
+)
 
 Name = Annotated[str, NAME]
 """Shown to people: letters of any script, digits, space and ``_ . : -``."""
-Text = Annotated[str, TEXT]
-Label = Annotated[str | None, or_blank(Kind({'type': 'string', 'maxLength': 64}, _read_label))]
+Label = Annotated[str | None, or_blank(LABEL)]
 Sdp = Annotated[ForeignSdp, SDP]
 MediaId = Annotated[str | None, or_blank(TEXT)]
 """The ``cf_session_id`` by which a page says which of an operator's joins it is."""
@@ -284,19 +274,15 @@ def _fields(body: type) -> tuple[tuple[str, Kind, bool], ...]:
 
 RoleName = Annotated[str, one_of(*ROLES)]
 StreamId = Annotated[int | None, Shape({'type': 'integer', 'minimum': 2, 'maximum': 65534})]
-"""Not null where the schema says so, which :class:`ChannelIds` cannot say."""
+"""Never null where the schema forbids it, although the type of :class:`ChannelIds` allows it."""
 Time = Annotated[str, Shape({'type': 'string', 'format': 'date-time'})]
 
 
 class Ok(TypedDict):
-    """The answer to a call that gives back nothing else."""
-
     ok: Literal[True]
 
 
 class IceServerFields(TypedDict):
-    """A STUN or TURN server, as ``RTCPeerConnection`` takes it."""
-
     urls: list[str]
     username: NotRequired[str]
     credential: NotRequired[str]
@@ -306,12 +292,12 @@ def ice_server_fields(servers: Sequence[IceServer]) -> list[IceServerFields]:
     """Render ICE servers."""
     rendered = []
     for server in servers:
-        fields = IceServerFields(urls=list(server.urls))
+        entry = IceServerFields(urls=list(server.urls))
         if server.username is not None:
-            fields['username'] = server.username
+            entry['username'] = server.username
         if server.credential is not None:
-            fields['credential'] = server.credential
-        rendered.append(fields)
+            entry['credential'] = server.credential
+        rendered.append(entry)
     return rendered
 
 
@@ -319,7 +305,7 @@ def schema_of(hint: Any) -> Schema:
     """Return the JSON schema of a body's type, an answer's type, or a type within them."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        # An answer that is rendered already is annotated with the type of what it renders.
+        # Annotated with another type: an answer that is already rendered from that type.
         extra = arguments[1]
         return extra.schema if isinstance(extra, Shape) else schema_of(extra)
     if origin is NotRequired:

@@ -1,4 +1,4 @@
-"""Who gets in, how often, and what everybody is told."""
+"""Authentication, rate limits, and the endpoints that are open to everybody."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -170,7 +170,7 @@ async def test_the_list_tells_when_a_key_was_last_used(rig: Rig) -> None:
     used = datetime.fromtimestamp(rig.wall(), UTC).isoformat()
     rig.wall.now_s += 100.0
     assert await last_used() == used
-    # Not a write for each of them.
+    # One write for all of them.
     assert stored() is None
     await rig.key_usage.write()
     assert stored() == rig.wall() - 100.0

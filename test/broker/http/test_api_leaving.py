@@ -1,4 +1,4 @@
-"""How operators leave, or are made to."""
+"""How operators leave, or lose their place."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

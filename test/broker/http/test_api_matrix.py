@@ -1,8 +1,9 @@
 """
-Who may call what while a robot is being driven, and that nobody else disturbs the driver.
+Which callers may use which endpoint while a robot is driven, without disturbing the driver.
 
-Each cell of the tables below is asked for with a robot that alice drives, eve watches and bob asks
-for. Whatever the answer is, alice still drives it afterwards, unless the cell says otherwise.
+Each cell of the tables below is a request about a robot that alice drives, eve watches and bob
+asks to control. Whatever the answer is, alice still drives it afterwards, unless the cell says
+otherwise.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -68,10 +69,10 @@ POST /operators                    403    403    403       403     403    201   
 DELETE /operators/{token}          403    403    403       403     403    204!   204!  403     401
 """
 """
-What people are told. ``!``: the driver may lose the robot by it. driver: alice, with the token of
-her join; second: alice's other token; colleague: bob; viewer2 and admin2: other roles that are
-called alice too; viewer: eve; admin: of another tenant; foreign: an operator called alice of
-another tenant; gone: alice's token that has expired.
+The answers to people. ``!``: the driver may lose the robot through this call. driver: alice, with
+the token of her join; second: alice's other token; colleague: bob; viewer2 and admin2: people with
+other roles who are also named alice; viewer: eve; admin: of another tenant; foreign: an operator
+named alice of another tenant; gone: alice's expired token.
 """
 ROBOTS = """
                                      own    sibling bound elsewhere foreign gone
@@ -83,8 +84,9 @@ POST /sessions/{session}/renegotiate-robot
 DELETE /sessions/{session}           204!   204!    204!  404       404     401
 """
 """
-What robots' keys are good for. own: the one that the robot dialled with; sibling: the tenant's
-other key; bound: to this robot; elsewhere: to another; foreign: another tenant's; gone: revoked.
+The answers to robots. own: the key with which the robot dialled in; sibling: another key of the
+tenant; bound: a key for this robot; elsewhere: for another robot; foreign: of another tenant;
+gone: revoked.
 """
 ANYBODY = ('GET /health', 'GET /openapi.json', 'GET /auth/config')
 EITHER = 'GET /sessions/turn-credentials'
@@ -93,7 +95,7 @@ BODY = {'name': 'key', 'robot_name': 'Go2', 'sdp_offer': OFFER, 'sdp_answer': OF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One call and what it answers to whom."""
+    """One call, and its answer to each caller."""
 
     call: str
     variant: str
@@ -105,7 +107,7 @@ class Row:
 
 
 def rows(table: str) -> Iterator[Row]:
-    """Read a table: a line without a call is about the one above."""
+    """Read a table: a line without a call continues the call above."""
     head, *lines = table.strip('\n').split('\n')
     columns = head.split()
     call = ''
@@ -149,7 +151,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 class Callers:
-    """The headers of everybody in the tables."""
+    """The headers of all callers in the tables."""
 
     def __init__(self, rig: Rig) -> None:
         expired = rig.store.create_operator_token(
@@ -185,7 +187,7 @@ def revoked_key(rig: Rig) -> dict[str, str]:
 
 
 class Scene:
-    """A robot that alice drives, eve watches and bob asks for."""
+    """A robot that alice drives, eve watches and bob asks to control."""
 
     numbers = count()
 
@@ -249,7 +251,7 @@ class Scene:
         return await self.rig.call(method, path, headers, body if method == 'POST' else None)
 
     async def check(self, *, is_watched: bool) -> None:
-        """Make sure that alice drives as before: same connection, same channels, no successor."""
+        """Check that alice drives as before: same connection, same channels, no successor."""
         rig, path = self.rig, f'/sessions/{self.session}'
         assert [rig.media.open_streams(media) for media in self.peers] == self.streams
         beat = await rig.heartbeat(self.session, self.robot)
@@ -280,7 +282,7 @@ async def check_row(rig: Rig, row: Row, kind: str, expected: dict[str, str]) -> 
         if not cell.endswith('!'):
             await scene.check(is_watched=is_refused)
         if not is_refused:
-            scene = None  # what was done may be seen in the next cell
+            scene = None  # the effects could be visible in the next cell
 
 
 @pytest.mark.parametrize('row', PEOPLES_ROWS, ids=name_of)

@@ -1,4 +1,4 @@
-"""What operators see of the broker."""
+"""The API as operators see it."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -49,7 +49,7 @@ async def test_the_list_shows_live_robots(rig: Rig) -> None:
     await rig.join(session, operator)
     row |= {'state': 'active', 'operator_id': 'alice', 'control_epoch': 1, 'operator_is_you': True}
     assert (await rig.get('/sessions', operator)).body == [row]
-    rig.clock.now_s += 30.0  # silent, and not yet swept
+    rig.clock.now_s += 30.0  # silent, but not swept yet
     assert (await rig.get('/sessions', operator)).body == []
     assert (await rig.get(f'/sessions/{session}/status', operator)).status == 404
     assert (await rig.join(session, operator)).status == 404
@@ -155,11 +155,11 @@ async def test_a_reloaded_page_takes_over_from_the_older_one(rig: Rig) -> None:
     answer = await rig.heartbeat(session, robot)
     assert answer.body['control_epoch'] == 2
     assert {name: answer.body[name] for name in IDS} == NO_IDS
-    # The older page still runs, and says which one it is.
+    # The older page still runs, and names its join.
     older = {'cf_session_id': first}
     refused = await rig.post(f'/sessions/{session}/op-heartbeat', operator, older)
     assert refused.status == 403
-    # By this the page knows that it must not take the robot back by itself.
+    # This tells the page that it must not take the robot back by itself.
     assert refused.detail == 'A newer join of the same operator took over'
     assert (await rig.bridge(session, operator, **older)).status == 403
     left = await rig.post(f'/sessions/{session}/leave', operator, older)
@@ -372,7 +372,7 @@ async def test_bridges_of_one_session_are_made_one_after_the_other(rig: Rig) -> 
         first = tasks.create_task(rig.bridge(session, operator))
         await rig.media.entered('new_data_channels')
         second = tasks.create_task(rig.bridge(session, operator))
-        for _ in range(3):  # answered after the second bridge was asked for
+        for _ in range(3):  # answered after the second bridge was requested
             await rig.post(f'/sessions/{session}/op-heartbeat', operator)
         gate.set()
         assert [(await first).status, (await second).status] == [200, 200]

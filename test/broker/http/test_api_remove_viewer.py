@@ -1,4 +1,4 @@
-"""Putting viewers out, and whether they may stop: HTTP on fake media."""
+"""Removing viewers, and whether viewers may stop the robot: HTTP on fake media."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -74,7 +74,7 @@ async def test_who_is_put_out_is_cut_off_and_kept_out_for_ten_minutes(
     assert refused.detail.startswith('You were removed by')
     assert len(rig.media.sessions) == media
     assert await rig.robot_ids(session, robot) == told
-    # Everywhere else, and everybody else of that name, is as welcome as before.
+    # They may watch other robots, and other people of that name may watch this one.
     other = await rig.dial(robot, robot_id='spot')
     await watch(rig, other, eve)
     await watch(rig, session, rig.operator('eve', tenant='alice'))
@@ -168,7 +168,7 @@ async def test_an_admin_puts_out_who_watches_a_robot_that_nobody_drives(rig: Rig
     await rig.robot_ids(session, robot)
     await watch(rig, session, rig.operator('eve', Role.VIEWER, 'alice'))
     assert await rig.robot_ids(session, robot) != NO_IDS
-    # alice sees that somebody watches, but drives nothing from which she could put them out.
+    # alice sees that somebody watches, but she does not drive, so she cannot remove them.
     alice = rig.operator()
     assert (await rig.post(put_out_path(session), alice, {'operator_id': 'eve'})).status == 403
     assert (await rig.post(put_out_path(session), root, {'operator_id': 'eve'})).status == 200
@@ -282,11 +282,11 @@ async def test_a_viewer_that_never_connects_holds_up_nobody(
     assert (await rig.join(session, alice)).status == 200
     async with asyncio.TaskGroup() as tasks:
         waiting = [tasks.create_task(rig.bridge(session, eve, **me)) for _ in range(3)]
-        # Answered after theirs came in, and before one of them is.
+        # Answered after their requests came in, and before the first of those is answered.
         assert (await rig.get(f'/sessions/{session}/status', eve)).status == 200
         assert (await rig.bridge(session, alice)).status == 200
         assert not any(task.done() for task in waiting)
         rig.media.sessions[me['cf_session_id']].connected.set()
     assert {task.result().status for task in waiting} == {200}
-    # The channels of all but the last of them are closed again.
+    # The channels of all requests but the last are closed again.
     assert len(rig.media.open_streams(me['cf_session_id'])) == 4

@@ -1,4 +1,4 @@
-"""What robots see of the broker."""
+"""The API as robots see it."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

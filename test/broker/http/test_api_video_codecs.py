@@ -1,4 +1,4 @@
-"""What robots, operators and viewers are told about the codec of the video."""
+"""Messages to robots, operators and viewers about the codec of the video."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,4 +1,4 @@
-"""Who only watches, and how control goes from one operator to another: HTTP on fake media."""
+"""Viewers, and how control passes from one operator to another: HTTP on fake media."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -39,7 +39,7 @@ async def watching(rig: Rig, session: str, headers: dict[str, str]) -> dict[str,
 
 
 async def settled(rig: Rig, session: str, robot: dict[str, str]) -> dict[str, int | None]:
-    """Let the robot hear of every change, and return what it was told in the end."""
+    """Let the robot receive every change, and return its last snapshot."""
     for _ in range(3):
         await rig.robot_ids(session, robot)
         await rig.pass_time(0.5)
@@ -112,7 +112,7 @@ async def test_an_operator_comes_and_goes_while_others_watch(rig: Rig) -> None:
     assert rig.media.open_streams('media1') == set(driven.values())
     assert joined.body['control_epoch'] == 1
     await rig.post(f'/sessions/{session}/leave', alice, {'reason': 'done'})
-    # The robot is told that its operator has left before it hears of viewers again.
+    # The robot learns that its operator has left before it hears about viewers again.
     assert await rig.robot_ids(session, robot) == NO_IDS
     again = await settled(rig, session, robot)
     assert again[CMD] is None
@@ -128,7 +128,7 @@ async def person_takes_two_places(rig: Rig) -> None:
     robot, eve = rig.robot(), rig.operator('eve', Role.VIEWER, tenant='alice')
     session, other = await rig.dial(robot), await rig.dial(robot)
     first, _ = [await watching(rig, session, eve) for _ in range(2)]
-    # Another token of theirs is no other person.
+    # Another token of theirs is still the same person.
     again = rig.operator('eve', Role.VIEWER, tenant='alice')
     refused = await rig.join(session, again, role='viewer')
     assert (refused.status, refused.headers['Retry-After']) == (429, '30')
@@ -239,7 +239,7 @@ async def test_control_is_asked_for_granted_and_taken(rig: Rig) -> None:
     assert (row['operator_id'], row['control_request']) == ('bob', None)
     for call in ('op-heartbeat', 'bridge-datachannel'):
         assert (await rig.post(f'{path}/{call}', alice)).status == 403
-    # Once: alice, who drives no more, cannot be ousted by the same grant again.
+    # A grant is valid once: it cannot replace an operator a second time.
     await rig.post(f'{path}/leave', bob, {'reason': 'done'})
     await rig.join(session, alice)
     assert (await rig.join(session, bob)).status == 409
@@ -255,7 +255,7 @@ async def test_a_request_and_a_grant_lapse(rig: Rig) -> None:
     assert (await rig.get(f'{path}/status', alice)).body['control_request'] is None
     late = await rig.post(f'{path}/grant-control', alice, {'operator_id': 'bob'})
     assert late.status == 409
-    # A sweep may come at any time: alice is not silent, her place must not become free.
+    # A sweep may come at any time: alice is not silent, so she must keep her place.
     rig.media.hear_all()
     await rig.post(f'{path}/op-heartbeat', alice)
     await rig.post(f'{path}/request-control', bob)

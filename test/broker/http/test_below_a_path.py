@@ -72,13 +72,13 @@ async def test_the_page_works_below_a_path(rig: Rig, proxy: PathProxy, page: Pag
     await rig.dial(robot, robot_id='go2-a')
     asked: list[str] = []
     page.on('response', lambda response: asked.append(URL(response.url).path))
-    # Without its slash at the end, the proxy sends browsers to the right address; the token stays.
+    # Without the trailing slash, the proxy redirects to the right address; the token is kept.
     await page.goto(f'{proxy.url.rstrip("/")}#token={token_of(rig)}')
     row = page.locator('#robots button[data-robot-id="go2-a"]')
     await expect(row).to_be_visible(timeout=20_000)
     await expect(page.locator('body')).to_have_attribute('data-state', 'idle')
     await expect(page.locator('#message')).to_have_text('')
-    # The fake media's answer is none; but the join has come through.
+    # The answer of the fake media is unusable, but the join has come through.
     async with page.expect_response('**/join') as joined:
         await page.click('#connect')
     assert URL((await joined.value).url).path.startswith('/teleop/api/v1/sessions/')
@@ -102,7 +102,7 @@ async def test_what_a_proxy_says_is_not_told_as_the_brokers_word(
         proxy.answers['/api/'] = status
         said = is_down.format(status) if status >= 500 else f'{not_there} {status}.'
         await expect(message).to_have_text(said, timeout=20_000)
-        # Nobody is signed out by a proxy.
+        # No status of the proxy signs anybody out.
         await expect(page.locator('#list')).to_be_visible()
     proxy.answers.clear()
     await expect(message).to_have_text('', timeout=20_000)

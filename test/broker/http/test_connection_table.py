@@ -1,4 +1,4 @@
-"""Who gives way when there are too many connections."""
+"""Which connection is closed when there are too many."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -74,7 +74,7 @@ def test_when_all_are_taken_the_address_that_holds_most_gives_its_oldest() -> No
     assert connections.opened('d1', 'd') == 'b1'
     assert connections.opened('d2', 'd') == 'b2'
     connections.now('d1', Activity.BUSY)
-    # Now all hold one that is idle; 'd' a second one that is not.
+    # Now each holds one idle connection; 'd' also holds one that is not idle.
     assert connections.opened('e1', 'e') in {'a1', 'b3', 'c1', 'd2'}
 
 
@@ -117,7 +117,7 @@ def test_one_token_has_so_many_and_its_oldest_idle_one_gives_way() -> None:
     connections.now('c1', Activity.BUSY)
     connections.now('c2', Activity.BUSY)
     connections.opened('c3', 'a')
-    # Nothing but itself, which is told so.
+    # There is no other one, so the new connection itself is chosen.
     assert connections.identified('c3', 'token') == 'c3'
     assert connections.identified('c3', 'another token') is None
 
@@ -129,7 +129,7 @@ def test_a_trusted_proxy_has_no_limit_of_its_own() -> None:
         assert connections.identified(f'c{number}', 'token') is None
     connections.now('c7', Activity.IDLE)
     assert connections.opened('stranger', 'a') == 'c0'
-    # Strangers give way before what is the proxy's.
+    # Strangers are closed before connections of the proxy.
     assert connections.opened('another', 'proxy', is_proxy=True) == 'stranger'
 
 
@@ -143,7 +143,7 @@ def test_what_nobody_knows_is_ignored() -> None:
 
 
 class Connections(RuleBasedStateMachine):
-    """Anything in any order, against a model that looks at everything each time."""
+    """Any steps in any order, against a model that recounts everything each time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ class Connections(RuleBasedStateMachine):
         chosen = counts[is_known, waits, holder]
         assert chosen == max((strangers or counts).values())
         assert bool(strangers) is not is_known
-        # Where as many wait as don't, one that does not.
+        # If both counts are equal, an idle connection is chosen.
         assert not waits or chosen > max(
             (count for (_, waits, _), count in strangers.items() if not waits), default=0
         )

@@ -1,4 +1,4 @@
-"""Budgets of processor time, in time that the test makes."""
+"""Budgets of processor time, with simulated time."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -38,7 +38,7 @@ def queue(**changes: float) -> FairQueue[str]:
 
 
 def taken(requests: FairQueue[str], now_s: float) -> list[str]:
-    """Return all that go on now."""
+    """Return all requests that are admitted now."""
     found = []
     while (request := requests.take(now_s)) is not None:
         found.append(request)
@@ -126,7 +126,7 @@ def test_nothing_is_lost_and_nothing_exceeds_the_budgets(
     for party in 'abcd':
         mine = [name for name in went_on if name.startswith(party)]
         assert len(mine) * REQUEST_S <= 0.03 + 0.5 * now_s + REQUEST_S + 1e-6
-    # In the end, everybody has their turn.
+    # In the end, every party has had its turn.
     for _ in range(1000):
         now_s += 0.1
         for name in taken(requests, now_s):

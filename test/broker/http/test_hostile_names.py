@@ -1,4 +1,4 @@
-"""Names that would like to be markup or script, on the real page in a real browser."""
+"""Names that contain markup or script, on the real page in a real browser."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -67,7 +67,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='module')
 def address(state: Path) -> Iterator[str]:
-    """Run a broker on fake media, with one robot a name."""
+    """Run a broker on fake media, with one robot for each name."""
     program = SUPPORT / 'broker_on_fake_media.py'
     process = subprocess.Popen(
         [sys.executable, str(program), '--port', '0', '--state-dir', str(state)],
@@ -106,7 +106,7 @@ def nothing_happened(page: Page) -> None:
 
 
 def dial(url: str, state: Path) -> None:
-    """Dial in as a hundred robots; an API key has room for a part of them at once."""
+    """Dial in as a hundred robots, which need several API keys."""
     with closing(Store.open(state)) as store:
         keys = [
             store.create_robot_key(name='k', robot_id=None, owner='owner', now_s=time.time())[1]
@@ -147,7 +147,7 @@ def test_robot_ids_are_shown_as_they_are(page: Page, address: str, state: Path) 
 
 @pytest.mark.real_programs
 def test_a_broker_of_another_make_may_send_what_it_likes(page: Page, address: str) -> None:
-    """Let every text of the API be hostile, also those that our broker would never let through."""
+    """Make every text of the API hostile, even those that our broker would never accept."""
 
     def row(number: int, name: str) -> dict[str, Any]:
         return {

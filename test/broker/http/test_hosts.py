@@ -1,4 +1,4 @@
-"""Under which names the broker answers, and whom it takes a caller for."""
+"""The host names that the broker accepts, and the addresses that it attributes to callers."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -107,7 +107,7 @@ def test_pages_that_are_ours(origin: str, is_ours: bool) -> None:
 def test_a_path_of_ours_changes_neither_name_nor_origin() -> None:
     names = HostNames('127.0.0.1', [f'{PUBLIC}/teleop/'])
     assert names.serves(['teleop.example.org'])
-    # An origin has no path, wherever the page is.
+    # An origin never has a path, even if the page is below one.
     assert names.is_own_origin(PUBLIC)
     assert not names.is_own_origin(f'{PUBLIC}/teleop/')
 

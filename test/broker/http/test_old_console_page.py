@@ -1,4 +1,4 @@
-"""What an old console offers, microphone and all, in a real Chromium: it gets its video."""
+"""The offer of an old console, microphone included, in a real Chromium: it gets its video."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,4 +1,4 @@
-"""The API's own description: that it is true, and who may do what according to it."""
+"""The OpenAPI document: that it is true, and that its permissions hold."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -84,7 +84,7 @@ async def test_the_document_is_served_and_names_every_endpoint(rig: Rig) -> None
 
 
 def callers(rig: Rig, tenant: str) -> dict[str, dict[str, str]]:
-    """Return the headers of everybody who may call in the name of a tenant."""
+    """Return the headers of all kinds of callers of a tenant."""
     _, key = rig.store.create_robot_key(name='k', robot_id=None, owner=tenant, now_s=rig.wall())
     revoked = rig.operator(tenant, tenant=tenant)
     assert rig.store.revoke_operator_tokens(tenant, rig.wall())
@@ -112,7 +112,7 @@ def _admin() -> OperatorCaller:
 
 
 def is_let_in(call: dict[str, Any], who: str) -> bool:
-    """Return whether the document says that a kind of caller is known at a call."""
+    """Return whether a call accepts the credentials of a kind of caller, by the document."""
     schemes = {name for scheme in call['security'] for name in scheme}
     needed = {'robot': 'robotApiKey'}.get(who, 'operatorToken')
     return not schemes or (needed in schemes and not who.startswith('revoked') and who != 'none')
@@ -125,7 +125,7 @@ async def ask(rig: Rig, method: str, path: str, headers: dict[str, str], **ids: 
 
 
 async def own_ids(rig: Rig, tenant: str) -> dict[str, str]:
-    """Make a session that somebody watches, a key and a token of a tenant; return their ids."""
+    """Create a watched session, a key and a token of a tenant; return their ids."""
     robot = rig.robot(tenant)
     session_id = await rig.dial(robot)
     watcher = rig.operator(BODY['operator_id'], tenant=tenant)
@@ -139,7 +139,7 @@ async def own_ids(rig: Rig, tenant: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(('method', 'path', 'call'), CALLS, ids=lambda value: str(value)[:60])
 async def test_the_matrix(rig: Rig, method: str, path: str, call: dict[str, Any]) -> None:
-    """Check 2 tenants x 7 callers at one endpoint: own, foreign and unknown things."""
+    """Check 2 tenants x 7 callers at one endpoint, with own, foreign and unknown ids."""
     for tenant, other in (('alice', 'bob'), ('bob', 'alice')):
         foreign = await own_ids(rig, other)
         for who, headers in callers(rig, tenant).items():
@@ -193,7 +193,7 @@ async def test_schemathesis_finds_nothing(rig: Rig, tmp_path: Path) -> None:
         f'http://127.0.0.1:{rig.port}/api/v1/openapi.json',
         *words,
         *('--max-examples', '15', '--seed', '1', '--phases', 'examples,coverage,fuzzing'),
-        # A description that is a text, but no SDP, is refused: the schema cannot say more.
+        # A text that is not SDP is refused, which the schema cannot express.
         *('--exclude-checks', 'positive_data_acceptance'),
         *('--generation-database', 'none', '--no-color'),
         stdout=asyncio.subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What is read of a request before it is parsed, and what it takes of processor time."""
+"""The first look at a request's head, and the processor time of a request."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -22,13 +22,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from teleop_webrtc_bridge.broker.http.middleware import Metered
-from teleop_webrtc_bridge.broker.http.request_head import (
+from teleop_webrtc_bridge.broker.http.admission import (
     END_OF_HEAD,
     fault_of,
     HeadFault,
     read_head,
 )
+from teleop_webrtc_bridge.broker.http.middleware import Metered
 
 
 def head(line: str, *headers: str) -> bytes:

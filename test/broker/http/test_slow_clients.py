@@ -1,4 +1,4 @@
-"""Clients that are slow, silent or greedy, against a server that really listens."""
+"""Slow, silent and greedy clients, against a server on a real socket."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -40,7 +40,7 @@ LITTLE = Share(total=1e-9, total_burst_s=1e-6, each=1e-9, each_burst_s=1e-6)
 """Enough for one request."""
 LITTLE_EACH = Share(total=1.0, total_burst_s=1.0, each=1e-9, each_burst_s=1e-6)
 SOME_EACH = Share(total=1.0, total_burst_s=1.0, each=1e-9, each_burst_s=0.03)
-"""Enough for five requests, whatever they cost, and not for 151, for each party."""
+"""Enough for five requests of each party, whatever they cost, but not for 151."""
 PLENTY = Share(total=1.0, total_burst_s=1e9, each=1.0, each_burst_s=1e9)
 MANY = 151
 HEALTH = b'GET /api/v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'
@@ -51,7 +51,7 @@ def little(kind: RequestClass, share: Share = LITTLE) -> Mapping[RequestClass, S
 
 
 class Wire:
-    """A connection on which bytes are sent as they are."""
+    """A connection that sends raw bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -206,7 +206,7 @@ async def test_bodies_and_heads_may_come_in_any_pieces(rig: Rig) -> None:
             wire.send(everything[start : start + max(size, len(everything) // 25)])
             await asyncio.sleep(0.002)
         assert [(await wire.answer())[0] for _ in range(4)] == [201, 201, 200, 201]
-        # Where a chunked body ends is not known before it is parsed.
+        # The end of a chunked body is unknown until the body is parsed.
         assert await wire.is_dropped()
         wire.close()
         rig.clock.now_s += 60.0
@@ -292,7 +292,7 @@ async def test_what_cannot_be_parsed_leaves_no_traceback(
 
 
 class Swallowing(asyncio.Protocol):
-    """An HTTP server that never gives a request to a route."""
+    """An HTTP server that never passes a request to a route."""
 
     def __init__(self) -> None:
         self.is_lost = False
@@ -302,7 +302,7 @@ class Swallowing(asyncio.Protocol):
 
 
 class Closing(Swallowing):
-    """One that closes after an answer that nobody reads."""
+    """A server that closes after an answer that nobody reads."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -379,7 +379,7 @@ async def test_strangers_above_their_budget_wait_and_are_refused_and_nobody_else
             wire.send(HEALTH * 50)
         answers = [await wire.answer() for wire in wires]
         statuses = [status for status, _ in answers]
-        # One request has been served; the second one of its connection waits as all others do.
+        # One request has been served; the next one on its connection waits like all others.
         assert sorted(statuses) == [200, 429, 429]
         assert b'budget of processor time' in next(b for s, b in answers if s == 429)
         for wire, status in zip(wires, statuses, strict=True):
@@ -449,7 +449,7 @@ async def test_a_token_that_hammers_the_list_starves_nothing_else(tmp_path: Path
         while (await wire.answer())[0] == 200:
             pass
         assert await wire.is_dropped()
-        # Its tenant's operator with another token, and what itself may do beside.
+        # Another token of the same tenant, and other calls of the same token, are not affected.
         path = f'/sessions/{session}/op-heartbeat'
         assert (await rig.post(path, operator)).status == 200
         assert (await rig.get('/sessions', operator)).status == 200
@@ -471,8 +471,8 @@ async def test_a_robot_key_that_hammers_heartbeats_starves_no_other(tmp_path: Pa
 
 
 async def test_a_fleet_under_one_key_meets_no_limit(tmp_path: Path) -> None:
-    # But for the budgets of processor time: how much of it this takes is the machine's affair, and
-    # 769 requests at once, one round after the other, are more than such a fleet ever sends.
+    # Budgets of processor time are lifted: the cost of a request depends on the machine, and a
+    # fleet never sends 769 requests at once, round after round.
     async with running(tmp_path, shares=dict.fromkeys(SHARES, PLENTY)) as rig:
         robot, operator = rig.robot(), rig.operator()
         names = [f'robot{number}' for number in range(Limits().robots_per_key)]
@@ -501,7 +501,7 @@ async def test_a_revoked_token_is_a_strangers_again(tmp_path: Path) -> None:
         assert [(await rig.get('/keys', operator)).status for _ in range(3)] == [200] * 3
         rig.store.revoke_operator_tokens('alice', rig.wall())
         await rig.pass_time(0.5)
-        # By its own budget, for the last time.
+        # Charged to the token's own budget for the last time.
         assert (await rig.get('/keys', operator)).status == 401
         assert (await rig.get('/keys', operator)).status == 429
 
@@ -510,7 +510,7 @@ async def test_a_revoked_token_is_a_strangers_again(tmp_path: Path) -> None:
 
 
 class Exhausted(socket.socket):
-    """A listening socket of a process that has no descriptors left, for some time."""
+    """A listening socket of a process that has run out of descriptors for some time."""
 
     failures = 0
     is_over = False

@@ -1,4 +1,4 @@
-"""A driven robot, and somebody who comes to drive, while strangers hold all connections."""
+"""A driven robot and a new operator, while strangers hold all connections."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -36,19 +36,19 @@ from teleop_webrtc_bridge.core.messages import Velocity
 ATTACKERS = ROOT / 'test' / 'support' / 'http_attackers.py'
 CONNECTIONS = 2000
 ATTACK_S = 60.0
-"""At most; it ends with the test."""
+"""Maximum duration; the attack ends with the test."""
 NICE = 10
-"""They give way to the programs under test, and still come forward on a busy machine."""
+"""Attackers yield to the programs under test, but make progress on a busy machine."""
 OPENED_S = 120.0
 PERIOD_S = 0.02
 COMES_S = 5.0
 MOST_LINES = 100
-"""Refusals are 60 lines a minute at most."""
+"""The broker logs at most 60 refusals per minute."""
 
 
 @asynccontextmanager
 async def attackers(broker: Broker, *arguments: str, secret: str = '') -> AsyncIterator[None]:
-    """Keep thousands of connections to a broker open, or try to."""
+    """Try to keep thousands of connections to a broker open."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(ATTACKERS), *arguments[:1], broker.url),
         *('--connections', str(CONNECTIONS), '--seconds', str(ATTACK_S), '--nice', str(NICE)),
@@ -75,7 +75,7 @@ def create_token(broker: Broker, sub: str, role: Role) -> str:
 
 @asynccontextmanager
 async def driven(person: PythonOperator) -> AsyncIterator[None]:
-    """Hold a key all the time; the link must stay up."""
+    """Hold a key down throughout; the link must stay up."""
 
     async def drive() -> None:
         while True:
@@ -125,8 +125,8 @@ async def test_thousands_of_connections_keep_out_nobody_and_stop_no_robot(
                 epoch, lines = robot.status.control_epoch, broker.program.output().count('\n')
                 # The token's owner has one address, the strangers have five.
                 addresses = '1' if kind == 'holding' else '5'
-                # Whoever is new waits in one line with strangers of the same address whose
-                # requests wait too; the others are at another one.
+                # A newcomer queues behind the waiting requests of strangers at the same address;
+                # with 'swallowed', the strangers use other addresses.
                 skipped = '1' if kind == 'swallowed' else '0'
                 arguments = ('--addresses', addresses, '--skip', skipped)
                 async with attackers(broker, kind, *arguments, secret=viewer):

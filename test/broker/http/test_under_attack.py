@@ -1,4 +1,4 @@
-"""A robot's heartbeats while others try to keep the broker from answering them."""
+"""Heartbeats of a robot, while attackers try to keep the broker from answering them."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -37,7 +37,7 @@ SLOW_CONNECTIONS = 500
 CREATES = 1000
 HEARTBEATS = 100
 PATIENCE_S = 120.0
-"""How soon each is answered is measured by `benchmark.attack`."""
+"""The answer times are measured by `benchmark.attack`."""
 
 
 @asynccontextmanager
@@ -64,7 +64,7 @@ async def assert_heartbeats_are_answered(http: aiohttp.ClientSession, path: str)
 
 
 class HalfRequest(asyncio.Protocol):
-    """Sends the beginning of a request, and nothing else."""
+    """Sends the beginning of a request and then nothing."""
 
     def __init__(self) -> None:
         self.lost = asyncio.Event()
@@ -78,7 +78,7 @@ class HalfRequest(asyncio.Protocol):
 
 
 async def slow(port: int) -> None:
-    """Open connections and never finish a request; open another for each that is dropped."""
+    """Open connections without finishing a request; replace each that is dropped."""
 
     async def one() -> None:
         while True:
@@ -96,7 +96,7 @@ async def slow(port: int) -> None:
 
 
 async def flood(url: str, key: str, sdp: str) -> list[int]:
-    """Create sessions as fast as ten callers can, and return what the broker said."""
+    """Create sessions as fast as ten callers can, and return the statuses of the answers."""
     statuses: list[int] = []
 
     async def some(http: aiohttp.ClientSession, first: int) -> None:
@@ -135,7 +135,7 @@ async def test_a_robot_is_served_beside_slow_connections_and_a_flood(started: Pr
             assert response.status == 201
             answer = await response.json()
         session = answer['session_id']
-        # Connected, or the broker gives it up after 20 s.
+        # Connect, or the broker gives up the session after 20 s.
         await pc.setRemoteDescription(
             RTCSessionDescription(sdp=answer['sdp_answer'], type='answer')
         )

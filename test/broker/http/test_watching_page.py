@@ -1,4 +1,4 @@
-"""Two people at the page, in a real browser: one drives, the other watches and takes over."""
+"""Two people on the page, in a real browser: one drives, the other watches and takes over."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -43,7 +43,7 @@ def page_of(browser: Browser) -> Iterator[OperatorPage]:
 
 
 def address_of(stack: Stack, sub: str, role: Role = Role.OPERATOR) -> str:
-    """Return a link that logs in another person of the same tenant, while the broker runs."""
+    """Return a link that signs in another person of the same tenant while the broker runs."""
     with closing(Store.open(stack.broker.key_file.parent)) as store:
         token = store.create_operator_token(
             sub=sub, role=role, tenant_name='owner', now_s=time.time(), expires_at_s=None
@@ -116,7 +116,7 @@ def drive_elsewhere(page: OperatorPage, other: OperatorPage, address: str, robot
         expect(loses.page.locator('#connect')).to_have_text('Drive here')
         assert len(joins) == count
         takes, loses = loses, takes
-    # What the page said is over with the other page's drive.
+    # The message disappears when the other page stops driving.
     loses.page.click('#disconnect')
     expect(takes.page.locator('#message')).to_have_text('')
     expect(takes.page.locator('#connect')).to_contain_text('Connect to')
@@ -131,7 +131,7 @@ def test_watching_stopping_and_taking_over(chromium_path: str, tmp_path: Path) -
         page_of(browser) as owner,
         page_of(browser) as phone,
     ):
-        # Nobody drives: the robot sends to its viewer all the same, and can be stopped.
+        # Nobody drives: the robot still sends to its viewer, and can be stopped.
         bobs = address_of(stack, 'bob')
         watch(bob, bobs, stack.robot_id)
         wait_for(lambda: bob.metrics()['telemetry'].get('state'), what='telemetry')
@@ -181,7 +181,7 @@ def test_whoever_drives_reads_who_stopped_the_robot_and_puts_them_out(
         bob.wait_for_state('error')
         expect(bob.page.locator('#message')).to_contain_text('You were removed')
         expect(owner.page.locator('#watchers-toggle')).to_be_hidden()
-        # The robot stays as it is: it is for whoever drives to release it.
+        # The robot stays stopped: only its operator may release it.
         assert owner.page.inner_text('#estop-note') == 'by bob, viewer'
         owner.page.click('#estop-release')
         owner.page.click('#estop-release')
