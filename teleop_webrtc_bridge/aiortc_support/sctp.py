@@ -41,7 +41,6 @@ __all__ = [
     'SctpProbe',
     'improve_sctp',
     'possible_gaps',
-    'unsettled_messages',
 ]
 
 MOST_CHUNKS: Final = 64
@@ -187,12 +186,6 @@ async def _send_or_leave(transport: Any, chunk: Any) -> None:
 
 
 # --- losses -------------------------------------------------------------------------------------
-
-
-def unsettled_messages(transport: rtcsctptransport.RTCSctpTransport) -> int:
-    """Return the number of sent chunks that are neither acknowledged in sequence nor given up."""
-    private: Any = transport
-    return len(private._sent_queue)
 
 
 def _advance_further(transport: Any) -> None:

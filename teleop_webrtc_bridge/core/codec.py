@@ -1,8 +1,8 @@
 """
 Bytes ⇄ messages: strict, bounded, the same for all programs (docs/protocol.md §2, §6, §7).
 
-Decoding functions are total: whatever the bytes, they return a message, return ``None`` for what
-is to be ignored, or raise :class:`~teleop_webrtc_bridge.core.exceptions.ProtocolError`.
+Decoding functions are total: for any bytes they return a message, return ``None`` for a message to
+ignore, or raise :class:`~teleop_webrtc_bridge.core.exceptions.ProtocolError`.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -71,20 +71,20 @@ __all__ = [
 ]
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024
-"""A larger message is dropped silently by some media backends."""
+"""Some media backends silently drop larger messages."""
 MAX_JSON_BRACKETS: Final = 512
-"""Opening ones, of objects and arrays: far fewer than Python can nest."""
+"""Opening brackets of objects and arrays: far fewer than Python can nest."""
 MAX_COMMAND_BYTES: Final = 4 * 1024
 MAX_HTTP_BODY_BYTES: Final = 64 * 1024
 MAX_NONCE_CHARS: Final = 128
 MAX_PERSON_CHARS: Final = 64
-"""Of a person, as brokers hand them out."""
+"""Length of a person's name, as brokers give them."""
 MAX_STREAM_ID: Final = 65534
 MAX_FRAMED_HEADER: Final = 65536
-"""Bytes, from which on the first word of a message is no length."""
+"""Bytes; from this value on, the first word of a message is not a length."""
 MAX_ICE_SERVERS: Final = 8
 MAX_SELECTED: Final = 32
-"""Names of cameras in one request; more than a robot can have."""
+"""Camera names in one request; more than a robot can have."""
 
 TWIST_STAMPED_FINGERPRINT: Final = bytes.fromhex('9cd2bcbe6cb2a7c0')
 _LCM_HEAD: Final = struct.Struct('>8siiiI')
@@ -105,10 +105,10 @@ def parse_json_object(data: bytes | str, *, max_bytes: int = MAX_MESSAGE_BYTES) 
     if len(data) > max_bytes:
         raise ProtocolError(f'JSON of {len(data)} bytes; at most {max_bytes} are accepted')
     try:
-        # Not left to the parser, which takes UTF-16 and UTF-32 as well: as text and as bytes the
-        # same message must be the same to everybody.
+        # Not left to the parser, which accepts UTF-16 and UTF-32 too: text and bytes of a message
+        # must mean the same to every reader.
         text = data if isinstance(data, str) else data.decode()
-        # How deep a parser goes depends on its stack, so that two of them could differ.
+        # The depth that a parser accepts depends on its stack, so two parsers could disagree.
         if text.count('{') + text.count('[') > MAX_JSON_BRACKETS:
             raise ValueError(f'more than {MAX_JSON_BRACKETS} brackets')
         value = json.loads(text, parse_constant=_refuse_constant)
@@ -130,8 +130,7 @@ def is_framed(data: bytes | str) -> bool:
     """
     Return whether a message has the framing of newer peers, which may begin like JSON.
 
-    No JSON does: the third and fourth byte of a framed message are 0, which is nowhere allowed in
-    JSON.
+    JSON is never framed: the third and fourth byte of a framed message are 0, which JSON excludes.
     """
     if isinstance(data, str):
         data = data.encode('utf-8', 'replace')
@@ -143,7 +142,7 @@ def is_framed(data: bytes | str) -> bool:
 
 
 def begins_json(data: bytes | str) -> bool:
-    """Return whether a message is to be read as a JSON object, or refused."""
+    """Return whether a message is a JSON object, if it is anything."""
     return data[:1] in (b'{', '{') and not is_framed(data)
 
 
@@ -237,14 +236,11 @@ def _drive_command(
         raise ProtocolError(f'TwistStamped with {nsec} nanoseconds')
     if not all(math.isfinite(axis) for axis in axes):
         raise ProtocolError('TwistStamped with a velocity that is not finite')
-    x, y, z, roll, pitch, yaw = axes
     return DriveCommand(
         seq=seq,
         stamp_s=sec + nsec * 1e-9,
         frame_id=frame_id.decode('utf-8', 'replace'),
-        velocity=Velocity(
-            linear_x=x, linear_y=y, linear_z=z, angular_x=roll, angular_y=pitch, angular_z=yaw
-        ),
+        velocity=Velocity.from_axes(axes),
         channel=channel,
     )
 
@@ -262,8 +258,8 @@ def decode_state(data: bytes | str) -> OperatorMessage | None:
     """
     Decode one message of ``state_reliable``.
 
-    :returns: The message, or ``None`` for what is to be ignored (unknown types, not JSON at all).
-    :raises ProtocolError: It starts like JSON, but is malformed or oversized.
+    :returns: The message; ``None``: ignore it (an unknown type, not JSON at all).
+    :raises ProtocolError: It begins like JSON, but is malformed or oversized.
     """
     if not begins_json(data):
         return None
@@ -275,8 +271,8 @@ def _decode_json_message(message: dict[str, Any]) -> OperatorMessage | None:
     if kind == 'ping':
         return Ping(client_ts_s=_finite(message, 'client_ts'))
     if kind == 'estop':
-        # A stop is never refused for a missing nonce or a malformed name: only its acknowledgement
-        # and its explanation need them.
+        # A stop is never refused for a missing nonce or a malformed name: only the acknowledgement
+        # and the explanation need them.
         return Estop(nonce=_nonce(message), by=_by(message))
     if kind == 'estop_clear':
         latch = message.get('latch')
@@ -329,7 +325,7 @@ def _nonce(message: dict[str, Any]) -> Nonce | None:
 
 def _by(message: dict[str, Any]) -> Origin:
     origin = decode_origin(message.get('by'))
-    # What comes from far away is not from the robot's side, whatever it says.
+    # A message from the network does not come from the robot itself, whatever it says.
     if origin is None or origin.role is OriginRole.ROBOT:
         return UNNAMED_OPERATOR
     return origin
@@ -341,9 +337,9 @@ def decode_origin(fields: object, *, max_chars: int = MAX_PERSON_CHARS) -> Origi
 
     Never raises: no E-STOP may fail because of the name that comes with it.
 
-    :param fields: What JSON says.
-    :param max_chars: The longest name.
-    :returns: ``None``: it is no printable name of at most that length, with a known role.
+    :param fields: The value in the JSON.
+    :param max_chars: Maximum length of the name.
+    :returns: ``None``: the name is unprintable or too long, or the role unknown.
     """
     if not isinstance(fields, dict):
         return None
@@ -434,7 +430,7 @@ def decode_heartbeat_answer(body: dict[str, Any]) -> HeartbeatAnswer:
     epoch = body.get('control_epoch')
     if epoch is not None and (type(epoch) is not int or not 0 <= epoch < 2**53):
         raise ProtocolError('heartbeat answer with a control_epoch that is not a whole number')
-    # One that is not known here cannot have been negotiated either.
+    # A codec that is unknown here cannot have been negotiated.
     codec = next((it for it in VideoCodec if it.value == body.get('video_codec')), None)
     return HeartbeatAnswer(
         channels=ids, renegotiate_offer=offer, control_epoch=epoch, video_codec=codec
@@ -443,7 +439,7 @@ def decode_heartbeat_answer(body: dict[str, Any]) -> HeartbeatAnswer:
 
 def _stream_id(body: dict[str, Any], name: str) -> int | None:
     value = body.get(name)
-    # aiortc takes True for 1 and 3.0 for 3, so the type is checked exactly.
+    # aiortc accepts True as 1 and 3.0 as 3, so the type is checked exactly.
     if value is None or (type(value) is int and 1 <= value <= MAX_STREAM_ID):
         return value
     raise ProtocolError(f'heartbeat answer: {name} is {value!r:.40}')
@@ -451,7 +447,7 @@ def _stream_id(body: dict[str, Any], name: str) -> int | None:
 
 def decode_ice_servers(body: dict[str, Any]) -> tuple[IceServer, ...]:
     """
-    Read ``ice_servers``, leaving out what a peer connection must not be given.
+    Read ``ice_servers``, leaving out entries that a peer connection must not get.
 
     :returns: At most eight servers, each with ``stun``, ``turn`` or ``turns`` URLs only.
     :raises ProtocolError: The list is not a list.

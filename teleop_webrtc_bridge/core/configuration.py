@@ -1,7 +1,7 @@
 """
-What one robot's bridge is configured with, checked, and how a program refuses what cannot work.
+The configuration of one robot's bridge, and the checks of its values.
 
-Shared by both halves: the ROS half builds it from parameters, the WebRTC half receives it.
+Both halves share it: the ROS half builds it from parameters, the WebRTC half receives it.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -52,47 +52,47 @@ AIORTC_MINIMUM = (1, 16)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoConfiguration:
-    """How the robot's picture is encoded."""
+    """How the robot's video is encoded."""
 
     codec: str
-    """``h264``, with VP8 for browsers that do not take it, or ``vp8``."""
+    """``h264``, with VP8 for browsers that do not support it, or ``vp8``."""
     bitrate_bps: int
     fps: float
     max_width_px: int
     encoder: str = 'auto'
-    """FFmpeg's H.264 encoder to begin with; ``auto``: what hardware offers, then software."""
+    """The H.264 encoder of FFmpeg to try first; ``auto``: hardware, then software."""
     playout_delay_s: float = 0.0
-    """How long a browser holds each frame back to show them evenly; 0: not at all."""
+    """How long a browser delays each frame to show them evenly; 0: not at all."""
     stamp_ahead_s: float | None = None
     """
-    A strip below the picture tells when it was taken, by a clock that is this much ahead of
-    ``time.monotonic``; ``None``: no strip.
+    If set, a strip below the picture shows its capture time, by a clock that is this much ahead of
+    ``time.monotonic``.
     """
 
     @property
     def codecs(self) -> tuple[VideoCodec, ...]:
-        """What may be sent, the favourite first."""
+        """The codecs that may be sent, the preferred one first."""
         favourite = VideoCodec(self.codec)
         return (favourite, *(it for it in (VideoCodec.VP8,) if it is not favourite))
 
 
 class CameraKind(enum.StrEnum):
-    """What a camera's memory holds: who fills it and who reads it go by this."""
+    """The content of a camera's shared memory; writer and reader depend on it."""
 
     PICTURES = 'pictures'
     """The newest picture (``link/frame_slot.py``)."""
     H264 = 'h264'
-    """Pictures that the camera encoded itself (``link/packet_ring.py``)."""
+    """A stream that the camera encoded itself (``link/packet_ring.py``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraConfiguration:
-    """One camera, as the WebRTC half knows it."""
+    """One camera, as the WebRTC half sees it."""
 
     name: str
     kind: CameraKind = CameraKind.PICTURES
     max_width_px: int | None = None
-    """Wider pictures are scaled down; ``None``: as all of the video."""
+    """Wider pictures are scaled down; ``None``: the limit of the whole video applies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,29 +104,29 @@ class BridgeConfiguration:
     robot_type: str
     broker_url: str
     instance_id: str
-    """Names this process; a redial of the same robot keeps it, another robot has another one."""
+    """Identifies this process; it stays the same over redials, and differs between robots."""
     api_key: str = field(repr=False)
     clock_ahead_s: float
     """
-    The clock that operators see is ``time.monotonic()`` plus this: wall time as it was when the
-    bridge started, which never steps. A wall clock that is corrected while the robot is driven
-    would make every operator's offset wrong until his next clock sync.
+    The clock that operators see is ``time.monotonic()`` plus this: wall time as of the bridge's
+    start, which never steps. If the wall clock were corrected while somebody drives, each
+    operator's offset would be wrong until their next clock sync.
     """
     video: VideoConfiguration
     cameras: tuple[CameraConfiguration, ...] = (CameraConfiguration(name='image'),)
     """At least one; the first is shown until the operator selects others."""
     command_frames_refused: tuple[str, ...] = DEFAULT_REFUSED
     """
-    Which commands do not mean the base: they must not take the place of one that does. It is the
-    ROS half that refuses them.
+    Patterns of commands that are not for the base: these must not displace one that is. The ROS
+    half refuses them.
     """
 
 
 def check_robot_id(value: str) -> str:
     """
-    Return the robot id.
+    Check a robot id and return it.
 
-    :raises ConfigurationError: More than 64 characters, or one that cannot be printed.
+    :raises ConfigurationError: It has more than 64 characters, or an unprintable one.
     """
     if len(value) > MAX_ROBOT_ID_CHARS or not _is_printable(value):
         raise ConfigurationError('robot_id', value, '0 to 64 printable characters')
@@ -135,9 +135,9 @@ def check_robot_id(value: str) -> str:
 
 def check_name(name: str, value: str) -> str:
     """
-    Return a text that operators see.
+    Check a text that operators see and return it.
 
-    :raises ConfigurationError: The broker would not take it (docs/protocol.md §2).
+    :raises ConfigurationError: The broker would refuse it (docs/protocol.md §2).
     """
     if value and not _NAME.fullmatch(value):
         raise ConfigurationError(name, value, 'up to 64 letters, digits, spaces and _ . : -')
@@ -145,7 +145,7 @@ def check_name(name: str, value: str) -> str:
 
 
 def shown_name(robot_id: str) -> str:
-    """Return what operators see of a robot that has an id but no name."""
+    """Return the name that operators see of a robot that has only an id."""
     return re.sub(r'[^\w .:-]', '-', robot_id) or 'robot'
 
 
@@ -155,9 +155,9 @@ def _is_printable(value: str) -> bool:
 
 def check_broker_url(value: str, *, allow_insecure: bool = False) -> str:
     """
-    Return the broker's address without a trailing slash.
+    Check the broker's address and return it without a trailing slash.
 
-    :param allow_insecure: Accept http to other machines, too.
+    :param allow_insecure: Whether to accept http to other machines.
     :raises ConfigurationError: Neither https nor loopback: the API key would travel in the clear.
     """
     allowed = (
@@ -171,7 +171,7 @@ def check_broker_url(value: str, *, allow_insecure: bool = False) -> str:
         raise ConfigurationError('broker_url', value, allowed) from None
     if '@' in parts.netloc:
         raise ConfigurationError('broker_url', '(with a user, not shown)', allowed)
-    # urlsplit drops line ends and the like, whoever gets the address next may not.
+    # urlsplit drops line ends and the like; the next parser may not.
     is_clean = _is_printable(value) and not any(character.isspace() for character in value)
     if not parts.hostname or parts.query or parts.fragment or not (port_is_usable and is_clean):
         raise ConfigurationError('broker_url', value, allowed)
@@ -182,7 +182,7 @@ def check_broker_url(value: str, *, allow_insecure: bool = False) -> str:
 
 
 def is_loopback_url(value: str) -> bool:
-    """Return whether the address names this machine itself."""
+    """Return whether the address is of this machine itself."""
     host = urlsplit(value).hostname or ''
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -192,12 +192,12 @@ def is_loopback_url(value: str) -> bool:
 
 def check_aiortc() -> None:
     """
-    Make sure that a usable aiortc is installed, without importing it.
+    Check that a usable aiortc is installed, without importing it.
 
     :raises ConfigurationError: It is missing or older than 1.16.
     """
     allowed = 'aiortc >= 1.16 (python3 -m pip install "aiortc>=1.16")'
-    # Here: it loads a lot, and most that use this module don't need it.
+    # Imported here: it loads much, and most users of this module don't need it.
     from importlib import metadata
 
     try:

@@ -6,14 +6,14 @@ Every exception of this package.
     TeleopError
     ├── ConfigurationError    the user's settings cannot work; the program exits with status 2
     ├── ProtocolError         a peer sent bytes that break docs/protocol.md
-    ├── PeerConnectionLost    the WebRTC connection failed, closed or never came about
-    ├── EncoderUnusable       a video encoder is there, but of no use
-    ├── PictureUndecodable    an image of the camera is broken
+    ├── PeerConnectionLost    the WebRTC connection failed, closed or was never established
+    ├── EncoderUnusable       a video encoder is installed, but its output is unusable
+    ├── PictureUndecodable    an image of a camera cannot be decoded
     └── BrokerError           a call to the broker failed
         ├── BrokerUnreachable     no answer: DNS, connection, TLS, timeout
         ├── BrokerRefused         401, 403: the API key is not accepted
         ├── SessionGone           404: the broker does not know the session
-        ├── SessionLapsed         no heartbeat arrived for so long that it may have been given up
+        ├── SessionLapsed         the broker may have ended it: no heartbeat arrived for too long
         └── SessionSuperseded     409: another instance of the same robot took over
 """
 
@@ -74,15 +74,15 @@ class ProtocolError(TeleopError):
 
 
 class PeerConnectionLost(TeleopError):
-    """The WebRTC connection failed, was closed, or never came about."""
+    """The WebRTC connection failed, was closed, or was never established."""
 
 
 class EncoderUnusable(TeleopError):
     """
-    A video encoder is installed and opens, but what it does is of no use.
+    A video encoder is installed and opens, but its output is unusable.
 
-    :param name: FFmpeg's name of it.
-    :param reason: What it does.
+    :param name: Its name in FFmpeg.
+    :param reason: What it does wrong.
     """
 
     def __init__(self, name: str, reason: str) -> None:
@@ -90,14 +90,14 @@ class EncoderUnusable(TeleopError):
 
 
 class PictureUndecodable(TeleopError):
-    """An image cannot be decoded; drop and count it, the next one may be good."""
+    """An image cannot be decoded; drop and count it."""
 
 
 class BrokerError(TeleopError):
     """
     A call to the broker failed.
 
-    :param retry_after_s: How long the broker asked us to stay away, in seconds, or ``None``.
+    :param retry_after_s: The delay that the broker asked for, in seconds; ``None``: none.
     """
 
     def __init__(self, text: str, *, retry_after_s: float | None = None) -> None:
@@ -114,11 +114,11 @@ class BrokerRefused(BrokerError):
 
 
 class SessionGone(BrokerError):
-    """The broker does not know the session any more (404): dial again."""
+    """The broker no longer knows the session (404): dial again."""
 
 
 class SessionLapsed(BrokerError):
-    """The broker heard nothing for so long that it may have given the session up: dial again."""
+    """The broker may have ended the session, for lack of heartbeats: dial again."""
 
 
 class SessionSuperseded(BrokerError):

@@ -47,13 +47,13 @@ __all__ = [
 ]
 
 MAX_CANDIDATES: Final = 32
-"""Of a peer's candidates, so many different ones are tried."""
+"""Number of different candidates of a peer that are tried."""
 MAX_HOST_ADDRESSES: Final = 7
-"""Of one machine's own. With two reflexive ones and a relayed one they make ten candidates; old
-brokers refuse an offer in which the three sections name more than 32."""
+"""Addresses of one machine. With two reflexive and one relayed candidate these are ten; old
+brokers refuse an offer with more than 32 in its three sections."""
 
 _LEAST_OF_A_KIND: Final = 6
-"""Reflexive and relayed candidates of a peer that stay, however many others it has."""
+"""Number of reflexive, and of relayed, candidates that are kept in any case."""
 
 _CONTAINER_INTERFACES: Final = (
     *('docker', 'br-', 'veth', 'virbr', 'lxc', 'lxdbr', 'cni', 'flannel', 'cali', 'podman'),
@@ -64,7 +64,7 @@ _T = TypeVar('_T')
 
 
 class _Path(NamedTuple):
-    """Where a candidate leads; two with the same are one."""
+    """Where a candidate leads; two candidates with the same path are one."""
 
     transport: str
     address: str
@@ -84,8 +84,8 @@ def choose_candidates(lines: Iterable[str]) -> list[str]:
     """
     Return a peer's candidate lines, each path once, at most 32, in the order in which they came.
 
-    If some have to be left out, those stay that lead furthest (relayed, reflexive), then the
-    peer's own favourites among its addresses; a quarter of these at least is of either IP family.
+    If some have to be left out, relayed and reflexive ones are kept first, then the addresses that
+    the peer prefers; at least a quarter of these is of either IP family.
     """
     parsed: dict[_Path, _Parsed] = {}
     for line in lines:
@@ -106,7 +106,7 @@ def choose_candidates(lines: Iterable[str]) -> list[str]:
 
 
 def _parse(line: str) -> _Parsed:
-    """Take a candidate line apart; one of another form leads nowhere, and goes first."""
+    """Parse a candidate line; a malformed one leads nowhere, and is dropped first."""
     fields = line.partition(':')[2].split()
     try:
         _, _, transport, priority, address, port, _, kind = fields[:8]
@@ -118,7 +118,7 @@ def _parse(line: str) -> _Parsed:
 
 
 def _is_usable(transport: str, address: str) -> bool:
-    """Return whether aioice can send to a candidate; not over TCP, nor to a name or fe80::."""
+    """Return whether aioice can send to a candidate: UDP, an address, not link-local."""
     try:
         return transport.lower() == 'udp' and not ipaddress.ip_address(address).is_link_local
     except ValueError:
@@ -143,9 +143,9 @@ def choose_addresses(
     """
     Return the addresses that are worth a candidate, the best first, at most seven.
 
-    :param present: All that there are.
-    :param reaching: Those from which this machine sends to its peer.
-    :param default: Those from which it sends to the internet.
+    :param present: All addresses.
+    :param reaching: Addresses from which this machine sends to its peer.
+    :param default: Addresses from which it sends to the Internet.
     """
 
     def rank(host: HostAddress) -> tuple[bool, ...]:
@@ -165,7 +165,7 @@ def choose_addresses(
 
 
 def _of_both_families(ranked: Sequence[_T], most: int, is_ipv6: Callable[[_T], bool]) -> list[_T]:
-    """Return the first ones; a quarter of them is of the rarer family, if there are so many."""
+    """Return the first ones, at least a quarter of either IP family if there are that many."""
     chosen = list(ranked[:most])
     for family in (False, True):
         wanted = [item for item in ranked if is_ipv6(item) is family][: most // 4]
@@ -200,7 +200,7 @@ class IceUrl:
     """A name, or an address without brackets."""
     port: int
     transport: str
-    """How it is spoken to: ``UDP``, ``TCP`` or ``TLS``."""
+    """``UDP``, ``TCP`` or ``TLS``."""
 
     def __str__(self) -> str:
         host = f'[{self.host}]' if ':' in self.host else self.host
@@ -209,9 +209,9 @@ class IceUrl:
 
 def parse_ice_url(url: str) -> IceUrl:
     """
-    Read an address of a server.
+    Parse the URL of a server.
 
-    :raises ProtocolError: It has another form, or names what no browser and no robot can use.
+    :raises ProtocolError: It is malformed, or neither browsers nor robots can use it.
     """
     match = _URL.fullmatch(url)
     if match is None:
@@ -238,7 +238,7 @@ def parse_ice_url(url: str) -> IceUrl:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
-    """One address of a TURN server, with what it takes to use it."""
+    """One URL of a TURN server, with its credentials."""
 
     url: IceUrl
     username: str | None = None
@@ -246,7 +246,7 @@ class Relay:
 
 
 def relays_of(servers: Iterable[IceServer]) -> list[Relay]:
-    """Return all relays that can be tried, in the order in which they were handed out."""
+    """Return all usable relays, in the order in which they were handed out."""
     return [
         Relay(url=url, username=server.username, credential=server.credential)
         for server in servers
@@ -256,7 +256,7 @@ def relays_of(servers: Iterable[IceServer]) -> list[Relay]:
 
 
 def stun_servers_of(servers: Iterable[IceServer]) -> list[IceUrl]:
-    """Return the STUN servers that answer over UDP; nothing here speaks TLS to one."""
+    """Return the STUN servers that are reached over UDP; TLS is not supported for these."""
     found = (url for server in servers for url in _urls(server))
     return [url for url in found if not url.is_turn and url.transport == 'UDP']
 
@@ -267,15 +267,15 @@ def _urls(server: IceServer) -> list[IceUrl]:
         try:
             urls.append(parse_ice_url(text))
         except ProtocolError:
-            continue  # whoever was given the list has named it
+            continue  # reported where the list was read
     return urls
 
 
 class RelayOrder:
     """
-    In which order a robot tries its broker's relays, from one dial to the next.
+    The order in which a robot tries its broker's relays, kept from one dial to the next.
 
-    Owns what is known of them: the one that worked last, and those that did not connect.
+    It remembers the relay that worked last, and those that did not connect.
     """
 
     def __init__(self) -> None:
@@ -284,9 +284,9 @@ class RelayOrder:
 
     def sort(self, relays: Sequence[Relay]) -> list[Relay]:
         """
-        Return each relay once: what worked last, then UDP, TCP and TLS, then what failed before.
+        Return each relay once: the last that worked, then UDP, TCP and TLS, then failed ones.
 
-        Over TCP and TLS a lost packet holds up all that follow, so that they are second choice.
+        Over TCP and TLS a lost packet delays all that follow, so they are second choice.
         """
         transports = ('UDP', 'TCP', 'TLS')
 
@@ -300,12 +300,12 @@ class RelayOrder:
         return sorted(different.values(), key=rank)
 
     def worked(self, url: IceUrl) -> None:
-        """Begin with this one from now on."""
+        """Try this relay first from now on."""
         self._best = url
         self._failed = [other for other in self._failed if other != url]
 
     def failed(self, url: IceUrl) -> None:
-        """Try this one after all others: it relays, but no connection came about over it."""
+        """Try this relay last: it relays, but no connection was established over it."""
         if self._best == url:
             self._best = None
         self._failed = [*(other for other in self._failed if other != url), url][-MAX_FAILED:]

@@ -1,8 +1,8 @@
 """
-What travels on the wire, as values.
+The messages on the wire, as values.
 
-The bytes are in :mod:`teleop_webrtc_bridge.core.codec`, the contract in docs/protocol.md. All
-units are SI; axes follow REP-103 (x forward, y left, z up, angles counter-clockwise).
+:mod:`teleop_webrtc_bridge.core.codec` has their bytes, docs/protocol.md the contract. All units
+are SI; axes follow REP-103 (x forward, y left, z up, angles counter-clockwise).
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -21,6 +21,7 @@ units are SI; axes follow REP-103 (x forward, y left, z up, angles counter-clock
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 import enum
 from typing import Final
@@ -65,13 +66,13 @@ class ChannelSpec:
 
     label: str
     to_robot: bool
-    """Operator → robot; otherwise robot → operator. A label has one direction only."""
+    """Operator → robot; otherwise robot → operator. Each label has one direction."""
     ordered: bool
     max_retransmits: int | None
     """``None`` means reliable."""
 
 
-#: In the order in which the robot opens them: what it answers with before what it listens to.
+#: In the order in which the robot opens them: those that it answers on come first.
 CHANNELS: Final = (
     ChannelSpec(label=STATE_RELIABLE_BACK, to_robot=False, ordered=True, max_retransmits=None),
     ChannelSpec(label=MAP_UNRELIABLE, to_robot=False, ordered=False, max_retransmits=0),
@@ -91,6 +92,14 @@ class Velocity:
     angular_y: float = 0.0
     angular_z: float = 0.0
 
+    @classmethod
+    def from_axes(cls, axes: Iterable[float]) -> Velocity:
+        """Return the velocity with these :meth:`axes`."""
+        x, y, z, roll, pitch, yaw = axes
+        return cls(
+            linear_x=x, linear_y=y, linear_z=z, angular_x=roll, angular_y=pitch, angular_z=yaw
+        )
+
     def axes(self) -> tuple[float, float, float, float, float, float]:
         """Return linear x, y, z, then angular x, y, z."""
         return (
@@ -108,7 +117,7 @@ class Velocity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriveCommand:
-    """A velocity that the operator wants now (docs/protocol.md §7)."""
+    """The velocity that the operator wants now (docs/protocol.md §7)."""
 
     seq: int
     stamp_s: float
@@ -117,7 +126,7 @@ class DriveCommand:
     """The operator's input device, not a coordinate frame."""
     velocity: Velocity
     channel: str = field(default='', compare=False)
-    """What the newer framing calls its channel; the older one has none."""
+    """The channel's name in the newer framing; the older one has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,58 +135,58 @@ class Lease:
 
     token: int
     picture: bool | None = None
-    """Whether the operator's page shows a picture of now; ``None``: it does not say."""
+    """Whether the operator's page shows a current picture; ``None``: it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
-    """A clock probe, to be answered at once."""
+    """A clock probe; it is answered at once."""
 
     client_ts_s: float
-    """Copied into the ``pong`` as it is."""
+    """Copied into the ``pong`` unchanged."""
 
 
-#: Names one request in its acknowledgement; peers use text or whole numbers.
+#: Identifies a request in its acknowledgement; peers use text or whole numbers.
 Nonce = str | int
 
 
 class OriginRole(enum.Enum):
-    """What somebody is who pressed or released the E-STOP."""
+    """The role of whoever pressed or released the E-STOP."""
 
     OPERATOR = 'operator'
     ADMIN = 'admin'
     VIEWER = 'viewer'
     ROBOT = 'robot'
-    """No person: a topic, a service or a file on the robot's side."""
+    """Not a person: a topic, a service or a file on the robot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Who pressed or released the E-STOP, or from where on the robot that was done."""
+    """Who, or which part of the robot, pressed or released the E-STOP."""
 
     sub: str
-    """The person's name at the broker, or a topic, service or parameter; empty: not known."""
+    """The person's name at the broker, or a topic, service or parameter; empty: unknown."""
     role: OriginRole
 
     def __str__(self) -> str:
         return f'{self.sub} ({self.role.value})' if self.sub else f'unnamed {self.role.value}'
 
     def as_fields(self) -> dict[str, str]:
-        """Return it as it is written in JSON."""
+        """Return its JSON fields."""
         return {'sub': self.sub, 'role': self.role.value}
 
 
-#: Brokers that do not say who pressed forward E-STOPs of the operator and of viewers alike.
+#: For brokers that do not say who pressed; they forward E-STOPs of operators and viewers alike.
 UNNAMED_OPERATOR: Final = Origin(sub='', role=OriginRole.OPERATOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estop:
-    """Stop and stay stopped."""
+    """Stop, and stay stopped."""
 
     nonce: Nonce | None
     by: Origin = UNNAMED_OPERATOR
-    """Who pressed, as the broker says."""
+    """Who pressed, according to the broker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,25 +195,25 @@ class EstopClear:
 
     nonce: Nonce | None
     latch: int | None = None
-    """The number of the latch that is meant, from ``robot_telemetry``; ``None``: any."""
+    """The number of the latch to release, from ``robot_telemetry``; ``None``: any."""
     by: Origin = UNNAMED_OPERATOR
-    """Who releases, as the broker says."""
+    """Who releases, according to the broker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraSelect:
-    """Show these cameras, from the left; names that the robot does not have say nothing."""
+    """Show these cameras, from left to right; unknown names are ignored."""
 
     cameras: tuple[str, ...]
-    """None at all: the first."""
+    """Empty: the first camera."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SportCommand:
-    """Take up a posture, or do a trick; old consoles ask for ``StandReady`` to drive."""
+    """Take a posture or do a trick; old consoles send ``StandReady`` before driving."""
 
     name: str
-    """Empty: none that is a name."""
+    """Empty: the message has no valid name."""
     nonce: Nonce | None
 
 
@@ -241,7 +250,7 @@ class ChannelIds:
 
 
 class VideoCodec(enum.Enum):
-    """What video is sent in; the value is the name on the wire."""
+    """A video codec; the value is its name on the wire."""
 
     H264 = 'h264'
     VP8 = 'vp8'
@@ -257,9 +266,9 @@ class HeartbeatAnswer:
     channels: ChannelIds
     renegotiate_offer: str | None
     control_epoch: int | None
-    """Counts the operators that a session has had; ``None`` from brokers that do not say it."""
+    """The number of operators that the session has had; ``None``: the broker does not say."""
     video_codec: VideoCodec | None = None
-    """Which of the negotiated ones to send from now on; ``None``: as before."""
+    """The negotiated codec to send from now on; ``None``: no change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +282,7 @@ class IceServer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionAnswer:
-    """What ``POST /sessions`` returned."""
+    """The answer to ``POST /sessions``."""
 
     session_id: str
     sdp_answer: str

@@ -1,10 +1,10 @@
 """
-Session descriptions as text: what is checked and mended before any WebRTC library sees them.
+Session descriptions as text: checked and repaired before a WebRTC library parses them.
 
-Pure functions on SDP (RFC 8866). Parsing a hostile description costs seconds and raises seven
-kinds of exception in aiortc, so the caps come first, then the form of each line that it reads.
-What the sections of a description must say together is checked where they have been parsed
-(:mod:`~teleop_webrtc_bridge.aiortc_support.descriptions`).
+Pure functions on SDP (RFC 8866). Parsing a hostile description takes aiortc seconds and raises
+seven kinds of exception, so sizes are checked first, then the form of each line that aiortc reads.
+Consistency of the sections is checked after parsing, in
+:mod:`~teleop_webrtc_bridge.aiortc_support.descriptions`.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -48,16 +48,16 @@ __all__ = [
 ]
 
 MAX_SDP_BYTES: Final = 32 * 1024
-"""Without its candidates."""
+"""Limit without the candidates."""
 MAX_CANDIDATE_BYTES: Final = 32 * 1024
-"""Of the lines of candidates. A machine with 40 addresses names each in each section."""
+"""Limit of all candidate lines. A machine with 40 addresses repeats them in each section."""
 MAX_SECTIONS: Final = 8
 MAX_FEEDBACK_PAIRS: Final = 32 * 1024
-"""aiortc meets each feedback line with each codec of its section; a browser's offer has 6,000."""
+"""aiortc tries each feedback line on each codec of its section; browsers offer 6,000 pairs."""
 MAX_CODECS: Final = 256
-"""aiortc meets each of them with each of its own; a browser's offer has about 70."""
+"""aiortc compares each of them with each of its own; browsers offer about 70."""
 MAX_SSRC_LINES: Final = 128
-"""aiortc meets each of them with each SSRC before it; a browser's section has four."""
+"""aiortc compares each of them with all SSRCs before it; browsers have four per section."""
 
 _CANDIDATE: Final = 'a=candidate:'
 _END_OF_CANDIDATES: Final = 'a=end-of-candidates'
@@ -74,11 +74,11 @@ _ODD_CHARACTER: Final = re.compile(
     '\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]'
 )
 _SHOWN: Final = 60
-"""Characters of a line that a message quotes."""
+"""Characters of a line that an error message quotes."""
 
 
 class _Form(NamedTuple):
-    """What a line has to look like; a group of digits also has bounds."""
+    """The form of a line; groups in the pattern are numbers within bounds."""
 
     pattern: re.Pattern[str]
     allowed: str
@@ -156,13 +156,13 @@ _NAT64: Final = ipaddress.ip_network('64:ff9b::/96')
 
 def check_sdp(sdp: str) -> None:
     """
-    Refuse a description that is too large to be parsed safely, or has lines that break SDP.
+    Refuse a description that is too large to be parsed safely, or has malformed lines.
 
-    Too many candidates are no reason: :func:`spread_candidates` leaves out the surplus.
+    Many candidates are no reason to refuse: :func:`spread_candidates` leaves out the surplus.
 
-    :raises ProtocolError: More than 32 KiB, or as many of candidates, more than 8 media sections
-        or none, so many codecs and feedback lines that meeting them all would take seconds, or a
-        line that does not have the form it must have.
+    :raises ProtocolError: It has more than 32 KiB, or more than 32 KiB of candidates, no media
+        section or more than 8, so many codecs and feedback lines that comparing them would take
+        seconds, or a malformed line.
     """
     size = len(sdp.encode(errors='replace'))
     candidates = sum(
@@ -219,17 +219,17 @@ def _check_line(number: int, line: str) -> None:
 
 def strip_forbidden_candidates(sdp: str, *, allow_local: bool) -> str:
     """
-    Leave out host names, and the addresses that no peer of ours has a reason to name.
+    Leave out candidates with host names, and with addresses that no peer has a reason to name.
 
-    Also what is of no use here: other transports than UDP, and the component of RTCP, which is
-    multiplexed; aioice breaks when a check comes from the address of such a candidate.
+    Unusable ones are left out too: other transports than UDP, and the RTCP component, which is
+    multiplexed here; aioice fails when a check comes from the address of such a candidate.
 
-    aioice spends about a second on resolving each host name (``*.local`` of mDNS, RFC 8839 §5.1),
-    and a browser that hides its addresses connects without them, as a peer-reflexive candidate.
-    Connectivity checks go to every address that a description names: without this anybody who may
-    dial could have us send packets to this machine's own services and to cloud metadata.
+    aioice takes about a second to resolve a host name (``*.local`` of mDNS, RFC 8839 §5.1), and a
+    browser that hides its addresses connects without them, as a peer-reflexive candidate.
+    Connectivity checks go to every address in a description: without this filter, anybody who may
+    dial could make us send packets to this machine's own services and to cloud metadata.
 
-    :param allow_local: Keep loopback and link-local addresses, for a broker of this machine only.
+    :param allow_local: Keep loopback and link-local addresses, for a broker on this machine.
     """
     lines = sdp.splitlines()
     kept = [
@@ -238,8 +238,8 @@ def strip_forbidden_candidates(sdp: str, *, allow_local: bool) -> str:
         if not line.startswith(_CANDIDATE) or _is_usable(line, allow_local=allow_local)
     ]
     if len(kept) < len(lines):
-        # Checks may come from what was left out. aioice does not wait for them when it is told
-        # that it knows all, and can pair none: Firefox says so, Chromium does not.
+        # Checks may come from an address that was left out. aioice does not wait for them if it
+        # has no usable candidate and the description says that there are no more (Firefox does).
         kept = [line for line in kept if line != _END_OF_CANDIDATES]
     return _join(kept)
 
@@ -248,11 +248,11 @@ def is_forbidden_address(address: _Address, *, allow_local: bool) -> bool:
     """
     Return whether connectivity checks must not go to an address.
 
-    :param allow_local: Whether loopback and link-local ones may be.
+    :param allow_local: Whether loopback and link-local addresses are allowed.
     """
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
-        # Of no use to another machine (RFC 8839 §5.1); a zone that is no interface's is asked of
-        # the name server, and the event loop waits for it.
+        # Useless to another machine (RFC 8839 §5.1). An unknown zone is looked up at the name
+        # server, which blocks the event loop.
         return True
     if address in _METADATA or address.is_multicast or address.is_unspecified:
         return True
@@ -266,7 +266,7 @@ def is_forbidden_address(address: _Address, *, allow_local: bool) -> bool:
 
 
 def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address that packets to an IPv6 address end up at."""
+    """Return the IPv4 address that packets to this IPv6 address reach."""
     inner = address.ipv4_mapped or address.sixtofour
     if inner is None and address in _NAT64:
         inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
@@ -274,7 +274,7 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 def _is_usable(line: str, *, allow_local: bool) -> bool:
-    # As aiortc splits it: with an empty foundation the fields would be counted differently.
+    # Split as aiortc does: an empty foundation would shift the fields.
     fields = line.removeprefix(_CANDIDATE).split()
     if len(fields) <= _PORT_FIELD or (fields[1], fields[2].lower()) != _UDP_COMPONENT:
         return False
@@ -285,7 +285,7 @@ def _is_usable(line: str, *, allow_local: bool) -> bool:
 
 
 def _address(text: str) -> _Address | None:
-    """Return an address; ``None``: it is a host name, or something else."""
+    """Return the address; ``None``: it is a host name or something else."""
     try:
         return ipaddress.ip_address(text)
     except ValueError:
@@ -294,13 +294,13 @@ def _address(text: str) -> _Address | None:
 
 def spread_candidates(sdp: str) -> str:
     """
-    Let each section have the candidates of all, each once and at most 32.
+    Give each section the candidates of all sections, each once, at most 32.
 
-    All sections share one transport, but aiortc keeps the candidates of the last section only.
-    Peers such as Cloudflare name them in the first one only (docs/protocol.md §5), others in each.
+    All sections share one transport, but aiortc keeps only the candidates of the last section.
+    Peers such as Cloudflare name them only in the first one (docs/protocol.md §5), others in each.
 
-    Where none is left, the peer is found by the checks that it sends. aioice does not even look
-    when it is told that there are no more to come, so that is left out.
+    Without any candidate, the peer is found by the checks that it sends. aioice ignores these
+    after the end of candidates, so that line is left out then.
     """
     session, *sections = split_sections(sdp)
     candidates = choose_candidates(
@@ -320,17 +320,17 @@ def spread_candidates(sdp: str) -> str:
 
 
 class Offered(NamedTuple):
-    """What an offer is good for."""
+    """The contents of an offer."""
 
     video: bool
-    """To be sent by the peer."""
+    """Whether the peer offers to send video."""
     channels: bool
     hosts: frozenset[str]
-    """The peer's local addresses that mean something to others."""
+    """The peer's own addresses, without loopback and link-local ones."""
 
 
 def offered_by(sdp: str) -> Offered:
-    """Return what a description that has passed :func:`check_sdp` offers."""
+    """Return the contents of an offer that has passed :func:`check_sdp`."""
     sections = split_sections(sdp)[1:]
     kinds = {section[0].partition(' ')[0] for section in sections}
     return Offered(

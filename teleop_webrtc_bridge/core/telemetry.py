@@ -24,9 +24,9 @@ __all__ = ['CommandStatistics']
 
 class CommandStatistics:
     """
-    What the operator is told about his commands as the robot receives them.
+    Statistics of the operator's commands as the robot receives them.
 
-    :param window_s: How far back the figures look.
+    :param window_s: Length of the window.
     """
 
     def __init__(self, window_s: float = 2.0) -> None:
@@ -45,7 +45,7 @@ class CommandStatistics:
         self._received.append((now, now - stamp_s, size))
 
     def report(self, now: float) -> dict[str, float] | None:
-        """Return ``latency_ms, jitter_ms, rate_hz, throughput_bps``; ``None``: silence."""
+        """Return ``latency_ms, jitter_ms, rate_hz, throughput_bps``; ``None``: too few."""
         while self._received and now - self._received[0][0] > self._window_s:
             self._received.popleft()
         count = len(self._received)
@@ -53,7 +53,7 @@ class CommandStatistics:
         if count < 2:
             return None
         delays = sorted(delay for _, delay, _ in self._received)
-        # RFC 3550 §6.4.1 measures jitter as the mean change of the transit time.
+        # Jitter is the mean change of the transit time (RFC 3550 §6.4.1).
         transits = [delay for _, delay, _ in self._received]
         changes = [abs(b - a) for a, b in itertools.pairwise(transits)]
         return {

@@ -1,4 +1,4 @@
-"""Texts that somebody else wrote, as they may be logged and sent on; pure."""
+"""Texts of others, made safe to log and to pass on; pure."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -22,7 +22,7 @@ __all__ = ['MAX_NAME_CHARS', 'MAX_TEXT_CHARS', 'shown']
 
 MAX_TEXT_CHARS: Final = 200
 MAX_NAME_CHARS: Final = 64
-"""Of an encoding, a format and the like."""
+"""For names of encodings, formats and the like."""
 
 
 def shown(text: str, max_chars: int = MAX_TEXT_CHARS) -> str:

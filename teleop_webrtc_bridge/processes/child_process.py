@@ -1,8 +1,8 @@
 """
-What a child process of ours, and the process that watches it, have in common.
+Child processes of this package: how they start, are watched, and die with their parent.
 
-The robot's WebRTC half and the broker's media processes are such children: they are started as
-modules of this package, die with their parent, and are replaced when they hang or take all memory.
+The robot's WebRTC half and the broker's media processes are such children. They are started as
+modules of this package, and replaced when they hang or use too much memory.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -41,23 +41,23 @@ __all__ = [
 ]
 
 TURN_S: Final = 0.5
-"""How often it is looked at."""
+"""Period of the checks."""
 LATE_S: Final = 0.5
-"""Later turns than this count as this late: a process that stood still has heard nobody."""
+"""Cap on counted lateness, so that our own suspension is not blamed on the child."""
 HUNG_S: Final = 10.0
-"""Silence of a child that says once a second how it is. The robot stands from the first quarter of
-a second on; a child that comes back sooner than this keeps its connections."""
+"""Silence after which a child, which reports once a second, counts as hung. The robot stops within
+a quarter of a second; a child that recovers before this limit keeps its connections."""
 START_S: Final = 120.0
-"""Silence in the beginning: a busy computer takes long to import what it needs."""
+"""The same before its first report: imports take long on a busy computer."""
 LARGEST_BYTES: Final = 2**30
-"""The WebRTC half of a robot with a camera of 720p takes 0.16 GB."""
+"""Memory limit. The WebRTC half of a robot with a 720p camera uses 0.16 GB."""
 FIRST_BACK_OFF_S: Final = 0.2
 LONGEST_BACK_OFF_S: Final = 5.0
 STEADY_S: Final = 5.0
-"""The successor of a child that lived this long starts at once: an operator waits. To start as
-often as that takes a tenth of a core."""
+"""The successor of a child that lived this long starts at once, because an operator may wait.
+Starting a child this often takes a tenth of a core."""
 OOM_SCORE: Final = 500
-"""Raises ``oom_score_adj``: short of memory, the kernel kills the child before its parent."""
+"""Added to ``oom_score_adj``, so that the kernel kills the child before its parent."""
 
 _PAGE_BYTES: Final = resource.getpagesize()
 _PR_SET_PDEATHSIG: Final = 1
@@ -65,14 +65,14 @@ _PR_SET_PDEATHSIG: Final = 1
 
 class ChildWatch:
     """
-    Decides when to give one child up.
+    Decides when to kill one child.
 
     Time is an argument: ``now`` is in seconds of any steady clock.
 
     :param now: When the child was started.
-    :param words: How often its predecessors have said something.
-    :param largest_bytes: What it may hold.
-    :param hung_s: How long a child that has spoken may be silent.
+    :param words: Number of reports of its predecessors.
+    :param largest_bytes: Its memory limit.
+    :param hung_s: How long it may be silent after its first report.
     """
 
     def __init__(
@@ -92,10 +92,10 @@ class ChildWatch:
 
     def turn(self, now: float, *, words: int, memory_bytes: int) -> str | None:
         """
-        Return why the child must be killed; ``None``: it is well.
+        Return why to kill the child; ``None``: it is well.
 
-        :param words: How often it and its predecessors have said something.
-        :param memory_bytes: What it holds.
+        :param words: Number of reports of the child and its predecessors.
+        :param memory_bytes: Its memory.
         """
         self._silent_s += min(now - self._turn_s, TURN_S + LATE_S)
         self._turn_s = now
@@ -110,9 +110,9 @@ class ChildWatch:
 
 def memory_bytes(pid: int) -> int:
     """
-    Return the resident memory of a process that is its own; 0 when it has ended.
+    Return the unshared resident memory of a process; 0 when it has ended.
 
-    Without what it shares: the images of several large cameras are no leak of its own.
+    Shared memory does not count: images of several large cameras are not a leak.
     """
     try:
         resident, shared = Path(f'/proc/{pid}/statm').read_text('ascii').split()[1:3]
@@ -125,8 +125,8 @@ def back_off_s(previous_s: float, lived_s: float) -> float:
     """
     Return how long to wait before the next child is started, in seconds.
 
-    :param previous_s: The same before the child that has ended; 0.0 for the first one.
-    :param lived_s: How long it lived.
+    :param previous_s: The previous result; 0.0 for the first child.
+    :param lived_s: How long the last child lived.
     """
     if lived_s > STEADY_S:
         return 0.0
@@ -147,10 +147,10 @@ def child_environment(*, without: str = '') -> dict[str, str]:
 
 def live_as_child(parent: int) -> None:
     """
-    Tie this process to the one that started it. For Linux; to be called first of all.
+    Tie this process to its parent; call it first of all. Linux only.
 
-    The kernel kills it when the *thread* that started it ends, and ends it first when memory runs
-    out. A terminal's signals are ignored: the parent says when it is time.
+    The kernel kills this process when the *thread* that started it ends, and first of all when
+    memory runs out. Signals of a terminal are ignored: the parent ends its children.
 
     :param parent: The parent's process id.
     """

@@ -1,8 +1,8 @@
 """
-Ends a process that hangs in C with the interpreter's lock, where no line of Python runs any more.
+Ends a process that hangs in C code while holding the interpreter's lock.
 
-A DDS implementation may: Fast DDS 3.2 was seen in loops without end (docs/safety.md). What is here
-is therefore left to the kernel beforehand.
+No Python runs then, so timers of the kernel do it. Fast DDS 3.2 was seen in endless loops
+(docs/safety.md).
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -33,13 +33,13 @@ from typing import Final
 __all__ = ['FREED_S', 'exit_within', 'give_up_when_spinning']
 
 FREED_S: Final = 1.0
-"""How long an end waits for DDS to give everything back; nobody needs that of a process that ends,
-but the other nodes, which else miss it for the 20 s of a DDS lease."""
+"""How long to wait for DDS to shut down. Otherwise the other nodes would keep waiting for this one
+until its DDS lease ends after 20 s."""
 
 SPINNING_S: Final = 10.0
-"""Of this process' CPU time: a process that was stopped or suspended is none that hangs."""
+"""CPU time, not real time: a process that was stopped or suspended does not hang."""
 SIGNS_OF_LIFE: Final = 10.0
-"""The timer is set anew so many times in as many seconds of real time: each second."""
+"""Number of times that the timer is set again within ``spinning_s``."""
 
 #: signal.h and time.h
 _SIGEV_THREAD: Final = 2
@@ -72,14 +72,14 @@ class _Time(ctypes.Structure):
 
 def give_up_when_spinning(spinning_s: float = SPINNING_S) -> None:
     """
-    From now on, die from SIGPROF, with a traceback of all threads, once no Python runs any more.
+    Let SIGPROF kill the process, with a traceback of all threads, once no Python runs any more.
 
-    To be called from the main thread, before standard error leads to a thread of this process.
+    Call it from the main thread, before standard error is redirected to a thread of this process.
 
-    :param spinning_s: After so many seconds of CPU time in which no thread got the interpreter.
+    :param spinning_s: CPU time without any Python after which the process hangs, in seconds.
     """
     output = os.dup(2) if sys.stderr is not None else os.open(os.devnull, os.O_WRONLY)
-    # Chained: after the traceback comes what the signal does by itself, which is to kill.
+    # Chained: after the traceback the default action of the signal kills the process.
     faulthandler.register(signal.SIGPROF, file=output, all_threads=True, chain=True)
 
     def live() -> None:
@@ -93,13 +93,13 @@ def give_up_when_spinning(spinning_s: float = SPINNING_S) -> None:
 
 def exit_within(delay_s: float, status: int) -> None:
     """
-    Let the process exit after a time, if it still runs then; without any cleaning up.
+    Exit after a delay if the process still runs then, without any clean-up.
 
     :param delay_s: In seconds.
     :param status: The exit status.
     """
     library = ctypes.CDLL(None, use_errno=True)
-    # In a thread that the C library starts, which needs no interpreter: _exit(status).
+    # The C library starts a thread, which needs no interpreter, for _exit(status).
     notification = _Notification(
         value=status,
         kind=_SIGEV_THREAD,

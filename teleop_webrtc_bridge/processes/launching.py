@@ -1,8 +1,7 @@
 """
-What the launch files have in common: a program that is started again when it fails.
+Shared parts of the launch files: programs that are started again when they fail.
 
-For processes that launch starts, so ``launch`` and ``launch_ros`` are imported: nothing else of
-this package may import this module.
+Imports ``launch`` and ``launch_ros``, so nothing else in this package may import this module.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -37,17 +36,17 @@ __all__ = ['BROKER_LOG_LEVELS', 'PACKAGE', 'Supervision', 'path_of', 'respawn_ar
 
 PACKAGE: Final = 'teleop_webrtc_bridge'
 BROKER_LOG_LEVELS: Final = {'warn': 'warning', 'fatal': 'error'}
-"""The broker is no ROS node: its levels have the names of Python's logging."""
+"""ROS level → the broker's, which is no ROS node and uses the names of Python's logging."""
 
 REFUSED: Final = 2
-"""Exit status of a program whose configuration cannot work: it would be refused again."""
+"""Exit status of a program with an unusable configuration: a restart would not help."""
 LEAST_DELAY_S: Final = 0.1
-"""A program that fails at once must not take a processor; launch, too, needs a moment to be told
+"""A program that fails at once must not occupy a processor, and launch needs a moment to learn
 that a program is not to be started again."""
 LONGEST_DELAY_S: Final = 3600.0
 DIES_WITH_LAUNCH: Final = 'setpriv --pdeathsig TERM '
-"""launch ends at once on SIGTERM, and of course on SIGKILL, and would leave its processes behind.
-Of util-linux, which every Debian has."""
+"""launch ends at once on SIGTERM and SIGKILL, and would leave its processes behind. ``setpriv``
+belongs to util-linux, which every Debian has."""
 
 
 def respawn_arguments() -> list[LaunchDescriptionEntity]:
@@ -71,10 +70,10 @@ def respawn_arguments() -> list[LaunchDescriptionEntity]:
 
 class Supervision:
     """
-    What becomes of the programs of a launch that end while it goes on.
+    Decides what happens when a program of a launch ends.
 
-    :param respawn: Whether one that failed is started again.
-    :param delay_s: How long after its end.
+    :param respawn: Whether to start it again after a failure.
+    :param delay_s: Delay before that, in seconds.
     """
 
     def __init__(self, *, respawn: bool, delay_s: float) -> None:
@@ -85,10 +84,10 @@ class Supervision:
     @classmethod
     def read(cls, value: Callable[[str], str]) -> Supervision:
         """
-        Return what the launch arguments say.
+        Read the launch arguments.
 
         :param value: Returns a launch argument's value by its name.
-        :raises RuntimeError: The delay is none.
+        :raises RuntimeError: The delay is unusable.
         """
         text = value('respawn_delay')
         try:
@@ -104,10 +103,10 @@ class Supervision:
 
     def node(self, executable: str, *, others_go_on: bool = False, **arguments: Any) -> Node:
         """
-        Return what starts a program of this package.
+        Return the launch action of a program of this package.
 
-        :param others_go_on: Whether the others stay when this one is gone for good.
-        :param arguments: Of launch_ros' Node.
+        :param others_go_on: Whether the other programs go on when this one has ended for good.
+        :param arguments: Further arguments of launch_ros' Node.
         """
         self._left += 1
 
@@ -120,7 +119,7 @@ class Supervision:
                 return None
             self._left -= 1
             if others_go_on and self._left:
-                # launch would start it again; this makes it take the process for done.
+                # launch would start it again; this makes launch consider the process finished.
                 return [EmitEvent(event=ShutdownProcess(process_matcher=matches_action(node)))]
             if status == 0:
                 return [Shutdown(reason=f'{executable} has ended')]
@@ -144,10 +143,10 @@ class Supervision:
 
 def path_of(name: str, text: str) -> str:
     """
-    Return a path as it was given, but for ``~``, which no shell sees behind ``:=``.
+    Return a path with ``~`` expanded, which no shell does after ``:=``.
 
-    :param name: Of the launch argument.
-    :raises RuntimeError: It begins with the name of a user who is not there.
+    :param name: Name of the launch argument.
+    :raises RuntimeError: It begins with the name of an unknown user.
     """
     path = os.path.expanduser(text)
     if path.startswith('~'):

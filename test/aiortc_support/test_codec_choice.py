@@ -1,4 +1,4 @@
-"""Several codecs on one stream: which are answered and offered, and under which numbers."""
+"""Several codecs on one stream: answers, offers and payload types."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

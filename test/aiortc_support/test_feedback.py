@@ -1,4 +1,4 @@
-"""What aiortc does not promise and the video's feedback relies on, and what comes of it."""
+"""Reports of video receivers, and the unpublished parts of aiortc that they depend on."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -56,7 +56,7 @@ RECEIVER = {'_send_rtcp'}
 
 
 def private(owner: object, name: str) -> Any:
-    """Return what aiortc keeps to itself: looking at it is what this module is for."""
+    """Return a private attribute of aiortc, which this module exists to check."""
     return getattr(owner, name)
 
 
@@ -87,7 +87,7 @@ def test_no_other_private_names_are_used() -> None:
 
 
 class Pair:
-    """A sender of video and its receiver; what the receiver reports is kept."""
+    """A sender of video and its receiver, whose reports are kept."""
 
     def __init__(self) -> None:
         configure_aiortc(loopback=True)
@@ -145,7 +145,7 @@ async def test_what_a_viewer_reports_is_passed_on_under_his_name(pair: Pair) -> 
     await pass_on_feedback(pair.receiver, pair.ssrc, loss)
     await pair.until(lambda: sum(item.source == 4711 for item in pair.heard) == 2)
     passed = [item for item in pair.heard if item.source == 4711]
-    # To the broker he was the next hop; to the robot he is not.
+    # The viewer was the next hop of the broker, but is not that of the robot.
     assert passed == [
         estimate,
         LossReport(source=4711, fraction_lost=0.25, is_next_hop=False),

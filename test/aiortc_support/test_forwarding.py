@@ -1,4 +1,4 @@
-"""Numbers of forwarded packets, where a receiver does not take all that is sent."""
+"""Sequence numbers of forwarded packets when a receiver does not support all codecs."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -31,7 +31,7 @@ SENT_AS = {H264: 99, VP8: 97}
 
 
 class Ingress:
-    """What the robot has sent, all of it."""
+    """An ingress that keeps all packets of the robot."""
 
     def __init__(self) -> None:
         self.packets: dict[int, RtpPacket] = {}
@@ -44,7 +44,7 @@ class Ingress:
 
 
 class Receiver:
-    """One who takes some codecs, under payload types of their own."""
+    """A viewer that supports some codecs, with payload types of its own."""
 
     def __init__(self, takes: dict[VideoCodec, int]) -> None:
         self.heard: list[RtpPacket] = []

@@ -1,4 +1,4 @@
-"""Hosts with many addresses: what they offer, and that they connect."""
+"""Hosts with many addresses: their candidates, and that they connect."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -37,7 +37,7 @@ from teleop_webrtc_bridge.core.ice import MAX_CANDIDATES, MAX_HOST_ADDRESSES
 from teleop_webrtc_bridge.core.sdp import check_sdp, split_sections, strip_forbidden_candidates
 
 MANY = [f'127.0.1.{number}' for number in range(1, 41)]
-"""All of them are this machine's, without any setting."""
+"""Addresses that every machine has without configuration."""
 PATIENCE_S = 30.0
 
 

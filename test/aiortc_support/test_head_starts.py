@@ -1,4 +1,4 @@
-"""Of several ways the first that works counts, and the others leave nothing behind."""
+"""The first attempt that succeeds counts, and the others leave nothing behind."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -30,7 +30,7 @@ PATIENCE_S = 60.0
 
 
 class Way:
-    """An end that has been found, which is its own transport."""
+    """A protocol that was found; it is its own transport."""
 
     def __init__(self) -> None:
         self.transport = self
@@ -41,7 +41,7 @@ class Way:
 
 
 class Ways:
-    """Attempts that succeed, fail or hang, and what came of them."""
+    """Attempts that succeed, fail or hang, and their results."""
 
     def __init__(self) -> None:
         self.began: list[str] = []

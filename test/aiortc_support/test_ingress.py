@@ -1,4 +1,4 @@
-"""What aioice and aiortc do not promise of what arrives: a failing test says what has moved."""
+"""The unpublished parts of aioice and aiortc that the checks of arriving packets depend on."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

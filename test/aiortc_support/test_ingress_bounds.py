@@ -1,4 +1,4 @@
-"""What senders of video may cost, with aiortc's own parts; names what moved when aiortc moves."""
+"""The bounds on what senders of video cost, with aiortc's own parts."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -305,7 +305,7 @@ async def until(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> 
 
 
 def private(owner: object, name: str) -> Any:
-    """Return what aiortc keeps to itself: looking at it is what this module is for."""
+    """Return a private attribute of aiortc, which this module exists to check."""
     return getattr(owner, name)
 
 

@@ -1,4 +1,4 @@
-"""What a second of reports says of a link, and what it does not."""
+"""The loss of a link, computed from a second of reports."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -35,7 +35,7 @@ def loss_report(highest_sequence: int, packets_lost: int, part: float = 0.0) -> 
 
 
 def test_packets_that_were_overtaken_are_not_lost() -> None:
-    """The report that comes with the question says one of six; the next one has it back."""
+    """A report that comes with a request says one of six; the next one takes it back."""
     losses = LossWindows()
     sequence, told = 2**32 - 500, []
     for number in range(100):

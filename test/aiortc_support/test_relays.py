@@ -1,4 +1,4 @@
-"""Which of several TURN servers a robot uses, and what it says of the others."""
+"""Which of several TURN servers a robot uses, and how it reports the others."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -75,7 +75,7 @@ async def gathered(gathering: Gathering, *, only_relays: bool = False) -> RTCPee
 
 
 async def offer(network: RobotNetwork, *servers: IceServer) -> tuple[Gathering, str]:
-    """Return what a dial gathered, and its offer."""
+    """Return the result of gathering, and the offer."""
     gathering = await network.plan(servers)
     pc = await gathered(gathering)
     network.gathered(gathering)
@@ -426,7 +426,7 @@ async def test_turn_over_tls_is_used_if_its_certificate_is_trusted(
 
 
 async def connected(relayed: RTCPeerConnection) -> RTCPeerConnection:
-    """Return the other side of a connection that has come about."""
+    """Return the other side of an established connection."""
     other = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     await other.setRemoteDescription(relayed.localDescription)
     await other.setLocalDescription(await other.createAnswer())

@@ -1,4 +1,4 @@
-"""Names of servers are asked for beside everything else."""
+"""Names of servers are resolved without delaying anything else."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -31,7 +31,7 @@ FOUND = [(socket.AF_INET, socket.SOCK_DGRAM, 17, '', ('192.0.2.1', 0))]
 
 
 class NameServer:
-    """Does not answer for one name before it is told to."""
+    """A name server that delays the answer for one name until it is released."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -100,7 +100,7 @@ async def test_of_many_names_the_newest_are_remembered(names: NameServer) -> Non
     assert sorted(names.asked) == sorted(['slow.example', *hosts])
     await resolver.addresses(hosts[0])
     assert names.asked[-1] == hosts[0], 'forgotten, and asked for again'
-    # Forgotten, too; whoever waits does so no longer than before.
+    # Forgotten as well; callers that wait get their answer no later than before.
     names.may_answer.set()
     assert await waiting == ['192.0.2.1']
 

@@ -1,4 +1,4 @@
-"""Lost packets are asked for until they come, or nobody can use them any more."""
+"""Lost packets are requested until they arrive or are too late to use."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

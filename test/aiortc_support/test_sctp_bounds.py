@@ -1,4 +1,4 @@
-"""What SCTP peers may cost, with aiortc's own parts; it names what moved when aiortc moves."""
+"""The bounds on what SCTP peers cost, with aiortc's own parts."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -775,7 +775,7 @@ def test_how_deep_json_may_be_does_not_depend_on_the_stack() -> None:
 
 
 def test_a_value_nested_as_deep_as_json_allows_is_refused_like_any_other() -> None:
-    # What parses at this depth of the stack may be too deep for whoever prints it later.
+    # A value that parses at this stack depth may be too deep to print later.
     for depth in range(900, 1000):
         nested = '[' * depth + ']' * depth
         for text in (f'{{"{STREAM_IDS[0]}":{nested}}}', f'{{"control_epoch":{nested}}}'):

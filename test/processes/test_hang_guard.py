@@ -109,7 +109,7 @@ def picture() -> Image:
 async def test_a_bridge_in_which_no_image_comes_back_from_dds_drives_on_slowly_and_ends_in_time(
     tmp_path: Path,
 ) -> None:
-    """The thread that takes images hangs; none of the others waits for it."""
+    """The thread that takes images hangs; the other threads don't wait for it."""
     hang = tmp_path / 'hang'
     launcher = (sys.executable, HANGING_BRIDGE, 'take_hangs', str(hang))
     async with driven_robot(tmp_path, launcher=launcher) as robot:

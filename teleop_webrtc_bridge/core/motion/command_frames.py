@@ -1,13 +1,13 @@
 """
-Which commands mean the base, by the ``frame_id`` that names their device; pure.
+Which commands are for the base, by the ``frame_id`` that names their device; pure.
 
-Consoles send the jogs of an arm on the same channel and in the same message as velocities of the
-base; only the ``frame_id`` tells them apart. What is not known to mean something else means the
-base, as old consoles expect.
+Consoles send jogs of an arm on the same channel and in the same message as velocities of the
+base; only the ``frame_id`` distinguishes them. A command whose ``frame_id`` matches no pattern is
+for the base, as old consoles expect.
 
-A name is taken word by word: ``left_arm``, ``Left Arm`` and ``leftArm`` are the words ``left`` and
-``arm``. One word that a pattern refuses is enough. Patterns that begin with ``!`` name words that
-are meant for the base all the same, as in ``hand_held``.
+Names are compared word by word: ``left_arm``, ``Left Arm`` and ``leftArm`` are the words ``left``
+and ``arm``. One word that a pattern refuses is enough. Patterns that begin with ``!`` exempt
+words, as in ``hand_held``.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -53,25 +53,25 @@ DEFAULT_REFUSED: Final = (
     *('ee*', '*eef', '[lr]ee', '*effector*', 'tool*', 'tcp*', '[lr]tcp', '*flange*'),
     *('!tool_box', '!tool_bar', '!tool_kit', '!toolbar', '!toolbox', '!toolkit'),
 )
-"""End effectors, arms, hands and what they hold; then words that only look like one of them."""
+"""End effectors, arms, hands and their tools; ``!`` exempts words that only look like these."""
 ALL: Final = '*'
 MAX_PATTERNS: Final = 128
 MAX_PATTERN_CHARS: Final = 64
 MAX_FRAME_CHARS: Final = 128
-"""A longer ``frame_id`` is compared, and shown, by its beginning."""
+"""Only this much of a ``frame_id`` is compared and shown."""
 REMEMBERED: Final = 64
-"""Names whose verdict is kept: an operator's devices have a few."""
+"""Names whose result is cached: an operator's devices have a few."""
 
 _HUMP: Final = re.compile('(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[0-9])(?=[a-z])')
 _SEPARATORS: Final = re.compile(r'[\W_]+')
 _PATTERN_SEPARATORS: Final = re.compile(r'(?:[^\w*?\[\]]|_)+')
 _SETS: Final = re.compile(r'(\[[^\]]*\])')
-#: Categories of what is not seen: format characters, and marks on other ones.
+#: Unicode categories of invisible characters: format characters, and marks on others.
 _UNSEEN: Final = frozenset({'Cf', 'Me', 'Mn'})
 
 
 def _words(name: str) -> list[str]:
-    """Return a name's words, without what is spelled differently by everybody."""
+    """Return the words of a name, normalized: case, separators, compatibility characters."""
     plain = unicodedata.normalize('NFKC', name[:MAX_FRAME_CHARS])[:MAX_FRAME_CHARS]
     if not plain.isascii():
         plain = ''.join(c for c in plain if unicodedata.category(c) not in _UNSEEN)
@@ -79,7 +79,7 @@ def _words(name: str) -> list[str]:
 
 
 def _pattern_words(pattern: str) -> list[str]:
-    """Return a pattern's words, as names have them; a set such as ``[0-9]`` stays as it is."""
+    """Return the words of a pattern, normalized like names; sets such as ``[0-9]`` stay."""
     plain = ''.join(
         part if number % 2 else _PATTERN_SEPARATORS.sub('_', _HUMP.sub('_', part))
         for number, part in enumerate(_SETS.split(pattern))
@@ -89,10 +89,10 @@ def _pattern_words(pattern: str) -> list[str]:
 
 def check_frames(patterns: list[str]) -> list[str]:
     """
-    Return the patterns of the parameter ``command_frames_refused``.
+    Check the patterns of the parameter ``command_frames_refused`` and return them.
 
-    :raises ConfigurationError: Too many, too long, with characters that cannot be printed, or
-        one that would match everything by mistake.
+    :raises ConfigurationError: There are too many; one is too long or unprintable, or would match
+        everything by mistake.
     """
     allowed = (
         f'up to {MAX_PATTERNS} texts of up to {MAX_PATTERN_CHARS} printable characters with a '
@@ -110,10 +110,10 @@ def check_frames(patterns: list[str]) -> list[str]:
 
 class CommandFrames:
     """
-    Tells which commands do not mean the base.
+    Tells which commands are not for the base.
 
-    :param patterns: Shell patterns of words that are refused, and with ``!`` of words that are
-        not; one of several words means words that follow each other. Empty ones say nothing.
+    :param patterns: Shell patterns of refused words, and with ``!`` of exempted words; a pattern
+        of several words matches consecutive words. Empty ones are ignored.
     """
 
     def __init__(self, patterns: Iterable[str] = DEFAULT_REFUSED) -> None:
@@ -124,7 +124,7 @@ class CommandFrames:
         self._is_refused = functools.lru_cache(maxsize=REMEMBERED)(self._judge)
 
     def refused(self, command: DriveCommand) -> str | None:
-        """Return the name by which a command means something else; ``None``: it means the base."""
+        """Return the name for which a command is refused; ``None``: it is for the base."""
         names = (command.frame_id, command.channel) if command.channel else (command.frame_id,)
         for name in names:
             if self._is_refused(name):
@@ -143,7 +143,7 @@ class CommandFrames:
 
 
 def _by_length(patterns: Iterable[str]) -> dict[int, re.Pattern[str]]:
-    """Return what to compare as many words with as a pattern has, for each such number."""
+    """Return one expression for all patterns of each number of words."""
     texts: dict[int, set[str]] = {}
     for pattern in patterns:
         if words := _pattern_words(pattern):
@@ -155,7 +155,7 @@ def _by_length(patterns: Iterable[str]) -> dict[int, re.Pattern[str]]:
 
 
 def _found(words: Sequence[str], patterns: Mapping[int, re.Pattern[str]]) -> Iterable[range]:
-    """Yield the places of words that a pattern matches; a number at their end does not matter."""
+    """Yield the positions of words that a pattern matches; digits at their end are ignored."""
     for length, pattern in patterns.items():
         for begin in range(len(words) - length + 1):
             text = '_'.join(words[begin : begin + length])

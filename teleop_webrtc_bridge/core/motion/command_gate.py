@@ -1,7 +1,7 @@
 """
-Which velocity may reach the robot.
+The command gate: decides which velocity may reach the robot.
 
-The only judge of motion: everything else hands over what it received and publishes what comes out.
+It is the only judge of motion: others hand over what they received and publish what comes out.
 Pure: time is an argument (seconds of one steady clock), nothing here sleeps, logs or locks.
 The rules are those of docs/safety.md; their figures are the constants below.
 """
@@ -36,47 +36,47 @@ __all__ = ['NEWEST_S', 'CommandGate', 'CommandVerdict', 'GateLimits']
 ZERO: Final = Velocity()
 
 STOP_BURST_S: Final = 1.0
-"""How long zeros are repeated after a stop, before the topic is left to twist_mux or Nav2."""
+"""How long zeros are repeated after a stop; then the topic is left to twist_mux or Nav2."""
 ZERO_PERIOD_S: Final = 0.05
 NEUTRAL_SILENCE_S: Final = 0.5
-"""Silence that counts as neutral: the operator let go."""
+"""Silence that counts as neutral: the operator has let go."""
 GAP_S: Final = 1.0
-"""A pause after which motion needs neutral first."""
+"""After a longer pause, motion requires neutral first."""
 NEWEST_S: Final = 0.5
-"""How long the newest command tells what the operator wants."""
+"""How long the newest command counts as the operator's wish."""
 
 LONGEST_TIMEOUT_S: Final = 0.5
-"""A slow sender is given more time than the configured time-out, but never more than this."""
+"""Limit of the longer time-out that a slow sender gets."""
 TIMEOUT_PERIODS: Final = 6
-"""So many commands in a row must be lost before a slow sender is stopped."""
+"""Commands in a row that must be lost before a slow sender is stopped."""
 PERIOD_WINDOW: Final = 9
-"""Commands from which the sender's period is taken."""
+"""Number of commands over which the sender's period is taken."""
 
 SLOW_ROUND_TRIP_S: Final = 1.0
-"""A longer way there and back costs speed …"""
+"""A longer round trip reduces the speed …"""
 LONGEST_ROUND_TRIP_S: Final = 1.5
-"""… and one that is longer than this, all of it."""
+"""… and one longer than this stops the robot."""
 UNKNOWN_ROUND_TRIP_S: Final = 1.0
-"""One that is not known is taken for a long one, for this time after control began."""
+"""An unknown round trip counts as long for this time after control began."""
 
 
 class CommandGate:
     """
     Decides what is published on ``cmd_vel``.
 
-    Owned by the drive thread. Call :meth:`command` for each decoded command and :meth:`output`
-    whenever :meth:`deadline` has come or anything was called; publish what it returns.
+    Owned by the drive thread. Call :meth:`command` for each decoded command. Call :meth:`output`
+    at :meth:`deadline` and after any other call; publish what it returns.
 
-    :param limits: What the robot's owner allows.
-    :param first_token: Where the lease's tokens begin.
+    :param limits: The limits of the robot's owner.
+    :param first_token: The first token of the lease.
     """
 
     def __init__(self, limits: GateLimits, *, first_token: int = 1) -> None:
         self.verdicts: Counter[CommandVerdict] = Counter()
         self.limited = 0
-        """Commands that asked for more than the limits allow."""
+        """Number of commands that exceeded the limits."""
         self.limiting = False
-        """Whether the velocity in force is less than what was asked for."""
+        """Whether the velocity in force is less than the wanted one."""
         self._limits = limits
         self._freshness = Freshness()
         self._lease = CommandLease(first_token)
@@ -89,20 +89,20 @@ class CommandGate:
         self._wanted = ZERO
         self._velocity = ZERO
         self._received_s: float | None = None
-        """When a command last arrived, whatever became of it: a held key is no silence."""
+        """When a command last arrived, even if it was refused: a held key is not silence."""
         self._last_verdict = CommandVerdict.ACCEPTED
         self._began_s: float | None = None
-        """When the present operator's control began."""
+        """When the current operator took control."""
         self._heard_s: float | None = None
-        """When a command was last recent, whether it was obeyed or not."""
+        """When the last recent command arrived, obeyed or not."""
         self._heard_neutral = True
-        """Whether that one was neutral: silence after it means that the operator let go."""
+        """Whether it was neutral: silence after it means that the operator has let go."""
         self._accepted: deque[tuple[float, DriveCommand]] = deque(maxlen=PERIOD_WINDOW)
-        """What was obeyed, and when it arrived, the newest last."""
+        """(arrival, command) of obeyed commands, the newest last."""
         self._set_s: float | None = None
-        """When the velocity in force was put there."""
+        """When the velocity in force was set."""
         self._unpublished = False
-        """The velocity in force has not been handed out yet."""
+        """Whether :meth:`output` has not returned the velocity in force yet."""
         self._burst_until_s: float | None = None
         """Zeros are repeated until then; ``None`` while moving or silent."""
         self._next_zero_s = 0.0
@@ -115,7 +115,7 @@ class CommandGate:
 
     @property
     def latch(self) -> int | None:
-        """The number of the E-STOP latch that holds; ``None``: none does."""
+        """The number of the E-STOP latch in force; ``None``: none is."""
         return self._latch
 
     @property
@@ -124,7 +124,7 @@ class CommandGate:
 
     @property
     def blind(self) -> bool:
-        """Whether a camera stands still, or the operator's page shows no picture."""
+        """Whether a camera has stalled, or the operator's page shows no picture."""
         return self._blind or self.blind_page
 
     @property
@@ -142,19 +142,19 @@ class CommandGate:
         configured_s = self._limits.command_timeout_s
         if len(self._accepted) < PERIOD_WINDOW:
             return configured_s
-        # By what was sent, not by what arrived: loss and jitter do not make a sender slow. These
-        # stamps agree with our clock, or they would not have been recent.
+        # By the stamps, not by the arrivals: loss and jitter do not make a sender slow. The stamps
+        # agree with our clock, otherwise the commands would not have counted as recent.
         periods = sorted(
             (later.stamp_s - earlier.stamp_s) / max(later.seq - earlier.seq, 1)
             for (_, earlier), (_, later) in itertools.pairwise(self._accepted)
         )
         wanted_s = TIMEOUT_PERIODS * periods[len(periods) // 2]
-        # Twice what the owner chose at most, so that a short time-out stays a short one.
+        # At most twice the configured time-out, so that a short one stays short.
         longest_s = max(configured_s, min(2 * configured_s, LONGEST_TIMEOUT_S))
         return min(max(configured_s, wanted_s), longest_s)
 
     def round_trip_s(self, now: float) -> float:
-        """Return the round trip to the operator's page; 0.0 while it is not known."""
+        """Return the round trip to the operator's page; 0.0 while it is unknown."""
         return self._lease.round_trip_s(now)
 
     # --- commands --------------------------------------------------------------------------------
@@ -171,12 +171,12 @@ class CommandGate:
         return verdict
 
     def refusing(self, now: float) -> CommandVerdict | None:
-        """Return what became of the newest command; ``None``: it was obeyed, or is long ago."""
+        """Return why the newest command was refused; ``None``: it was not, or it is too old."""
         is_refused = self.is_commanded(now) and self._last_verdict.is_refusal
         return self._last_verdict if is_refused else None
 
     def is_commanded(self, now: float) -> bool:
-        """Return whether a command arrived just now, whatever became of it."""
+        """Return whether a command arrived lately, obeyed or not."""
         return self._received_s is not None and now - self._received_s < NEWEST_S
 
     def _judge(self, now: float, command: DriveCommand) -> CommandVerdict:
@@ -204,7 +204,7 @@ class CommandGate:
         return CommandVerdict.ACCEPTED
 
     def _refusal(self, now: float) -> CommandVerdict | None:
-        """Return why no command at all may pass now."""
+        """Return why no command may pass now; ``None``: commands may pass."""
         if self.estopped:
             return CommandVerdict.LATCHED
         if not self._enabled:
@@ -216,7 +216,7 @@ class CommandGate:
         return None
 
     def _rearm(self, now: float, neutral: bool, silence_s: float) -> None:
-        """Arm on a zero command or silence; disarm when the stream broke off in motion."""
+        """Arm on a zero command or on silence; disarm if the stream broke off in motion."""
         gap_s = 0.0 if self._heard_s is None else now - self._heard_s
         if neutral:
             self._armed = True
@@ -228,7 +228,7 @@ class CommandGate:
         self._heard_neutral = neutral
 
     def _apply(self, now: float) -> None:
-        """Put what is wanted in force, as far as the limits allow it now."""
+        """Put the wanted velocity in force, within the limits that apply now."""
         blind = self.blind or self._is_slow(now)
         allowed = self._limits.clamp(
             self._wanted, self._limits.blind_speed_factor if blind else 1.0
@@ -245,7 +245,7 @@ class CommandGate:
             self._burst_until_s = None
 
     def _is_slow(self, now: float) -> bool:
-        """Return whether commands may take long: a session may begin behind a full buffer."""
+        """Return whether commands may take long, as when a session begins behind a full buffer."""
         if self._lease.in_use or self._began_s is None:
             return self._lease.round_trip_s(now) > SLOW_ROUND_TRIP_S
         return now - self._began_s < UNKNOWN_ROUND_TRIP_S
@@ -253,7 +253,7 @@ class CommandGate:
     # --- stops -----------------------------------------------------------------------------------
 
     def _stop(self, now: float) -> None:
-        """Publish zeros from now on, for a while; a stop that goes on does not begin anew."""
+        """Publish zeros for a while; an ongoing stop is not started again."""
         if self.moving or self._burst_until_s is None:
             self._next_zero_s = now
             self._unpublished = True
@@ -261,7 +261,7 @@ class CommandGate:
         self._set_at(now)
 
     def _set_at(self, now: float) -> None:
-        # Never back: a command that waited for the drive thread is judged by its arrival.
+        # Never back: a command that waited for the drive thread counts as of its arrival.
         self._set_s = now if self._set_s is None else max(now, self._set_s)
 
     def _disarm(self, now: float) -> None:
@@ -271,7 +271,7 @@ class CommandGate:
         self._stop(now)
 
     def set_estop(self, now: float) -> None:
-        """Stop, and stay stopped until :meth:`clear_estop`; a latch that holds is kept."""
+        """Stop, and stay stopped until :meth:`clear_estop`; a latch in force is kept."""
         if self._latch is None:
             self._latches += 1
             self._latch = self._latches
@@ -280,10 +280,10 @@ class CommandGate:
 
     def clear_estop(self, now: float, latch: int | None = None) -> bool:
         """
-        Release the latch; motion needs neutral first.
+        Release the latch; motion requires neutral first.
 
-        :param latch: The number of the latch that is meant; ``None``: whichever holds.
-        :returns: Whether none holds any more.
+        :param latch: The number of the latch to release; ``None``: the one in force.
+        :returns: Whether no latch is in force now.
         """
         if latch is not None and self._latch is not None and latch != self._latch:
             return False
@@ -292,18 +292,18 @@ class CommandGate:
         return True
 
     def set_enabled(self, now: float, enabled: bool) -> None:
-        """Take commands of operators, or none; motion needs neutral first."""
+        """Accept commands of operators, or none; motion requires neutral first."""
         if enabled is not self._enabled:
             self._enabled = enabled
             self._disarm(now)
 
     def set_blind(self, now: float, blind: bool) -> None:
-        """Say whether the operator's picture stands still: then he drives slower."""
+        """Note whether the operator's picture has stalled, which limits the speed."""
         before, self._blind = self.blind, blind
         self._follow_sight(now, before)
 
     def set_cameras(self, now: float, has_any: bool) -> None:
-        """Say whether the robot has cameras: without any, no page can show a picture."""
+        """Note whether the robot has cameras: without any, no page can show a picture."""
         before, self._has_cameras = self.blind, has_any
         self._follow_sight(now, before)
 
@@ -312,13 +312,13 @@ class CommandGate:
             self._apply(now)
 
     def set_limits(self, now: float, limits: GateLimits) -> None:
-        """Use other limits from now on, also on the velocity in force."""
+        """Use other limits from now on, also for the velocity in force."""
         self._limits = limits
         if self.moving:
             self._apply(now)
 
     def begin_control(self, now: float) -> None:
-        """Forget the previous operator: a new session or operator begins, or there is none."""
+        """Forget the previous operator: another one, or nobody, is in control now."""
         self._freshness = Freshness()
         self._lease = CommandLease(self._lease.next_token)
         self._began_s = now
@@ -328,13 +328,13 @@ class CommandGate:
         self._disarm(now)
 
     def stop(self, now: float) -> None:
-        """Stop now, and say so even where the robot stands already; motion needs neutral first."""
+        """Stop now, and publish zeros even if the robot stands; motion requires neutral first."""
         self._burst_until_s = None
         self._disarm(now)
 
     def _expire(self, now: float) -> None:
         """Stop when the operator has been silent for too long."""
-        # The same sum as in deadline(): a difference may round to just below the time-out.
+        # The same sum as in deadline(): a difference might round to just below the time-out.
         if self.moving and now >= self._accepted[-1][0] + self.command_timeout_s():
             self.limiting = False
             self._stop(now)
@@ -347,9 +347,9 @@ class CommandGate:
 
     def echo_lease(self, now: float, token: int, picture: bool | None = None) -> None:
         """
-        Take a token that the operator sent back.
+        Process a token that the operator sent back.
 
-        :param picture: Whether the page shows a picture, if it says so: it can only slow down.
+        :param picture: Whether the page shows a picture, if it says; it can only reduce the speed.
         """
         before = self.blind
         self._lease.echo(now, token, picture)
@@ -358,13 +358,13 @@ class CommandGate:
     # --- output ----------------------------------------------------------------------------------
 
     def output(self, now: float) -> Velocity | None:
-        """Return what to publish now; ``None``: nothing, the topic belongs to others."""
+        """Return the velocity to publish now; ``None``: nothing, the topic is left to others."""
         self._expire(now)
         fresh, self._unpublished = self._unpublished, False
         if self.moving:
             return self._velocity if fresh else None
         if fresh:
-            # From now: what stopped the robot may have waited for the drive thread for longer.
+            # From now: the cause of the stop may have waited for the drive thread.
             self._burst_until_s = now + STOP_BURST_S
             self._next_zero_s = now
         if self._zeros_are_over(now) or now < self._next_zero_s:
@@ -378,7 +378,7 @@ class CommandGate:
         return self._burst_until_s is None or now > self._burst_until_s
 
     def deadline(self, now: float) -> float | None:
-        """Return when :meth:`output` must be called at the latest; ``None``: after an event."""
+        """Return when :meth:`output` must be called at the latest; ``None``: after a call."""
         if self.moving:
             return self._accepted[-1][0] + self.command_timeout_s()
         return None if self._zeros_are_over(now) else self._next_zero_s

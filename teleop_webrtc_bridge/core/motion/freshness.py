@@ -1,4 +1,4 @@
-"""Whether a command is recent, judged without trusting any clock but the robot's steady one."""
+"""Whether a command is recent, judged by the robot's steady clock alone."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -23,20 +23,20 @@ from typing import Final
 __all__ = ['CommandLease', 'CommandVerdict', 'Freshness']
 
 MAX_EXCESS_DELAY_S: Final = 0.5
-"""How much later than the quickest recent command one may arrive and still be obeyed."""
+"""Delay beyond that of the quickest recent command with which a command is still obeyed."""
 DELAY_WINDOW_S: Final = 10.0
 CLOCK_STEP_S: Final = 1.0
 STEP_WITNESSES: Final = 5
-"""Consecutive consistent commands that prove that a clock stepped."""
+"""Consecutive consistent commands that prove a clock step."""
 
 MAX_LEASE_AGE_S: Final = 0.5
-"""How much longer than the round trip the newest echoed token may be under way."""
+"""Age beyond the round trip up to which the newest echoed token keeps the lease."""
 LEASE_WINDOW_S: Final = 5.0
-"""How far back tokens and round trips are remembered."""
+"""How long tokens and round trips are remembered."""
 
 
 class CommandVerdict(enum.Enum):
-    """What became of a command; the value names the counter in telemetry and diagnostics."""
+    """The verdict on a command; its value names the counter in telemetry and diagnostics."""
 
     ACCEPTED = 'accepted'
     LATCHED = 'dropped_estop'
@@ -56,13 +56,13 @@ class CommandVerdict(enum.Enum):
 
 class Freshness:
     """
-    Whether a command is recent, judged without trusting any clock but the robot's steady one.
+    Judges whether a command is recent.
 
-    The delay of a command, arrival minus stamp, contains an unknown constant (the skew between
-    the operator's clock and ours). Against the smallest delay of the last seconds it cancels out:
-    what remains is how long the command was held up on its way. A command is never refused for
-    being "from the future". A jump of the delay is believed to be a clock step only after several
-    consistent witnesses, and only once the robot stands still.
+    The delay of a command, arrival minus stamp, contains an unknown constant: the skew between
+    the operator's clock and ours. The difference to the smallest delay of the last seconds does
+    not; it is the time that the command was held up on its way. A command is never refused for
+    being "from the future". A jump of the delay counts as a clock step only after several
+    consistent witnesses, and only while the robot stands still.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Freshness:
         self._delays: deque[tuple[float, float]] = deque()
         """(arrival, delay), delays rising: the first is the smallest of the window."""
         self._witnesses: list[tuple[float, float]] = []
-        """(stamp, delay) of commands that fit only if a clock stepped."""
+        """(stamp, delay) of commands that make sense only if a clock stepped."""
 
     def judge(self, now: float, stamp_s: float, *, standing: bool) -> CommandVerdict:
         """
@@ -79,7 +79,7 @@ class Freshness:
 
         :param now: Arrival, in seconds of the robot's steady clock.
         :param stamp_s: The sender's stamp, in seconds of any clock.
-        :param standing: The robot is not being driven now.
+        :param standing: Whether the robot stands still.
         """
         delay = now - stamp_s
         while self._delays and now - self._delays[0][0] > DELAY_WINDOW_S:
@@ -113,7 +113,7 @@ class Freshness:
         self._delays.append((now, delay))
 
     def _clock_stepped(self, stamp_s: float, delay: float) -> bool:
-        """Return whether the last commands agree with each other on another clock."""
+        """Return whether the last commands consistently follow another clock."""
         if self._witnesses:
             last_stamp_s, last_delay = self._witnesses[-1]
             if stamp_s <= last_stamp_s or abs(delay - last_delay) > MAX_EXCESS_DELAY_S:
@@ -124,13 +124,13 @@ class Freshness:
 
 class CommandLease:
     """
-    A bound on the age of commands by one clock: ours.
+    Bounds the age of commands by our clock alone.
 
-    The robot sends tokens, the operator's page echoes the newest that it has. How long ago that
-    one was sent is how old anything can be that arrives with it; it also proves that the operator
-    hears the robot. Peers that never echo are judged by :class:`Freshness` alone.
+    The robot sends tokens, and the operator's page echoes the newest one. A command that arrives
+    with an echo is at most as old as the token; the echo also proves that the operator hears the
+    robot. Peers that never echo are judged by :class:`Freshness` alone.
 
-    :param first_token: Where the tokens begin; tokens of an earlier lease are not accepted.
+    :param first_token: The first token; tokens of an earlier lease are not accepted.
     """
 
     def __init__(self, first_token: int) -> None:
@@ -139,12 +139,12 @@ class CommandLease:
         self._sent: deque[tuple[int, float]] = deque()
         """(token, when), rising."""
         self._echoed_sent_s: float | None = None
-        """When the newest token that came back was sent."""
+        """When the newest echoed token was sent."""
         self._round_trips: deque[tuple[float, float]] = deque()
         """(when, round trip)"""
         self.picture: bool | None = None
-        """Whether the operator's page shows a picture, as it said with the newest token; ``None``:
-        it has never said."""
+        """Whether the operator's page shows a picture, according to the newest echo; ``None``: it
+        has never said."""
 
     @property
     def in_use(self) -> bool:
@@ -162,31 +162,31 @@ class CommandLease:
 
     def echo(self, now: float, token: int, picture: bool | None = None) -> None:
         """
-        Take a token that came back; unknown and older ones change nothing.
+        Process an echoed token; unknown and older ones change nothing.
 
-        :param picture: Whether the page shows a picture, if it says so.
+        :param picture: Whether the page shows a picture, if it says.
         """
         sent_s = next((sent_s for known, sent_s in self._sent if known == token), None)
         if sent_s is None:
-            # One of ours that is forgotten already: whoever echoes that slowly is overdue.
+            # A token that is forgotten already: an operator whose echo takes so long is overdue.
             if self._echoed_sent_s is None and self._first_token <= token < self.next_token:
                 self._echoed_sent_s = now - LEASE_WINDOW_S
             return
         if self._echoed_sent_s is None or sent_s > self._echoed_sent_s:
-            # Only its first echo: a later one would make the link look slower than it is.
+            # Only the first echo counts: a later one would make the link look too slow.
             self._round_trips.append((now, now - sent_s))
             self._echoed_sent_s = sent_s
-            # Who has once told has to go on: an old word says nothing about now.
+            # A page that has once said so has to repeat it: old information proves nothing.
             self.picture = False if picture is None and self.picture is not None else picture
         elif sent_s == self._echoed_sent_s and picture is False:
             self.picture = False  # echoes of one token may overtake each other
 
     def age_s(self, now: float) -> float:
-        """Return how long ago the newest echoed token was sent; 0.0 when none is echoed."""
+        """Return how long ago the newest echoed token was sent; 0.0: none was echoed."""
         return 0.0 if self._echoed_sent_s is None else now - self._echoed_sent_s
 
     def round_trip_s(self, now: float) -> float:
-        """Return the shortest round trip of the last seconds; 0.0 while none is known."""
+        """Return the shortest round trip of the last seconds; 0.0: none is known."""
         while self._round_trips and now - self._round_trips[0][0] > LEASE_WINDOW_S:
             self._round_trips.popleft()
         return min((trip for _, trip in self._round_trips), default=0.0)

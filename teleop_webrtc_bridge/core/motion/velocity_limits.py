@@ -1,4 +1,4 @@
-"""What the robot's owner allows, applied as the last step before a velocity is published."""
+"""The owner's limits, applied to a velocity as the last step before it is published."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 import math
 from typing import Final
@@ -26,7 +25,7 @@ from teleop_webrtc_bridge.core.messages import Velocity
 __all__ = ['GateLimits', 'limit_rise']
 
 LONGEST_STEP_S: Final = 0.1
-"""A pause between commands does not save up acceleration."""
+"""Cap on the elapsed time: a pause between commands saves up no acceleration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,7 @@ class GateLimits:
     max_acceleration: tuple[float, ...] = (math.inf,) * 6
     """Largest rise of each speed, in m/s² and rad/s²; slowing down is never limited."""
     blind_speed_factor: float = 0.3
-    """Part of the largest speeds that is left while the operator cannot see well; 0.0 stops."""
+    """Part of the largest speeds allowed while the operator cannot see well; 0.0 stops."""
 
     def clamp(self, velocity: Velocity, factor: float = 1.0) -> Velocity:
         """
@@ -47,19 +46,19 @@ class GateLimits:
 
         :param factor: Part of the largest speeds that is allowed now.
         """
-        return _velocity(
+        return Velocity.from_axes(
             max(-limit * factor, min(limit * factor, value)) if value == value else 0.0
             for value, limit in zip(velocity.axes(), self.max_axes, strict=True)
         )
 
     def rise(self, present: Velocity, wanted: Velocity, elapsed_s: float) -> Velocity:
         """
-        Return how far a velocity may follow what is wanted.
+        Return the velocity that is allowed next on the way to the wanted one.
 
-        :param elapsed_s: Time since the present velocity was put in force, in seconds.
+        :param elapsed_s: Seconds since the present velocity came into force.
         """
         step_s = min(max(elapsed_s, 0.0), LONGEST_STEP_S)
-        return _velocity(
+        return Velocity.from_axes(
             limit_rise(now, then, acceleration * step_s if acceleration < math.inf else math.inf)
             for now, then, acceleration in zip(
                 present.axes(), wanted.axes(), self.max_acceleration, strict=True
@@ -68,14 +67,7 @@ class GateLimits:
 
 
 def limit_rise(present: float, wanted: float, step: float) -> float:
-    """Return the speed, at most ``step`` further from zero than the present one on its side."""
-    # The other way round: stop at once, then begin from zero.
+    """Return the speed, at most ``step`` further from zero than the present one."""
+    # On a reversal, stop at once and begin from zero.
     magnitude = abs(present) if present * wanted > 0.0 else 0.0
     return math.copysign(min(abs(wanted), magnitude + step), wanted)
-
-
-def _velocity(axes: Iterable[float]) -> Velocity:
-    x, y, z, roll, pitch, yaw = axes
-    return Velocity(
-        linear_x=x, linear_y=y, linear_z=z, angular_x=roll, angular_y=pitch, angular_z=yaw
-    )

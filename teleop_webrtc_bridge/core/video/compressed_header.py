@@ -1,7 +1,7 @@
 """
-The size of a compressed picture by its header, before anything is decoded.
+The size of a JPEG or PNG, read from its header before anything is decoded.
 
-A few bytes can claim a picture that fills the memory when it is decoded.
+A few bytes can claim a picture that would fill the memory when decoded.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -42,7 +42,7 @@ _MAX_SEGMENTS: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressedHeader:
-    """What a compressed picture says of itself."""
+    """Encoding and size of a compressed picture."""
 
     encoding: str
     """``jpeg`` or ``png``."""
@@ -52,9 +52,9 @@ class CompressedHeader:
 
 def read_header(data: memoryview) -> CompressedHeader:
     """
-    Return what kind and size of picture this is; looks at its beginning only.
+    Read encoding and size from the beginning of a picture.
 
-    :raises PictureUndecodable: It is none, or its header is broken.
+    :raises PictureUndecodable: It is neither JPEG nor PNG, or its header is broken.
     """
     if bytes(data[: len(_JPEG)]) == _JPEG:
         return _jpeg(data)
@@ -75,7 +75,7 @@ def _png(data: memoryview) -> CompressedHeader:
 def _jpeg(data: memoryview) -> CompressedHeader:
     position = len(_JPEG)
     for _ in range(_MAX_SEGMENTS):
-        # A marker is FF and its kind; FF may be repeated before it.
+        # A marker is FF and a kind; FF may be repeated before it.
         if position + 2 + _JPEG_FRAME.size > len(data) or data[position] != 0xFF:
             break
         kind = data[position + 1]

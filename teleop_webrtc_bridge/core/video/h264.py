@@ -1,8 +1,8 @@
 """
-H.264 that somebody else encoded: which of its pictures a browser can show.
+Streams of H.264 that a camera encoded: which pictures a browser can show.
 
-Nothing is decoded. A picture is passed on if it begins the stream anew, or if everything that it
-refers to was passed on before it: of anything else a decoder makes garbage. Section numbers are
+Nothing is decoded. A picture is passed on if decoding can begin with it, or if everything that it
+refers to was passed on before; from anything else a decoder makes garbage. Section numbers are
 those of ITU-T H.264.
 """
 
@@ -49,9 +49,9 @@ from teleop_webrtc_bridge.core.video.h264_syntax import (
 __all__ = ['MAX_NAL_UNITS', 'MAX_UNIT_BYTES', 'AccessUnit', 'Held', 'Stream']
 
 MAX_UNIT_BYTES: Final = 4 * 1024 * 1024
-"""Of one picture; about a second of the fastest camera's."""
+"""Limit of one picture; about a second of the fastest camera."""
 MAX_KEPT: Final = 16
-"""Parameter sets of either kind; encoders have one or two."""
+"""Parameter sets kept of either kind; encoders have one or two."""
 _SLICE_BYTES: Final = 24
 """Enough for the first fields of a slice."""
 
@@ -61,10 +61,10 @@ _T = TypeVar('_T')
 
 
 class Held(enum.Enum):
-    """Why a message that is in order brings no picture."""
+    """Why a valid message yields no picture."""
 
     NO_PICTURE = 'no_picture'
-    """Parameter sets only; they are kept."""
+    """It holds only parameter sets; they are kept."""
     NO_KEYFRAME = 'no_keyframe'
     """It refers to a picture that was not passed on."""
 
@@ -83,7 +83,7 @@ class AccessUnit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Slice:
-    """What a slice says of itself, whatever its parameter sets (§7.3.3)."""
+    """The first fields of a slice, which need no parameter sets (§7.3.3)."""
 
     idr: bool
     first_macroblock: int
@@ -101,40 +101,40 @@ class _Kept(Generic[_T]):
 
 class Stream:
     """
-    One camera's pictures, message after message; each holds one access unit.
+    The stream of one camera; each message holds one access unit.
 
-    Every ``now`` is in seconds of one steady clock.
+    ``now`` is in seconds of one steady clock.
     """
 
     def __init__(self) -> None:
         self._sequences: dict[int, _Kept[SequenceParameters]] = {}
         self._pictures: dict[int, _Kept[PictureParameters]] = {}
         self.knows_sets: bool | None = None
-        """Whether the parameter sets of the newest picture are there; ``None``: there was none."""
+        """Whether the newest picture's parameter sets are known; ``None``: no picture yet."""
         self.lacks_sets = False
-        """Whether there was a keyframe without them: this encoder does not repeat them."""
+        """Whether a keyframe came without known ones: the encoder does not repeat them."""
         self.is_gradual = False
-        """Whether it refreshes its pictures bit by bit, instead of sending keyframes."""
+        """Whether the encoder refreshes pictures gradually instead of sending keyframes."""
         self._waiting = True
-        """For a keyframe: something that later pictures refer to is missing."""
+        """Whether a reference is missing, so that only a keyframe can pass."""
         self._previous_reference = 0
-        """Frame number of the last picture that others may refer to."""
+        """Frame number of the last reference picture."""
         self._disordered = False
-        """There was a B-frame since the last keyframe."""
+        """Whether there was a B-frame since the last keyframe."""
         self._probation = False
-        """There was one before it."""
+        """Whether there was one before it."""
         self.losses = 0
-        """How often pictures were missing."""
+        """Number of gaps between pictures."""
 
     def interrupt(self) -> None:
-        """Let nothing pass until the next keyframe: something was not passed on."""
+        """Let nothing pass until the next keyframe: a picture was not passed on."""
         self._waiting = True
 
     def forget_sets(self, before_s: float) -> None:
         """
-        Forget the parameter sets of another encoder; its pictures are no reference any more.
+        Forget the parameter sets and pictures of a former encoder.
 
-        :param before_s: What was heard later is of the present one.
+        :param before_s: Sets that were heard later belong to the present one.
         """
         self.interrupt()
         self.knows_sets, self.lacks_sets, self.is_gradual = None, False, False
@@ -143,11 +143,10 @@ class Stream:
 
     def read(self, data: bytes, now: float = 0.0) -> AccessUnit | Held:
         """
-        Take a message.
+        Process a message.
 
-        :param data: An access unit, its NAL units after start codes or after their lengths, or a
-            decoder's record (``avcC``).
-        :raises PictureUndecodable: It is none, or none that browsers decode; nothing else passes
+        :param data: An access unit with start codes or lengths, or a decoder's record (``avcC``).
+        :raises PictureUndecodable: It is invalid, or browsers cannot decode it; nothing passes
             until the next keyframe.
         """
         try:
@@ -207,7 +206,7 @@ class Stream:
         _keep(self._sequences, sequence.number, unit, sequence, now)
         if before is None or before.unit == unit:
             return
-        # Those of before were written for another picture; its own follow.
+        # The old PPS belong to the old SPS; new ones follow.
         for number, kept in list(self._pictures.items()):
             if kept.parameters.sequence == sequence.number:
                 del self._pictures[number]
@@ -217,13 +216,13 @@ class Stream:
         _keep(self._pictures, parameters.number, unit, parameters, now)
 
     def _sequence_of(self, unit: bytes) -> SequenceParameters | None:
-        """Return what a slice's SPS says; ``None``: its parameter sets did not come."""
+        """Return the SPS of a slice; ``None``: its parameter sets are unknown."""
         picture = self._pictures.get(_slice_bits(unit, skipped=2).golomb())
         sequence = self._sequences.get(picture.parameters.sequence) if picture else None
         return sequence.parameters if sequence else None
 
     def _complete(self, units: list[bytes]) -> list[bytes]:
-        """Return a keyframe's NAL units with all that is needed to decode it, in that order."""
+        """Return a keyframe's NAL units, with all parameter sets before the slices."""
         sets = [kept.unit for kept in self._sequences.values()]
         sets += [kept.unit for kept in self._pictures.values()]
         own = [unit_kind(unit) for unit in units if unit_kind(unit) in (SPS, PPS)]
@@ -235,10 +234,10 @@ class Stream:
 
     def _check_order(self, slices: list[_Slice], *, keyframe: bool) -> None:
         """
-        Make sure that pictures are shown in the order in which they come.
+        Check that pictures are shown in the order in which they come.
 
-        One B-frame condemns what follows until a keyframe after which there was none: else
-        viewers would see the stream come and go.
+        A B-frame condemns the stream until a keyframe that is followed by none; otherwise viewers
+        would see it come and go.
 
         :raises PictureUndecodable: They are not.
         """
@@ -253,15 +252,15 @@ class Stream:
 
     def _follow(self, unit: bytes, sequence: SequenceParameters, *, keyframe: bool) -> bool:
         """
-        Take the first slice of the next picture.
+        Process the first slice of the next picture.
 
-        :returns: Whether all that it refers to was passed on.
+        :returns: Whether all its references were passed on.
         """
         bits = _slice_bits(unit, skipped=3)
         number = bits.take(sequence.frame_number_bits)
         following = (self._previous_reference + 1) % (1 << sequence.frame_number_bits)
         if not keyframe and number != following and not sequence.gaps_allowed:
-            # A picture that others refer to is missing (§7.4.3).
+            # A reference picture is missing (§7.4.3).
             self.losses += 1
             self._waiting = True
             return False
@@ -274,7 +273,7 @@ class Stream:
 def _keep(
     sets: dict[int, _Kept[_T]], number: int, unit: bytes, parameters: _T, now: float
 ) -> None:
-    """Make it the newest of all, and forget the oldest if there are too many."""
+    """Store a set as the newest one, and forget the oldest if there are too many."""
     sets.pop(number, None)
     sets[number] = _Kept(unit=unit, parameters=parameters, heard_s=now)
     if len(sets) > MAX_KEPT:
@@ -287,7 +286,7 @@ def _drop_older(sets: dict[int, _Kept[_T]], before_s: float) -> None:
 
 
 def _slice_bits(unit: bytes, *, skipped: int = 0) -> Bits:
-    """Return a slice's header (§7.3.3), behind its first fields."""
+    """Return a slice's header (§7.3.3) after ``skipped`` fields."""
     bits = Bits(unescaped(unit[1 : 1 + _SLICE_BYTES]))
     for _ in range(skipped):
         bits.golomb()
@@ -302,9 +301,9 @@ def _slice(unit: bytes) -> _Slice:
 
 def _check_picture(slices: list[_Slice]) -> None:
     """
-    Make sure that these are the slices of one picture.
+    Check that these are the slices of one picture.
 
-    :raises PictureUndecodable: They are of a part of one, or of several.
+    :raises PictureUndecodable: They are a part of one picture, or belong to several.
     """
     begins = [part.first_macroblock == 0 for part in slices]
     if not begins[0]:

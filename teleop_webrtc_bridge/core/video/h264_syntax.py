@@ -49,21 +49,21 @@ __all__ = [
 ]
 
 MAX_HEADER_BYTES: Final = 2048
-"""Of a parameter set; one with all its scaling lists has about half of it."""
+"""Limit of a parameter set; one with all scaling lists has about half of it."""
 MAX_SIDE_PX: Final = 8192
 _MACROBLOCK_PX: Final = 16
 _PROFILES: Final = {66: 'baseline', 77: 'main', 100: 'high'}
-"""Those that browsers decode in WebRTC."""
+"""The profiles that browsers decode in WebRTC."""
 _OTHER_PROFILES: Final = {88: 'extended', 110: 'high 10', 122: 'high 4:2:2', 244: 'high 4:4:4'}
 _LONGEST_GOLOMB: Final = 31
 _MAX_NUMBERS: Final = (32, 256)
-"""Of sequence and of picture parameter sets."""
+"""Exclusive limits of the numbers of SPS and PPS."""
 _MAX_CYCLE: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceParameters:
-    """What is used of an SPS (§7.3.2.1.1)."""
+    """The fields of an SPS that are used (§7.3.2.1.1)."""
 
     number: int
     profile: str
@@ -72,12 +72,12 @@ class SequenceParameters:
     height: int
     frame_number_bits: int
     gaps_allowed: bool
-    """Frame numbers may be left out without a loss."""
+    """Whether gaps in the frame numbers are no loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureParameters:
-    """What is used of a PPS (§7.3.2.2)."""
+    """The fields of a PPS that are used (§7.3.2.2)."""
 
     number: int
     sequence: int
@@ -86,7 +86,7 @@ class PictureParameters:
 
 class Bits:
     """
-    Reads numbers of any width, the first bit first.
+    Reads numbers of any width, most significant bit first.
 
     :param data: Without emulation prevention.
     """
@@ -99,7 +99,7 @@ class Bits:
         """
         Return the next bits as a number.
 
-        :raises PictureUndecodable: There are not so many.
+        :raises PictureUndecodable: Too few are left.
         """
         if count > self._left:
             raise PictureUndecodable('an H.264 header that ends too early')
@@ -113,7 +113,7 @@ class Bits:
         """
         Return the next number of variable width, ue(v) (§9.1).
 
-        :raises PictureUndecodable: It is too large, or the end is nearer.
+        :raises PictureUndecodable: It is too large, or the data end before.
         """
         zeros = 0
         while not self.take(1):
@@ -139,7 +139,7 @@ def unescaped(data: bytes) -> bytes:
 
 def read_pps(unit: bytes) -> PictureParameters:
     """
-    Return what a PPS says.
+    Parse a PPS.
 
     :param unit: With its NAL header.
     :raises PictureUndecodable: It is broken.
@@ -153,14 +153,14 @@ def read_pps(unit: bytes) -> PictureParameters:
 
 def read_sps(unit: bytes) -> SequenceParameters:
     """
-    Return what an SPS says.
+    Parse an SPS.
 
     :param unit: With its NAL header.
     :raises PictureUndecodable: It is broken, or of a stream that browsers do not decode.
     """
     bits = _header(unit)
     profile = bits.take(8)
-    bits.take(16)  # constraints that the stream keeps, and its level
+    bits.take(16)  # constraint flags and level
     number = bits.golomb()
     if profile not in _PROFILES:
         name = _OTHER_PROFILES.get(profile, str(profile))
@@ -171,12 +171,12 @@ def read_sps(unit: bytes) -> SequenceParameters:
         _check_high(bits)
     frame_number_bits = bits.golomb() + 4
     _skip_order(bits)
-    bits.golomb()  # pictures that are kept for reference
+    bits.golomb()  # number of reference pictures
     gaps_allowed = bits.flag()
     width, height = bits.golomb() + 1, bits.golomb() + 1
     if not bits.flag():
         raise PictureUndecodable('interlaced, which browsers do not decode: set it to progressive')
-    bits.flag()  # how direct macroblocks are made
+    bits.flag()  # direct_8x8_inference_flag
     left, right, top, bottom = [bits.golomb() for _ in range(4)] if bits.flag() else (0, 0, 0, 0)
     width_px = _MACROBLOCK_PX * width - 2 * (left + right)
     height_px = _MACROBLOCK_PX * height - 2 * (top + bottom)
@@ -201,9 +201,9 @@ def _header(unit: bytes) -> Bits:
 
 def _check_high(bits: Bits) -> None:
     """
-    Read what only high profiles have.
+    Read the fields that only high profiles have.
 
-    :raises PictureUndecodable: More than 8 bits a sample, or another format than 4:2:0.
+    :raises PictureUndecodable: More than 8 bits per sample, or not 4:2:0.
     """
     if bits.golomb() != 1:
         raise PictureUndecodable('colours that are not 4:2:0, which browsers do not decode')
@@ -225,7 +225,7 @@ def _skip_scaling_list(bits: Bits, size: int) -> None:
 
 
 def _skip_order(bits: Bits) -> None:
-    """Skip how the order of pictures is told."""
+    """Skip the fields of the picture order count."""
     kind = bits.golomb()
     if kind == 0:
         bits.golomb()
@@ -266,8 +266,7 @@ def nal_units(data: bytes) -> list[bytes]:
     """
     Return the NAL units of a message.
 
-    :raises PictureUndecodable: It is not made of them, or they are of kinds that cannot go over
-        RTP as they are.
+    :raises PictureUndecodable: It has none, or some of kinds that cannot go over RTP unchanged.
     """
     units = _split(data)
     for unit in units:
@@ -283,8 +282,8 @@ def _split(data: bytes) -> list[bytes]:
     if record is not None:
         return record
     if data.startswith(code):
-        # Or it is the length of a unit of 256 to 511 bytes. A slice that begins a picture, read
-        # as if the code were a length, has no valid NAL header.
+        # It may also be the length of a unit of 256 to 511 bytes. If the code is read as a length,
+        # the first slice of a picture has no valid NAL header.
         with suppress(PictureUndecodable):
             units = _by_lengths(data)
             if not any(unit[0] & 0x80 for unit in units):
@@ -333,8 +332,8 @@ def _by_record(data: bytes) -> list[bytes] | None:
     """
     Return the parameter sets of a decoder's record (ISO/IEC 14496-15, 5.3.3.1).
 
-    :returns: ``None`` if it is none. Its first byte as that of a length says more than 16 MiB.
-    :raises PictureUndecodable: The stream's lengths have another size than is read here.
+    :returns: ``None``: it is no record. As a length, its first byte would mean 16 MiB or more.
+    :raises PictureUndecodable: The stream has lengths of another size than four bytes.
     """
     if len(data) <= _RECORD_BYTES or data[0] != 1 or data[4] < 0xFC or data[5] < 0xE0:
         return None
@@ -361,9 +360,9 @@ def _by_record(data: bytes) -> list[bytes] | None:
 
 def recovery_pictures(unit: bytes) -> int | None:
     """
-    Return after how many pictures all is right if decoding begins with this unit's (§D.2.8).
+    Return after how many pictures decoding is correct if it begins here (§D.2.8).
 
-    :returns: ``None`` if the unit does not say so; 0: this very picture is right; 1: later.
+    :returns: ``None``: the unit does not say; 0: with this very picture; 1: later.
     """
     if unit_kind(unit) != _SEI or len(unit) > MAX_HEADER_BYTES:
         return None
@@ -380,7 +379,7 @@ def recovery_pictures(unit: bytes) -> int | None:
 
 
 def _counted(data: bytes, place: int) -> tuple[int, int]:
-    """Return a number of SEI's kind (§7.3.2.3.1) and the place after it."""
+    """Return a number in SEI coding (§7.3.2.3.1) and the position after it."""
     value = 0
     while place < len(data) and data[place] == 0xFF:
         value, place = value + 0xFF, place + 1

@@ -1,5 +1,5 @@
 """
-Which encodings of ``sensor_msgs/Image`` are handed to the video converter as they are.
+The encodings of ``sensor_msgs/Image`` that the video converter reads directly.
 
 The names on the left are those of ``sensor_msgs/image_encodings.hpp``, the names on the right
 FFmpeg's pixel formats.
@@ -29,31 +29,31 @@ __all__ = ['PIXEL_FORMATS', 'PixelFormat']
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelFormat:
-    """How the bytes of one encoding are laid out."""
+    """The memory layout of one encoding."""
 
     name: str
-    """FFmpeg's name; of samples of two bytes without ``le`` or ``be``."""
+    """FFmpeg's name; for samples of several bytes without ``le`` or ``be``."""
     bytes_per_pixel: int
     """In the first plane."""
     sample_bytes: int = 1
-    """With more than one, ``is_bigendian`` matters."""
+    """If more than one, ``is_bigendian`` matters."""
     is_signed: bool = False
-    """Whether zero is in the middle of its range."""
+    """Whether samples are signed."""
     grid: tuple[int, int] = (1, 1)
-    """Pixels to the right and down that belong together; what does not fill a cell is cut off."""
+    """Width and height of a cell in pixels; incomplete cells at the edges are cut off."""
     chroma_rows: int = 0
-    """Of a second plane, U and V in turn: its bytes a row, in rows of the first plane."""
+    """Size of a row of the second plane (U and V interleaved), in rows of the first plane."""
     depth_unit_m: float = 0.0
-    """Not brightness but distances, of this unit; shown as grey."""
+    """If set, samples are distances in this unit; shown as grey."""
 
     @property
     def number_type(self) -> str:
-        """What a sample is called by NumPy, without its byte order."""
+        """Name of a sample's type in NumPy, without byte order."""
         return {1: 'u1', 2: 'i2' if self.is_signed else 'u2', 4: 'f4'}[self.sample_bytes]
 
     @property
     def channels(self) -> int:
-        """Samples a pixel in the first plane."""
+        """Samples per pixel in the first plane."""
         return self.bytes_per_pixel // self.sample_bytes
 
     def ffmpeg_name(self, *, is_bigendian: bool) -> str:
@@ -64,9 +64,9 @@ class PixelFormat:
 
     def data_bytes(self, step: int, height: int) -> int:
         """
-        Return how many bytes a picture takes, with all planes.
+        Return the size of a picture with all planes, in bytes.
 
-        :param step: Bytes a row of the first plane.
+        :param step: Bytes per row of the first plane.
         """
         return step * height + self.chroma_rows * step * (height // self.grid[1])
 
@@ -97,7 +97,7 @@ PIXEL_FORMATS: Final = {
     '8UC4': _packed('bgra', 4),
     'mono8': _packed('gray', 1),
     '8UC1': _packed('gray', 1),
-    # Of samples of 16 bits, the part of their range that a camera uses is shown.
+    # For 16-bit samples, the part of the range that the camera uses is shown.
     'rgb16': _packed('rgb48', 6, sample_bytes=2),
     'bgr16': _packed('bgr48', 6, sample_bytes=2),
     'rgba16': _packed('rgba64', 8, sample_bytes=2),

@@ -1,8 +1,8 @@
 """
-Reads ``sensor_msgs``' images where they lie, in the bytes that DDS delivers.
+Image messages, parsed in place in the bytes that DDS delivers.
 
-rclpy would copy the pixels twice more, into a message in C and from there into one in Python, and
-hold the interpreter's lock meanwhile, for which the thread that drives would have to wait.
+rclpy would copy the pixels twice, into a message in C and from there into one in Python. Meanwhile
+it would hold the interpreter's lock, and the drive thread would have to wait.
 
 Source: OMG DDSI-RTPS 2.5, section 10 (encapsulation), and OMG CORBA 3.3 part 2, section 9.3 (CDR:
 a number is aligned to its size, counted from behind the encapsulation's header).
@@ -39,7 +39,7 @@ _ENCAPSULATION_BYTES: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SerializedImage:
-    """A ``sensor_msgs/Image``, see there; its pixels are where they were."""
+    """A ``sensor_msgs/Image``, without a copy of its pixels."""
 
     stamp_ns: int
     height: int
@@ -49,28 +49,28 @@ class SerializedImage:
     step: int
     data: memoryview
     place: int
-    """Where that begins in :attr:`serialized`."""
+    """Offset of ``data`` in :attr:`serialized`."""
     serialized: memoryview
     """The whole message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SerializedCompressedImage:
-    """A ``sensor_msgs/CompressedImage``, see there; its data are where they were."""
+    """A ``sensor_msgs/CompressedImage``, without a copy of its data."""
 
     stamp_ns: int
     format: str
     data: memoryview
     place: int
-    """Where that begins in the message."""
+    """Offset of ``data`` in the message."""
 
 
 def read_image(serialized: bytes | memoryview) -> SerializedImage:
     """
-    Return the fields of an image; whether they make sense together is not looked at.
+    Return the fields of an image; their consistency is not checked.
 
-    :param serialized: The message as DDS delivers it, in bytes.
-    :raises PictureUndecodable: It is none.
+    :param serialized: The message as DDS delivers it.
+    :raises PictureUndecodable: The message is too short or not CDR.
     """
     serialized = memoryview(serialized)
     fields = _Fields(serialized)
@@ -95,9 +95,9 @@ def read_image(serialized: bytes | memoryview) -> SerializedImage:
 
 def read_compressed_image(serialized: bytes | memoryview) -> SerializedCompressedImage:
     """
-    Return the fields of a compressed image, as :func:`read_image`.
+    Return the fields of a compressed image; see :func:`read_image`.
 
-    :raises PictureUndecodable: It is none.
+    :raises PictureUndecodable: The message is too short or not CDR.
     """
     fields = _Fields(memoryview(serialized))
     stamp_ns = fields.header()
@@ -109,9 +109,9 @@ def read_compressed_image(serialized: bytes | memoryview) -> SerializedCompresse
 
 class _Fields:
     """
-    The fields of a message, one after the other.
+    Reads the fields of a message one after the other.
 
-    :raises PictureUndecodable: It is in no encapsulation that ROS 2 uses.
+    :raises PictureUndecodable: The encapsulation is not one that ROS 2 uses.
     """
 
     def __init__(self, serialized: memoryview) -> None:
@@ -124,7 +124,7 @@ class _Fields:
         self._serialized = serialized
         self._order = order
         self.position = _ENCAPSULATION_BYTES
-        """Behind the last field."""
+        """Offset of the next field."""
 
     def header(self) -> int:
         """Return the stamp of a ``std_msgs/Header``, in nanoseconds."""
@@ -136,7 +136,7 @@ class _Fields:
         """Return numbers of the same size, of 4 bytes or 1; ``kinds`` as for :mod:`struct`."""
         size = struct.calcsize(f'={kinds}')
         each = size // len(kinds)
-        # The encapsulation's header has the size of the largest number: it does not change this.
+        # The encapsulation header is as long as the largest number, so it does not shift this.
         begin = -(-self.position // each) * each
         self._end_with(name, begin + size)
         return struct.unpack_from(self._order + kinds, self._serialized, begin)

@@ -30,7 +30,7 @@ RTT_S = 0.08
 
 
 class Stamps:
-    """A sender with a clock of his own, and what is made of his stamps."""
+    """A sender with a clock of its own, and the verdicts on its stamps."""
 
     def __init__(self, *, skew_s: float = 1.7e9) -> None:
         self.freshness = Freshness()
@@ -349,7 +349,7 @@ def test_a_round_trip_too_long_to_measure_is_overdue_from_the_first_echo(
 @given(seed=st.integers(0, 2**32), one_way_s=st.floats(0.0, 0.2))
 @settings(max_examples=50, deadline=None)
 def test_the_age_bounds_the_true_age_from_above(seed: int, one_way_s: float) -> None:
-    """Whatever arrives with an echo was sent after that token: nothing older hides behind it."""
+    """A command that arrives with an echo was sent after that token."""
     source = random.Random(seed)
     lease = CommandLease(source.getrandbits(32))
     now = 5.0

@@ -1,4 +1,4 @@
-"""Which pictures of somebody else's H.264 are passed on, and that none of them is garbage."""
+"""Which pictures of a camera's H.264 are passed on: never one that decodes to garbage."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -261,7 +261,7 @@ def test_what_was_not_passed_on_is_lost_as_well() -> None:
 
 
 def head(frame_number: int, *, idr: bool = False, reference: bool = True) -> bytes:
-    """Return a picture without its content, which nobody here looks at."""
+    """Return a picture without content, which these tests don't need."""
     number = format(frame_number, f'0{read_sps(nal_units(encoded(1)[0])[0]).frame_number_bits}b')
     # The first macroblock, all slices are P or I, the first PPS, the frame number.
     text = '1' + ('0001000' if idr else '00110') + '1' + number + '1'

@@ -76,7 +76,7 @@ def test_a_factor_of_zero_stops_a_blind_operator(drive: Drive) -> None:
     stopped_s = drive.now
     drive.publish()
     assert not drive.gate.moving
-    assert drive.gate.limiting, 'he is told why he stands'
+    assert drive.gate.limiting, 'the operator learns why the robot stands'
     assert set(drive.stream(FORWARD, 2.0)) == {CommandVerdict.ACCEPTED}
     assert set(drive.since(stopped_s)) == {ZERO}
     assert drive.published[-1][0] < stopped_s + 1.06, 'then the topic belongs to others'

@@ -1,4 +1,4 @@
-"""The lease: the operator proves that he hears the robot."""
+"""The lease: operators prove that they hear the robot."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -234,7 +234,7 @@ def test_tokens_begin_where_they_are_told_to() -> None:
 
 
 def test_no_false_stop_in_half_an_hour_at_20_percent_loss() -> None:
-    """50 Hz, 20 % lost each way, 50 ± 30 ms: commands overtake each other, tokens go missing."""
+    """50 Hz, 20 % loss each way, 50 ± 30 ms: commands overtake each other, tokens are lost."""
     drive = Drive()
     road = Road(drive, loss=0.2, jitter_s=0.03)
     road.begin()
@@ -267,7 +267,7 @@ def test_a_full_buffer_that_looks_like_a_clock_step_is_no_way_to_drive(
     road.up_s += bloat_s
     bloated_s = drive.now + 0.05
     road.run(5.0 + bloat_s)
-    road.wanted = ZERO  # he lets go, as the clock step demands, and tries again
+    road.wanted = ZERO  # the operator lets go, as the clock step demands, and tries again
     road.run(1.0)
     road.wanted = FORWARD
     road.run(20.0)
@@ -296,7 +296,7 @@ def test_a_session_that_begins_slow_costs_speed_and_then_all_of_it(
     road = Road(drive)
     road.up_s = road.down_s = one_way_s
     road.wanted = ZERO
-    road.run(12.0)  # until the first echo he passes for a peer that does not echo
+    road.run(12.0)  # before the first echo, the peer counts as one that never echoes
     drive.published.clear()
     road.wanted = FORWARD
     road.run(20.0)
@@ -331,7 +331,7 @@ def test_who_never_echoes_is_slow_for_a_second(drive: Drive) -> None:
 def test_a_session_that_begins_behind_a_full_buffer_is_slow_at_once(
     drive: Drive, up_s: float
 ) -> None:
-    """What he sends takes long from the first command on; what he hears does not."""
+    """Commands are slow from the first one on; messages to the operator are not."""
     drive.gate.begin_control(drive.now)
     road = Road(drive)
     road.up_s, road.down_s = up_s, 0.02

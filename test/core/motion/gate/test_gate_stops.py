@@ -331,7 +331,7 @@ def test_begin_control_stops_and_says_so_with_a_burst(drive: Drive) -> None:
     assert drive.published[-1][0] < stopped_s + 1.06
 
 
-# --- what the operator is told ----------------------------------------------------------------
+# --- what operators learn ---------------------------------------------------------------------
 
 
 def test_why_the_newest_command_was_not_obeyed_is_told(drive: Drive) -> None:
@@ -347,4 +347,4 @@ def test_why_the_newest_command_was_not_obeyed_is_told(drive: Drive) -> None:
     drive.wait(0.49)
     assert drive.gate.refusing(drive.now) is CommandVerdict.DISABLED
     drive.wait(0.02)
-    assert drive.gate.refusing(drive.now) is None, 'nobody asks for anything any more'
+    assert drive.gate.refusing(drive.now) is None, 'there are no commands now'
