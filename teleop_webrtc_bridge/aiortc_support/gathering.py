@@ -38,7 +38,7 @@ from aiortc import RTCIceTransport, RTCPeerConnection
 import ifaddr
 
 from teleop_webrtc_bridge.aiortc_support.ice_servers import OutsideAddress, RelaySearch
-from teleop_webrtc_bridge.core.candidates import choose_addresses, HostAddress
+from teleop_webrtc_bridge.core.ice import choose_addresses, HostAddress
 
 __all__ = ['Gathering', 'PortRange', 'gather_with', 'selected_path']
 

@@ -38,7 +38,7 @@ from typing import Any, Final, TypeVar
 from aioice import stun, turn
 from aioice.ice import StunProtocol
 
-from teleop_webrtc_bridge.core.ice_urls import IceUrl, Relay
+from teleop_webrtc_bridge.core.ice import IceUrl, Relay
 
 __all__ = ['OutsideAddress', 'RelaySearch', 'Resolver', 'first_of']
 

@@ -89,7 +89,7 @@ class Traffic(enum.Enum):
 
 
 #: Packets per second, and in a burst. Video of 20 Mbit/s has 2,100 packets a second; a channel may
-#: carry 200 messages and 512 KiB a second (flood_guard); a receiver that loses a tenth of a video
+#: carry 200 messages and 512 KiB a second (FloodGuard); a receiver that loses a tenth of a video
 #: sends 20 NACKs a second; a browser sends 20 checks a second until it is connected.
 _RATES: Final = {
     Traffic.STUN: (100.0, 200.0),

@@ -30,7 +30,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from teleop_webrtc_bridge.broker.access.audit import Audit, AuditAction
-from teleop_webrtc_bridge.broker.access.credentials import Credentials
+from teleop_webrtc_bridge.broker.access.authenticator import Credentials
 from teleop_webrtc_bridge.broker.caller_addresses import network_of
 from teleop_webrtc_bridge.broker.channel_setup import BridgeAnswer, ChannelSetup, media_timeout
 from teleop_webrtc_bridge.broker.effect_runner import EffectRunner

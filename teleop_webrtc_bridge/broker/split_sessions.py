@@ -3,7 +3,7 @@ Split sessions: pairs that belong to one robot, with video in one and data in th
 
 Robots of other makes choose a robot_id for each of their peer connections. If one robot sends two
 ids, or none, it looks like two healthy robots: one without a picture, and one that ignores
-commands. Two sessions count as one robot if all of this holds:
+commands. Pure. Two sessions count as one robot if all of this holds:
 
 - Both have dialled with one API key from one address, and neither sends an instance_id. (Our
   robots send one, and have one session each.)

@@ -33,7 +33,7 @@ from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.bridge.webrtc.peer import RobotPeer
 from teleop_webrtc_bridge.broker.media.embedded import EmbeddedMedia
-from teleop_webrtc_bridge.core.candidates import MAX_CANDIDATES, MAX_HOST_ADDRESSES
+from teleop_webrtc_bridge.core.ice import MAX_CANDIDATES, MAX_HOST_ADDRESSES
 from teleop_webrtc_bridge.core.sdp import check_sdp, split_sections, strip_forbidden_candidates
 
 MANY = [f'127.0.1.{number}' for number in range(1, 41)]

@@ -44,7 +44,7 @@ from teleop_webrtc_bridge.aiortc_support.ice_servers import RelaySearch, Resolve
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.bridge.webrtc.network import RobotNetwork
 from teleop_webrtc_bridge.core.exceptions import PeerConnectionLost
-from teleop_webrtc_bridge.core.ice_urls import relays_of
+from teleop_webrtc_bridge.core.ice import relays_of
 from teleop_webrtc_bridge.core.messages import IceServer
 
 BROKER = 'http://127.0.0.1:1'

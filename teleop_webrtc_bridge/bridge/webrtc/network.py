@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from teleop_webrtc_bridge.aiortc_support.gathering import Gathering
 from teleop_webrtc_bridge.aiortc_support.ice_servers import OutsideAddress, RelaySearch, Resolver
 from teleop_webrtc_bridge.core.exceptions import PeerConnectionLost, ProtocolError
-from teleop_webrtc_bridge.core.ice_urls import (
+from teleop_webrtc_bridge.core.ice import (
     IceUrl,
     parse_ice_url,
     RelayOrder,

@@ -26,11 +26,14 @@ from teleop_webrtc_bridge.broker.limits import Limits
 from teleop_webrtc_bridge.broker.registry import sessions as sessions_module
 from teleop_webrtc_bridge.broker.registry.operators import BridgePlan
 from teleop_webrtc_bridge.broker.registry.refusals import (
+    ClaimLost,
+    JoinReplaced,
     NoPendingOffer,
     NotOperator,
     SessionUnknown,
     SlotTaken,
     Superseded,
+    TooManySessions,
 )
 from teleop_webrtc_bridge.broker.registry.registry import Registry
 from teleop_webrtc_bridge.broker.registry.sessions import (
@@ -191,6 +194,47 @@ def test_a_claim_takes_the_slot_at_once() -> None:
     registry.operators.claim('s1', ROOT, 0.0)
 
 
+def test_a_join_that_took_too_long_is_refused() -> None:
+    registry = Registry(Limits())
+    dial(registry)
+    older, newer = (registry.operators.claim('s1', ALICE, 0.0) for _ in range(2))
+    with pytest.raises(ClaimLost):
+        registry.operators.attach('s1', older, 'op', 0.0)
+    assert registry.operators.abandon('s1', older) == []
+    registry.robots.delete('s1', ROBOT)
+    with pytest.raises(SessionUnknown):
+        registry.operators.attach('s1', newer, 'op', 0.0)
+
+
+def test_an_older_join_of_the_operator_is_told_that_a_newer_one_took_over() -> None:
+    registry = driven()
+    operate(registry, 'op2')
+    with pytest.raises(JoinReplaced):
+        registry.heartbeat('s1', ALICE, 'op', 0.0)
+
+
+def test_a_session_is_unknown_to_strangers_and_while_its_robot_is_silent() -> None:
+    registry = driven()
+    mallory = OperatorCaller(sub='mallory', role=Role.OPERATOR)
+    for caller, now_s in ((mallory, 0.0), (ALICE, 30.0)):
+        with pytest.raises(SessionUnknown):
+            registry.get('s1', caller, now_s)
+        assert registry.visible(caller, now_s) == []
+
+
+def test_a_tenant_and_a_key_have_a_limited_number_of_sessions() -> None:
+    registry = Registry(Limits(robots_per_key=1, robots_per_tenant=2))
+    dial(registry, 's1', robot_id='go2')
+    with pytest.raises(TooManySessions, match='1 live sessions of this API key'):
+        dial(registry, 's2', robot_id='spot')
+    dial(registry, 's2', robot_id='go2')  # replaces its own
+    registry.robots.check_room('alice', 'another key', 'spot')
+    full = Registry(Limits(robots_per_tenant=1))
+    dial(full)
+    with pytest.raises(TooManySessions, match='1 live sessions; no more'):
+        full.robots.check_room('alice', 'another key', 'spot')
+
+
 def test_an_operator_evicted_while_it_joins_again_keeps_its_claim() -> None:
     registry = driven()
     claim = registry.operators.claim('s1', ALICE, 1.0)
@@ -242,6 +286,8 @@ def test_a_renegotiation_offer_is_handed_out_once_and_answered_once() -> None:
     registry.robots.refuse_robot_answer('s1')
     assert registry.robots.take_robot_answer('s1', ROBOT) == 'robot of s1'
     registry.robots.refuse_robot_answer('gone')
+    with pytest.raises(SessionUnknown):
+        registry.robots.offer_renegotiation('gone', 'offer')
 
 
 def test_a_robot_is_ready_with_the_first_heartbeat_after_the_answer() -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, RobotCaller, Role
 from teleop_webrtc_bridge.broker.limits import Limits
+from teleop_webrtc_bridge.broker.registry.operators import ControlState
 from teleop_webrtc_bridge.broker.registry.people import (
     BAN_S,
     Bans,
@@ -29,6 +30,7 @@ from teleop_webrtc_bridge.broker.registry.people import (
 from teleop_webrtc_bridge.broker.registry.refusals import (
     AmbiguousName,
     NotOperator,
+    NotRequested,
     PutOut,
     SessionUnknown,
     SlotTaken,
@@ -144,6 +146,24 @@ def test_a_grant_is_for_one_identity() -> None:
     with pytest.raises(SlotTaken, match='Session already has operator: alice'):
         registry.operators.claim('s1', boss, 1.0)
     registry.operators.claim('s1', bob, 1.0)
+
+
+def test_what_a_request_for_control_is_told() -> None:
+    registry = Registry(Limits())
+    registry.robots.create(robot(), 0.0)
+    bob = OperatorCaller(sub='bob', role=Role.OPERATOR, tenant_name='alice')
+    request = registry.operators.request_control
+    assert request('s1', bob, 0.0) == (ControlState.FREE, None)
+    claim = registry.operators.claim('s1', ALICE, 0.0)
+    registry.operators.attach('s1', claim, 'op', 0.0)
+    assert request('s1', ALICE, 0.0) == (ControlState.HOLDER, ALICE.identity)
+    with pytest.raises(NotRequested):
+        registry.operators.grant_control('s1', ALICE, NamedPerson(sub='bob'), 0.0)
+    assert request('s1', bob, 0.0) == (ControlState.PENDING, ALICE.identity)
+    registry.operators.grant_control('s1', ALICE, NamedPerson(sub='bob'), 0.0)
+    assert request('s1', bob, 1.0) == (ControlState.GRANTED, ALICE.identity)
+    registry.operators.take_control('s1', NAMESAKES[1], 1.0)
+    registry.operators.claim('s1', NAMESAKES[1], 1.0)
 
 
 def test_a_name_that_several_have_needs_more() -> None:

@@ -17,60 +17,72 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 import errno
+import json
 import logging
 import os
 import socket
 import time
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 from teleop_webrtc_bridge.broker.access.audit import Audit
-from teleop_webrtc_bridge.broker.access.authenticator import Authenticator, IssuedTokens
-from teleop_webrtc_bridge.broker.access.credentials import Credentials
+from teleop_webrtc_bridge.broker.access.authenticator import (
+    Authenticator,
+    Credentials,
+    IssuedTokens,
+)
 from teleop_webrtc_bridge.broker.access.database import Database
 from teleop_webrtc_bridge.broker.caller_addresses import TrustedProxies
 from teleop_webrtc_bridge.broker.configuration import check_pyjwt, Configuration
-from teleop_webrtc_bridge.broker.descriptors import connections_within
 from teleop_webrtc_bridge.broker.http import (
-    routes_common,
-    routes_keys,
+    metrics,
+    routes_admin,
     routes_operator,
     routes_robot,
 )
-from teleop_webrtc_bridge.broker.http.client_connection import ClientConnection
-from teleop_webrtc_bridge.broker.http.connection_table import ConnectionTable
-from teleop_webrtc_bridge.broker.http.cpu_budgets import RequestClass, Share, SHARES
-from teleop_webrtc_bridge.broker.http.front import HttpFront
+from teleop_webrtc_bridge.broker.http.admission import ConnectionTable, RequestClass, Share, SHARES
+from teleop_webrtc_bridge.broker.http.connections import ClientConnection, HttpFront
 from teleop_webrtc_bridge.broker.http.host_names import HostNames
-from teleop_webrtc_bridge.broker.http.metrics import Metrics
 from teleop_webrtc_bridge.broker.http.middleware import (
     access_log,
     add_security_headers,
     MIDDLEWARES,
-    PARTS,
-    Parts,
-    RequestLimits,
     server_log,
 )
-from teleop_webrtc_bridge.broker.http.page import add_page, PageFile, read_page
-from teleop_webrtc_bridge.broker.limits import Limits
+from teleop_webrtc_bridge.broker.http.page import add_page, constant, PageFile, read_page
+from teleop_webrtc_bridge.broker.http.routes import PARTS, Parts, RequestLimits, Routes
+from teleop_webrtc_bridge.broker.http.schema import Endpoint, openapi_document
+from teleop_webrtc_bridge.broker.limits import connections_within, Limits
 from teleop_webrtc_bridge.broker.media.backend import Media
 from teleop_webrtc_bridge.broker.service import Broker
 from teleop_webrtc_bridge.core.codec import MAX_HTTP_BODY_BYTES
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 from teleop_webrtc_bridge.core.rate_limit import RateLimit
 
-__all__ = ['Serving', 'build_app', 'serving']
+__all__ = ['Serving', 'build_app', 'describe_api', 'serving']
 
 #: Together below 2 s, the time that a stop may take.
 HANDLERS_STOP_S: Final = 0.5
 MEDIA_STOP_S: Final = 1.0
 LINGERING_S: Final = 1.0
 """How long the rest of a body that was refused is read, so that the client sees the answer."""
+
+DESCRIPTION: Final = Endpoint(
+    method='get', path='/api/v1/openapi.json', summary='Get this document', answer=dict
+)
+ROUTES: Final[tuple[Routes[Any], ...]] = (
+    metrics.ROUTES,
+    routes_robot.ROUTES,
+    routes_robot.ROUTES_WITH_OPERATORS,
+    routes_operator.ROUTES,
+    routes_operator.ROUTES_TO_SIGN_IN,
+    routes_admin.ROUTES,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +108,7 @@ def build_app(
     :param shares: Budgets of processor time.
     :raises ConfigurationError: What the settings need is not installed, or not allowed.
     """
-    caps, metrics = configuration.caps, Metrics()
+    caps, answers = configuration.caps, Counter[int]()
     credentials = Credentials(database, wall_clock)
     audit = Audit(database, wall_clock, keep_days=configuration.audit_days)
     broker = Broker(
@@ -112,7 +124,7 @@ def build_app(
     seldom = RateLimit(per_minute=6, burst=1)
     proxies = TrustedProxies(configuration.trusted_proxies)
     front = HttpFront(
-        _connection_table(caps), proxies, seldom, lambda: metrics.answered(429), shares
+        _connection_table(caps), proxies, seldom, lambda: answers.update([429]), shares
     )
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_HTTP_BODY_BYTES)
     app[PARTS] = Parts(
@@ -126,7 +138,7 @@ def build_app(
         limits=RequestLimits.of_protocol(caps) if limits is None else limits,
         ice_servers=configuration.ice_servers,
         front=front,
-        metrics=metrics,
+        answers=answers,
         allow_local=configuration.include_loopback,
         clock=clock,
         wall_clock=wall_clock,
@@ -158,17 +170,24 @@ def _issued_tokens(
         return None
     check_pyjwt()
     # Late: who has no issuer needs no PyJWT.
-    from teleop_webrtc_bridge.broker.access.issuer_keys import IssuerKeys
-    from teleop_webrtc_bridge.broker.access.oidc import IdTokens
+    from teleop_webrtc_bridge.broker.access.oidc import IdTokens, IssuerKeys
 
     return IdTokens(configuration.oidc, IssuerKeys(configuration.oidc.issuer, clock), wall_clock)
 
 
 def _add_routes(app: web.Application, page: list[PageFile]) -> None:
-    # turn-credentials before {session_id}: the first match wins
-    for module in (routes_common, routes_robot, routes_operator, routes_keys):
-        app.add_routes(module.ROUTES)
+    for routes in ROUTES:
+        app.add_routes(routes.table)
+    openapi = json.dumps(describe_api()).encode()
+    app.router.add_get(DESCRIPTION.path, constant(openapi, 'application/json'))
+    app.router.add_get('/metrics', metrics.metrics)
     add_page(app, page)
+
+
+def describe_api() -> dict[str, Any]:
+    """Return the OpenAPI document: docs/protocol.md §2 for programs."""
+    endpoints = (endpoint for routes in ROUTES for endpoint in routes.endpoints)
+    return openapi_document([DESCRIPTION, *endpoints])
 
 
 async def _release_polls(app: web.Application) -> None:

@@ -1,4 +1,4 @@
-"""What waits to be sent is bounded: by its worth where it may be lost, by memory where not."""
+"""Data channels: held and queued messages are bounded, E-STOPs go first, floods are limited."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -25,16 +25,17 @@ import pytest
 
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.media.backend import DataChannelRequest, StopSeen
-from teleop_webrtc_bridge.broker.media.channel_relay import (
+from teleop_webrtc_bridge.broker.media.channels import (
     ChannelEnd,
+    EstopSigner,
+    FloodGuard,
     MAX_BUFFERED_BYTES,
     MAX_HELD_BYTES,
     MAX_HELD_MESSAGES,
     MAX_UNRELIABLE_BYTES,
+    PeerChannels,
     StopText,
-    Voice,
 )
-from teleop_webrtc_bridge.broker.media.peer_channels import PeerChannels
 from teleop_webrtc_bridge.core.messages import (
     CHANNELS,
     CMD_UNRELIABLE,
@@ -51,7 +52,7 @@ PING = '{"type": "ping", "of": "estop"}'
 
 
 class StuckChannel:
-    """A channel of a link that takes nothing, until :meth:`drain`."""
+    """A channel on a link that transmits nothing until :meth:`drain`."""
 
     readyState = 'open'
     label = ''
@@ -86,8 +87,7 @@ def test_commands_do_not_wait_until_they_are_too_old() -> None:
     for _ in range(100):
         end.deliver(COMMAND)
     assert channel.bufferedAmount <= MAX_UNRELIABLE_BYTES + len(COMMAND)
-    assert end.counters['lost'] == 100 - len(channel.sent)
-    # Twelve of them wait: a quarter of a second at 50 Hz.
+    # Twelve are queued: a quarter of a second at 50 Hz.
     assert len(channel.sent) == 13
     channel.drain()
     end.deliver(b'new')
@@ -124,7 +124,7 @@ def test_a_framed_command_is_forwarded_as_it_is_though_it_may_begin_like_json(
     length: int,
 ) -> None:
     stops: list[StopSeen] = []
-    voice = Voice('m', Identity(tenant='yard', sub='bob', role=Role.OPERATOR), stops.append)
+    voice = EstopSigner('m', Identity(tenant='yard', sub='bob', role=Role.OPERATOR), stops.append)
     command = struct.pack('<II', length, 16) + b'{"type":"estop"}'.ljust(length) + bytes(16)
     assert voice.sign(command) is command
     assert voice.estop(command) is None
@@ -182,7 +182,7 @@ def test_of_nothing_but_stops_the_newest_are_held_in_their_order() -> None:
 
 
 class StuckConnection:
-    """A peer connection whose channels go nowhere."""
+    """A peer connection whose channels lead nowhere."""
 
     def __init__(self) -> None:
         self.channels: dict[str, StuckChannel] = {}
@@ -197,7 +197,7 @@ class StuckConnection:
 
 
 def bridge() -> tuple[PeerChannels, StuckConnection]:
-    """Return a robot's side of the channels to its operator, and where they end."""
+    """Return a robot's side of the channels to its operator, with their ends."""
     operator, robot = StuckConnection(), StuckConnection()
     here, there = (PeerChannels(cast(RTCPeerConnection, it)) for it in (operator, robot))
     for spec in CHANNELS:
@@ -205,7 +205,7 @@ def bridge() -> tuple[PeerChannels, StuckConnection]:
             label=spec.label, ordered=spec.ordered, max_retransmits=spec.max_retransmits
         )
         if spec.to_robot:
-            here.open(request, None, Voice('media', PERSON, lambda stop: None))
+            here.open(request, None, EstopSigner('media', PERSON, lambda stop: None))
             there.open(request, here)
         else:
             there.open(request, None)
@@ -216,7 +216,7 @@ def test_no_command_passes_an_estop_that_waits_for_the_robot_to_be_ready() -> No
     there, robot = bridge()
     commands = robot.channels[CMD_UNRELIABLE]
     there.deliver(CMD_UNRELIABLE, COMMAND)
-    # What merely mentions it does not stop the robot.
+    # A message that merely mentions an E-STOP is none.
     there.deliver(STATE_RELIABLE, PING)
     there.deliver(CMD_UNRELIABLE, COMMAND)
     assert commands.sent == [COMMAND, COMMAND]
@@ -295,3 +295,59 @@ def test_what_waits_to_be_sent_leaves_room_for_an_estop(
     for _ in range(10_000):
         end.deliver(stop)
     assert channel.bufferedAmount <= 2 * MAX_BUFFERED_BYTES + len(stop)
+
+
+# --- floods ----------------------------------------------------------------------------------
+
+
+def send(guard: FloodGuard, *, rate_hz: float, seconds: float, size: int = 100) -> list[bool]:
+    return [guard.take(size, number / rate_hz) for number in range(int(rate_hz * seconds))]
+
+
+@pytest.mark.parametrize('rate_hz', [15.0, 80.0, 199.0])
+def test_what_operators_and_robots_send_passes(rate_hz: float) -> None:
+    guard = FloodGuard(0.0)
+    assert set(send(guard, rate_hz=rate_hz, seconds=60.0)) == {True}
+    assert not guard.is_flooded()
+
+
+def test_what_a_network_has_held_back_for_two_seconds_passes_at_once() -> None:
+    guard = FloodGuard(0.0)
+    assert {guard.take(100, 0.0) for _ in range(400)} == {True}
+    assert not guard.take(100, 0.0)
+    assert not guard.is_flooded()
+
+
+def test_a_flood_gets_its_share_and_is_noticed() -> None:
+    guard = FloodGuard(0.0)
+    flows = send(guard, rate_hz=5000.0, seconds=3.0)
+    assert not guard.is_flooded()
+    assert sum(flows) == pytest.approx(1000, abs=2)
+    guard.take(100, 3.2)
+    assert guard.take(100, 3.2)
+    for number in range(100):
+        guard.take(100, 3.2 + number / 1000)
+    assert guard.is_flooded()
+
+
+def test_bursts_with_pauses_are_no_flood() -> None:
+    guard = FloodGuard(0.0)
+    for second in range(0, 60, 3):
+        for _ in range(600):
+            guard.take(100, float(second))
+        assert not guard.is_flooded()
+
+
+def test_bytes_count_as_well() -> None:
+    guard = FloodGuard(0.0)
+    flows = send(guard, rate_hz=100.0, seconds=5.0, size=32 * 1024)
+    passed = sum(flows) * 32 * 1024
+    assert passed == pytest.approx((1.0 + 5.0 * 0.5) * 1024**2, rel=0.02)
+    assert guard.is_flooded()
+
+
+def test_time_that_goes_back_gives_nothing() -> None:
+    guard = FloodGuard(100.0)
+    for _ in range(400):
+        guard.take(1, 100.0)
+    assert not guard.take(1, 0.0)

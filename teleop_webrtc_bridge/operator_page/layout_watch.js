@@ -2,20 +2,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Notices whatever may have moved the controls away under a hand that holds them: another size,
- * zoom, orientation, screen or visibility, and a touch beside the controls.
+ * Notices everything that may have moved the controls under the hand that holds them: a change of size,
+ * zoom, orientation, screen or visibility, and a touch outside the controls.
  */
 
-/** What a second finger may touch while another one steers. */
+/** What a second finger may touch while the first one steers. */
 const CONTROLS = 'button, input, a, #pad';
 
 /**
  * @param {object} options
  * @param {Window} options.window
- * @param {Element[]} options.elements whose size counts as well
+ * @param {Element[]} options.elements whose size is watched too
  * @param {() => void} options.onDisturbed let go of everything; may be called often
- * @returns {{check: () => void}} check: to be called often, for what browsers tell of in no event,
- *   as of another pixel ratio
+ * @returns {{check: () => void}} check: call it often, for changes without an event, such as of the
+ *   pixel ratio
  */
 export function watchLayout({ window, elements, onDisturbed }) {
   const { document, visualViewport, screen } = window;
@@ -24,7 +24,7 @@ export function watchLayout({ window, elements, onDisturbed }) {
   };
   on(window, 'blur', 'resize', 'orientationchange', 'pagehide', 'beforeprint');
   on(screen?.orientation, 'change');
-  // Also pinch zoom and the on-screen keyboard, of which the window itself is not told.
+  // Also pinch zoom and the on-screen keyboard, for which the window gets no event.
   on(visualViewport, 'resize', 'scroll');
   on(document, 'visibilitychange', 'freeze', 'scroll');
   on(document, 'fullscreenchange', 'webkitfullscreenchange', 'webkitbeginfullscreen');
@@ -54,15 +54,15 @@ function shapeOf({ innerWidth, innerHeight, devicePixelRatio, visualViewport: vi
 }
 
 /**
- * Keep two fingers from zooming, where `touch-action` does not: in Safari, and with a touchpad, of
- * which browsers tell as of a wheel with Ctrl.
+ * Prevent pinch zoom where `touch-action` does not: in Safari, and with a touchpad, which browsers
+ * report as a wheel with Ctrl.
  * @param {object} options
  * @param {Window} options.window
  * @param {() => boolean} options.isLocked
  */
 export function lockZoom({ window, isLocked }) {
   const refuse = (event) => {
-    // Whoever has zoomed before must be able to zoom out again.
+    // Somebody who has zoomed before must be able to zoom out again.
     const isZoomed = (window.visualViewport?.scale ?? 1) > 1;
     if (isLocked() && !isZoomed) event.preventDefault();
   };

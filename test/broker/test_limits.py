@@ -1,4 +1,4 @@
-"""How the open files are divided, and what the log says of refusals."""
+"""How open files are divided, and that refused requests do not fill the log."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -27,7 +27,7 @@ import pytest
 from rig import running
 from tree import ROOT, SUPPORT
 
-from teleop_webrtc_bridge.broker.descriptors import connections_within, raise_limit
+from teleop_webrtc_bridge.broker.limits import connections_within, raise_open_files
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 
 PROGRAM = SUPPORT / 'broker_on_fake_media.py'
@@ -35,7 +35,7 @@ PROGRAM = SUPPORT / 'broker_on_fake_media.py'
 
 @pytest.fixture
 def soft_limit() -> Iterator[None]:
-    """Put the soft limit of open files back."""
+    """Restore the soft limit of open files."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -50,7 +50,7 @@ def lower(soft: int) -> int:
 @pytest.mark.usefixtures('soft_limit')
 def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
     hard = lower(200)
-    raise_limit()
+    raise_open_files()
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
 
 
