@@ -1,5 +1,5 @@
 """
-Decides whether the connection to the media backend still works in both directions; pure.
+Decides whether the connection to the media backend still works in both directions.
 
 The robot probes it below the data channels, where every peer answers, whether somebody drives or
 not. Packets that merely arrive do not count: they prove one direction only.

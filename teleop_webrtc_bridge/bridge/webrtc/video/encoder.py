@@ -29,7 +29,7 @@ from fractions import Fraction
 import functools
 import logging
 from pathlib import Path
-from typing import Any, cast, Final, Protocol
+from typing import Any, cast, Final
 
 import av
 from av.video.frame import PictureType
@@ -121,18 +121,9 @@ _NEEDED: Final = frozenset({'avx512f', 'avx2', 'bmi1', 'bmi2', 'fma'})
 _CPUINFO: Final = Path('/proc/cpuinfo')
 
 
-class Context(Protocol):
-    """The used part of ``av.VideoCodecContext``."""
-
-    bit_rate: int | None
-    pix_fmt: str | None
-
-    def encode(self, frame: av.VideoFrame) -> list[Any]: ...
-
-
 #: name, width and height in pixels, first and highest bits per second, frames per second
-#: → the encoder
-OpenEncoder = Callable[[str, int, int, int, int, float], Context]
+#: → an ``av.VideoCodecContext``
+OpenEncoder = Callable[[str, int, int, int, int, float], Any]
 
 
 def encoder_names(codec: str, wanted: str) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
 """
-Decides how many bits, frames and pixels are sent, by what the link carries; pure.
+Decides how many bits, frames and pixels are sent; it takes the time as an argument.
 
 Signs of congestion:
 

@@ -232,7 +232,7 @@ async def test_a_picture_that_cannot_be_converted_is_counted_and_told_once(
         raise ZeroDivisionError('float division by zero')
 
     with monkeypatch.context() as patch:
-        patch.setattr(FrameConverter, '_convert_now', fail)
+        patch.setattr(FrameConverter, '_wrap', fail)
         for number in range(3):
             rig.write('front', 1.0 + 2.0 * number)
             await rig.nothing()

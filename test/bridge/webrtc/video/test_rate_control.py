@@ -68,6 +68,14 @@ def bitrate_bps(rate: RateController, now: float) -> int:
 # --- one report at a time --------------------------------------------------------------------
 
 
+def test_it_is_busy_while_enough_is_sent_to_fill_a_slow_link() -> None:
+    rate = RateController(highest_bps=HIGHEST_BPS, fps=FPS)
+    assert not rate.is_busy(0.0)
+    rate.sent(LOWEST_BPS // 8, 0.0)
+    assert rate.is_busy(0.5)
+    assert not rate.is_busy(1.5)
+
+
 def test_it_begins_with_all_that_is_configured() -> None:
     assert controller().target(HD, 0.0) == FULL
 
