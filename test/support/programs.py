@@ -172,7 +172,7 @@ class Programs:
         self, broker_url: str, key_file: Path, robot_id: str, *arguments: str
     ) -> Program:
         return self.start(
-            'ros.main',
+            'bridge.ros.main',
             '--ros-args',
             *('-p', f'robot_id:="{robot_id}"'),
             *('-p', f'broker_url:={broker_url}'),
