@@ -35,7 +35,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
 
 from teleop_webrtc_bridge.bridge.link.packets import Configure
-from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera, CameraSettings
+from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera
 from teleop_webrtc_bridge.bridge.ros.camera.cameras import Cameras
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
 from teleop_webrtc_bridge.bridge.ros.diagnostics import diagnose, INSECURE
@@ -46,10 +46,12 @@ from teleop_webrtc_bridge.bridge.ros.graph import NODE_NAME, published, TopicWat
 from teleop_webrtc_bridge.bridge.ros.local_control import LATCHED_QOS, LocalControl
 from teleop_webrtc_bridge.bridge.ros.operator_messages import DROPPED_FRAME
 from teleop_webrtc_bridge.bridge.ros.parameters.api_key import read_api_key
-from teleop_webrtc_bridge.bridge.ros.parameters.camera_declaration import declare_cameras
-from teleop_webrtc_bridge.bridge.ros.parameters.camera_rows import refuse_unknown_names
-from teleop_webrtc_bridge.bridge.ros.parameters.declaration import declare
-from teleop_webrtc_bridge.bridge.ros.parameters.table import Settings
+from teleop_webrtc_bridge.bridge.ros.parameters.declaration import declare, declare_cameras
+from teleop_webrtc_bridge.bridge.ros.parameters.table import (
+    CameraSettings,
+    refuse_unknown,
+    Settings,
+)
 from teleop_webrtc_bridge.bridge.ros.self_diagnosis import SelfDiagnosis
 from teleop_webrtc_bridge.bridge.ros.steady_timer import Every, SteadyTimer
 from teleop_webrtc_bridge.bridge.ros.webrtc_process import WebrtcProcess
@@ -111,7 +113,7 @@ class TeleopBridge(Node):
         try:
             self._settings = declare(self)
             cameras = declare_cameras(self, self._settings)
-            refuse_unknown_names(names, [camera.name for camera in cameras if camera.is_named])
+            refuse_unknown(names, [camera.name for camera in cameras if camera.is_named])
             api_key = read_api_key(self._settings.api_key_file)
         except Exception:
             self.destroy_node()

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 import functools
 import os
 import time
@@ -35,33 +34,13 @@ from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
 from teleop_webrtc_bridge.bridge.ros.camera.rcl import find_rcl
 from teleop_webrtc_bridge.bridge.ros.camera.sets_watch import SetsWatch
 from teleop_webrtc_bridge.bridge.ros.camera.stream_intake import StreamIntake
-from teleop_webrtc_bridge.bridge.ros.camera.transports import TRANSPORTS
-from teleop_webrtc_bridge.core.configuration import CameraConfiguration, CameraKind
+from teleop_webrtc_bridge.bridge.ros.parameters.table import CameraSettings
+from teleop_webrtc_bridge.core.configuration import CameraKind
 
-__all__ = ['Camera', 'CameraSettings']
+__all__ = ['Camera']
 
 BLANK_S: Final = 0.5
 """How long grey is repeated: one frame may be lost, or be kept back until the next one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CameraSettings:
-    """What one camera is configured with."""
-
-    name: str
-    topic: str
-    """Before remapping, without what the transport adds."""
-    transport: str
-    reliability: str
-    fps: float
-    max_width_px: int
-    is_named: bool = False
-    """Whether somebody has said that there is this camera: it has stalled until it shows up."""
-
-    def configuration(self) -> CameraConfiguration:
-        """Return what the WebRTC half needs to know."""
-        kind = TRANSPORTS[self.transport].kind
-        return CameraConfiguration(name=self.name, kind=kind, max_width_px=self.max_width_px)
 
 
 class Camera:

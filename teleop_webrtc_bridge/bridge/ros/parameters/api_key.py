@@ -1,4 +1,4 @@
-"""The API key: from a file or the environment, never from a parameter or the command line."""
+"""Reads the API key, from a file or the environment, never from a parameter."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -29,9 +29,9 @@ API_KEY_VARIABLE: Final = 'TELEOP_API_KEY'
 
 def read_api_key(api_key_file: str) -> str:
     """
-    Return the API key from the file or, without one, from the environment.
+    Return the API key from the file or, if there is no file, from the environment.
 
-    :raises ConfigurationError: There is no key, or the file cannot be read; never shows the key.
+    :raises ConfigurationError: The key is missing, unreadable or malformed; the error hides it.
     """
     if not api_key_file:
         key = os.environ.get(API_KEY_VARIABLE, '').strip()

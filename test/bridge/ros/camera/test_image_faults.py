@@ -31,12 +31,12 @@ from sensor_msgs.msg import CompressedImage, Image
 from small_camera import SmallCamera
 
 from teleop_webrtc_bridge.bridge.link.packets import Status
-from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera, CameraSettings
+from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera
 from teleop_webrtc_bridge.bridge.ros.camera.image_stamps import StampFault, StampWatch
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
 from teleop_webrtc_bridge.bridge.ros.diagnostics import diagnose
 from teleop_webrtc_bridge.bridge.ros.drive import DriveSnapshot
-from teleop_webrtc_bridge.bridge.ros.parameters.table import PARAMETERS, Settings
+from teleop_webrtc_bridge.bridge.ros.parameters.table import CameraSettings, PARAMETERS, Settings
 from teleop_webrtc_bridge.core.session import SessionState
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.

@@ -29,9 +29,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage
 
 from teleop_webrtc_bridge.bridge.link.packet_ring import PacketReader, Unit
-from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera, CameraSettings
+from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera
 from teleop_webrtc_bridge.bridge.ros.camera.cameras import Cameras
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
+from teleop_webrtc_bridge.bridge.ros.parameters.table import CameraSettings
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")

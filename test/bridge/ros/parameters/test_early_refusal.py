@@ -35,8 +35,11 @@ from rclpy.node import Node
 from tree import ROOT
 
 from teleop_webrtc_bridge.bridge.ros.parameters.api_key import API_KEY_VARIABLE
-from teleop_webrtc_bridge.bridge.ros.parameters.early_refusal import refuse_early
-from teleop_webrtc_bridge.bridge.ros.parameters.given import read_arguments, UNCERTAIN
+from teleop_webrtc_bridge.bridge.ros.parameters.early_refusal import (
+    read_arguments,
+    refuse_early,
+    UNCERTAIN,
+)
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
