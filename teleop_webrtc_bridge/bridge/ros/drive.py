@@ -43,7 +43,7 @@ from teleop_webrtc_bridge.bridge.link.packets import (
     Status,
 )
 from teleop_webrtc_bridge.bridge.link.room import has_room
-from teleop_webrtc_bridge.bridge.ros.estop.record import EstopCause, EstopEvent, EstopRecord
+from teleop_webrtc_bridge.bridge.ros.estop import EstopCause, EstopEvent, EstopRecord
 from teleop_webrtc_bridge.bridge.ros.operator_messages import OperatorMessages
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
 from teleop_webrtc_bridge.core.messages import Origin, Velocity

@@ -22,7 +22,7 @@ import enum
 from typing import Any, Final
 
 from teleop_webrtc_bridge.bridge.link.packets import Received
-from teleop_webrtc_bridge.bridge.ros.estop.record import EstopRecord
+from teleop_webrtc_bridge.bridge.ros.estop import EstopRecord
 from teleop_webrtc_bridge.core.codec import (
     decode_command,
     decode_state,

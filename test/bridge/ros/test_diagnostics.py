@@ -21,11 +21,10 @@ from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
 
 from teleop_webrtc_bridge.bridge.link.packets import Status
-from teleop_webrtc_bridge.bridge.ros.diagnostics import diagnose
+from teleop_webrtc_bridge.bridge.ros.diagnostics import diagnose, estop
 from teleop_webrtc_bridge.bridge.ros.drive import DriveSnapshot
-from teleop_webrtc_bridge.bridge.ros.estop.record import EstopCause
+from teleop_webrtc_bridge.bridge.ros.estop import EstopCause
 from teleop_webrtc_bridge.bridge.ros.parameters.table import PARAMETERS, Settings
-from teleop_webrtc_bridge.bridge.ros.self_diagnosis import estop
 from teleop_webrtc_bridge.core.messages import Origin, OriginRole
 from teleop_webrtc_bridge.core.session import SessionState
 

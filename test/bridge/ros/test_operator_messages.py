@@ -24,7 +24,7 @@ from old_console import OldConsole
 import pytest
 
 from teleop_webrtc_bridge.bridge.link.packets import Received
-from teleop_webrtc_bridge.bridge.ros.estop.record import EstopAction, EstopRecord
+from teleop_webrtc_bridge.bridge.ros.estop import EstopAction, EstopRecord
 from teleop_webrtc_bridge.bridge.ros.operator_messages import OperatorMessages
 from teleop_webrtc_bridge.core.codec import encode_drive_command, encode_lease, MAX_MESSAGE_BYTES
 from teleop_webrtc_bridge.core.messages import (

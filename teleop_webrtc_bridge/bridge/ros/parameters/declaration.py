@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 import dataclasses
 import re
 from typing import Any
@@ -40,7 +42,38 @@ from teleop_webrtc_bridge.bridge.ros.parameters.table import (
 from teleop_webrtc_bridge.core.configuration import check_broker_url
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 
-__all__ = ['declare', 'declare_cameras', 'declare_row', 'descriptor']
+__all__ = ['declare', 'declare_cameras', 'declare_row', 'descriptor', 'given_parameters']
+
+
+@contextmanager
+def given_parameters(node_name: str, **arguments: Any) -> Iterator[list[str]]:
+    """
+    Yield the names of all parameters that are given to a node, known or unknown.
+
+    A temporary node reads them. The real node must be created within the context: the last node of
+    a ROS context takes the DDS participant with it, in which Fast DDS may hang.
+
+    :param arguments: As for :class:`rclpy.node.Node`.
+    :raises ConfigurationError: A parameter is an empty list.
+    """
+    try:
+        probe = Node(
+            node_name,
+            **arguments,
+            enable_rosout=False,
+            start_parameter_services=False,
+            allow_undeclared_parameters=True,
+            automatically_declare_parameters_from_overrides=True,
+        )
+    except ValueError:
+        # An empty list has no type in ROS. rclpy does not say which parameter it is.
+        raise ConfigurationError(
+            'parameter', '[]', "a value: leave the parameter out, or, of texts, ['']"
+        ) from None
+    try:
+        yield list(probe.get_parameters_by_prefix(''))
+    finally:
+        probe.destroy_node()
 
 
 def declare(node: Node) -> Settings:

@@ -23,8 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from teleop_webrtc_bridge.bridge.ros.estop.file import estop_path, EstopFile
-from teleop_webrtc_bridge.bridge.ros.estop.record import EstopCause
+from teleop_webrtc_bridge.bridge.ros.estop import estop_path, EstopCause, EstopFile
 from teleop_webrtc_bridge.core.messages import Origin, OriginRole
 
 FOLDER = 'teleop_webrtc_bridge'

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import pytest
 
-from teleop_webrtc_bridge.bridge.ros.estop.record import (
+from teleop_webrtc_bridge.bridge.ros.estop import (
     EstopAction,
     EstopCause,
     EstopRecord,
