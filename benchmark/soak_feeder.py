@@ -44,7 +44,7 @@ from teleop_webrtc_bridge.core.messages import (
     MAP_UNRELIABLE,
     Velocity,
 )
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 STATUS_PERIOD_S: Final = 1.0
 NEUTRAL: Final = 50
@@ -98,7 +98,7 @@ class Feeder:
         if now >= self._status_due_s:
             self._status_due_s = now + STATUS_PERIOD_S
             status = Status(
-                state=SessionState.OPERATED,
+                state=BridgeState.OPERATED,
                 reason='',
                 control_epoch=1,
                 video_fps=0.0,

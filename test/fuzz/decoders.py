@@ -93,7 +93,7 @@ from teleop_webrtc_bridge.core.sdp import (
     spread_candidates,
     strip_forbidden_candidates,
 )
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 from teleop_webrtc_bridge.core.video.compressed_header import read_header
 from teleop_webrtc_bridge.core.video.h264 import AccessUnit, Stream
 from teleop_webrtc_bridge.core.video.pixel_formats import PIXEL_FORMATS
@@ -651,7 +651,7 @@ PACKETS: Final[tuple[Packet, ...]] = (
     Show(cameras=('front', 'rear')),
     Shutdown(),
     Status(
-        state=SessionState.OPERATED, reason='', control_epoch=3, video_fps=9.0, counters={'a': 1.0}
+        state=BridgeState.OPERATED, reason='', control_epoch=3, video_fps=9.0, counters={'a': 1.0}
     ),
 )
 

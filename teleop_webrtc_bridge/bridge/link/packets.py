@@ -38,7 +38,7 @@ from teleop_webrtc_bridge.core.configuration import (
 )
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
 from teleop_webrtc_bridge.core.messages import CHANNELS
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 __all__ = [
     'MAX_PACKET_BYTES',
@@ -119,7 +119,7 @@ class Received:
 class Status:
     """WebRTC → ROS: on every change and once a second."""
 
-    state: SessionState
+    state: BridgeState
     reason: str
     control_epoch: int
     """Rises with every operator and every session: commands of different epochs never mix."""
@@ -184,7 +184,7 @@ def decode(data: bytes) -> Packet:
 
 def _decode_json(kind: _Kind, fields: dict[str, Any]) -> Packet:
     if kind is _Kind.STATUS:
-        status = Status(**fields | {'state': SessionState(fields['state'])})
+        status = Status(**fields | {'state': BridgeState(fields['state'])})
         _check_status(status)
         return status
     if kind is _Kind.SHOW:

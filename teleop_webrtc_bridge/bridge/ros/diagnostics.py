@@ -31,7 +31,7 @@ from teleop_webrtc_bridge.bridge.ros.drive import DriveSnapshot
 from teleop_webrtc_bridge.bridge.ros.graph import NODE_NAME, TopicReport
 from teleop_webrtc_bridge.bridge.ros.parameters.table import Settings
 from teleop_webrtc_bridge.bridge.ros.webrtc_process import WebrtcProcess
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 from teleop_webrtc_bridge.processes.child_process import memory_bytes
 
 __all__ = ['INSECURE', 'Diagnostics', 'diagnose', 'estop']
@@ -49,12 +49,12 @@ STANDS_STILL_S: Final = 1.5
 """Time without a change after which the ROS clock stands still."""
 
 _SESSION_LEVELS: Final = {
-    SessionState.CONNECTED: DiagnosticStatus.OK,
-    SessionState.OPERATED: DiagnosticStatus.OK,
-    SessionState.DIALLING: DiagnosticStatus.WARN,
-    SessionState.BACKING_OFF: DiagnosticStatus.ERROR,
-    SessionState.SUPERSEDED: DiagnosticStatus.ERROR,
-    SessionState.REFUSED: DiagnosticStatus.ERROR,
+    BridgeState.CONNECTED: DiagnosticStatus.OK,
+    BridgeState.OPERATED: DiagnosticStatus.OK,
+    BridgeState.DIALLING: DiagnosticStatus.WARN,
+    BridgeState.BACKING_OFF: DiagnosticStatus.ERROR,
+    BridgeState.SUPERSEDED: DiagnosticStatus.ERROR,
+    BridgeState.REFUSED: DiagnosticStatus.ERROR,
 }
 
 
@@ -250,7 +250,7 @@ def _video(camera: Camera, now: float, selected: bool) -> Concern:
 
 def _operator(snapshot: DriveSnapshot) -> Concern:
     status = snapshot.status
-    operated = snapshot.link_up and status.state is SessionState.OPERATED
+    operated = snapshot.link_up and status.state is BridgeState.OPERATED
     level, message = DiagnosticStatus.OK, 'somebody drives or watches' if operated else 'nobody'
     if operated and snapshot.round_trip_s > SLOW_ROUND_TRIP_S:
         level, message = DiagnosticStatus.WARN, f'round trip of {snapshot.round_trip_s:.1f} s'

@@ -49,7 +49,7 @@ from teleop_webrtc_bridge.core.exceptions import ProtocolError
 from teleop_webrtc_bridge.core.messages import Origin, Velocity
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
 from teleop_webrtc_bridge.core.motion.command_gate import CommandGate
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 __all__ = ['DriveSnapshot', 'DriveThread']
 
@@ -58,7 +58,7 @@ BATCH_PACKETS: Final = 512
 REALTIME_PRIORITY: Final = 10
 """Of SCHED_FIFO: above everything that is not real time, below what drives hardware."""
 _DISCONNECTED: Final = Status(
-    state=SessionState.DIALLING, reason='', control_epoch=0, video_fps=0.0, counters={}
+    state=BridgeState.DIALLING, reason='', control_epoch=0, video_fps=0.0, counters={}
 )
 
 
@@ -331,7 +331,7 @@ class DriveThread(threading.Thread):
         self._messages.forget_selection()
         self._messages.set_operated(now, False)
         self._status = Status(
-            state=SessionState.DIALLING,
+            state=BridgeState.DIALLING,
             reason=self._goodbye or 'the WebRTC process ended',
             control_epoch=0,
             video_fps=0.0,
@@ -356,8 +356,8 @@ class DriveThread(threading.Thread):
         self.words += 1
         previous, self._status = self._status, status
         now = time.monotonic()
-        operated = status.state is SessionState.OPERATED
-        was_operated = previous.state is SessionState.OPERATED
+        operated = status.state is BridgeState.OPERATED
+        was_operated = previous.state is BridgeState.OPERATED
         if status.control_epoch != previous.control_epoch or (was_operated and not operated):
             self._gate.begin_control(now)
             self._publish_output()

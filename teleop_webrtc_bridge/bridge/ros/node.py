@@ -64,7 +64,7 @@ from teleop_webrtc_bridge.core.configuration import check_aiortc
 from teleop_webrtc_bridge.core.messages import Velocity
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
 from teleop_webrtc_bridge.core.motion.command_gate import CommandGate
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 __all__ = ['TeleopBridge']
 
@@ -320,7 +320,7 @@ class TeleopBridge(Node):
         snapshot = self._drive.snapshot
         if self._diagnostics_timer.is_due(now):
             self._diagnostics.publish(self._settings, snapshot, self._topics.report)
-        is_unwatched = snapshot.link_up and snapshot.status.state is SessionState.CONNECTED
+        is_unwatched = snapshot.link_up and snapshot.status.state is BridgeState.CONNECTED
         if self._keep_alive_timer.is_due(now) and is_unwatched:
             # Media backends drop tracks that send nothing.
             self._cameras.keep_alive(time.monotonic())
@@ -341,7 +341,7 @@ class TeleopBridge(Node):
     def _watch_cameras(self) -> None:
         """Show what the operator selected, and limit the speed while an image is missing."""
         now, snapshot = time.monotonic(), self._drive.snapshot
-        is_watched = snapshot.link_up and snapshot.status.state is SessionState.OPERATED
+        is_watched = snapshot.link_up and snapshot.status.state is BridgeState.OPERATED
         self._cameras.follow(
             now, snapshot.status.video_fps if is_watched else 0.0, snapshot.selected
         )

@@ -29,13 +29,13 @@ from teleop_webrtc_bridge.bridge.ros.drive import DriveSnapshot
 from teleop_webrtc_bridge.bridge.ros.local_control import LATCHED_QOS
 from teleop_webrtc_bridge.bridge.ros.operator_messages import DROPPED_FRAME
 from teleop_webrtc_bridge.bridge.ros.steady_timer import Every
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 __all__ = ['StateReport']
 
 REFUSED_FRAMES_PERIOD_S: Final = 10.0
-_TROUBLE: Final = (SessionState.BACKING_OFF, SessionState.SUPERSEDED, SessionState.REFUSED)
-_ATTEMPTS: Final = (SessionState.BACKING_OFF, SessionState.DIALLING)
+_TROUBLE: Final = (BridgeState.BACKING_OFF, BridgeState.SUPERSEDED, BridgeState.REFUSED)
+_ATTEMPTS: Final = (BridgeState.BACKING_OFF, BridgeState.DIALLING)
 
 
 class StateReport:

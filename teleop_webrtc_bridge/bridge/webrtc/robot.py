@@ -52,9 +52,9 @@ from teleop_webrtc_bridge.core.messages import (
 )
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
 from teleop_webrtc_bridge.core.session import (
+    BridgeSession,
+    BridgeState,
     HeartbeatSilence,
-    Session,
-    SessionState,
     Transition,
 )
 from teleop_webrtc_bridge.core.texts import shown
@@ -95,7 +95,7 @@ class Robot:
         self._network = RobotNetwork(configuration.broker_url)
         self._cameras = cameras
         self._peer: RobotPeer | None = None
-        self._session = Session(random=random.random, on_transition=self._on_transition)
+        self._session = BridgeSession(random=random.random, on_transition=self._on_transition)
         self._missed = 0
 
     # --- the session --------------------------------------------------------------------------
@@ -286,8 +286,8 @@ class Robot:
     def send_status(self) -> None:
         state = self._session.state
         fps = {
-            SessionState.OPERATED: self._configuration.video.fps,
-            SessionState.CONNECTED: KEEP_ALIVE_FPS,
+            BridgeState.OPERATED: self._configuration.video.fps,
+            BridgeState.CONNECTED: KEEP_ALIVE_FPS,
         }
         status = Status(
             state=state,

@@ -42,7 +42,7 @@ from teleop_webrtc_bridge.core.configuration import (
 )
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
 from teleop_webrtc_bridge.core.messages import CHANNELS, CMD_UNRELIABLE, STATE_RELIABLE_BACK
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 #: A busy machine makes slow examples, not wrong ones.
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,7 +51,7 @@ LABELS = st.sampled_from([spec.label for spec in CHANNELS])
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 STATUSES = st.builds(
     Status,
-    state=st.sampled_from(SessionState),
+    state=st.sampled_from(BridgeState),
     reason=st.text(),
     control_epoch=st.integers(0, 2**53),
     video_fps=FINITE,

@@ -38,7 +38,7 @@ from teleop_webrtc_bridge.core.messages import (
     STATE_RELIABLE,
     Velocity,
 )
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 PATIENCE_S = 20.0
 
@@ -96,7 +96,7 @@ def state(**fields: object) -> Received:
 
 def status(epoch: int) -> Status:
     return Status(
-        state=SessionState.OPERATED, reason='', control_epoch=epoch, video_fps=0.0, counters={}
+        state=BridgeState.OPERATED, reason='', control_epoch=epoch, video_fps=0.0, counters={}
     )
 
 

@@ -37,7 +37,7 @@ from teleop_webrtc_bridge.core.messages import (
     STATE_RELIABLE_BACK,
     Velocity,
 )
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 pytestmark = pytest.mark.real_programs
 
@@ -57,7 +57,7 @@ async def robot(broker: OldBroker, tmp_path: Path) -> AsyncIterator[WebrtcHalf]:
     async with webrtc_half(configuration(broker.url, KEY, 'go2-a'), tmp_path) as half:
         await half.connected()
         broker.newest.bridge()
-        await half.in_state(SessionState.OPERATED)
+        await half.in_state(BridgeState.OPERATED)
         await half.until(lambda: is_open(broker.newest), 'open channels')
         yield half
 
