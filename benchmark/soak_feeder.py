@@ -90,7 +90,7 @@ class Feeder:
             time.sleep(0.05)
 
     def _say(self, payload: bytes, now: float) -> None:
-        packet = Received(label=CMD_UNRELIABLE, payload=payload, text=False, arrival_s=now)
+        packet = Received(label=CMD_UNRELIABLE, payload=payload, arrival_s=now)
         self._link.sendall(encode(packet))
 
     def _live(self, now: float) -> None:
@@ -101,7 +101,6 @@ class Feeder:
                 state=BridgeState.OPERATED,
                 reason='',
                 control_epoch=1,
-                video_fps=0.0,
                 counters={},
             )
             self._link.sendall(encode(status))

@@ -33,6 +33,7 @@ import time
 from typing import Final
 
 from teleop_webrtc_bridge.bridge.link.packets import (
+    backlog_check,
     decode,
     encode,
     MAX_PACKET_BYTES,
@@ -42,7 +43,6 @@ from teleop_webrtc_bridge.bridge.link.packets import (
     Shutdown,
     Status,
 )
-from teleop_webrtc_bridge.bridge.link.room import has_room
 from teleop_webrtc_bridge.bridge.ros.estop import EstopCause, EstopEvent, EstopRecord
 from teleop_webrtc_bridge.bridge.ros.operator_messages import OperatorMessages
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
@@ -57,9 +57,7 @@ BATCH_PACKETS: Final = 512
 """More than the link holds, so that only a writer without end is interrupted."""
 REALTIME_PRIORITY: Final = 10
 """Of SCHED_FIFO: above everything that is not real time, below what drives hardware."""
-_DISCONNECTED: Final = Status(
-    state=BridgeState.DIALLING, reason='', control_epoch=0, video_fps=0.0, counters={}
-)
+_DISCONNECTED: Final = Status(state=BridgeState.DIALLING, reason='', control_epoch=0, counters={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +146,7 @@ class DriveThread(threading.Thread):
         self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
         self._link: socket.socket | None = None
+        self._is_link_behind: Callable[[], bool] = lambda: False
         self._shown: Show | None = None
         self._shown_is_told = True
         self._status = _DISCONNECTED
@@ -290,6 +289,7 @@ class DriveThread(threading.Thread):
         self._drop_link()
         self._goodbye = ''
         self._link = link
+        self._is_link_behind = backlog_check(link)
         self._poll.register(link, select.POLLIN)
         self._shown_is_told = self._shown is None
         self._tell_shown()
@@ -334,7 +334,6 @@ class DriveThread(threading.Thread):
             state=BridgeState.DIALLING,
             reason=self._goodbye or 'the WebRTC process ended',
             control_epoch=0,
-            video_fps=0.0,
             counters={},
         )
         self._show()
@@ -367,7 +366,7 @@ class DriveThread(threading.Thread):
         self._show()
 
     def _send_to_operator(self, label: str, payload: bytes, text: bool, urgent: bool) -> None:
-        if self._link is not None and not urgent and not has_room(self._link):
+        if self._link is not None and not urgent and self._is_link_behind():
             self._counters['telemetry_lost'] += 1
             return
         self._send(encode(Send(label=label, payload=payload, text=text, urgent=urgent)))

@@ -342,9 +342,8 @@ class TeleopBridge(Node):
         """Show what the operator selected, and limit the speed while an image is missing."""
         now, snapshot = time.monotonic(), self._drive.snapshot
         is_watched = snapshot.link_up and snapshot.status.state is BridgeState.OPERATED
-        self._cameras.follow(
-            now, snapshot.status.video_fps if is_watched else 0.0, snapshot.selected
-        )
+        fps = self._settings.video_fps if is_watched else 0.0
+        self._cameras.follow(now, fps, snapshot.selected)
         self._drive.tell_faults(self._cameras.faults(now))
         is_blind = self._cameras.is_blind(now)
         if is_blind is not self._is_blind:

@@ -32,7 +32,7 @@ from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.bridge.link.packets import Configure, Send, Show, Shutdown
 from teleop_webrtc_bridge.bridge.webrtc.robot import Robot
 from teleop_webrtc_bridge.bridge.webrtc.ros_link import RosLink
-from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
+from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
 from teleop_webrtc_bridge.core.configuration import is_loopback_url
 from teleop_webrtc_bridge.processes.child_process import live_as_child
 
@@ -63,7 +63,7 @@ async def _run(socket_end: socket.socket, wake: int, memories: Sequence[int]) ->
     configuration = first.configuration
     _name_robot_in_logs(configuration.robot_id)
     configure_aiortc(loopback=is_loopback_url(configuration.broker_url))
-    cameras = Cameras(configuration.cameras, memories=memories, wake=wake)
+    cameras = CameraFeeds(configuration.cameras, memories=memories, wake=wake)
     robot = Robot(configuration, link=link, cameras=cameras)
     # What there is now stays for good. To look through all of it takes the collector 30 ms, during
     # which no command is passed on.
@@ -78,7 +78,7 @@ async def _run(socket_end: socket.socket, wake: int, memories: Sequence[int]) ->
         pass
 
 
-async def _serve_link(link: RosLink, robot: Robot, cameras: Cameras) -> None:
+async def _serve_link(link: RosLink, robot: Robot, cameras: CameraFeeds) -> None:
     """
     Forward the ROS half's messages and do what it asks for.
 

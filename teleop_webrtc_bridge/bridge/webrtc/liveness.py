@@ -24,7 +24,7 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-__all__ = ['LOST_AFTER_S', 'LinkLiveness', 'Verdict']
+__all__ = ['LOST_AFTER_S', 'LinkLiveness', 'ProbeDecision']
 
 PROBE_PERIOD_S: Final = 1.0
 """Between an answer and the next probe, while all is well."""
@@ -36,7 +36,7 @@ LATE_S: Final = 0.2
 """Later turns than this count as this late: a process that stood still has heard nobody."""
 
 
-class Verdict(enum.Enum):
+class ProbeDecision(enum.Enum):
     """What to do now."""
 
     WAIT = enum.auto()
@@ -64,17 +64,17 @@ class LinkLiveness:
         self._silent_s = 0.0
         self._has_answered = True
 
-    def turn(self, now: float) -> Verdict:
+    def turn(self, now: float) -> ProbeDecision:
         """Return what to do, and set :attr:`delay_s`."""
         self._silent_s += min(max(now - self._turn_s, 0.0), self.delay_s + LATE_S)
         self._turn_s = now
         if self._silent_s < PROBE_PERIOD_S:
             self.delay_s = max(PROBE_PERIOD_S - self._silent_s, SHORTEST_TURN_S)
-            return Verdict.WAIT
+            return ProbeDecision.WAIT
         if self._has_answered and self._silent_s > LOST_AFTER_S:
-            return Verdict.LOST
+            return ProbeDecision.LOST
         # In the beginning too: the first probes may come before the association, and only a peer
         # that has answered can be given up.
         is_urgent = self._silent_s <= LOST_AFTER_S
         self.delay_s = URGENT_PERIOD_S if is_urgent else PROBE_PERIOD_S
-        return Verdict.PROBE
+        return ProbeDecision.PROBE

@@ -53,9 +53,9 @@ from teleop_webrtc_bridge.aiortc_support.rtp.feedback import (
     take_feedback,
 )
 from teleop_webrtc_bridge.aiortc_support.sctp.probe import SctpProbe
-from teleop_webrtc_bridge.bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, Verdict
+from teleop_webrtc_bridge.bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, ProbeDecision
+from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
 from teleop_webrtc_bridge.bridge.webrtc.video.camera_track import CameraTrack
-from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
 from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import RateController
 from teleop_webrtc_bridge.core.codec import MAX_MESSAGE_BYTES
 from teleop_webrtc_bridge.core.configuration import BridgeConfiguration
@@ -104,7 +104,7 @@ class RobotPeer:
         self,
         configuration: BridgeConfiguration,
         *,
-        cameras: Cameras,
+        cameras: CameraFeeds,
         on_message: OnMessage,
         gathering: Gathering | None = None,
     ) -> None:
@@ -250,15 +250,15 @@ class RobotPeer:
         while not self.ended.done():
             now = time.monotonic()
             verdict = self._liveness.turn(now)
-            if verdict is Verdict.LOST:
+            if verdict is ProbeDecision.LOST:
                 raise PeerConnectionLost(
                     f'no answer on the peer connection for {LOST_AFTER_S:g} s'
                 )
             delay_s = self._liveness.delay_s
             if self._rate.is_busy(now):
                 delay_s = min(delay_s, QUEUE_PROBE_PERIOD_S)
-                verdict = Verdict.PROBE
-            if verdict is Verdict.PROBE:
+                verdict = ProbeDecision.PROBE
+            if verdict is ProbeDecision.PROBE:
                 self._rate.on_probe(now)
                 await self._probe.send(now)
             await asyncio.wait([self.ended], timeout=delay_s)

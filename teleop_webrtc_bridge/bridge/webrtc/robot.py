@@ -29,8 +29,8 @@ from teleop_webrtc_bridge.bridge.webrtc.network import RobotNetwork
 from teleop_webrtc_bridge.bridge.webrtc.operator_inbox import OperatorInbox
 from teleop_webrtc_bridge.bridge.webrtc.peer import RobotPeer
 from teleop_webrtc_bridge.bridge.webrtc.ros_link import Newest, RosLink
-from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
-from teleop_webrtc_bridge.core.codec import decode_command, decode_state, encode_pong
+from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
+from teleop_webrtc_bridge.core.codec import encode_pong
 from teleop_webrtc_bridge.core.configuration import BridgeConfiguration, is_loopback_url
 from teleop_webrtc_bridge.core.exceptions import (
     BrokerError,
@@ -42,18 +42,14 @@ from teleop_webrtc_bridge.core.exceptions import (
     TeleopError,
 )
 from teleop_webrtc_bridge.core.messages import (
-    CMD_UNRELIABLE,
     HeartbeatAnswer,
     IceServer,
-    OperatorMessage,
-    Ping,
     SessionAnswer,
     STATE_RELIABLE_BACK,
 )
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
 from teleop_webrtc_bridge.core.session import (
     BridgeSession,
-    BridgeState,
     HeartbeatSilence,
     Transition,
 )
@@ -69,8 +65,6 @@ LONGEST_PAUSE_S: Final = 10.0
 STATUS_PERIOD_S: Final = 1.0
 MAX_REASON_CHARS: Final = 1000
 """Why there is no connection may be said by proxies and servers, in their own words."""
-KEEP_ALIVE_FPS: Final = 1.0
-"""While nobody watches: media backends give up tracks that send nothing."""
 DEFAULT_STUN: Final = IceServer(urls=('stun:stun.cloudflare.com:3478',))
 """For brokers that name no ICE servers."""
 
@@ -87,11 +81,11 @@ class Robot:
     """
 
     def __init__(
-        self, configuration: BridgeConfiguration, *, link: RosLink, cameras: Cameras
+        self, configuration: BridgeConfiguration, *, link: RosLink, cameras: CameraFeeds
     ) -> None:
         self._configuration = configuration
         self._link = link
-        self._inbound = OperatorInbox(link, CommandFrames(configuration.command_frames_refused))
+        self._inbox = OperatorInbox(link, CommandFrames(configuration.command_frames_refused))
         self._network = RobotNetwork(configuration.broker_url)
         self._cameras = cameras
         self._peer: RobotPeer | None = None
@@ -246,20 +240,13 @@ class Robot:
     # --- between the operator and the ROS half ------------------------------------------------
 
     def _on_message(self, label: str, message: bytes | str, arrival_s: float) -> None:
-        """Answer clock probes here, at once; everything else is the ROS half's to judge."""
-        text = isinstance(message, str)
+        """Answer clock probes at once; pass on everything else, for the ROS half to judge."""
         payload = message.encode() if isinstance(message, str) else message
-        received = Received(label=label, payload=payload, text=text, arrival_s=arrival_s)
-        meaning = _meaning(label, message)
-        if not self._inbound.admit(received, meaning):
-            return
-        if isinstance(meaning, Ping) and label != CMD_UNRELIABLE:
-            if self._peer is not None:
-                clock_s = arrival_s + self._configuration.clock_ahead_s
-                pong = encode_pong(meaning.client_ts_s, clock_s)
-                self._peer.send(STATE_RELIABLE_BACK, pong, urgent=True)
-            return
-        self._inbound.deliver(received, meaning)
+        received = Received(label=label, payload=payload, arrival_s=arrival_s)
+        probe = self._inbox.take(received)
+        if probe is not None and self._peer is not None:
+            pong = encode_pong(probe.client_ts_s, arrival_s + self._configuration.clock_ahead_s)
+            self._peer.send(STATE_RELIABLE_BACK, pong, urgent=True)
 
     def forward(self, packet: Send) -> None:
         """Send a message of the ROS half to the operator."""
@@ -280,20 +267,15 @@ class Robot:
             'event=session state=%s reason=%r', transition.state.value, transition.reason
         )
         # The ROS half is about to hear of a change after which older commands do not count.
-        self._inbound.forget_motion()
+        self._inbox.forget_motion()
         self.send_status()
 
     def send_status(self) -> None:
         state = self._session.state
-        fps = {
-            BridgeState.OPERATED: self._configuration.video.fps,
-            BridgeState.CONNECTED: KEEP_ALIVE_FPS,
-        }
         status = Status(
             state=state,
             reason=shown(self._session.reason, MAX_REASON_CHARS),
             control_epoch=self._session.control_epoch,
-            video_fps=fps.get(state, 0.0),
             path='' if self._peer is None else self._peer.path,
             counters=self._counters(),
         )
@@ -304,19 +286,11 @@ class Robot:
             'heartbeats_missed': float(self._missed),
             'tasks': float(len(asyncio.all_tasks())),
         }
-        sources = [self._link.counters, self._inbound.counters]
+        sources = [self._link.counters, self._inbox.counters]
         if self._peer is not None:
             counters |= _report(self._peer) | self._peer.track.figures()
             sources += [self._peer.counters, self._peer.track.counters]
         return counters | {name: float(n) for source in sources for name, n in source.items()}
-
-
-def _meaning(label: str, message: bytes | str) -> OperatorMessage | None:
-    """Return what a message says; ``None``: nothing, or the ROS half will drop and count it."""
-    try:
-        return decode_command(message) if label == CMD_UNRELIABLE else decode_state(message)
-    except ProtocolError:
-        return None
 
 
 def _awake_or_not_s() -> float:

@@ -13,7 +13,7 @@
 # limitations under the License.
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 import os
 from pathlib import Path
@@ -25,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
+from teleop_webrtc_bridge.bridge.link.frame_slot import create_slot
 from teleop_webrtc_bridge.bridge.link.packet_ring import (
     create_ring,
     MAX_BEHIND_S,
@@ -317,3 +318,16 @@ def test_what_the_other_process_writes_does_not_move_the_writer(ring: Ring) -> N
     os.pwrite(ring.descriptor, b'\xff' * 24, 0)
     ring.put('K')
     assert os.pread(ring.descriptor, 8, 0) == (3).to_bytes(8, sys.byteorder)
+
+
+@pytest.mark.parametrize('create', [create_slot, create_ring])
+def test_the_other_half_cannot_change_its_size(create: Callable[[], int]) -> None:
+    memory = create()
+    try:
+        size = os.fstat(memory).st_size
+        for other in (0, size - 1, size + 1):
+            with pytest.raises(PermissionError):
+                os.ftruncate(memory, other)
+        assert os.fstat(memory).st_size == size
+    finally:
+        os.close(memory)

@@ -54,12 +54,11 @@ STATUSES = st.builds(
     state=st.sampled_from(BridgeState),
     reason=st.text(),
     control_epoch=st.integers(0, 2**53),
-    video_fps=FINITE,
     counters=st.dictionaries(st.text(), FINITE, max_size=4),
 )
 PACKETS = st.one_of(
     st.builds(Send, label=LABELS, payload=st.binary(), text=st.booleans(), urgent=st.booleans()),
-    st.builds(Received, label=LABELS, payload=st.binary(), text=st.booleans(), arrival_s=FINITE),
+    st.builds(Received, label=LABELS, payload=st.binary(), arrival_s=FINITE),
     STATUSES,
     st.builds(Show, cameras=st.lists(st.text()).map(tuple)),
     st.just(Shutdown()),
@@ -96,7 +95,7 @@ PACKETS = st.one_of(
 
 def status(**fields: object) -> bytes:
     """Return a status with other fields than a good one's."""
-    good = {'state': 'connected', 'reason': '', 'control_epoch': 1, 'video_fps': 1, 'counters': {}}
+    good = {'state': 'connected', 'reason': '', 'control_epoch': 1, 'counters': {}}
     return b'\x05' + json.dumps(good | fields).encode()
 
 
@@ -149,9 +148,9 @@ def test_any_bytes_are_a_packet_or_refused(data: bytes) -> None:
         status(counters=[]),
         status(counters={'a': '1'}),
         status(counters={'a': math.nan}),
-        status(video_fps=math.inf),
-        status(video_fps=10**400),
-        b'\x04\x00\x01' + struct.pack('<d', math.nan),
+        status(counters={'a': math.inf}),
+        status(counters={'a': 10**400}),
+        b'\x04\x00' + struct.pack('<d', math.nan),
         b'\x05' + b'[' * 5000,
         b'\x01{"video":{}}',
         b'\x01{"video":7}',
@@ -168,7 +167,7 @@ def test_garbage_is_refused(data: bytes) -> None:
 
 def test_the_largest_message_of_a_channel_fits_into_a_packet() -> None:
     payload = bytes(64 * 1024)
-    packet = encode(Received(label=CMD_UNRELIABLE, payload=payload, text=False, arrival_s=1.0))
+    packet = encode(Received(label=CMD_UNRELIABLE, payload=payload, arrival_s=1.0))
     assert len(packet) <= MAX_PACKET_BYTES
 
 

@@ -55,7 +55,6 @@ def broker(counters: dict[str, float], path: str = 'direct') -> DiagnosticStatus
         state=BridgeState.OPERATED,
         reason='',
         control_epoch=1,
-        video_fps=30.0,
         counters=counters,
         path=path,
     )
@@ -94,7 +93,7 @@ def test_pictures_that_are_encoded_here_are_made_to_fit() -> None:
 
 # --- E-STOP ------------------------------------------------------------------------------------
 
-STATUS = Status(state=BridgeState.OPERATED, reason='', control_epoch=1, video_fps=0.0, counters={})
+STATUS = Status(state=BridgeState.OPERATED, reason='', control_epoch=1, counters={})
 ANN = Origin(sub='ann', role=OriginRole.VIEWER)
 
 

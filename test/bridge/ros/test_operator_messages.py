@@ -78,7 +78,7 @@ class Robot:
         if isinstance(payload, dict):
             payload = json.dumps(payload)
         data = payload.encode() if isinstance(payload, str) else payload
-        received = Received(label=label, payload=data, text=True, arrival_s=self.now)
+        received = Received(label=label, payload=data, arrival_s=self.now)
         return self.messages.handle(received, self.now)
 
     def drive(self, velocity: Velocity) -> None:

@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teleop_webrtc_bridge.aiortc_support.sctp.probe import SctpProbe
-from teleop_webrtc_bridge.bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, Verdict
+from teleop_webrtc_bridge.bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, ProbeDecision
 
 
 def run(
@@ -34,16 +34,16 @@ def run(
     probes = []
     while now < until_s:
         verdict = liveness.turn(now)
-        if verdict is Verdict.LOST:
+        if verdict is ProbeDecision.LOST:
             break
-        if verdict is Verdict.PROBE:
+        if verdict is ProbeDecision.PROBE:
             probes.append(now)
         now += liveness.delay_s + late_s
     return now, probes
 
 
 def test_it_probes_at_once() -> None:
-    assert LinkLiveness(7.0).turn(7.0) is Verdict.PROBE
+    assert LinkLiveness(7.0).turn(7.0) is ProbeDecision.PROBE
 
 
 def test_silence_ends_it_within_three_seconds_but_not_before_many_probes() -> None:
@@ -60,8 +60,8 @@ def test_answers_keep_it_alive_for_a_probe_a_second() -> None:
     now, probes = 0.0, 0
     while now < 1000.0:
         verdict = liveness.turn(now)
-        assert verdict is not Verdict.LOST
-        if verdict is Verdict.PROBE:
+        assert verdict is not ProbeDecision.LOST
+        if verdict is ProbeDecision.PROBE:
             probes += 1
             now += 0.05
             liveness.answered()
@@ -89,14 +89,14 @@ def test_a_process_that_stood_still_blames_nobody(pause_s: float, turns_before: 
     now = 0.0
     for turn in range(turns_before + 1):
         now += liveness.delay_s + (pause_s if turn == turns_before else 0.0)
-        assert liveness.turn(now) is not Verdict.LOST
+        assert liveness.turn(now) is not ProbeDecision.LOST
 
 
 def test_a_clock_that_steps_back_changes_nothing() -> None:
     liveness = LinkLiveness(100.0)
     liveness.turn(100.0)
     liveness.answered()
-    assert liveness.turn(50.0) is Verdict.WAIT
+    assert liveness.turn(50.0) is ProbeDecision.WAIT
     ended_s, _ = run(liveness, 50.0, 60.0)
     assert LOST_AFTER_S < ended_s - 50.0 < 3.0
 

@@ -83,14 +83,12 @@ class Robot:
         theirs, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
         self._theirs = theirs
-        self.inbound = OperatorInbox(RosLink(theirs), CommandFrames())
+        self.inbox = OperatorInbox(RosLink(theirs), CommandFrames())
         self.read: list[Packet] = []
 
     def take(self, payload: bytes, label: str = CMD_UNRELIABLE, *, read: bool = True) -> None:
-        received = Received(label=label, payload=payload, text=False, arrival_s=time.monotonic())
-        message = decode_command(payload)
-        if self.inbound.admit(received, message):
-            self.inbound.deliver(received, message)
+        received = Received(label=label, payload=payload, arrival_s=time.monotonic())
+        self.inbox.take(received)
         if read:
             self.read_all()
 
@@ -146,8 +144,18 @@ async def test_the_newest_of_a_flood_arrives_though_the_rest_is_lost(robot: Robo
     sent = [decode_command(payload) for payload in robot.payloads()]
     seqs = [message.seq for message in sent if isinstance(message, DriveCommand)]
     assert seqs == sorted(set(seqs))
-    lost = robot.inbound.counters[f'excess_{CMD_UNRELIABLE}']
+    lost = robot.inbox.counters[f'excess_{CMD_UNRELIABLE}']
     assert lost >= 5000 - len(robot.read)
+
+
+@pytest.mark.parametrize(
+    'payload', [b'', b'\0' * 7, command(1)[:-1], command(1) + b'\0', b'{"type"']
+)
+async def test_a_broken_command_reaches_the_ros_half_which_counts_it(
+    robot: Robot, payload: bytes
+) -> None:
+    robot.take(payload)
+    assert robot.payloads() == [payload]
 
 
 async def test_no_estop_is_lost_in_a_flood(robot: Robot) -> None:
@@ -170,7 +178,7 @@ async def test_a_held_command_of_the_previous_operator_is_forgotten(robot: Robot
         robot.take(command(seq))
     for number in range(2000):
         robot.take(estop(number))
-    robot.inbound.forget_motion()
+    robot.inbox.forget_motion()
     await robot.until_read(estop(1999))
     assert command(1999) not in robot.payloads()
 
@@ -200,7 +208,7 @@ async def test_a_jog_of_an_arm_replaces_no_command_that_waits_for_the_ros_half(
 async def test_a_jog_of_the_previous_operators_arm_is_forgotten(robot: Robot) -> None:
     for seq in range(2000):
         robot.take(command(seq, 'left'))
-    robot.inbound.forget_motion()
+    robot.inbox.forget_motion()
     robot.take(estop(1))
     await robot.until_read(estop(1))
     assert command(1999, 'left') not in robot.payloads()

@@ -86,18 +86,16 @@ def command(seq: int) -> Received:
     payload = encode_drive_command(
         DriveCommand(seq=seq, stamp_s=1.0, frame_id='', velocity=Velocity())
     )
-    return Received(label=CMD_UNRELIABLE, payload=payload, text=False, arrival_s=float(seq))
+    return Received(label=CMD_UNRELIABLE, payload=payload, arrival_s=float(seq))
 
 
 def state(**fields: object) -> Received:
     payload = json.dumps(fields).encode()
-    return Received(label=STATE_RELIABLE, payload=payload, text=True, arrival_s=1.0)
+    return Received(label=STATE_RELIABLE, payload=payload, arrival_s=1.0)
 
 
 def status(epoch: int) -> Status:
-    return Status(
-        state=BridgeState.OPERATED, reason='', control_epoch=epoch, video_fps=0.0, counters={}
-    )
+    return Status(state=BridgeState.OPERATED, reason='', control_epoch=epoch, counters={})
 
 
 def fill(ros: Ros, *, commands: int = 1000) -> None:

@@ -54,7 +54,6 @@ STALLED_S: Final = 1.0
 MAX_AGE_S: Final = 10.0
 MAX_TOLD: Final = 32
 """Different faults that are said; more would only fill the log."""
-GREY: Final = 128
 GREY_SIZE_PX: Final = (640, 360)
 """Of the frame that keeps the track alive, before there was any image."""
 DEPTH_ENCODING: Final = '16UC1'
@@ -239,16 +238,7 @@ class ImageIntake:
 
         :param now: Seconds of ``time.monotonic``.
         """
-        width, height = self._size_px
-        header = FrameHeader(
-            capture_s=now,
-            width=width,
-            height=height,
-            step=width,
-            encoding='mono8',
-            is_filler=True,
-        )
-        self._writer.write(header, memoryview(bytes([GREY]) * (width * height)))
+        self._writer.write_grey(*self._size_px, now)
         self.counters['grey'] += 1
         self.is_grey = True
 

@@ -1,4 +1,4 @@
-"""From pictures in shared memory to access units: the newest ones, encoded when asked for."""
+"""The video source for uncompressed pictures: it encodes the newest ones on demand."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -26,7 +26,7 @@ from typing import Final
 
 import av
 
-from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
+from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
 from teleop_webrtc_bridge.bridge.webrtc.video.composer import capture_of, Composer, Part
 from teleop_webrtc_bridge.bridge.webrtc.video.encoder import EncodedFrame, VideoEncoder
 from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import Pace, RateController, Target
@@ -35,28 +35,28 @@ from teleop_webrtc_bridge.core.exceptions import EncoderUnusable, PictureUndecod
 __all__ = ['PictureSource']
 
 KEYFRAME_PERIOD_S: Final = 0.3
-"""A keyframe is as large as several frames: a broker that asks more often gets no more of them."""
+"""Keyframes are at least this far apart: each is as large as several other frames."""
 
 _logger = logging.getLogger(__name__)
 
 
 class PictureSource:
     """
-    Encodes the cameras that give pictures; a :class:`.camera_track.VideoSource`.
+    Encodes the pictures of the cameras that are shown; a :class:`.camera_track.VideoSource`.
 
     An encoder that fails is replaced, and the frame is skipped.
 
-    :param cameras: Where the pictures come from.
-    :param encoder: Encodes them.
-    :param max_width_px: Of the whole picture.
-    :param rate: Says how many bits, frames and pixels to send.
+    :param cameras: The cameras.
+    :param encoder: Encodes their pictures.
+    :param max_width_px: Width of the whole picture.
+    :param rate: Decides bitrate, frame rate and size.
     :param counters: Gets ``encoded``, ``encoder_failures``, ``undecodable``, ``torn``,
         ``skipped`` (too late), ``held_back`` (it would wait in a queue).
     """
 
     def __init__(
         self,
-        cameras: Cameras,
+        cameras: CameraFeeds,
         encoder: VideoEncoder,
         *,
         max_width_px: int,
@@ -74,7 +74,7 @@ class PictureSource:
         self._width_px = max_width_px
         self._composer = Composer(max_width_px)
         self._sequences: dict[str, int] = {}
-        """What was taken last, of each camera that is shown."""
+        """Sequence number of the last frame of each camera that is shown."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix='encoder')
 
     def begin(self) -> None:
@@ -99,7 +99,7 @@ class PictureSource:
         if not parts or sequences == self._sequences:
             await self._cameras.news.wait()
             return None
-        # Others are shown, or have stalled. There may be no later frame that shows it.
+        # Other cameras are shown, or one has stalled. There may be no later frame to show that.
         is_news = sequences.keys() != self._sequences.keys()
         is_news = is_news or _has_new_filler(parts, self._sequences)
         if is_news:
@@ -118,7 +118,7 @@ class PictureSource:
         return await self._encode(parts, target)
 
     def _parts(self) -> list[Part]:
-        """Return the newest frame of each camera that is shown; none before there are all."""
+        """Return the newest frame of each camera that is shown; none until all have one."""
         feeds = self._cameras.shown
         parts = [
             Part(camera=feed.name, frame=frame, max_width_px=feed.max_width_px or self._width_px)
@@ -133,7 +133,7 @@ class PictureSource:
             self._counters['skipped'] += max(0, sequence - last - 1)
 
     def _take_keyframe_request(self) -> bool:
-        """Return whether the next frame is to be a keyframe; one too many waits."""
+        """Return whether the next frame has to be a keyframe; not more often than allowed."""
         now = time.monotonic()
         if not self._keyframe or now - self._keyframe_s < KEYFRAME_PERIOD_S:
             return False
@@ -168,7 +168,7 @@ class PictureSource:
     def _encode_now(
         self, parts: Sequence[Part], target: Target, *, keyframe: bool
     ) -> EncodedFrame | None:
-        """Run in the encoder's thread."""
+        """Convert and encode; runs in the encoder's thread."""
         if len(parts) == 1:
             (part,) = parts
             return self._encoder.encode(

@@ -47,9 +47,7 @@ WIDTH, HEIGHT = 32, 24
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 SETTINGS = Settings(**{row.name: row.default for row in PARAMETERS})
 SNAPSHOT = DriveSnapshot(
-    status=Status(
-        state=BridgeState.OPERATED, reason='', control_epoch=1, video_fps=30.0, counters={}
-    )
+    status=Status(state=BridgeState.OPERATED, reason='', control_epoch=1, counters={})
 )
 
 

@@ -33,13 +33,13 @@ from teleop_webrtc_bridge.bridge.link.frame_slot import (
     FrameReader,
     FrameWriter,
 )
-from teleop_webrtc_bridge.bridge.webrtc.video.compressor import (
+from teleop_webrtc_bridge.bridge.webrtc.video.encoder import (
     Compressor,
     encoder_names,
     instructions,
     open_encoder,
+    VideoEncoder,
 )
-from teleop_webrtc_bridge.bridge.webrtc.video.encoder import VideoEncoder
 from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import Target
 from teleop_webrtc_bridge.core.configuration import VideoConfiguration
 from teleop_webrtc_bridge.core.exceptions import EncoderUnusable

@@ -28,8 +28,7 @@ import numpy as np
 import pytest
 
 from teleop_webrtc_bridge.bridge.link.frame_slot import Frame, FrameHeader, MAX_PICTURE_PX
-from teleop_webrtc_bridge.bridge.webrtc.video.conversion import FrameConverter
-from teleop_webrtc_bridge.bridge.webrtc.video.levels import DEPTH_RANGE_M
+from teleop_webrtc_bridge.bridge.webrtc.video.conversion import DEPTH_RANGE_M, FrameConverter
 from teleop_webrtc_bridge.core.exceptions import PictureUndecodable
 from teleop_webrtc_bridge.core.video.pixel_formats import PIXEL_FORMATS
 

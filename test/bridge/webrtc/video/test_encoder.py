@@ -31,8 +31,11 @@ from teleop_webrtc_bridge.bridge.link.frame_slot import (
     FrameReader,
     FrameWriter,
 )
-from teleop_webrtc_bridge.bridge.webrtc.video.compressor import open_encoder
-from teleop_webrtc_bridge.bridge.webrtc.video.encoder import EncodedFrame, VideoEncoder
+from teleop_webrtc_bridge.bridge.webrtc.video.encoder import (
+    EncodedFrame,
+    open_encoder,
+    VideoEncoder,
+)
 from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import Target
 from teleop_webrtc_bridge.core.configuration import VideoConfiguration
 from teleop_webrtc_bridge.core.video.pixel_formats import PIXEL_FORMATS

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import pytest
 
-from teleop_webrtc_bridge.bridge.webrtc.video.link_queue import LinkQueue
+from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import LinkQueue
 
 DELAY_S = 0.1
 

@@ -25,7 +25,7 @@ import time
 import pytest
 
 from teleop_webrtc_bridge.bridge.link.frame_slot import create_slot, FrameHeader, FrameWriter
-from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
+from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
 from teleop_webrtc_bridge.bridge.webrtc.video.conversion import FrameConverter
 from teleop_webrtc_bridge.bridge.webrtc.video.encoder import EncodedFrame, VideoEncoder
 from teleop_webrtc_bridge.bridge.webrtc.video.picture_source import PictureSource
@@ -43,7 +43,7 @@ SLOW = VideoConfiguration(
 class Rig:
     """What the ROS half does on one side, what the track asks for on the other."""
 
-    def __init__(self, writers: dict[str, FrameWriter], cameras: Cameras) -> None:
+    def __init__(self, writers: dict[str, FrameWriter], cameras: CameraFeeds) -> None:
         self.counters: Counter[str] = Counter()
         self.cameras = cameras
         self._writers = writers
@@ -90,7 +90,7 @@ async def rig() -> AsyncIterator[Rig]:
     }
     configurations = [CameraConfiguration(name=name) for name in NAMES]
     configurations[2] = CameraConfiguration(name='arm', max_width_px=WIDTH // 2)
-    rig = Rig(writers, Cameras(configurations, memories=memories, wake=wake))
+    rig = Rig(writers, CameraFeeds(configurations, memories=memories, wake=wake))
     yield rig
     asyncio.get_running_loop().remove_reader(wake)
     rig.source.close()

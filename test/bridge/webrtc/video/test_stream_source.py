@@ -30,8 +30,8 @@ import pytest
 
 from teleop_webrtc_bridge.bridge.link.frame_slot import create_slot, FrameHeader, FrameWriter
 from teleop_webrtc_bridge.bridge.link.packet_ring import create_ring, PacketWriter
+from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
 from teleop_webrtc_bridge.bridge.webrtc.video.camera_track import CameraTrack
-from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
 from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import RateController
 from teleop_webrtc_bridge.core.configuration import (
     CameraConfiguration,
@@ -60,7 +60,7 @@ class Rig:
             CameraConfiguration(name=name, kind=kind)
             for name, kind in zip(('front', 'rear', 'arm'), kinds, strict=True)
         ]
-        self.cameras = Cameras(configurations, memories=self.memories, wake=self.wake)
+        self.cameras = CameraFeeds(configurations, memories=self.memories, wake=self.wake)
         self.rate = RateController(highest_bps=VIDEO.bitrate_bps, fps=VIDEO.fps)
         self.track = CameraTrack(self.cameras, self.rate)
         self.track.use(codec, video)

@@ -17,7 +17,7 @@ import itertools
 
 import pytest
 
-from teleop_webrtc_bridge.bridge.webrtc.video.stream_state import (
+from teleop_webrtc_bridge.bridge.webrtc.video.stream_source import (
     KeyframeWait,
     StreamBitrate,
     Thinning,
