@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+import enum
 import functools
 import os
 import time
@@ -27,20 +28,86 @@ from rclpy.node import Node
 
 from teleop_webrtc_bridge.bridge.link.frame_slot import create_slot, FrameWriter
 from teleop_webrtc_bridge.bridge.link.packet_ring import create_ring, PacketWriter
-from teleop_webrtc_bridge.bridge.ros.camera.image_intake import ImageIntake, STALLED_S
-from teleop_webrtc_bridge.bridge.ros.camera.image_stamps import StampFault, StampWatch
+from teleop_webrtc_bridge.bridge.ros.camera.image_intake import ImageIntake
 from teleop_webrtc_bridge.bridge.ros.camera.image_subscription import ImageSubscription
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
+from teleop_webrtc_bridge.bridge.ros.camera.intake import STALLED_S, WarnOnce
 from teleop_webrtc_bridge.bridge.ros.camera.rcl import find_rcl
-from teleop_webrtc_bridge.bridge.ros.camera.sets_watch import SetsWatch
-from teleop_webrtc_bridge.bridge.ros.camera.stream_intake import StreamIntake
+from teleop_webrtc_bridge.bridge.ros.camera.stream_intake import SetsWatch, StreamIntake
 from teleop_webrtc_bridge.bridge.ros.parameters.table import CameraSettings
 from teleop_webrtc_bridge.core.configuration import CameraKind
 
 __all__ = ['Camera']
 
 BLANK_S: Final = 0.5
-"""How long grey is repeated: one frame may be lost, or be kept back until the next one."""
+"""How long grey is repeated, because a single frame may be lost or buffered."""
+MAX_OFF_S: Final = 1.0
+"""A stamp further off the node's clock is told of."""
+RECENT_S: Final = 1.0
+"""How long the newest image tells how the stamps are."""
+
+
+class StampFault(enum.Enum):
+    """What is wrong with the stamps; the value says it."""
+
+    ZERO = 'are stamped zero'
+    BEHIND = "behind the node's clock"
+    AHEAD = "ahead of the node's clock"
+
+
+class StampWatch:
+    """
+    Compares the stamp of each image with the node's clock at its arrival.
+
+    Written by the thread that takes images; any other one may ask.
+    """
+
+    def __init__(self) -> None:
+        self._newest: tuple[float, StampFault | None, float] = (float('-inf'), None, 0.0)
+        """Arrival, fault, age."""
+
+    def note(self, stamp_ns: int, age_s: float, now: float) -> None:
+        """
+        Take an image.
+
+        :param stamp_ns: Its stamp.
+        :param age_s: What the node's clock is ahead of that, in seconds.
+        :param now: Its arrival, in seconds of any steady clock.
+        """
+        fault = None
+        if stamp_ns == 0:
+            fault = StampFault.ZERO
+        elif abs(age_s) > MAX_OFF_S:
+            fault = StampFault.BEHIND if age_s > 0 else StampFault.AHEAD
+        # One assignment: whoever asks sees all of it, or none.
+        self._newest = now, fault, age_s
+
+    def fault(self, now: float) -> StampFault | None:
+        """Return what is wrong with the images that come; ``None``: nothing, or none come."""
+        arrival_s, fault, _ = self._newest
+        return fault if now - arrival_s <= RECENT_S else None
+
+    def remark(self, now: float, *, simulated: bool) -> str:
+        """
+        Return the fault in words; empty: there is none.
+
+        :param now: Seconds of the same clock.
+        :param simulated: The node's ``use_sim_time``.
+        """
+        arrival_s, fault, age_s = self._newest
+        if fault is None or now - arrival_s > RECENT_S:
+            return ''
+        if fault is StampFault.ZERO:
+            return 'images are stamped zero: the camera must set header.stamp'
+        return (
+            f'images are stamped {_duration(abs(age_s))} {fault.value} (use_sim_time: '
+            f'{str(simulated).lower()}): they come late, or the clocks or use_sim_time differ'
+        )
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration whose text does not change with each image."""
+    return f'{seconds:.0f} s' if seconds < 3600.0 else f'{seconds / 3600.0:.0f} h'
 
 
 class Camera:
@@ -88,9 +155,8 @@ class Camera:
             self._intake = ImageIntake(self._writer, warn)
         self._intake.expected = settings.is_named
         self._blank_s = float('-inf')
-        self._warn = warn
         self._stamps = StampWatch()
-        self._told_stamps: set[StampFault] = set()
+        self._warn_once = WarnOnce(warn)
         self._images = ImageSubscription(
             node,
             topic=settings.topic,
@@ -139,8 +205,8 @@ class Camera:
 
     def remark(self, now: float) -> str:
         """Return what is not as it should be with what comes; empty: nothing."""
-        simulated = bool(self._node.get_parameter('use_sim_time').value)
-        remarks = (self._intake.remark(now), self._stamps.remark(now, simulated=simulated))
+        stamps = self._stamps.remark(now, simulated=self._is_simulated())
+        remarks = (self._intake.remark(now), stamps)
         return '; '.join(filter(None, remarks))
 
     @property
@@ -228,13 +294,13 @@ class Camera:
                 self._thread.request(functools.partial(self._stream.forget_sets, gone_s))
 
     def _tell_stamps(self, now: float) -> None:
-        """Log once of each fault of the stamps."""
         fault = self._stamps.fault(now)
-        if fault is not None and fault not in self._told_stamps:
-            self._told_stamps.add(fault)
-            simulated = bool(self._node.get_parameter('use_sim_time').value)
-            reason = self._stamps.remark(now, simulated=simulated)
-            self._warn(f'event=image_stamps topic={self.topic} reason="{reason}"')
+        if fault is not None:
+            reason = self._stamps.remark(now, simulated=self._is_simulated())
+            self._warn_once(fault, f'event=image_stamps topic={self.topic} reason="{reason}"')
+
+    def _is_simulated(self) -> bool:
+        return bool(self._node.get_parameter('use_sim_time').value)
 
     def free(self) -> None:
         """Give the memory back, after :meth:`close`, when the thread has ended."""

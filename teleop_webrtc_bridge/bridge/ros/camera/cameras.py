@@ -26,8 +26,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera
-from teleop_webrtc_bridge.bridge.ros.camera.image_intake import STALLED_S
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
+from teleop_webrtc_bridge.bridge.ros.camera.intake import STALLED_S
 
 __all__ = ['Cameras']
 

@@ -31,8 +31,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from small_camera import SmallCamera
 
 from teleop_webrtc_bridge.bridge.link.packets import Status
-from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera
-from teleop_webrtc_bridge.bridge.ros.camera.image_stamps import StampFault, StampWatch
+from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera, StampFault, StampWatch
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
 from teleop_webrtc_bridge.bridge.ros.diagnostics import diagnose
 from teleop_webrtc_bridge.bridge.ros.drive import DriveSnapshot

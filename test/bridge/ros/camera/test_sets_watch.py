@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import pytest
 
-from teleop_webrtc_bridge.bridge.ros.camera.sets_watch import MARGIN_S, SetsWatch
+from teleop_webrtc_bridge.bridge.ros.camera.stream_intake import DISCOVERY_S, SetsWatch
 
 NEVER_S = float('-inf')
 NOBODY: frozenset[bytes] = frozenset()
@@ -55,7 +55,7 @@ def test_what_came_before_the_graph_showed_the_publisher_does_not_end_it(
 def test_a_publisher_that_ends_may_start_again_at_any_time(watch: SetsWatch) -> None:
     assert watch.look(NOBODY, 11.0) is None
     assert watch.needs(10.9)
-    assert watch.look(SECOND, 20.0) == 11.0 - MARGIN_S
+    assert watch.look(SECOND, 20.0) == 11.0 - DISCOVERY_S
     assert watch.needs(10.9)
     assert not watch.needs(20.1)
 
@@ -63,7 +63,7 @@ def test_a_publisher_that_ends_may_start_again_at_any_time(watch: SetsWatch) -> 
 def test_a_publisher_that_takes_the_place_of_another_has_sets_of_its_own(
     watch: SetsWatch,
 ) -> None:
-    assert watch.look(SECOND, 10.5) == 10.0 - MARGIN_S
+    assert watch.look(SECOND, 10.5) == 10.0 - DISCOVERY_S
     assert watch.needs(10.4)
 
 

@@ -214,7 +214,9 @@ def test_pictures_that_wait_for_a_keyframe_are_not(camera: Camera) -> None:
     units = encoded(120, gop=60)
     camera.show_all(units[5:60])
     assert camera.intake.is_stalled(camera.now)
-    assert camera.intake.remark(camera.now) == 'what comes cannot be shown: no keyframe yet'
+    assert (
+        camera.intake.remark(camera.now) == 'images arrive, but cannot be shown: no keyframe yet'
+    )
     camera.show_all(units[60:61])
     assert not camera.intake.is_stalled(camera.now)
     assert camera.intake.remark(camera.now) == ''
