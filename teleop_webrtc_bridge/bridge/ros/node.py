@@ -41,6 +41,7 @@ from teleop_webrtc_bridge.bridge.link.packets import Configure
 from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera
 from teleop_webrtc_bridge.bridge.ros.camera.cameras import Cameras
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
+from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl, RclUnusable
 from teleop_webrtc_bridge.bridge.ros.diagnostics import Diagnostics, INSECURE
 from teleop_webrtc_bridge.bridge.ros.drive import DriveThread
 from teleop_webrtc_bridge.bridge.ros.estop import estop_path, EstopFile, EstopKeeper
@@ -172,6 +173,7 @@ class TeleopBridge(Node):
     def _build_cameras(self, cameras: Sequence[CameraSettings]) -> None:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
         self._images = ImageThread(on_failure=self.wake)
+        rcl = self._find_rcl()
         self._cameras = Cameras(
             [
                 Camera(
@@ -181,6 +183,7 @@ class TeleopBridge(Node):
                     wake=self._wake,
                     on_image=self._on_image,
                     warn=self._warn,
+                    rcl=rcl,
                 )
                 for camera in cameras
             ],
@@ -190,6 +193,17 @@ class TeleopBridge(Node):
         )
         self._is_blind = False
         self._has_cameras = True
+
+    def _find_rcl(self) -> Rcl | None:
+        """Return rcl's functions, or ``None`` if rclpy is to take the images."""
+        if not self._settings.direct_image_take:
+            self._log("event=images_by_rclpy reason='direct_image_take is false'")
+            return None
+        try:
+            return Rcl()
+        except RclUnusable as error:
+            self._warn(f'event=images_by_rclpy reason={str(error)!r:.200}')
+            return None
 
     def _build_drive(self, clock_ahead_s: float) -> None:
         self._changed = self.create_guard_condition(self._on_drive_change)

@@ -1,4 +1,4 @@
-"""One camera, as ROS has it: its topic, what is taken from it, and the memory where that goes."""
+"""One camera of the robot: its topic, its intake, and the memory for its images."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -32,7 +32,7 @@ from teleop_webrtc_bridge.bridge.ros.camera.image_intake import ImageIntake
 from teleop_webrtc_bridge.bridge.ros.camera.image_subscription import ImageSubscription
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
 from teleop_webrtc_bridge.bridge.ros.camera.intake import STALLED_S, WarnOnce
-from teleop_webrtc_bridge.bridge.ros.camera.rcl import find_rcl
+from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl
 from teleop_webrtc_bridge.bridge.ros.camera.stream_intake import SetsWatch, StreamIntake
 from teleop_webrtc_bridge.bridge.ros.parameters.table import CameraSettings
 from teleop_webrtc_bridge.core.configuration import CameraKind
@@ -42,13 +42,13 @@ __all__ = ['Camera']
 BLANK_S: Final = 0.5
 """How long grey is repeated, because a single frame may be lost or buffered."""
 MAX_OFF_S: Final = 1.0
-"""A stamp further off the node's clock is told of."""
+"""Largest difference between a stamp and the node's clock without a warning."""
 RECENT_S: Final = 1.0
-"""How long the newest image tells how the stamps are."""
+"""Time for which the newest image represents the stamps."""
 
 
 class StampFault(enum.Enum):
-    """What is wrong with the stamps; the value says it."""
+    """What is wrong with the stamps; the value is part of the message."""
 
     ZERO = 'are stamped zero'
     BEHIND = "behind the node's clock"
@@ -59,7 +59,7 @@ class StampWatch:
     """
     Compares the stamp of each image with the node's clock at its arrival.
 
-    Written by the thread that takes images; any other one may ask.
+    Written by the image thread; other threads may read.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class StampWatch:
         Take an image.
 
         :param stamp_ns: Its stamp.
-        :param age_s: What the node's clock is ahead of that, in seconds.
+        :param age_s: The node's time minus the stamp, in seconds.
         :param now: Its arrival, in seconds of any steady clock.
         """
         fault = None
@@ -79,17 +79,17 @@ class StampWatch:
             fault = StampFault.ZERO
         elif abs(age_s) > MAX_OFF_S:
             fault = StampFault.BEHIND if age_s > 0 else StampFault.AHEAD
-        # One assignment: whoever asks sees all of it, or none.
+        # One assignment, so that readers never see a mixture.
         self._newest = now, fault, age_s
 
     def fault(self, now: float) -> StampFault | None:
-        """Return what is wrong with the images that come; ``None``: nothing, or none come."""
+        """Return what is wrong with the stamps; ``None``: nothing, or there are no images."""
         arrival_s, fault, _ = self._newest
         return fault if now - arrival_s <= RECENT_S else None
 
     def remark(self, now: float, *, simulated: bool) -> str:
         """
-        Return the fault in words; empty: there is none.
+        Return the fault as a text; empty: there is none.
 
         :param now: Seconds of the same clock.
         :param simulated: The node's ``use_sim_time``.
@@ -101,25 +101,26 @@ class StampWatch:
             return 'images are stamped zero: the camera must set header.stamp'
         return (
             f'images are stamped {_duration(abs(age_s))} {fault.value} (use_sim_time: '
-            f'{str(simulated).lower()}): they come late, or the clocks or use_sim_time differ'
+            f'{str(simulated).lower()}): they are late, or the clocks or use_sim_time differ'
         )
 
 
 def _duration(seconds: float) -> str:
-    """Return a duration whose text does not change with each image."""
+    """Return a duration as a text that does not change with each image."""
     return f'{seconds:.0f} s' if seconds < 3600.0 else f'{seconds / 3600.0:.0f} h'
 
 
 class Camera:
     """
-    Owned by the thread that runs the node's callbacks; another one takes the images.
+    One camera; owned by the thread of the node's callbacks, while the image thread takes images.
 
-    :param node: Subscribes the topic.
-    :param settings: The camera.
-    :param thread: Takes the images.
-    :param wake: Descriptor of the eventfd that is raised for each picture.
-    :param on_image: Called by that thread after each image, shown or not.
-    :param warn: Tells the robot's owner; called by either.
+    :param node: Subscribes to the topic.
+    :param settings: The camera's configuration.
+    :param thread: The image thread.
+    :param wake: Descriptor of the eventfd that is raised for each image.
+    :param on_image: Called by the image thread after each image, shown or not.
+    :param warn: Logs a warning; called by both threads.
+    :param rcl: Takes the images; ``None``: rclpy takes them.
     """
 
     def __init__(
@@ -131,11 +132,12 @@ class Camera:
         wake: int,
         on_image: Callable[[], None],
         warn: Callable[[str], None],
+        rcl: Rcl | None,
     ) -> None:
         self.settings = settings
         is_coded = settings.configuration().kind is CameraKind.H264
         self.memory = create_ring() if is_coded else create_slot()
-        """Descriptor of the memory that the WebRTC half reads."""
+        """Descriptor of the shared memory that the WebRTC half reads."""
         self._node = node
         self._thread = thread
         self._on_image = on_image
@@ -143,7 +145,7 @@ class Camera:
         self._writer: FrameWriter | PacketWriter
         self._intake: ImageIntake | StreamIntake
         self._stream: StreamIntake | None = None
-        """The intake, of a camera that encodes by itself."""
+        """The intake, if the camera encodes H.264 itself."""
         self._sets = SetsWatch()
         self._is_watched = False
         if is_coded:
@@ -166,7 +168,7 @@ class Camera:
             memory=self._intake.memory,
             callback=self._accept,
             refused=lambda reason: self._intake.refuse(reason, time.monotonic()),
-            rcl=find_rcl(),
+            rcl=rcl,
         )
 
     @property
@@ -176,12 +178,12 @@ class Camera:
 
     @property
     def is_open(self) -> bool:
-        """Whether the topic is subscribed for who watches it."""
+        """Whether the topic is subscribed to for viewers."""
         return self._is_watched
 
     @property
     def is_subscribed(self) -> bool:
-        """Whether the topic is subscribed at all: for who watches, or for parameter sets."""
+        """Whether the topic is subscribed to at all: for viewers, or for parameter sets."""
         return self._images.is_open
 
     @property
@@ -191,12 +193,12 @@ class Camera:
 
     @property
     def exists(self) -> bool:
-        """Whether somebody has published the topic, or has said that there is this camera."""
+        """Whether the topic has had a publisher, or ``cameras`` names the camera."""
         return self._intake.expected
 
     @property
     def is_grey(self) -> bool:
-        """Whether grey is seen instead of a picture."""
+        """Whether grey is shown instead of an image."""
         return self._intake.is_grey
 
     @property
@@ -204,7 +206,7 @@ class Camera:
         return self._intake.counters
 
     def remark(self, now: float) -> str:
-        """Return what is not as it should be with what comes; empty: nothing."""
+        """Return what is wrong with the images; empty: nothing."""
         stamps = self._stamps.remark(now, simulated=self._is_simulated())
         remarks = (self._intake.remark(now), stamps)
         return '; '.join(filter(None, remarks))
@@ -218,9 +220,9 @@ class Camera:
         return self._images.publisher_count()
 
     def open(self, now: float) -> None:
-        """Subscribe, unless that is done already; ``now`` as for :meth:`is_stalled`."""
+        """Subscribe for viewers; ``now`` as for :meth:`is_stalled`."""
         if self._stream is not None and not self._is_watched:
-            # What it has read until now was shown to nobody.
+            # Nobody has seen the pictures until now.
             self._thread.request(self._stream.forget)
             self._stream.is_listening = False
         self._is_watched = True
@@ -228,9 +230,9 @@ class Camera:
 
     def rest(self, now: float) -> None:
         """
-        Nobody watches: end the subscription, if nothing is to be learnt from it.
+        Unsubscribe because nobody watches, unless parameter sets are needed.
 
-        Its last picture is stale.
+        The last image is then outdated.
         """
         was_watched, self._is_watched = self._is_watched, False
         self._intake.wanted_fps = 0.0
@@ -244,39 +246,39 @@ class Camera:
             self._thread.request(self._intake.forget)
 
     def close(self) -> None:
-        """End the subscription, if there is one."""
+        """Unsubscribe."""
         self._is_watched = False
         self._images.close()
 
     def want(self, fps: float) -> None:
-        """Take that many images a second, but no more than are configured."""
+        """Set the frame rate, up to the configured one."""
         self._intake.wanted_fps = min(fps, self.settings.fps)
 
     def is_stalled(self, now: float) -> bool:
         """
-        Return whether there is a camera, but no picture of now to drive by.
+        Return whether there is a camera, but no current image to drive by.
 
         :param now: Seconds of ``time.monotonic``.
         """
         return self._intake.is_stalled(now)
 
     def has_picture(self, now: float) -> bool:
-        """Return whether a picture of now can be shown."""
+        """Return whether a current image can be shown."""
         return not self._intake.is_grey and self._intake.is_fresh(now)
 
     def is_silent(self, now: float) -> bool:
-        """Return whether it is stalled, and not for having been subscribed just now."""
+        """Return whether it is stalled, and not because it was subscribed to just now."""
         return self.is_stalled(now) and self._images.open_for(now) > STALLED_S
 
     def keep_alive(self, now: float) -> None:
-        """Show grey, once more."""
+        """Send one grey frame."""
         self._thread.request(lambda: self._intake.keep_alive(now))
 
     def blank(self, now: float, *, anew: bool = False) -> None:
         """
-        Show grey instead of a picture that is not of now; to be called again and again.
+        Send grey frames instead of an outdated image; to be called repeatedly.
 
-        :param anew: Who sees it now may have seen something else before.
+        :param anew: The viewers may have seen something else before.
         """
         if anew or not self._intake.is_grey:
             self._blank_s = now
@@ -303,7 +305,7 @@ class Camera:
         return bool(self._node.get_parameter('use_sim_time').value)
 
     def free(self) -> None:
-        """Give the memory back, after :meth:`close`, when the thread has ended."""
+        """Free the memory, after :meth:`close`, when the image thread has ended."""
         self._writer.close()
         os.close(self.memory)
 

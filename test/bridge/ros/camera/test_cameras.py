@@ -31,6 +31,7 @@ from teleop_webrtc_bridge.bridge.link.frame_slot import Frame, FrameReader
 from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera
 from teleop_webrtc_bridge.bridge.ros.camera.cameras import Cameras
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
+from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl
 from teleop_webrtc_bridge.bridge.ros.parameters.table import CameraSettings
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
@@ -89,6 +90,7 @@ class Rig:
             wake=wake,
             on_image=lambda: None,
             warn=print,
+            rcl=Rcl(),
         )
 
     def turn(self) -> None:

@@ -33,6 +33,7 @@ from small_camera import SmallCamera
 from teleop_webrtc_bridge.bridge.link.packets import Status
 from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera, StampFault, StampWatch
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
+from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl
 from teleop_webrtc_bridge.bridge.ros.diagnostics import diagnose
 from teleop_webrtc_bridge.bridge.ros.drive import DriveSnapshot
 from teleop_webrtc_bridge.bridge.ros.parameters.table import CameraSettings, PARAMETERS, Settings
@@ -89,6 +90,7 @@ class Rig:
             wake=self._wake,
             on_image=lambda: None,
             warn=self.told.append,
+            rcl=Rcl(),
         )
         self.all = (self.camera,)
         self.camera.open(time.monotonic())

@@ -32,6 +32,7 @@ from teleop_webrtc_bridge.bridge.link.packet_ring import PacketReader, Unit
 from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera
 from teleop_webrtc_bridge.bridge.ros.camera.cameras import Cameras
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
+from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl
 from teleop_webrtc_bridge.bridge.ros.parameters.table import CameraSettings
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
@@ -108,6 +109,7 @@ class Rig:
             wake=wake,
             on_image=self._on_image,
             warn=self.told.append,
+            rcl=Rcl(),
         )
         self.cameras = Cameras(
             [self.camera], thread=self.thread, on_show=lambda names: None, warn=self.told.append
