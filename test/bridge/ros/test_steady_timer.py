@@ -26,7 +26,12 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
-from teleop_webrtc_bridge.bridge.ros.steady_timer import Every, IDLE_TURN_S, SteadyTimer, TURN_S
+from teleop_webrtc_bridge.bridge.ros.steady_timer import (
+    Every,
+    IDLE_PERIOD_S,
+    PERIOD_S,
+    SteadyTimer,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 
@@ -38,19 +43,19 @@ LOOKED_AT = 5
 
 def test_it_is_due_at_first_and_then_once_in_its_period() -> None:
     every = Every(1.0)
-    due = [turn for turn in range(100) if every.is_due(50.0 + turn * TURN_S)]
+    due = [turn for turn in range(100) if every.is_due(50.0 + turn * PERIOD_S)]
     assert due == list(range(0, 100, 10))
 
 
 def test_turns_that_jitter_leave_nothing_out() -> None:
     every = Every(1.0)
-    due = [turn for turn in range(100) if every.is_due(turn * TURN_S - 0.02 * (turn % 2))]
+    due = [turn for turn in range(100) if every.is_due(turn * PERIOD_S - 0.02 * (turn % 2))]
     assert due == list(range(0, 100, 10))
 
 
 def test_in_slow_turns_it_is_as_often() -> None:
     every = Every(1.0)
-    due = [turn for turn in range(10) if every.is_due(turn * IDLE_TURN_S)]
+    due = [turn for turn in range(10) if every.is_due(turn * IDLE_PERIOD_S)]
     assert due == [0, 2, 4, 6, 8]
 
 
@@ -94,8 +99,8 @@ def rig() -> Iterator[Rig]:
 
 
 def test_turns_are_quick_until_they_are_idle_and_then_again(rig: Rig) -> None:
-    rig.until(lambda pause_s: pause_s < 2 * TURN_S)
+    rig.until(lambda pause_s: pause_s < 2 * PERIOD_S)
     rig.turns.pace(is_idle=True)
-    rig.until(lambda pause_s: pause_s > 2 * TURN_S)
+    rig.until(lambda pause_s: pause_s > 2 * PERIOD_S)
     rig.turns.pace(is_idle=False)
-    rig.until(lambda pause_s: pause_s < 2 * TURN_S)
+    rig.until(lambda pause_s: pause_s < 2 * PERIOD_S)

@@ -1,9 +1,9 @@
 """
-The robot's cameras: which are selected, which are shown, and whether somebody can drive by them.
+The robot's cameras: which are selected, which are shown, and whether the operator can see.
 
-A camera that is not shown is not subscribed, so one that is selected has no picture yet. Until it
-has one, but no longer than a camera may be silent, the present ones are subscribed, shown and
-judged; then the selected ones are, grey where there is no picture of now.
+The node does not subscribe to cameras that are not shown, so a newly selected camera has no image.
+Until its first image, but no longer than the time after which a camera is stalled, the cameras
+before stay subscribed and shown. Then the selected ones are shown, grey if they have no image.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -32,18 +32,20 @@ from teleop_webrtc_bridge.bridge.ros.camera.intake import STALLED_S
 __all__ = ['Cameras']
 
 LINGER_S: Final = 5.0
-"""How long images stay subscribed when nobody watches: who was cut off soon comes back."""
+"""Time to stay subscribed when nobody watches: a disconnected viewer usually reconnects."""
 
 
 class Cameras:
     """
-    Owned by the thread that runs the node's callbacks; every ``now`` as in ``time.monotonic``.
+    All cameras of the robot; owned by the thread of the node's callbacks.
 
-    :param cameras: At least one, each with a name of its own; the first is shown.
-    :param thread: Takes their images.
-    :param on_show: Told the names of the cameras that the picture is to consist of, by the thread
-        that takes images: what they are to show at first is there then.
-    :param warn: Tells the robot's owner.
+    Every ``now`` is in seconds of ``time.monotonic``.
+
+    :param cameras: At least one, with different names; the first one is shown.
+    :param thread: The image thread.
+    :param on_show: Called by the image thread with the names of the cameras that are to be shown,
+        when their first frames are in the shared memory.
+    :param warn: Logs a warning.
     """
 
     def __init__(
@@ -71,17 +73,17 @@ class Cameras:
 
     @property
     def is_changing(self) -> bool:
-        """Whether cameras are selected that are not shown yet."""
+        """Whether the selected cameras are not shown yet."""
         return self._selected != self._shown
 
     @property
     def are_closed(self) -> bool:
-        """Whether nobody watches any, so that whether the operator is blind does not change."""
+        """Whether nobody watches any camera."""
         return not any(camera.is_open for camera in self.all)
 
     @property
     def has_any(self) -> bool:
-        """Whether there is a camera at all, as far as anybody has shown or said."""
+        """Whether there is a camera: a publisher was seen, or ``cameras`` names one."""
         return any(camera.exists for camera in self.all)
 
     def is_selected(self, camera: Camera) -> bool:
@@ -89,9 +91,9 @@ class Cameras:
 
     def follow(self, now: float, fps: float, selected: Sequence[str]) -> None:
         """
-        Subscribe what is watched, and show what is selected as soon as that can be.
+        Subscribe to the watched cameras, and show the selected ones as soon as possible.
 
-        :param fps: Frames a second that are wanted; 0: nobody watches.
+        :param fps: Wanted frame rate; 0: nobody watches.
         :param selected: Names of cameras, from the left; at least one.
         """
         by_name = {camera.settings.name: camera for camera in self.all}
@@ -107,16 +109,16 @@ class Cameras:
         self._tell_silent(now)
 
     def is_blind(self, now: float) -> bool:
-        """Return whether a camera that is shown has no picture of now to drive by."""
+        """Return whether a camera that is shown has no current image to drive by."""
         return any(camera.is_stalled(now) for camera in self._shown)
 
     def faults(self, now: float) -> dict[str, str]:
-        """Return what is not as it should be with cameras that are shown, by their names."""
+        """Return what is wrong with the cameras that are shown, by their names."""
         remarks = {camera.settings.name: camera.remark(now) for camera in self._shown}
         return {name: remark for name, remark in remarks.items() if remark}
 
     def keep_alive(self, now: float) -> None:
-        """Send something while nobody watches: media backends give up tracks that are silent."""
+        """Send a grey frame of each camera that is shown."""
         for camera in self._shown:
             camera.keep_alive(now)
 
@@ -126,12 +128,12 @@ class Cameras:
             camera.watch_graph()
 
     def close(self) -> None:
-        """End all subscriptions."""
+        """Unsubscribe from all cameras."""
         for camera in self.all:
             camera.close()
 
     def free(self) -> None:
-        """Give the memory back, when all are closed and the thread that takes images has ended."""
+        """Free the memory, when all are closed and the image thread has ended."""
         for camera in self.all:
             camera.free()
 
@@ -154,7 +156,7 @@ class Cameras:
         if missing and waits:
             return
         for camera in missing:
-            # Else its last picture would be seen, of whenever that was.
+            # Otherwise its last image would be seen, which may be old.
             camera.blank(now, anew=True)
         self._shown = self._selected
         names = tuple(camera.settings.name for camera in self._shown)
@@ -162,7 +164,7 @@ class Cameras:
         self._subscribe(now)
 
     def _blank_stalled(self, now: float) -> None:
-        """Beside a picture that moves, one that stands still looks as if it were of now."""
+        """Next to a moving picture, a frozen one looks like a current one."""
         for camera in self._shown:
             if camera.is_stalled(now) and (camera.is_grey or len(self._shown) > 1):
                 camera.blank(now)
