@@ -35,8 +35,9 @@ from teleop_webrtc_bridge.core.messages import (
     STATE_RELIABLE,
 )
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
+from teleop_webrtc_bridge.core.rate_limit import MessageBudget
 
-__all__ = ['OperatorInbox', 'TokenBucket']
+__all__ = ['OperatorInbox', 'operator_budget']
 
 MESSAGES_PER_S: Final = 300.0
 """Commands at 80 Hz, lease echoes at 33 Hz and E-STOPs at 50 Hz make 163."""
@@ -54,41 +55,17 @@ _NEWEST: Final[dict[type, Newest]] = {
 }
 
 
-class TokenBucket:
-    """
-    Limits messages and bytes per second.
-
-    :param now_s: Monotonic seconds.
-    """
-
-    def __init__(self, now_s: float) -> None:
-        self._messages = BURST_MESSAGES
-        self._bytes = BURST_BYTES
-        self._filled_s = now_s
-
-    def take(self, size: int, now_s: float) -> bool:
-        """
-        Return whether a message may pass; if so, take its tokens.
-
-        :param size: In bytes.
-        """
-        elapsed_s = max(0.0, now_s - self._filled_s)
-        self._filled_s = now_s
-        self._messages = min(BURST_MESSAGES, self._messages + elapsed_s * MESSAGES_PER_S)
-        self._bytes = min(BURST_BYTES, self._bytes + elapsed_s * BYTES_PER_S)
-        if self._messages < 1.0 or self._bytes < size:
-            return False
-        self._messages -= 1.0
-        self._bytes -= size
-        return True
+def operator_budget(now_s: float) -> MessageBudget:
+    """Return the budget of one channel; ``now_s`` in monotonic seconds."""
+    return MessageBudget((MESSAGES_PER_S, BURST_MESSAGES), (BYTES_PER_S, BURST_BYTES), now_s)
 
 
 class OperatorInbox:
     """
     Passes the operator's messages to the ROS half, within limits; owned by the event loop.
 
-    Each channel has a token bucket, and E-STOPs have one that no other message can empty. Above a
-    limit, the newest E-STOP, lease and command wait for the next token, and everything else is
+    Each channel has a budget, and E-STOPs have one that no other message can use up. Above a
+    budget, the newest E-STOP, lease and command wait for the next token, and everything else is
     lost. A command for something else than the base never replaces one for the base, which may
     be its zero.
 
@@ -99,8 +76,10 @@ class OperatorInbox:
     def __init__(self, link: RosLink, frames: CommandFrames) -> None:
         self.counters: Counter[str] = Counter()
         now_s = time.monotonic()
-        self._buckets = {label: TokenBucket(now_s) for label in (CMD_UNRELIABLE, STATE_RELIABLE)}
-        self._estops = TokenBucket(now_s)
+        self._budgets = {
+            label: operator_budget(now_s) for label in (CMD_UNRELIABLE, STATE_RELIABLE)
+        }
+        self._estops = operator_budget(now_s)
         self._waiting: dict[Newest, Received] = {}
         self._retry: asyncio.TimerHandle | None = None
         self._link = link
@@ -148,8 +127,8 @@ class OperatorInbox:
         return _NEWEST.get(type(message))
 
     def _admit(self, received: Received, kind: Newest | None = None) -> bool:
-        bucket = self._estops if kind is Newest.ESTOP else self._buckets[received.label]
-        return bucket.take(len(received.payload), time.monotonic())
+        budget = self._estops if kind is Newest.ESTOP else self._budgets[received.label]
+        return budget.take(len(received.payload), time.monotonic())
 
     def _schedule(self) -> None:
         if self._retry is None:

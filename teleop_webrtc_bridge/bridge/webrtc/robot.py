@@ -1,4 +1,4 @@
-"""One robot's life on the WebRTC side: dial, serve, and dial again."""
+"""The robot's session with its broker: dial, serve, and dial again."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -59,14 +59,14 @@ __all__ = ['Robot']
 
 HEARTBEAT_PERIOD_S: Final = 1.0
 SHORTEST_PERIOD_S: Final = 0.1
-"""Between heartbeats, whatever a broker answers."""
+"""Between heartbeats, whatever the broker answers."""
 LONGEST_PAUSE_S: Final = 10.0
-"""Between heartbeats, whatever a broker asks for: it reaps robots that are silent for 30 s."""
+"""Between heartbeats, whatever the broker asks for: it reaps robots after 30 s of silence."""
 STATUS_PERIOD_S: Final = 1.0
 MAX_REASON_CHARS: Final = 1000
-"""Why there is no connection may be said by proxies and servers, in their own words."""
+"""Limit for the reason of a failure, which may contain a proxy's or server's own text."""
 DEFAULT_STUN: Final = IceServer(urls=('stun:stun.cloudflare.com:3478',))
-"""For brokers that name no ICE servers."""
+"""Used if the broker names no ICE servers."""
 
 _logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Robot:
     # --- the session --------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Dial for ever; when cancelled, say goodbye to the broker."""
+        """Dial again and again; when cancelled, say goodbye to the broker."""
         async with BrokerClient(self._configuration) as broker:
             while True:
                 await asyncio.sleep(max(0.0, self._session.dial_at_s - time.monotonic()))
@@ -104,7 +104,7 @@ class Robot:
                     try:
                         await self._one_session(broker, cleanup)
                     except TeleopError as error:
-                        # Before the goodbye, which a network that is down holds up.
+                        # Before the goodbye, which takes long if the network is down.
                         self._end(error)
 
     def _end(self, error: TeleopError) -> None:
@@ -113,10 +113,10 @@ class Robot:
 
     async def _one_session(self, broker: BrokerClient, cleanup: AsyncExitStack) -> None:
         """
-        Dial once and serve until the session is over.
+        Dial once and serve until the session ends.
 
-        :param cleanup: Gets what is to be done after that.
-        :raises TeleopError: Why it is over.
+        :param cleanup: Receives the steps that must follow.
+        :raises TeleopError: Why the session ended.
         """
         gathering = await self._network.plan(await self._ice_servers(broker))
         peer = RobotPeer(
@@ -130,7 +130,7 @@ class Robot:
         self._network.gathered(gathering)
         creating = asyncio.create_task(self._create(broker, sdp_offer))
         cleanup.push_async_callback(self._say_goodbye, broker, creating)
-        # Shielded: a broker that has the request makes the session, whoever waits for its answer.
+        # Shielded: once the broker has the request, it creates the session.
         answer = await asyncio.shield(creating)
         silence = HeartbeatSilence(_awake_or_not_s())
         try:
@@ -150,9 +150,9 @@ class Robot:
     async def _say_goodbye(
         self, broker: BrokerClient, creating: asyncio.Task[SessionAnswer]
     ) -> None:
-        """Delete the session, one that the broker is still creating too; bounded."""
+        """Delete the session, even if the broker is still creating it; bounded."""
         self._peer = None
-        # A broker that is slower than that reaps the session.
+        # A slower broker reaps the session later.
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
                 with suppress(TeleopError):
@@ -165,15 +165,15 @@ class Robot:
         try:
             await broker.delete_session(session_id)
         except SessionSuperseded as error:
-            # The broker had closed the connection of a session that was taken over, and that was
-            # noticed first. Dialled again at once, the two robots would take turns.
+            # The broker had closed the connection because another robot took the session over. If
+            # this one dialled again at once, the two would alternate.
             self._end(error)
 
     async def _ice_servers(self, broker: BrokerClient) -> tuple[IceServer, ...]:
         servers = await broker.ice_servers()
         if servers is not None:
             return servers
-        # A STUN server that cannot be reached would hold up the offer for five seconds.
+        # An unreachable STUN server would delay the offer by five seconds.
         return () if is_loopback_url(self._configuration.broker_url) else (DEFAULT_STUN,)
 
     async def _serve(
@@ -189,8 +189,8 @@ class Robot:
                 tasks.create_task(self._heartbeats(broker, peer, session_id, silence))
                 tasks.create_task(peer.watch())
         except* TeleopError as group:
-            reason = group
-        raise _first(reason)
+            reason = group.exceptions[0]
+        raise reason
 
     async def _heartbeats(
         self, broker: BrokerClient, peer: RobotPeer, session_id: str, silence: HeartbeatSilence
@@ -207,15 +207,16 @@ class Robot:
             except (SessionGone, SessionSuperseded, BrokerRefused):
                 raise
             except (BrokerError, ProtocolError) as error:
-                # The media session goes on for as long as its own connection does.
+                # The media session lasts as long as its own connection.
                 self._missed += 1
                 _logger.info('event=heartbeat_missed reason=%r', str(error))
-                pause_s = max(pause_s, min(_retry_after_s(error), LONGEST_PAUSE_S))
+                asked_s = error.retry_after_s if isinstance(error, BrokerError) else None
+                pause_s = max(pause_s, min(asked_s or 0.0, LONGEST_PAUSE_S))
             else:
                 silence.answered(beat_s, _awake_or_not_s(), answer)
                 await self._follow(answer, broker, peer, session_id)
                 if answer != previous:
-                    # The next one tells the broker that this one has been followed.
+                    # The next heartbeat confirms that this answer was obeyed.
                     pause_s = SHORTEST_PERIOD_S
             await asyncio.sleep(max(0.0, sent_s + pause_s - time.monotonic()))
             previous = answer
@@ -223,7 +224,7 @@ class Robot:
     async def _follow(
         self, answer: HeartbeatAnswer, broker: BrokerClient, peer: RobotPeer, session_id: str
     ) -> None:
-        """Bring about what the broker wants."""
+        """Obey the broker's answer."""
         peer.reconcile(answer.channels)
         if answer.video_codec is not None:
             peer.send_codec(answer.video_codec)
@@ -257,7 +258,7 @@ class Robot:
     # --- status -------------------------------------------------------------------------------
 
     async def report_status(self) -> None:
-        """Tell the ROS half once a second how things are."""
+        """Send the status to the ROS half once a second."""
         while True:
             self.send_status()
             await asyncio.sleep(STATUS_PERIOD_S)
@@ -266,7 +267,7 @@ class Robot:
         _logger.debug(
             'event=session state=%s reason=%r', transition.state.value, transition.reason
         )
-        # The ROS half is about to hear of a change after which older commands do not count.
+        # The ROS half is about to hear of a change that makes older commands void.
         self._inbox.forget_motion()
         self.send_status()
 
@@ -294,23 +295,9 @@ class Robot:
 
 
 def _awake_or_not_s() -> float:
-    """Return the time of a clock that runs on while the computer is suspended."""
+    """Return the time of a clock that keeps running while the computer is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def _retry_after_s(error: TeleopError) -> float:
-    asked_s = error.retry_after_s if isinstance(error, BrokerError) else None
-    return asked_s or 0.0
 
 
 def _report(peer: RobotPeer) -> dict[str, float]:
     return {} if peer.round_trip_ms is None else {'rtt_ms': peer.round_trip_ms}
-
-
-def _first(group: BaseExceptionGroup[TeleopError]) -> TeleopError:
-    """Return one exception of a group that may be nested."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, TeleopError)
-    return error

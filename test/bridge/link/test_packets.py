@@ -44,7 +44,7 @@ from teleop_webrtc_bridge.core.exceptions import ProtocolError
 from teleop_webrtc_bridge.core.messages import CHANNELS, CMD_UNRELIABLE, STATE_RELIABLE_BACK
 from teleop_webrtc_bridge.core.session import BridgeState
 
-#: A busy machine makes slow examples, not wrong ones.
+#: Examples are slow on a busy machine.
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 LABELS = st.sampled_from([spec.label for spec in CHANNELS])
@@ -94,13 +94,13 @@ PACKETS = st.one_of(
 
 
 def status(**fields: object) -> bytes:
-    """Return a status with other fields than a good one's."""
+    """Return a valid status with some fields replaced."""
     good = {'state': 'connected', 'reason': '', 'control_epoch': 1, 'counters': {}}
     return b'\x05' + json.dumps(good | fields).encode()
 
 
 def configured(**fields: object) -> bytes:
-    """Return a configuration with other fields than a good one's."""
+    """Return a valid configuration with some fields replaced."""
     video = {'codec': 'h264', 'bitrate_bps': 1, 'fps': 1.0, 'max_width_px': 2}
     names = ('robot_id', 'robot_name', 'robot_type', 'broker_url', 'instance_id', 'api_key')
     good = dict.fromkeys(names, '') | {'clock_ahead_s': 0.0, 'video': video, 'cameras': []}

@@ -1,4 +1,4 @@
-"""When a link is given up: the decision alone, and the probe on a plain aiortc peer."""
+"""Tests of when a link is given up, and of the probe on a plain aiortc peer."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -23,14 +23,14 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teleop_webrtc_bridge.aiortc_support.sctp.probe import SctpProbe
+from teleop_webrtc_bridge.aiortc_support.sctp import SctpProbe
 from teleop_webrtc_bridge.bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, ProbeDecision
 
 
 def run(
     liveness: LinkLiveness, now: float, until_s: float, late_s: float = 0.0
 ) -> tuple[float, list[float]]:
-    """Take turns in silence; return when it ended, and when it probed."""
+    """Take turns in silence; return the times of its end and of its probes."""
     probes = []
     while now < until_s:
         verdict = liveness.turn(now)
@@ -76,7 +76,7 @@ def test_a_peer_that_never_answers_is_left_to_ice() -> None:
 
 
 def test_the_first_answer_is_sought_urgently() -> None:
-    """A probe is lost where there is no association yet; a link may die young."""
+    """A probe before the association is lost, and the link may fail right then."""
     _, probes = run(LinkLiveness(0.0), 0.0, 1.0)
     assert len(probes) >= 9
 

@@ -1,4 +1,4 @@
-"""What of the operator's messages is handed to the ROS half, over a real socket pair."""
+"""Tests of which messages reach the ROS half, over a real socket pair."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -29,55 +29,56 @@ from teleop_webrtc_bridge.bridge.webrtc.operator_inbox import (
     BURST_BYTES,
     BURST_MESSAGES,
     MESSAGES_PER_S,
+    operator_budget,
     OperatorInbox,
-    TokenBucket,
 )
 from teleop_webrtc_bridge.bridge.webrtc.ros_link import RosLink
 from teleop_webrtc_bridge.core.codec import decode_command, encode_drive_command, encode_lease
 from teleop_webrtc_bridge.core.messages import CMD_UNRELIABLE, DriveCommand, Velocity
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
+from teleop_webrtc_bridge.core.rate_limit import MessageBudget
 
 PATIENCE_S = 20.0
 HONEST_HZ = 80.0 + 33.0 + 50.0
-"""Commands, echoes of the lease, repeated E-STOPs, all on one channel."""
+"""Commands, lease echoes and repeated E-STOPs, all on one channel."""
 
 
-def passed(bucket: TokenBucket, *, rate_hz: float, seconds: float, from_s: float = 0.0) -> int:
+def passed(budget: MessageBudget, *, rate_hz: float, seconds: float, from_s: float = 0.0) -> int:
     count = int(rate_hz * seconds)
-    return sum(bucket.take(100, from_s + number / rate_hz) for number in range(count))
+    return sum(budget.take(100, from_s + number / rate_hz) for number in range(count))
 
 
 def test_nothing_of_what_a_page_sends_is_lost() -> None:
-    bucket = TokenBucket(0.0)
-    assert passed(bucket, rate_hz=HONEST_HZ, seconds=600.0) == int(HONEST_HZ * 600.0)
+    budget = operator_budget(0.0)
+    assert passed(budget, rate_hz=HONEST_HZ, seconds=600.0) == int(HONEST_HZ * 600.0)
 
 
 def test_what_a_network_has_held_back_passes_at_once() -> None:
-    bucket = TokenBucket(0.0)
+    budget = operator_budget(0.0)
     held = int(HONEST_HZ * 3.0)
-    assert all(bucket.take(100, 0.0) for _ in range(held))
-    assert passed(bucket, rate_hz=HONEST_HZ, seconds=60.0) == int(HONEST_HZ * 60.0)
+    assert all(budget.take(100, 0.0) for _ in range(held))
+    assert passed(budget, rate_hz=HONEST_HZ, seconds=60.0) == int(HONEST_HZ * 60.0)
 
 
 def test_a_flood_gets_the_burst_and_its_share() -> None:
-    bucket = TokenBucket(0.0)
-    count = passed(bucket, rate_hz=20_000.0, seconds=10.0)
+    budget = operator_budget(0.0)
+    count = passed(budget, rate_hz=20_000.0, seconds=10.0)
     assert count == pytest.approx(BURST_MESSAGES + 10.0 * MESSAGES_PER_S, abs=2)
 
 
 def test_bytes_count_as_well() -> None:
-    bucket = TokenBucket(0.0)
+    budget = operator_budget(0.0)
     size = 32 * 1024
-    assert sum(bucket.take(size, 0.0) for _ in range(100)) == BURST_BYTES // size
+    assert sum(budget.take(size, 0.0) for _ in range(100)) == BURST_BYTES // size
 
 
 def test_time_that_goes_back_gives_nothing() -> None:
-    bucket = TokenBucket(100.0)
-    assert sum(bucket.take(1, 100.0 - number) for number in range(1000)) == BURST_MESSAGES
+    budget = operator_budget(100.0)
+    assert sum(budget.take(1, 100.0 - number) for number in range(1000)) == BURST_MESSAGES
 
 
 class Robot:
-    """The operator's messages in, and what a ROS half reads."""
+    """An inbox, and the ROS half that reads behind it."""
 
     def __init__(self) -> None:
         theirs, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -1,4 +1,4 @@
-"""The link to a ROS half that does not read, over a real socket pair."""
+"""Tests of the link to a ROS half that does not read, over a real socket pair."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -61,7 +61,7 @@ class Ros:
                 return
 
     async def until(self, last: Packet) -> None:
-        """Read until this comes last."""
+        """Read until this packet is the last one."""
         async with asyncio.timeout(PATIENCE_S):
             while self.read[-1:] != [last]:
                 self.read_all()

@@ -44,9 +44,10 @@ from teleop_webrtc_bridge.bridge.ros.camera.intake import (
     STALLED_S,
 )
 from teleop_webrtc_bridge.core.exceptions import PictureUndecodable, TeleopError
+from teleop_webrtc_bridge.core.frame_pacer import FramePacer
 from teleop_webrtc_bridge.core.texts import MAX_NAME_CHARS, shown
 from teleop_webrtc_bridge.core.video.compressed_header import CompressedHeader, read_header
-from teleop_webrtc_bridge.core.video.h264_parameters import MAX_SIDE_PX
+from teleop_webrtc_bridge.core.video.h264_syntax import MAX_SIDE_PX
 from teleop_webrtc_bridge.core.video.pixel_formats import PIXEL_FORMATS
 from teleop_webrtc_bridge.core.video.serialized_image import (
     SerializedCompressedImage,
@@ -140,7 +141,7 @@ class ImageIntake(Intake[FrameWriter]):
         super().__init__(writer, warn)
         self._is_usable = True
         self._unusable_s = float('-inf')
-        self._due_s = 0.0
+        self._pacer = FramePacer(_JITTER)
 
     def memory(self) -> memoryview:
         """Return the memory for the next message; a raw image stays there, in the slot."""
@@ -171,7 +172,7 @@ class ImageIntake(Intake[FrameWriter]):
         :param age_s: Its age by its header, in seconds.
         """
         self._note_received()
-        if not self._is_due(now):
+        if self.wanted_fps <= 0.0 or not self._pacer.is_due(now, self.wanted_fps):
             if self._is_usable:
                 self._last_usable_s = now
             return
@@ -228,15 +229,6 @@ class ImageIntake(Intake[FrameWriter]):
             self._writer.publish(header, image.place, size)
         else:
             self._writer.write(header, data)
-
-    def _is_due(self, now: float) -> bool:
-        if self.wanted_fps <= 0.0:
-            return False
-        period_s = 1.0 / self.wanted_fps
-        if now < self._due_s - _JITTER * period_s and self._due_s - now <= 2 * period_s:
-            return False
-        self._due_s = max(self._due_s, now - period_s) + period_s
-        return True
 
 
 def _bare(image: SerializedCompressedImage) -> SerializedCompressedImage:

@@ -19,13 +19,13 @@ from __future__ import annotations
 from collections import Counter
 import logging
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from aiortc import MediaStreamTrack
 import av
 
 from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
-from teleop_webrtc_bridge.bridge.webrtc.video.encoder import EncodedFrame, MediaClock, VideoEncoder
+from teleop_webrtc_bridge.bridge.webrtc.video.encoder import MediaClock, VideoEncoder
 from teleop_webrtc_bridge.bridge.webrtc.video.picture_source import PictureSource
 from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import RateController
 from teleop_webrtc_bridge.bridge.webrtc.video.stream_source import StreamSource
@@ -37,28 +37,9 @@ __all__ = ['CameraTrack', 'VideoSource']
 _logger = logging.getLogger(__name__)
 
 
-class VideoSource(Protocol):
-    """Makes access units from the cameras that are shown; owned by the event loop."""
-
-    def begin(self) -> None:
-        """Take over from another source, with a keyframe."""
-
-    def request_keyframe(self) -> None:
-        """Send a keyframe as soon as possible."""
-
-    def figures(self) -> dict[str, float]:
-        """Return how the stream fits the link: figures by name."""
-
-    async def next_unit(self) -> EncodedFrame | None:
-        """
-        Return the next access unit; never raises.
-
-        :returns: ``None`` if there is none now, perhaps after having waited for news; ask again,
-            since another source may be the right one by then.
-        """
-
-    def close(self) -> None:
-        """Free its resources."""
+#: Makes access units from the cameras that are shown. ``next_unit`` never raises; after ``None``,
+#: the track asks again, since another source may be the right one by then.
+VideoSource = PictureSource | StreamSource
 
 
 class CameraTrack(MediaStreamTrack):
@@ -106,7 +87,7 @@ class CameraTrack(MediaStreamTrack):
 
         :param codec: Its MIME type.
         """
-        self._close_sources()
+        self._close_pictures()
         self._chosen = VideoCodec(codec.lower().removeprefix('video/'))
         encoder = VideoEncoder(codec, video, clock=self._clock)
         self._pictures = PictureSource(
@@ -172,9 +153,8 @@ class CameraTrack(MediaStreamTrack):
 
     def stop(self) -> None:
         super().stop()
-        self._close_sources()
+        self._close_pictures()
 
-    def _close_sources(self) -> None:
-        for source in (self._pictures, *self._streams.values()):
-            if source is not None:
-                source.close()
+    def _close_pictures(self) -> None:
+        if self._pictures is not None:
+            self._pictures.close()

@@ -1,8 +1,9 @@
 """
-From a frame in the slot to a compressed packet: conversion, and which encoder compresses it.
+The video encoder: from a frame to a compressed packet.
 
-aiortc would encode by itself, at x264's preset *medium*: a whole core for 720p at 30 Hz. So the
-track hands over packets; how they are made, :mod:`.compressor` says.
+aiortc's own encoder uses x264's preset *medium*, which takes a whole core for 720p at 30 Hz. So
+the track gives it finished packets. One picture goes in and one packet comes out, small enough
+that none waits long behind it.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -55,33 +56,33 @@ __all__ = [
 CLOCK_RATE: Final = 90_000
 """RTP's clock for video (RFC 6184 §8.2.1)."""
 KEYFRAME_INTERVAL: Final = 3000
-"""Frames; viewers ask for keyframes when they need one, and each is as large as several frames."""
-#: A frame may take this part of a second of the bitrate: none waits long behind its predecessor.
+"""In frames. Keyframes are large, and viewers ask for one when they need it."""
+#: The largest frame takes this many seconds of the bitrate, so that the next one waits little.
 BUFFER_S: Final = Fraction(1, 8)
 FIRST_PART: Final = 0.9
-"""Of that, for the first frame: what x264 takes by itself."""
+"""Share of that for the first frame, as x264 takes by itself."""
 HEADROOM: Final = 4
-"""An encoder that changes its bitrate in place is opened for that many times the first one."""
+"""An encoder that can change its bitrate is opened for this multiple of the first one."""
 LOWEST_PART: Final = Fraction(1, 8)
-"""Of what it was opened for: below, its buffer allows keyframes that the link cannot carry."""
+"""Share of that: below it, the buffer allows keyframes that the link cannot carry."""
 SMALLEST_CHANGE: Final = 0.03
 REOPEN_BEYOND: Final = 1.25
-"""One that cannot change its bitrate is opened again for one that differs by this factor."""
+"""An encoder that cannot change its bitrate is reopened when it differs by this factor."""
 MAX_HELD_FRAMES: Final = 2
-"""An encoder that keeps more to itself is too slow to drive by."""
+"""An encoder that holds back more frames is too slow to drive by."""
 
 _SOFTWARE: Final = 'libx264'
 _HARDWARE: Final = ('h264_nvenc', 'h264_qsv', 'h264_v4l2m2m')
-"""Best first. No VAAPI: its pictures have to be uploaded, and PyAV's wheels do not have it."""
+"""Best first. VAAPI needs uploaded pictures and is not in PyAV's wheels."""
 _IN_PLACE: Final = frozenset({'libx264', 'h264_nvenc'})
-"""Encoders that follow ``bit_rate`` without a new stream."""
+"""Encoders that change ``bit_rate`` without a new stream."""
 
 #: A quarter of medium's processor time, for 1 dB of PSNR at most (docs/performance.md).
 _OPTIONS: Final[dict[str, dict[str, str]]] = {
-    # No keyframe just because the scene changes: intra blocks do as well, and are small.
-    # Superfast, with what gives most for its time (docs/performance.md): blocks of 8×8 pixels for
-    # what moves, and fine detail that is rounded off less. Left out, because it gives less than
-    # it takes: blocks of 4×4 within them, and more bits for flat places.
+    # No keyframe at a scene change: intra blocks do as well and are small. Superfast, with the
+    # options that gain most for their time (docs/performance.md): motion blocks of 8×8 pixels and
+    # less rounding of fine detail. Blocks of 4×4 pixels and more bits for flat areas cost more
+    # than they gain.
     'libx264': {
         'preset': 'superfast',
         'tune': 'zerolatency',
@@ -107,22 +108,21 @@ _OPTIONS: Final[dict[str, dict[str, str]]] = {
         'error-resilient': '1',
         'noise-sensitivity': '0',
         'static-thresh': '1',
-        # A keyframe's size in per cent of a frame's, at 30 Hz as large as BUFFER_S allows. Other
-        # frames are not bounded: libvpx does not encode one again that has become too large.
+        # A keyframe's size in per cent of a frame's: at 30 Hz, as much as BUFFER_S allows. Other
+        # frames have no bound: libvpx does not encode a frame again that has become too large.
         'max-intra-rate': '375',
     },
 }
 
-
-#: As x264 calls them; MMX2 to SSE4.2 include what is between, and come with AVX2.
+#: x264's names; MMX2 to SSE4.2 include the sets between them and come with AVX2.
 _WITHOUT_AVX512: Final = 'MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI1,BMI2,AVX2'
-#: What these and AVX-512 need, as Linux calls it; a virtual machine may hide any of it.
+#: Linux's names of the flags for these and for AVX-512; a virtual machine may hide any of them.
 _NEEDED: Final = frozenset({'avx512f', 'avx2', 'bmi1', 'bmi2', 'fma'})
 _CPUINFO: Final = Path('/proc/cpuinfo')
 
 
 class Context(Protocol):
-    """What is used of ``av.VideoCodecContext``."""
+    """The used part of ``av.VideoCodecContext``."""
 
     bit_rate: int | None
     pix_fmt: str | None
@@ -130,18 +130,17 @@ class Context(Protocol):
     def encode(self, frame: av.VideoFrame) -> list[Any]: ...
 
 
-#: name, width and height in pixels, bits per second to begin with and at most, frames per second
+#: name, width and height in pixels, first and highest bits per second, frames per second
 #: → the encoder
 OpenEncoder = Callable[[str, int, int, int, int, float], Context]
 
 
 def encoder_names(codec: str, wanted: str) -> tuple[str, ...]:
     """
-    Return FFmpeg's encoders for a codec, in the order in which they are tried.
+    Return FFmpeg's encoders for a codec, in the order of trial; the last one always works.
 
     :param codec: Its MIME type.
-    :param wanted: ``auto``, or the one to begin with if it is for this codec. The last one always
-        works.
+    :param wanted: ``auto``, or the encoder to try first if it is for this codec.
     """
     if codec.lower() != 'video/h264':
         return ('libvpx',)
@@ -155,7 +154,7 @@ def open_encoder(
     """
     Set an encoder up; FFmpeg opens it with the first picture.
 
-    :raises ValueError: FFmpeg does not have it.
+    :raises ValueError: FFmpeg does not have this encoder.
     """
     context = cast(av.VideoCodecContext, av.CodecContext.create(name, 'w'))
     context.width, context.height = width, height
@@ -181,12 +180,12 @@ def open_encoder(
 
 def instructions(cpuinfo: str) -> str:
     """
-    Return the instructions that x264 is to use, in its own words; empty: all that there are.
+    Return the instruction sets that x264 may use, by its names; empty: all.
 
-    With AVX-512, which it takes where it is there, this preset is slower (docs/performance.md):
-    its blocks are small.
+    x264 uses AVX-512 where there is any, but this preset is slower with it, since its blocks are
+    small (docs/performance.md).
 
-    :param cpuinfo: What Linux says of the processor.
+    :param cpuinfo: The contents of ``/proc/cpuinfo``.
     """
     flags = next((line for line in cpuinfo.splitlines() if line.startswith('flags')), '')
     return _WITHOUT_AVX512 if _NEEDED.issubset(flags.split()) else ''
@@ -202,11 +201,11 @@ def _instructions_here() -> str:
 
 class Compressor:
     """
-    One stream of one size.
+    One open FFmpeg encoder, for pictures of one size.
 
-    :param name: FFmpeg's encoder.
-    :param bitrate_bps: To begin with.
-    :param highest_bps: It will not be told more.
+    :param name: FFmpeg's name of the encoder.
+    :param bitrate_bps: The first bitrate.
+    :param highest_bps: The highest bitrate that will be asked for.
     :param fps: H.264 encoders count frames, not time, to keep the bitrate.
     :param open_encoder: As :func:`open_encoder`.
     """
@@ -227,7 +226,7 @@ class Compressor:
         self._fps = fps
         in_place = name in _IN_PLACE
         self._opened_bps = min(HEADROOM * bitrate_bps, highest_bps) if in_place else bitrate_bps
-        # x264 takes a lower bitrate later, but not a higher one than it was opened for.
+        # x264 accepts a lower bitrate later, but no higher one than it was opened for.
         self._context = open_encoder(name, *size, bitrate_bps, self._opened_bps, fps)
         self._bitrate_bps = bitrate_bps
         self._held = 0
@@ -235,9 +234,9 @@ class Compressor:
 
     def follow(self, bitrate_bps: int, fps: float) -> bool:
         """
-        Keep a bitrate from now on.
+        Keep to a bitrate from now on.
 
-        :param fps: The frame rate as it is.
+        :param fps: The actual frame rate.
         :returns: Whether it can; if not, open another one.
         """
         wanted_bps = bitrate_bps * self._fps / fps if self._counts_frames else bitrate_bps
@@ -248,9 +247,9 @@ class Compressor:
 
     def compress(self, picture: av.VideoFrame, *, keyframe: bool) -> bytes:
         """
-        Return the access unit that is ready; none if the encoder keeps the picture for now.
+        Return the access unit; empty if the encoder keeps the picture for now.
 
-        :raises EncoderUnusable: It has shown to be of no use.
+        :raises EncoderUnusable: Its output is unusable.
         :raises av.FFmpegError: It failed.
         """
         if self._began:
@@ -276,7 +275,7 @@ class Compressor:
 
 
 def _has_parameter_sets(unit: bytes) -> bool:
-    """Return whether an H.264 access unit has an SPS, in the format with start codes."""
+    """Return whether an H.264 access unit with start codes has an SPS."""
     place = unit.find(b'\0\0\1')
     while 0 <= place < len(unit) - 3:
         if unit[place + 3] & 0x1F == 7:
@@ -287,17 +286,17 @@ def _has_parameter_sets(unit: bytes) -> bool:
 
 USUAL_SHAPE: Final = 16 / 9
 USUAL_INTERVAL_S: Final = 1.0
-"""A longer one between two frames is a pause, not a frame rate."""
+"""A longer interval between two frames is a pause and says nothing about the frame rate."""
 INTERVAL_SMOOTHING: Final = 0.1
 SLOWEST_PART: Final = 1 / 3
-"""Of the frame rate: bits of frames that do not come are not saved up without end."""
+"""Share of the frame rate: a slow camera may not save up bits without limit."""
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedFrame:
-    """One access unit, and when its picture was taken."""
+    """One access unit and its capture time."""
 
     packet: av.Packet[Any]
     capture_s: float
@@ -305,14 +304,14 @@ class EncodedFrame:
 
 
 class MediaClock:
-    """The time stamps of one stream, whatever its packets come from."""
+    """Makes the time stamps of one stream, whose sources may change."""
 
     def __init__(self) -> None:
         self._origin_s: float | None = None
         self._last_pts = -1
 
     def pts(self, capture_s: float) -> int:
-        """Return a time stamp that always rises, even where the camera's stamps do not."""
+        """Return a time stamp that always rises, even if the camera's stamps do not."""
         if self._origin_s is None:
             self._origin_s = capture_s
         pts = max(self._last_pts + 1, round((capture_s - self._origin_s) * CLOCK_RATE))
@@ -322,14 +321,14 @@ class MediaClock:
 
 class VideoEncoder:
     """
-    Encodes the frames of one peer connection; used by one thread at a time.
+    Encodes the frames of one peer connection; one thread at a time may use it.
 
-    One encoder after the other is tried, and one that fails is not tried again: the last one is
-    in software and always works.
+    It tries one FFmpeg encoder after the other and never returns to one that failed. The last one
+    is in software and always works.
 
     :param codec: The negotiated codec's MIME type, ``video/H264`` or ``video/VP8``.
-    :param video: Bitrate, rate and size.
-    :param clock: Of the stream that the packets are for; ``None``: they make up all of it.
+    :param video: Bitrate, frame rate and size.
+    :param clock: Makes the stream's time stamps, if the stream has other sources as well.
     :param open_encoder: Sets up FFmpeg's encoder of a name.
     """
 
@@ -350,11 +349,11 @@ class VideoEncoder:
         self._last_capture_s = float('-inf')
         self._interval_s = 1.0 / video.fps
         self._waiting: deque[tuple[int, float]] = deque()
-        """Time stamp and capture time of the pictures that the encoder has."""
+        """Time stamp and capture time of the pictures inside the encoder."""
         self.size = (0, 0)
         """Width and height of the last encoded frame, in pixels."""
         self.full_pixels = round(video.max_width_px**2 / USUAL_SHAPE)
-        """How many a picture has at full size; a guess before the first one."""
+        """Pixels of a picture in full size; a guess before the first one."""
 
     @property
     def name(self) -> str:
@@ -367,9 +366,9 @@ class VideoEncoder:
         """
         Convert and encode a frame.
 
-        :param keyframe: A viewer needs a keyframe.
-        :param max_width_px: Instead of the one that all of the video has.
-        :returns: ``None`` if the frame was overwritten while it was read: a newer one is there.
+        :param keyframe: Whether a viewer needs a keyframe.
+        :param max_width_px: The camera's own limit, instead of the one for all video.
+        :returns: ``None`` if the frame was overwritten while it was read: there is a newer one.
         :raises av.FFmpegError: The last encoder failed; :meth:`reset` before the next frame.
         :raises EncoderUnusable: The same.
         :raises PictureUndecodable: The frame is a broken JPEG or PNG.
@@ -385,10 +384,10 @@ class VideoEncoder:
         self, picture: av.VideoFrame, capture_s: float, target: Target, *, keyframe: bool
     ) -> EncodedFrame | None:
         """
-        Encode a picture that is converted already.
+        Encode a converted picture.
 
-        :param picture: As :class:`FrameConverter` makes them, of the target's scale.
-        :param capture_s: When it was taken, in seconds of ``time.monotonic``.
+        :param picture: Made by a :class:`FrameConverter`, in the target's scale.
+        :param capture_s: Its capture time, in seconds of ``time.monotonic``.
         :returns: ``None`` if the encoder keeps it for now.
         :raises av.FFmpegError: As :meth:`encode`.
         :raises EncoderUnusable: As :meth:`encode`.
@@ -409,11 +408,11 @@ class VideoEncoder:
         return EncodedFrame(packet=packet, capture_s=capture_s)
 
     def left_out(self) -> None:
-        """Note that a picture was not encoded: the time to the next one tells nothing."""
+        """Note that a picture was dropped: the next interval says nothing about the frame rate."""
         self._last_capture_s = float('-inf')
 
     def reset(self) -> None:
-        """Begin with a new encoder, and so with a keyframe."""
+        """Begin with a new encoder and thus with a keyframe."""
         self._compressor = None
         self._waiting.clear()
 
@@ -430,7 +429,7 @@ class VideoEncoder:
                 self._forget_older_pictures()
 
     def _forget_older_pictures(self) -> None:
-        """Leave the present encoder, and what it still has, for the newest picture."""
+        """Drop the present encoder and the pictures inside it, except the newest."""
         newest = self._waiting[-1]
         self.reset()
         self._waiting.append(newest)
@@ -463,5 +462,5 @@ class VideoEncoder:
             self._interval_s += INTERVAL_SMOOTHING * (interval_s - self._interval_s)
 
     def _fps(self, target: Target) -> float:
-        """Return the frame rate as it is: a camera may be slower than is asked for."""
+        """Return the actual frame rate: a camera may be slower than the target."""
         return min(max(1.0 / self._interval_s, SLOWEST_PART * target.fps), target.fps)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 import logging
 import time
@@ -29,20 +29,24 @@ import av
 from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
 from teleop_webrtc_bridge.bridge.webrtc.video.composer import capture_of, Composer, Part
 from teleop_webrtc_bridge.bridge.webrtc.video.encoder import EncodedFrame, VideoEncoder
-from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import Pace, RateController, Target
+from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import RateController, Target
 from teleop_webrtc_bridge.core.exceptions import EncoderUnusable, PictureUndecodable
+from teleop_webrtc_bridge.core.frame_pacer import FramePacer
 
 __all__ = ['PictureSource']
 
 KEYFRAME_PERIOD_S: Final = 0.3
 """Keyframes are at least this far apart: each is as large as several other frames."""
 
+PACE_TOLERANCE: Final = 0.4
+"""Part of the frame interval by which a camera may jitter."""
+
 _logger = logging.getLogger(__name__)
 
 
 class PictureSource:
     """
-    Encodes the pictures of the cameras that are shown; a :class:`.camera_track.VideoSource`.
+    Encodes the pictures of the cameras that are shown.
 
     An encoder that fails is replaced, and the frame is skipped.
 
@@ -68,7 +72,7 @@ class PictureSource:
         self._encoder = encoder
         self._rate = rate
         self._counters = counters
-        self._pace = Pace()
+        self._pacer = FramePacer(PACE_TOLERANCE)
         self._keyframe = True
         self._keyframe_s = float('-inf')
         self._width_px = max_width_px
@@ -100,16 +104,18 @@ class PictureSource:
             await self._cameras.news.wait()
             return None
         # Other cameras are shown, or one has stalled. There may be no later frame to show that.
-        is_news = sequences.keys() != self._sequences.keys()
-        is_news = is_news or _has_new_filler(parts, self._sequences)
+        is_news = sequences.keys() != self._sequences.keys() or any(
+            part.frame.header.is_filler and part.frame.sequence != self._sequences[part.camera]
+            for part in parts
+        )
         if is_news:
-            self._pace = Pace()
+            self._pacer = FramePacer(PACE_TOLERANCE)
         self._count_skipped(sequences)
         self._sequences = sequences
         now = time.monotonic()
         target = self._rate.target(self._encoder.full_pixels, now)
         self.target = target
-        if not self._pace.is_due(capture_of(parts), target.fps):
+        if not self._pacer.is_due(capture_of(parts), target.fps):
             return None
         if self._rate.holds_back(now) and not is_news:
             self._counters['held_back'] += 1
@@ -181,10 +187,3 @@ class PictureSource:
 
     def close(self) -> None:
         self._thread.shutdown(wait=False)
-
-
-def _has_new_filler(parts: Sequence[Part], taken: Mapping[str, int]) -> bool:
-    return any(
-        part.frame.header.is_filler and part.frame.sequence != taken.get(part.camera)
-        for part in parts
-    )

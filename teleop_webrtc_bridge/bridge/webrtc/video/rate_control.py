@@ -14,8 +14,8 @@ too high before. When the bits do not suffice for every frame, frames are left o
 not suffice for half of them, the picture gets smaller. While the queue is long, few frames are
 sent: they would be late and delay all others.
 
-This is the only place that decides on a frame rate. (The ROS half passes on no more frames than
-the parameters allow, whatever the link carries.)
+Only this module decides how many frames the link carries. The ROS half merely drops frames above
+the configured rate.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -39,7 +39,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ['LOWEST_BPS', 'LinkQueue', 'Pace', 'RateController', 'Target']
+__all__ = ['LOWEST_BPS', 'LinkQueue', 'RateController', 'Target']
 
 LOWEST_BPS: Final = 150_000
 
@@ -92,8 +92,6 @@ ROOM_TO_STEP_UP: Final = 1.25
 STEP_UP_S: Final = 5.0
 LOWEST_FPS: Final = 10.0
 """Lower only if a lower rate is configured."""
-PACE_TOLERANCE: Final = 0.4
-"""Share of the interval by which cameras may be early."""
 _FPS_STEPS: Final = (1.0, 2 / 3, 1 / 2)
 _SCALES: Final = (1.0, 3 / 4, 1 / 2, 3 / 8, 1 / 4)
 
@@ -330,29 +328,6 @@ class RateController:
         if self._queue.delay_s > QUEUE_DELAY_S:
             bitrate_bps = max(DRAINING * bitrate_bps, LOWEST_BPS)
         return Target(bitrate_bps=round(bitrate_bps), fps=fps, scale=scale)
-
-
-class Pace:
-    """Drops frames evenly to keep to a frame rate."""
-
-    def __init__(self) -> None:
-        self._due_s = float('-inf')
-
-    def is_due(self, capture_s: float, fps: float) -> bool:
-        """
-        Return whether to send a frame.
-
-        :param capture_s: Its capture time.
-        :param fps: Frames per second at most, on average.
-        """
-        interval_s = 1.0 / fps
-        if capture_s < self._due_s - 2 * interval_s:
-            self._due_s = capture_s  # the camera's clock stepped back
-        self._due_s = max(self._due_s, capture_s - interval_s)
-        if capture_s < self._due_s - PACE_TOLERANCE * interval_s:
-            return False
-        self._due_s += interval_s
-        return True
 
 
 def _steps(fps: float) -> tuple[tuple[float, float], ...]:

@@ -66,7 +66,7 @@ _logger = logging.getLogger(__name__)
 
 class StreamSource:
     """
-    The stream of one camera that encodes by itself; a :class:`.camera_track.VideoSource`.
+    The stream of one camera that encodes by itself.
 
     It begins with a keyframe, and so does what follows a gap.
 
@@ -132,9 +132,6 @@ class StreamSource:
         if not unit.data:
             return await self._grey(unit, now)
         return self._pass_on(unit, now)
-
-    def close(self) -> None:
-        """Nothing to free: the memory belongs to the camera."""
 
     def _forget(self) -> None:
         """Treat the following pictures as a new stream."""
