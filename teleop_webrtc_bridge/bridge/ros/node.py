@@ -38,16 +38,18 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from teleop_webrtc_bridge.bridge.link.packets import Configure
-from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera
-from teleop_webrtc_bridge.bridge.ros.camera.cameras import Cameras
+from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera, Cameras
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
 from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl, RclUnusable
-from teleop_webrtc_bridge.bridge.ros.diagnostics import Diagnostics, INSECURE
+from teleop_webrtc_bridge.bridge.ros.diagnostics import (
+    Diagnostics,
+    INSECURE,
+    StateReport,
+)
 from teleop_webrtc_bridge.bridge.ros.drive import DriveThread
 from teleop_webrtc_bridge.bridge.ros.estop import estop_path, EstopFile, EstopKeeper
 from teleop_webrtc_bridge.bridge.ros.graph import NODE_NAME, published, TopicWatch, type_name
 from teleop_webrtc_bridge.bridge.ros.local_control import LocalControl
-from teleop_webrtc_bridge.bridge.ros.parameters.api_key import read_api_key
 from teleop_webrtc_bridge.bridge.ros.parameters.declaration import (
     declare,
     declare_cameras,
@@ -55,10 +57,10 @@ from teleop_webrtc_bridge.bridge.ros.parameters.declaration import (
 )
 from teleop_webrtc_bridge.bridge.ros.parameters.table import (
     CameraSettings,
+    read_api_key,
     refuse_unknown,
     Settings,
 )
-from teleop_webrtc_bridge.bridge.ros.state_report import StateReport
 from teleop_webrtc_bridge.bridge.ros.steady_timer import Every, SteadyTimer
 from teleop_webrtc_bridge.bridge.ros.webrtc_process import WebrtcProcess
 from teleop_webrtc_bridge.core.configuration import check_aiortc

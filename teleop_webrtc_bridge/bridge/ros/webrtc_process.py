@@ -27,7 +27,7 @@ import time
 from typing import Final
 
 from teleop_webrtc_bridge.bridge.link.packets import Configure, encode
-from teleop_webrtc_bridge.bridge.ros.parameters.api_key import API_KEY_VARIABLE
+from teleop_webrtc_bridge.bridge.ros.parameters.table import API_KEY_VARIABLE
 from teleop_webrtc_bridge.processes.child_process import (
     back_off_s,
     child_environment,

@@ -39,7 +39,7 @@ from std_msgs.msg import Bool, String
 
 from teleop_webrtc_bridge.bridge.ros.graph import NODE_NAME
 from teleop_webrtc_bridge.bridge.ros.node import TeleopBridge
-from teleop_webrtc_bridge.bridge.ros.parameters.api_key import API_KEY_VARIABLE
+from teleop_webrtc_bridge.bridge.ros.parameters.table import API_KEY_VARIABLE
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = [

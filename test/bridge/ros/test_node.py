@@ -45,7 +45,7 @@ from ros_probe import Acquaintance
 from std_msgs.msg import String
 
 from teleop_webrtc_bridge.bridge.ros.node import TeleopBridge
-from teleop_webrtc_bridge.bridge.ros.parameters.api_key import API_KEY_VARIABLE
+from teleop_webrtc_bridge.bridge.ros.parameters.table import API_KEY_VARIABLE
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = [

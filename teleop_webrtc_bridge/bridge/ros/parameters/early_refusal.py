@@ -33,12 +33,12 @@ from typing import Any, Final
 
 import yaml  # type: ignore[import-untyped]
 
-from teleop_webrtc_bridge.bridge.ros.parameters.api_key import read_api_key
 from teleop_webrtc_bridge.bridge.ros.parameters.row import Parameter
 from teleop_webrtc_bridge.bridge.ros.parameters.table import (
     camera_rows,
     checked_names,
     PARAMETERS,
+    read_api_key,
     refuse_unknown,
 )
 from teleop_webrtc_bridge.core.configuration import check_broker_url

@@ -7,6 +7,8 @@ parameters; a test compares the two.
 
 ``cameras`` names several cameras. Each of them has parameters under its name, as Nav2 does it with
 ``observation_sources``. Without names there is one camera, on ``image``.
+
+The API key is never a parameter, because everybody on the ROS graph can read parameters.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -30,11 +32,12 @@ import dataclasses
 from dataclasses import dataclass
 import difflib
 import math
+import os
+from pathlib import Path
 import re
 from typing import Any, Final
 
 from teleop_webrtc_bridge.bridge.ros.camera.transports import check_transport, TRANSPORTS
-from teleop_webrtc_bridge.bridge.ros.parameters.api_key import API_KEY_VARIABLE
 from teleop_webrtc_bridge.bridge.ros.parameters.row import Parameter
 from teleop_webrtc_bridge.core.configuration import (
     BridgeConfiguration,
@@ -49,6 +52,7 @@ from teleop_webrtc_bridge.core.motion.command_frames import check_frames, DEFAUL
 from teleop_webrtc_bridge.core.motion.velocity_limits import GateLimits
 
 __all__ = [
+    'API_KEY_VARIABLE',
     'INHERITED',
     'MAX_CAMERAS',
     'PARAMETERS',
@@ -56,9 +60,11 @@ __all__ = [
     'Settings',
     'camera_rows',
     'checked_names',
+    'read_api_key',
     'refuse_unknown',
 ]
 
+API_KEY_VARIABLE: Final = 'TELEOP_API_KEY'
 MAX_CAMERAS: Final = 8
 #: Parameters of a camera that default to the node's parameters of the same names.
 INHERITED: Final = ('image_transport', 'image_reliability', 'video_max_width', 'video_fps')
@@ -416,3 +422,32 @@ def _checked_topic(name: str, value: str) -> str:
     except (InvalidTopicNameException, ValueError) as error:
         raise ConfigurationError(name, value, 'a topic, like camera/image_raw') from error
     return value
+
+
+def read_api_key(api_key_file: str) -> str:
+    """
+    Return the API key from the file or, if there is no file, from the environment.
+
+    :raises ConfigurationError: The key is missing, unreadable or malformed; the error hides it.
+    """
+    if not api_key_file:
+        key = os.environ.get(API_KEY_VARIABLE, '').strip()
+        if not key:
+            raise ConfigurationError(
+                API_KEY_VARIABLE, '', 'the API key in this variable, or in a file: api_key_file'
+            )
+        return _usable(key, API_KEY_VARIABLE)
+    try:
+        key = Path(os.path.expanduser(api_key_file)).read_text(encoding='ascii').strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else 'it is not text'
+        raise ConfigurationError(
+            'api_key_file', api_key_file, f'a readable file with the API key ({reason})'
+        ) from error
+    return _usable(key, 'api_key_file')
+
+
+def _usable(key: str, name: str) -> str:
+    if not 16 <= len(key) <= 256 or not key.isascii() or not key.isprintable() or ' ' in key:
+        raise ConfigurationError(name, '(not shown)', 'one API key of 16 to 256 characters')
+    return key

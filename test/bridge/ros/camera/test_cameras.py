@@ -28,8 +28,7 @@ from sensor_msgs.msg import Image
 from small_camera import SmallCamera
 
 from teleop_webrtc_bridge.bridge.link.frame_slot import Frame, FrameReader
-from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera
-from teleop_webrtc_bridge.bridge.ros.camera.cameras import Cameras
+from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera, Cameras
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
 from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl
 from teleop_webrtc_bridge.bridge.ros.parameters.table import CameraSettings

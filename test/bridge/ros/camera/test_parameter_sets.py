@@ -29,8 +29,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage
 
 from teleop_webrtc_bridge.bridge.link.packet_ring import PacketReader, Unit
-from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera
-from teleop_webrtc_bridge.bridge.ros.camera.cameras import Cameras
+from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera, Cameras
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
 from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl
 from teleop_webrtc_bridge.bridge.ros.parameters.table import CameraSettings

@@ -36,7 +36,7 @@ from teleop_webrtc_bridge.bridge.link.frame_slot import FrameReader
 from teleop_webrtc_bridge.bridge.ros.camera import rcl
 from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl, RclUnusable
 from teleop_webrtc_bridge.bridge.ros.node import TeleopBridge
-from teleop_webrtc_bridge.bridge.ros.parameters.api_key import API_KEY_VARIABLE
+from teleop_webrtc_bridge.bridge.ros.parameters.table import API_KEY_VARIABLE
 from teleop_webrtc_bridge.core.exceptions import PictureUndecodable
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.

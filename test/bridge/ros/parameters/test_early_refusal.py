@@ -34,12 +34,12 @@ from rclpy.context import Context
 from rclpy.node import Node
 from tree import ROOT
 
-from teleop_webrtc_bridge.bridge.ros.parameters.api_key import API_KEY_VARIABLE
 from teleop_webrtc_bridge.bridge.ros.parameters.early_refusal import (
     read_arguments,
     refuse_early,
     UNCERTAIN,
 )
+from teleop_webrtc_bridge.bridge.ros.parameters.table import API_KEY_VARIABLE
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.

@@ -33,7 +33,6 @@ from rclpy.parameter import Parameter as RosParameter
 from tree import ROOT
 import yaml
 
-from teleop_webrtc_bridge.bridge.ros.parameters.api_key import API_KEY_VARIABLE, read_api_key
 from teleop_webrtc_bridge.bridge.ros.parameters.declaration import (
     declare,
     declare_cameras,
@@ -41,8 +40,10 @@ from teleop_webrtc_bridge.bridge.ros.parameters.declaration import (
 )
 from teleop_webrtc_bridge.bridge.ros.parameters.row import Parameter
 from teleop_webrtc_bridge.bridge.ros.parameters.table import (
+    API_KEY_VARIABLE,
     CameraSettings,
     PARAMETERS,
+    read_api_key,
     refuse_unknown,
     Settings,
 )
