@@ -210,7 +210,7 @@ def _gate(snapshot: DriveSnapshot, cmd_vel: Publisher[Any], topics: TopicReport)
     elif not snapshot.enabled:
         messages.append('disabled')
     elif not subscribers and not topics.cmd_vel:
-        messages.append(f'nobody subscribes {cmd_vel.topic_name}')
+        messages.append(f'nobody subscribes to {cmd_vel.topic_name}')
     messages += [rival.describe(cmd_vel.topic_name) for rival in topics.rivals]
     messages += topics.cmd_vel
     level = DiagnosticStatus.WARN if messages else DiagnosticStatus.OK
@@ -430,6 +430,6 @@ class StateReport:
         self._warn(
             f'event=command_refused frame_id={json.dumps(snapshot.refused_frame)} '
             f'count={count - self._refused_frames} '
-            'hint="it does not mean the base; command_frames_refused names what is refused"'
+            'hint="its frame_id is not for the base; see the parameter command_frames_refused"'
         )
         self._refused_frames = count

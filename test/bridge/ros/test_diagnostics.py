@@ -35,13 +35,13 @@ SETTINGS = Settings(**{row.name: row.default for row in PARAMETERS})
 
 
 class NoCameras:
-    """A robot without any."""
+    """A robot without cameras."""
 
     all = ()
 
 
 class CommandTopic:
-    """Somebody listens."""
+    """A topic with one subscriber."""
 
     topic_name = '/cmd_vel'
 
@@ -50,7 +50,7 @@ class CommandTopic:
 
 
 def broker(counters: dict[str, float], path: str = 'direct') -> DiagnosticStatus:
-    """Return what is said of the broker of an operated robot."""
+    """Return the status of the broker of an operated robot."""
     status = Status(
         state=BridgeState.OPERATED,
         reason='',

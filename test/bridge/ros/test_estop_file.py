@@ -1,4 +1,4 @@
-"""The file that keeps the E-STOP latch: where it is, what is there, and what if it cannot be."""
+"""The file of the E-STOP latch: its path, its content, and faults."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

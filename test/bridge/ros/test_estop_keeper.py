@@ -1,4 +1,4 @@
-"""What is logged of the E-STOP, and what is kept, with real files."""
+"""Logs and saved files of the E-STOP latch; real files."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,4 +1,4 @@
-"""Who pressed and who released; the test moves the time."""
+"""Who pressed and who released; the test controls the time."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,4 +1,4 @@
-"""A timer whose shortest period is measured: a busy machine only makes periods longer."""
+"""The timer; its shortest period is measured, because a busy machine only makes periods longer."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -36,7 +36,7 @@ from teleop_webrtc_bridge.bridge.ros.steady_timer import (
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 
 LONG_S = 30.0
-"""For what must happen, on a busy machine."""
+"""Time limit for expected events on a busy machine."""
 LOOKED_AT = 5
 """SteadyTimer of which the shortest pause is taken: a busy machine only makes pauses longer."""
 
@@ -72,7 +72,7 @@ class Rig:
         self.turns = SteadyTimer(self._node, lambda: self._taken.append(time.monotonic()))
 
     def shortest_pause_s(self) -> float:
-        """Return the shortest one between the turns from now on, but the one that goes on."""
+        """Return the shortest completed pause from now on."""
         self._taken.clear()
         end_s = time.monotonic() + LONG_S
         while len(self._taken) < LOOKED_AT:
@@ -81,7 +81,7 @@ class Rig:
         return min(later - earlier for earlier, later in pairwise(self._taken[1:]))
 
     def until(self, condition: Callable[[float], bool]) -> None:
-        """Wait until the shortest pause is as it should be, whatever else the machine does."""
+        """Wait until the shortest pause is as expected."""
         end_s = time.monotonic() + LONG_S
         while not condition(self.shortest_pause_s()):
             assert time.monotonic() < end_s

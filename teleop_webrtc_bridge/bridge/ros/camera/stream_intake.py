@@ -125,7 +125,7 @@ class StreamIntake(Intake[PacketWriter]):
     def __init__(self, writer: PacketWriter, warn: Callable[[str], object]) -> None:
         super().__init__(writer, warn)
         self.is_listening = False
-        """Whether nobody is about to watch: it is subscribed for its parameter sets, if at all."""
+        """Whether nobody watches, and the topic is subscribed to only for parameter sets."""
         self.sets_known_s = float('-inf')
         """When the last picture came whose parameter sets are known."""
         self.keyframe_interval_s: float | None = None

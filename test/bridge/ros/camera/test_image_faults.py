@@ -1,4 +1,4 @@
-"""What ``/diagnostics`` says of images that arrive and are not as they should be: real topics."""
+"""The statuses on ``/diagnostics`` for faulty images: real topics."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -57,7 +57,7 @@ def image(**fields: Any) -> Image:
 
 
 class Nobody:
-    """Who subscribes ``cmd_vel``."""
+    """The publisher of ``cmd_vel``, with a subscriber."""
 
     topic_name = '/cmd_vel'
 
@@ -66,7 +66,7 @@ class Nobody:
 
 
 class Rig:
-    """One camera that somebody watches, and its driver."""
+    """One camera with a viewer, and its driver."""
 
     def __init__(self, node: Any, executor: SingleThreadedExecutor, transport: str) -> None:
         self.node = node
@@ -109,7 +109,7 @@ class Rig:
         return next(status for status in told if status.name.endswith(': video'))
 
     def until(self, level: bytes, *words: str) -> DiagnosticStatus:
-        """Wait until this is said of the camera."""
+        """Wait until the status of the camera is this."""
         deadline_s = time.monotonic() + PATIENCE_S
         while True:
             said = self.said()

@@ -1,4 +1,4 @@
-"""The functions of rcl that are called past rclpy, and the memory that they are given."""
+"""The functions of rcl that are called by ctypes, and the memory that they write to."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -121,7 +121,7 @@ def test_one_that_does_not_fit_is_lost_and_nothing_is_written_beyond_the_memory(
 
 
 def test_whoever_asks_for_the_size_that_is_needed_keeps_the_memory() -> None:
-    """Eclipse Cyclone's RMW implementation does, for each message."""
+    """Cyclone DDS's RMW implementation does so for each message."""
     resize = ctypes.CDLL('librcutils.so').rcutils_uint8_array_resize
     resize.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
     ctypes.CDLL('librcutils.so').rcutils_reset_error()
@@ -174,7 +174,7 @@ OTHER_LAYOUTS = {
 
 
 def use_layout(monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
-    """Let the module describe other structures than those of this rcutils."""
+    """Make the module describe structures that differ from those of rcutils."""
     array, allocator = OTHER_LAYOUTS[layout]
     other = type('_Allocator', (ctypes.Structure,), {'_fields_': allocator})
     array = tuple((name, other if name == 'allocator' else kind) for name, kind in array)
@@ -217,7 +217,7 @@ def test_a_handle_of_another_topic_is_refused(node: Node) -> None:
 def choice(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[[bool], tuple[bytes, str]]:
-    """Return a function: a bridge takes an image from DDS; the image, and how it was taken."""
+    """Return a function: let a bridge take an image; return the image and the log line."""
     monkeypatch.setenv(API_KEY_VARIABLE, 'dtk_live_' + '0' * 40)
 
     def choose(direct: bool) -> tuple[bytes, str]:

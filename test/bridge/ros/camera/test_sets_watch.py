@@ -1,4 +1,4 @@
-"""When a camera that nobody watches is listened to for its parameter sets."""
+"""When the node subscribes to a camera only for its parameter sets."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -48,7 +48,7 @@ def test_it_is_listened_to_from_the_start_on_and_before_there_is_a_publisher() -
 def test_what_came_before_the_graph_showed_the_publisher_does_not_end_it(
     watch: SetsWatch,
 ) -> None:
-    """It may have been the last of another one; more comes at once."""
+    """It may belong to another publisher; the next one follows at once."""
     assert watch.needs(9.9)
 
 

@@ -1,4 +1,4 @@
-"""A start that cannot work is refused before ROS is loaded; one that can work never is."""
+"""A bad configuration is refused before ROS is loaded; a good one is never refused."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -96,7 +96,7 @@ def test_a_missing_key_is_found_without_loading_anything(monkeypatch: pytest.Mon
 
 
 def _main(*arguments: str) -> str:
-    """Run the program, which says one line; return its status and what it has loaded."""
+    """Run the program, which prints one line; return its status and the loaded modules."""
     ended = subprocess.run(
         [sys.executable, '-c', RUN_AND_TELL, *arguments],
         capture_output=True,

@@ -87,7 +87,7 @@ def node() -> Iterator[Node]:
 
 
 def start(*arguments: str, key: str | None = KEY) -> tuple[int, str]:
-    """Run the program; return its status and what it printed."""
+    """Run the program; return its status and its output."""
     environment = {name: value for name, value in os.environ.items() if name != API_KEY_VARIABLE}
     if key is not None:
         environment[API_KEY_VARIABLE] = key
