@@ -49,7 +49,7 @@ from teleop_webrtc_bridge.bridge.link.packets import (
     Status,
 )
 from teleop_webrtc_bridge.bridge.ros.camera.image_intake import check_image, ImageUnusable
-from teleop_webrtc_bridge.bridge.ros.estop.record import EstopRecord
+from teleop_webrtc_bridge.bridge.ros.estop import EstopRecord
 from teleop_webrtc_bridge.bridge.ros.operator_messages import OperatorMessages
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.http.routes_admin import MAX_TOKEN_S, NewKey, NewToken

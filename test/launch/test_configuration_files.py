@@ -53,7 +53,7 @@ def test_every_parameter_is_explained(row) -> None:
         assert f'[{row.unit}]' in comment
     for choice in row.choices:
         assert re.search(rf'\b{choice}\b', comment)
-    if row.minimum is not None:
-        assert f'{row.minimum} to {row.maximum}' in comment
+    if row.bounds is not None:
+        assert f'{row.bounds[0]} to {row.bounds[1]}' in comment
     if not row.name.startswith('max_'):
         assert ('Read-only' in comment) is not row.dynamic

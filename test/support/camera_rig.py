@@ -25,7 +25,7 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
-from teleop_webrtc_bridge.bridge.ros.camera.cameras import Cameras
+from teleop_webrtc_bridge.bridge.ros.camera.camera import Cameras
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
 
 __all__ = ['camera_rig']

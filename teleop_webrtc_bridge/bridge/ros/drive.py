@@ -1,8 +1,8 @@
 """
-The drive thread: from the operator's bytes to ``cmd_vel``, and nothing in between that can block.
+The drive thread: takes the operator's commands to ``cmd_vel``, without anything that can block.
 
-It waits for the WebRTC half and for the gate's deadline at once (``poll``), so that no ROS timer,
-no wall clock and no other thread stands between a deadline and the zero that it demands.
+It waits for the WebRTC half and for the gate's deadline at the same time (``poll``). So the zero
+at a deadline depends on no ROS timer, no wall clock and no other thread.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -43,7 +43,7 @@ from teleop_webrtc_bridge.bridge.link.packets import (
     Shutdown,
     Status,
 )
-from teleop_webrtc_bridge.bridge.ros.estop.record import EstopCause, EstopEvent, EstopRecord
+from teleop_webrtc_bridge.bridge.ros.estop import EstopCause, EstopEvent, EstopRecord
 from teleop_webrtc_bridge.bridge.ros.operator_messages import OperatorMessages
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
 from teleop_webrtc_bridge.core.messages import Origin, Velocity
@@ -54,39 +54,39 @@ from teleop_webrtc_bridge.core.session import BridgeState
 __all__ = ['DriveSnapshot', 'DriveThread']
 
 BATCH_PACKETS: Final = 512
-"""More than the link holds, so that only a writer without end is interrupted."""
+"""More than the link can hold, so that only an endless writer is interrupted."""
 REALTIME_PRIORITY: Final = 10
-"""Of SCHED_FIFO: above everything that is not real time, below what drives hardware."""
+"""Of SCHED_FIFO: above everything that is not real time, below hardware drivers."""
 _DISCONNECTED: Final = Status(state=BridgeState.DIALLING, reason='', control_epoch=0, counters={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriveSnapshot:
-    """What the rest of the node may know of the drive thread; replaced, never changed."""
+    """The state of the drive thread for the rest of the node; replaced, never changed."""
 
     status: Status
     latch: int | None = None
-    """The number of the E-STOP latch that holds."""
+    """The number of the E-STOP latch that holds; ``None``: it is released."""
     cause: EstopCause | None = None
-    """Who set that latch; ``None``: none holds."""
+    """Who set that latch; ``None``: it is released."""
     enabled: bool = True
     link_up: bool = False
-    """Whether the WebRTC half is there."""
+    """Whether the WebRTC half is connected."""
     blind_page: bool = False
-    """Whether the operator's page says that it shows no picture."""
+    """Whether the operator's page reports that it shows no picture."""
     selected: tuple[str, ...] = ()
-    """The cameras that the operator wants to see, from the left."""
+    """The cameras that the operator selected, from left to right."""
     realtime: bool | None = None
-    """Whether the thread was given SCHED_FIFO; ``None``: it has not begun."""
+    """Whether the thread runs with SCHED_FIFO; ``None``: it has not started."""
     round_trip_s: float = 0.0
-    """To the operator's page; 0.0 while it is not known."""
+    """To the operator's page; 0.0 while unknown."""
     command_timeout_s: float = 0.0
-    """The one in force."""
+    """The timeout in force."""
     counters: dict[str, int] = field(default_factory=dict)
     refused_frame: str = ''
-    """Of the newest command that was refused because of its frame_id."""
+    """The frame_id of the newest command that was refused because of it."""
     failure: BaseException | None = None
-    """What ended the thread; the node must end as well."""
+    """The exception that ended the thread; the node must end as well."""
 
     @property
     def estopped(self) -> bool:
@@ -95,15 +95,15 @@ class DriveSnapshot:
 
 class DriveThread(threading.Thread):
     """
-    Owns the gate, the link to the WebRTC half, and the right to publish on ``cmd_vel``.
+    Owns the gate and the link to the WebRTC half, and alone publishes on ``cmd_vel``.
 
-    :param gate: Judges the commands.
-    :param publish: Publishes a velocity, at once.
+    :param gate: Decides about the commands.
+    :param publish: Publishes a velocity immediately.
     :param on_change: Called from this thread after :attr:`snapshot` was replaced; must not block.
     :param cameras: Names of the robot's cameras; at least one.
-    :param clock_ahead_s: What the clock of ``pong`` is ahead of ``time.monotonic``, in seconds.
-    :param restored: Who had set the latch that the gate begins with.
-    :param frames: Tells which commands do not mean the base.
+    :param clock_ahead_s: Offset of the clock of ``pong`` from ``time.monotonic``, in seconds.
+    :param restored: The cause of the gate's initial latch.
+    :param frames: Tells which commands are not for the base.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class DriveThread(threading.Thread):
             selected=tuple(cameras[:1]),
         )
         self.words = 0
-        """How often the WebRTC half has told how it is."""
+        """Number of status messages from the WebRTC half."""
         self._gate = gate
         self._publish = publish
         self._on_change = on_change
@@ -158,7 +158,7 @@ class DriveThread(threading.Thread):
     # --- called from other threads ---------------------------------------------------------------
 
     def request(self, apply: Callable[[CommandGate, float], object]) -> None:
-        """Let the thread call this with the gate and the time, then publish what follows."""
+        """Call this in the thread, with the gate and the time, then publish the gate's output."""
         self._requests.put(apply)
         os.eventfd_write(self._wake, 1)
 
@@ -166,8 +166,8 @@ class DriveThread(threading.Thread):
         """
         Latch the E-STOP.
 
-        :param by: Who presses, or from where.
-        :param applied: Called from the thread when the zero is published.
+        :param by: The person or the topic that presses.
+        :param applied: Called from the thread after the zero was published.
         """
 
         def apply(gate: CommandGate, now: float) -> None:
@@ -181,10 +181,10 @@ class DriveThread(threading.Thread):
 
     def release_estop(self, by: Origin, applied: Callable[[], None] | None = None) -> None:
         """
-        Release whichever latch holds.
+        Release the E-STOP latch.
 
-        :param by: Who releases, or from where.
-        :param applied: Called from the thread when it is released.
+        :param by: The person or the service that releases.
+        :param applied: Called from the thread after the release.
         """
 
         def apply(gate: CommandGate, now: float) -> None:
@@ -197,15 +197,15 @@ class DriveThread(threading.Thread):
         self.request(apply)
 
     def take_estop_events(self) -> list[EstopEvent]:
-        """Return what happened to the latch since the last call; for one thread to log."""
+        """Return the events of the latch since the last call; for one other thread."""
         return self._estops.take_events()
 
     def use_link(self, link: socket.socket) -> None:
-        """Talk to this WebRTC half from now on."""
+        """Use the link to a new WebRTC half."""
         self.request(lambda gate, now: self._take_link(link))
 
     def show(self, cameras: tuple[str, ...]) -> None:
-        """Let the picture consist of these cameras, whichever WebRTC half makes it."""
+        """Let the present and all later WebRTC halves show these cameras."""
 
         def apply(gate: CommandGate, now: float) -> None:
             self._shown, self._shown_is_told = Show(cameras=cameras), False
@@ -214,14 +214,14 @@ class DriveThread(threading.Thread):
         self.request(apply)
 
     def tell_faults(self, faults: Mapping[str, str]) -> None:
-        """Let the operator know what is not as it should be with the cameras, by their names."""
+        """Report what is wrong with the cameras, by their names, to the operator."""
         self._messages.camera_faults = faults
 
     def say_goodbye(self, reason: str) -> None:
         """
-        Stop the robot and ask the WebRTC half to leave the broker; it ends by itself.
+        Stop the robot and ask the WebRTC half to leave the broker and end.
 
-        :param reason: Told once it has.
+        :param reason: The reason in the state after that.
         """
 
         def apply(gate: CommandGate, now: float) -> None:
@@ -243,7 +243,7 @@ class DriveThread(threading.Thread):
     # --- the thread ------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Drive until :meth:`end`; a failure stops the robot and is left in :attr:`snapshot`."""
+        """Drive until :meth:`end`; an exception stops the robot and goes into the snapshot."""
         failure: BaseException | None = None
         try:
             self._realtime = _become_realtime()
@@ -260,7 +260,7 @@ class DriveThread(threading.Thread):
         now = time.monotonic()
         deadlines = [self._gate.deadline(now), self._messages.deadline()]
         waits = [deadline - now for deadline in deadlines if deadline is not None]
-        # poll counts in milliseconds: half a millisecond more is better than a turn for nothing.
+        # poll counts in milliseconds; rounding up avoids an iteration before the deadline.
         timeout_ms = max(0.0, min(waits)) * 1e3 + 0.5 if waits else None
         for descriptor, _ in self._poll.poll(timeout_ms):
             if descriptor == self._wake:
@@ -302,9 +302,9 @@ class DriveThread(threading.Thread):
 
     def _receive(self) -> None:
         """
-        Take all that is there, for the caller to publish what follows from it.
+        Handle all waiting packets; the caller publishes the resulting velocity.
 
-        An older command is never acted on while a newer one waits; an E-STOP and a change of
+        So an older command is never published while a newer one waits. An E-STOP and a change of
         operator publish their zero at once.
         """
         link = self._link
@@ -323,7 +323,7 @@ class DriveThread(threading.Thread):
             self._handle(data)
 
     def _lose_link(self) -> None:
-        """Stop: the WebRTC half is gone."""
+        """Stop the robot because the WebRTC half is gone."""
         self._drop_link()
         now = time.monotonic()
         self._gate.begin_control(now)
@@ -372,22 +372,22 @@ class DriveThread(threading.Thread):
         self._send(encode(Send(label=label, payload=payload, text=text, urgent=urgent)))
 
     def _tell_shown(self) -> None:
-        """Tell the WebRTC half what to show; again, when it stalls."""
+        """Tell the WebRTC half which cameras to show; repeated until the packet is sent."""
         if not self._shown_is_told and self._shown is not None and self._link is not None:
             self._shown_is_told = self._send(encode(self._shown))
 
     def _send(self, packet: bytes) -> bool:
         """
-        Hand a packet to the WebRTC half; when it stalls, lose the packet, never the time.
+        Send a packet to the WebRTC half without waiting; it is lost if the link is full.
 
-        :returns: Whether it was taken.
+        :returns: Whether it was sent.
         """
         if self._link is None:
             return False
         try:
             self._link.send(packet)
         except OSError:
-            # Full, closed, or the packet is too large: nothing that is said ends the drive.
+            # The link is full or closed, or the packet too large; driving goes on.
             self._counters['link_full'] += 1
             return False
         return True
@@ -415,7 +415,7 @@ class DriveThread(threading.Thread):
 
 
 def _become_realtime() -> bool:
-    """Ask for SCHED_FIFO for this thread; without the privilege, go on as we are."""
+    """Request SCHED_FIFO for this thread, and return whether it was granted."""
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REALTIME_PRIORITY))
     except PermissionError:

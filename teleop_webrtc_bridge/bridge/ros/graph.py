@@ -1,8 +1,8 @@
 """
-Who else is on the node's topics, and who there cannot hear whom.
+Watches the graph for other nodes on the bridge's topics, and for endpoints that do not match.
 
-DDS matches neither topics of different types nor incompatible QoS, and tells neither side in words
-that help. What the graph says of both is compared here instead.
+DDS does not match endpoints with different types or incompatible QoS, and neither side gets a
+helpful message. This module compares what the graph shows of both sides instead.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -58,12 +58,12 @@ __all__ = [
 ]
 
 NODE_NAME: Final = 'teleop_bridge'
-"""The node's name unless somebody renames it."""
+"""The default name of the node."""
 MAX_SHOWN: Final = 4
-"""Endpoints of one topic that are named; a graph may have hundreds."""
+"""Endpoints of one topic that are listed; a graph may have hundreds."""
 MAX_NAME_CHARS: Final = 128
 TOLD_AGAIN_S: Final = 60.0
-"""What comes and goes is not logged more often."""
+"""A fault that comes and goes is logged at most once in this time."""
 MAX_TOLD: Final = 64
 
 _FULL_NAME: Final = re.compile(r'(/[A-Za-z_]\w*)+', re.ASCII)
@@ -88,13 +88,13 @@ class OwnTopic:
     durable: bool = False
     """QoS durability ``transient_local``."""
     hints: tuple[tuple[str, str], ...] = ()
-    """Another type, and what to do about it."""
+    """Pairs of another type, and what to do about it."""
 
 
 def published(
     publisher: Publisher[Any], *, durable: bool = False, hints: tuple[tuple[str, str], ...] = ()
 ) -> OwnTopic:
-    """Return a topic that this node publishes, reliably."""
+    """Return the description of a topic that this node publishes, reliably."""
     return OwnTopic(
         name=publisher.topic_name,
         type=type_name(publisher.msg_type),
@@ -112,11 +112,11 @@ class Rival:
     """Fully qualified."""
     type: str
     count: int
-    """Its publishers there."""
+    """Number of its publishers there."""
     is_bridge: bool
 
     def describe(self, topic: str) -> str:
-        """Return it in words, for ``/diagnostics``."""
+        """Return a description for ``/diagnostics``."""
         if self.is_bridge:
             return (
                 f'{self.name} is a second teleop bridge on {topic}: end one or remap its cmd_vel'
@@ -127,24 +127,24 @@ class Rival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicReport:
-    """What the graph said at the last look."""
+    """The result of the last look at the graph."""
 
     rivals: tuple[Rival, ...] = ()
     cmd_vel: tuple[str, ...] = ()
-    """Who cannot hear ``cmd_vel``, and why."""
+    """Nodes that cannot receive ``cmd_vel``, and why."""
     estop: tuple[str, ...] = ()
-    """The same of the topics of the E-STOP."""
+    """The same for the topics of the E-STOP."""
     others: tuple[str, ...] = ()
 
 
 class Settled(Generic[_T]):
-    """Lets through what the previous look found as well: discovery tells a piece at a time."""
+    """Passes what two looks in a row have found, because discovery is gradual."""
 
     def __init__(self) -> None:
         self._before: frozenset[_T] = frozenset()
 
     def of(self, found: Sequence[_T]) -> tuple[_T, ...]:
-        """Return what was there before, too."""
+        """Return the items that the previous look found, too."""
         before, self._before = self._before, frozenset(found)
         return tuple(it for it in found if it in before)
 
@@ -157,7 +157,7 @@ def full_name(endpoint: TopicEndpointInfo) -> str:
 
 
 def type_name(message_type: Any) -> str:
-    """Return the name of a message's type, as the graph has it."""
+    """Return the name of a message type, as the graph shows it."""
     package = message_type.__module__.partition('.')[0]
     return f'{package}/msg/{message_type.__name__}'
 
@@ -170,14 +170,14 @@ def rivals(
     is_bridge: Callable[[str], bool],
 ) -> tuple[Rival, ...]:
     """
-    Return who publishes on a topic beside ourselves.
+    Return the other nodes that publish on a topic.
 
-    One publisher with our own name is ours. Another one, told apart by its GID, is that of a node
-    that has the same fully qualified name.
+    One publisher with our name is ours. A second one, which has another GID, belongs to a node
+    with the same fully qualified name.
 
-    :param publishers: All of the topic.
+    :param publishers: All publishers of the topic.
     :param own_name: Fully qualified.
-    :param is_bridge: Tells whether the node of that name is a teleop bridge.
+    :param is_bridge: Returns whether the node of that name is a teleop bridge.
     """
     by_gid = {bytes(endpoint.endpoint_gid): endpoint for endpoint in publishers}
     counts = Counter(
@@ -193,7 +193,7 @@ def rivals(
 
 def mismatches(own: OwnTopic, endpoints: Iterable[TopicEndpointInfo]) -> tuple[str, ...]:
     """
-    Return who is on the other side of a topic and is not matched with us, and why.
+    Return which endpoints of a topic do not match ours, and why.
 
     :param endpoints: The topic's subscriptions if we publish it, otherwise its publishers.
     """
@@ -216,7 +216,7 @@ def mismatches(own: OwnTopic, endpoints: Iterable[TopicEndpointInfo]) -> tuple[s
 
 
 def several_publishers(own: OwnTopic, publishers: Iterable[TopicEndpointInfo]) -> list[str]:
-    """Return who publishes on a topic that one node alone should publish; none: it is so."""
+    """Return a fault if a topic has more than one publisher."""
     by_gid = {
         bytes(endpoint.endpoint_gid): full_name(endpoint)
         for endpoint in publishers
@@ -230,7 +230,7 @@ def several_publishers(own: OwnTopic, publishers: Iterable[TopicEndpointInfo]) -
 
 
 def _incompatible(own: OwnTopic, other: QoSProfile) -> list[str]:
-    """Return the policies of which more is requested than is offered."""
+    """Return the policies that offer less than is requested."""
     is_reliable = other.reliability is not ReliabilityPolicy.BEST_EFFORT
     is_durable = other.durability is DurabilityPolicy.TRANSIENT_LOCAL
     policies = []
@@ -239,7 +239,7 @@ def _incompatible(own: OwnTopic, other: QoSProfile) -> list[str]:
             policies.append('reliability reliable is requested, best_effort is offered')
         if is_durable and not own.durable:
             policies.append('durability transient_local is requested, volatile is offered')
-        # We promise neither a rate nor a sign of life.
+        # Our publishers offer neither a deadline nor liveliness.
         if other.deadline.nanoseconds < _INFINITE_NS and other.deadline.nanoseconds > 0:
             policies.append('a deadline is requested, none is offered')
         lease_ns = other.liveliness_lease_duration.nanoseconds
@@ -260,11 +260,11 @@ class TopicWatch:
     Owned by the thread that runs the node's callbacks.
 
     :param node: The node.
-    :param cmd_vel: What it drives by.
+    :param cmd_vel: The topic of the velocities.
     :param estop: The topics of the E-STOP.
     :param others: Its other topics.
-    :param warn: Tells the robot's owner.
-    :param complain: The same, of an error.
+    :param warn: Logs a warning.
+    :param complain: Logs an error.
     """
 
     def __init__(
@@ -290,7 +290,7 @@ class TopicWatch:
         self._present: frozenset[str] = frozenset()
 
     def look(self) -> None:
-        """Ask the graph, and log what is new."""
+        """Look at the graph, and log what is new."""
         groups = [
             self._mismatches(topics) for topics in ([self._cmd_vel], self._estop, self._others)
         ]
@@ -310,11 +310,11 @@ class TopicWatch:
             own_type=self._cmd_vel.type,
             is_bridge=self._is_bridge,
         )
-        # What tells a bridge from others may be discovered a little later than its cmd_vel.
+        # The topics that identify a bridge may be discovered later than its cmd_vel.
         return self._settled_rivals.of(found)
 
     def _is_bridge(self, name: str) -> bool:
-        """Return whether a node is a teleop bridge, renamed or not: by the topics it publishes."""
+        """Return whether a node is a teleop bridge, by its name or by the topics it publishes."""
         if name.rpartition('/')[2] == NODE_NAME:
             return True
         if not _FULL_NAME.fullmatch(name):

@@ -1,4 +1,4 @@
-"""What people and programs on the robot may do without the operator: stop, latch, enable."""
+"""Topics and services by which people and programs on the robot stop and enable it."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -33,7 +33,7 @@ from teleop_webrtc_bridge.core.motion.command_gate import CommandGate
 __all__ = ['LATCHED_QOS', 'LocalControl']
 
 APPLIED_S: Final = 0.5
-"""How long the drive thread may take before a caller is told that it did not answer."""
+"""Time for the drive thread to apply a request before the service reports a failure."""
 
 LATCHED_QOS: Final = QoSProfile(
     depth=1,
@@ -48,8 +48,7 @@ class LocalControl:
 
     Used from the thread that runs the node's callbacks.
 
-    :param node: The node.
-    :param drive: Applies what is asked.
+    :param drive: Applies the requests.
     :param reconnect: Begins a new session with the broker.
     """
 
@@ -63,7 +62,7 @@ class LocalControl:
             published(self._estop, durable=True),
             OwnTopic(name=button.topic_name, type=type_name(Bool), published=False),
         )
-        """As the graph has them."""
+        """Both topics, as the graph shows them."""
         self._button = _on_the_robot(node.resolve_topic_name('~/estop_in'))
         node.create_service(SetBool, '~/set_estop', self._set_estop)
         self._service = _on_the_robot(node.resolve_service_name('~/set_estop'))
@@ -73,21 +72,21 @@ class LocalControl:
 
     @property
     def is_heard(self) -> bool:
-        """Whether somebody subscribes ``~/estop``."""
+        """Whether ``~/estop`` has a subscriber."""
         return bool(self._estop.get_subscription_count() > 0)
 
     def publish(self) -> None:
-        """Publish whether the latch holds: ten times a second while it is heard, for locks."""
+        """Publish the latch: ten times a second while somebody subscribes, for interlocks."""
         self._told = self._drive.snapshot.estopped
         self._estop.publish(Bool(data=self._told))
 
     def publish_change(self) -> None:
-        """Publish the latch if it changed since it was last published."""
+        """Publish the latch if it has changed since the last message."""
         if self._drive.snapshot.estopped is not self._told:
             self.publish()
 
     def _on_estop_in(self, message: Bool) -> None:
-        """Latch on true; false says nothing: a silent button must not release what it set."""
+        """Latch on true; false is ignored, because a button that is let go must not release."""
         if message.data:
             self._drive.press_estop(self._button)
 
@@ -115,7 +114,7 @@ class LocalControl:
     def _apply(
         self, action: Callable[[CommandGate, float], object], text: str, response: Any
     ) -> Any:
-        """Answer a service call when the drive thread has applied it."""
+        """Answer a service call after the drive thread has applied it."""
         applied = threading.Event()
 
         def apply(gate: CommandGate, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The program ``teleop_bridge``: starts the node, ends it on a signal, says what is wrong."""
+"""The program ``teleop_bridge``: runs the node until a signal or a failure."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -37,7 +37,7 @@ __all__ = ['main']
 FAILED: Final = 1
 MISCONFIGURED: Final = 2
 LARGEST_HEAP_BUFFER: Final = 32 * 1024 * 1024
-"""The most that glibc takes; a 4K image in RGBA is larger and stays as it was."""
+"""The maximum that glibc accepts; a 4K image in RGBA is larger and unaffected."""
 KEPT_BYTES: Final = 256 * 1024 * 1024
 
 #: malloc.h
@@ -48,12 +48,12 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 class _Ending:
     """
-    Turns signals into the end of the executor's loop.
+    Ends the executor's loop on a signal.
 
-    rclpy's own handlers invalidate the context before the last zero could be published, and a
-    Python handler does not run while the executor waits in C. What does run at once, in whatever
-    thread the kernel picks, is the write to the wake-up descriptor; a thread waits for that.
-    A second signal changes nothing: the end is bounded anyway.
+    rclpy's own handlers invalidate the context before the last zero is published, and a Python
+    handler does not run while the executor waits in C. The write to the wake-up descriptor runs
+    at once, in any thread, and wakes up a thread that waits for it. A second signal has no effect:
+    the end takes a limited time anyway.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ def _main(arguments: list[str], ending: _Ending) -> int:
         refuse_early(arguments[1:])
     except ConfigurationError as error:
         return _refuse(error)
-    # Now: these imports take a good part of a second, in which a signal may arrive as well.
+    # After the signal handlers: these imports take a good part of a second.
     import rclpy
     from rclpy.exceptions import ParameterException
 
@@ -119,8 +119,8 @@ def _keep_freed_memory() -> None:
     """
     Let glibc keep the buffers of an image for the next one.
 
-    DDS, and rclpy where that takes images, allocate and free them for each image. Given back to
-    the kernel each time, as by default, their page faults take up to as much time as all the rest.
+    DDS, and rclpy if it takes the images, allocate and free buffers for each image. By default
+    glibc returns them to the kernel each time, and page faults double the processor time.
     """
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt is not None:
@@ -132,7 +132,7 @@ def _init(arguments: list[str]) -> None:
     """
     Initialise rclpy.
 
-    :raises ConfigurationError: It refuses the ROS arguments, a parameter file for instance.
+    :raises ConfigurationError: It refuses the ROS arguments, for instance a parameter file.
     """
     import rclpy
     from rclpy.signals import SignalHandlerOptions

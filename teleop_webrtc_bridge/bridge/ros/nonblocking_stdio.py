@@ -1,4 +1,4 @@
-"""What is printed never holds the process up: if nobody reads it, lines are lost, not time."""
+"""Standard output and error that never block; unread lines are lost."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -27,26 +27,26 @@ __all__ = ['output_that_never_blocks']
 
 CHUNK_BYTES: Final = 64 * 1024
 LAST_LINES_S: Final = 1.0
-"""How long the end waits for the reader of the last lines."""
+"""How long the end of the process waits for a reader of the last lines."""
 
 
 @contextmanager
 def output_that_never_blocks() -> Iterator[None]:
     """
-    Put a pipe of ours, with a thread behind it, before standard output and standard error.
+    Redirect standard output and standard error into a non-blocking pipe, which a thread reads.
 
-    rclpy writes a log line while it holds the GIL. If whoever should read it does not (a launch
-    that is stopped, a terminal after Ctrl-S, a supervisor that hangs), it waits there, and with it
-    every thread of the process, the one that has to stop the robot included. Into our pipe it
-    writes without waiting; what finds no room is lost. The child processes inherit the pipe.
+    rclpy holds the GIL while it writes a log line. If the reader is stuck (a stopped launch, a
+    terminal after Ctrl-S, a supervisor that hangs), it blocks every thread of the process,
+    including the one that stops the robot. Writes to the pipe do not block; lines that do not fit
+    are lost. Child processes inherit the pipe.
     """
-    # None: it was closed when the process was started.
+    # None: it was closed when the process started.
     streams = {1: sys.stdout, 2: sys.stderr}
     kept = {number: os.dup(number) for number, stream in streams.items() if stream is not None}
     for number in kept:
         streams[number].flush()
     if os.isatty(2):
-        # rcutils asks the pipe, which is no terminal.
+        # rcutils would ask the pipe, which is not a terminal.
         os.environ.setdefault('RCUTILS_COLORIZED_OUTPUT', '1')
     threads = [_put_pipe_before(number, target) for number, target in kept.items()]
     try:
@@ -71,11 +71,11 @@ def _put_pipe_before(number: int, target: int) -> threading.Thread:
 
 
 def _forward(source: int, target: int) -> None:
-    """Pass everything on until nobody can write any more; here it may wait."""
+    """Forward everything until all writers are gone; this may block."""
     while data := os.read(source, CHUNK_BYTES):
         while data:
             try:
                 data = data[os.write(target, data) :]
             except OSError:
-                # A full disk, a closed terminal: it has nowhere to go.
+                # A full disk or a closed terminal: the data are lost.
                 break

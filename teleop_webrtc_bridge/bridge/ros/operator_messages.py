@@ -1,4 +1,4 @@
-"""What the operator's messages mean to the gate, and what the robot tells him."""
+"""Handles the operator's messages, and sends acknowledgements, telemetry and leases."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -22,7 +22,7 @@ import enum
 from typing import Any, Final
 
 from teleop_webrtc_bridge.bridge.link.packets import Received
-from teleop_webrtc_bridge.bridge.ros.estop.record import EstopRecord
+from teleop_webrtc_bridge.bridge.ros.estop import EstopRecord
 from teleop_webrtc_bridge.core.codec import (
     decode_command,
     decode_state,
@@ -53,36 +53,36 @@ from teleop_webrtc_bridge.core.texts import shown
 __all__ = ['DROPPED_FRAME', 'OperatorMessages']
 
 DROPPED_FRAME: Final = 'dropped_frame'
-"""The counter of commands that do not mean the base."""
+"""The counter of commands that are not for the base."""
 TELEMETRY_PERIOD_S: Final = 1.0 / 3.0
 MAX_FAULTS_CHARS: Final = 1600
-"""Of all cameras: each character takes 12 bytes at most, a broker drops what is over 32 KiB."""
+"""Of all cameras: a character takes up to 12 bytes, and brokers drop more than 32 KiB."""
 LEASE_PERIOD_S: Final = 0.05
-"""At 20 % loss, ten tokens in a row are lost once in years."""
+"""At 20 % packet loss, ten consecutive tokens are lost once in years."""
 
 
 class Posture(enum.Enum):
-    """What old consoles are told of the robot: they drive one that stands ready, no other."""
+    """The posture for old consoles, which drive only a robot that stands ready."""
 
     STAND_READY = 'StandReady'
     DAMP = 'Damp'
-    """It is stopped, and stays stopped."""
+    """The robot is stopped, and stays stopped."""
 
 
 class OperatorMessages:
     """
-    Hands the operator's messages to the gate, acknowledges them, and reports to him.
+    Passes the operator's messages to the gate, acknowledges them, and sends telemetry.
 
     Owned by the drive thread.
 
-    :param gate: Judges commands and holds the E-STOP latch.
-    :param estops: Is told who pressed and released it.
-    :param publish: Publishes what the gate lets out now: a stop is acknowledged after its zero.
+    :param gate: Decides about commands and holds the E-STOP latch.
+    :param estops: Records who pressed and who released.
+    :param publish: Publishes the gate's output, so that a stop is acknowledged after its zero.
     :param send: Sends to the operator: label, payload, whether it is text, and whether it is
-        urgent: an answer that he waits for.
+        urgent, that is, an answer that the operator waits for.
     :param cameras: Names of the robot's cameras; at least one.
-    :param clock_ahead_s: What the clock of ``pong`` is ahead of ``time.monotonic``, in seconds.
-    :param frames: Tells which commands do not mean the base.
+    :param clock_ahead_s: Offset of the clock of ``pong`` from ``time.monotonic``, in seconds.
+    :param frames: Tells which commands are not for the base.
     """
 
     def __init__(
@@ -98,20 +98,20 @@ class OperatorMessages:
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.selected = tuple(cameras[:1])
-        """The cameras that the operator wants to see, from the left."""
+        """The cameras that the operator selected, from left to right."""
         self.refused_frame = ''
-        """Of the newest command that did not mean the base."""
+        """The frame_id of the newest command that was not for the base."""
         self._refused_s = float('-inf')
         self._frames = CommandFrames() if frames is None else frames
         self._selected_as = self.selected
-        """The same by the names that the operator has used: an old console knows no others."""
+        """The same, by the names that the operator used: an old console knows only those."""
         self.path = ''
-        """How the robot reaches its broker, for whoever drives it."""
+        """The network path from the robot to the broker, for the operator."""
         self.camera_faults: Mapping[str, str] = {}
-        """Why cameras that are shown have no picture to drive by, by their names; replaced, never
-        changed, by another thread."""
+        """What is wrong with the cameras that are shown, by their names; another thread replaces
+        it and never changes it."""
         self._cameras = tuple(cameras)
-        # Old consoles have buttons for cam1, cam2, … whatever the cameras are called.
+        # Old consoles have buttons for cam1, cam2, … for cameras of any name.
         numbered = {f'cam{number}': name for number, name in enumerate(cameras, 1)}
         self._cameras_by_name = numbered | {name: name for name in cameras}
         self._gate = gate
@@ -127,10 +127,10 @@ class OperatorMessages:
 
     def handle(self, received: Received, now: float) -> bool:
         """
-        Take one message; what cannot be understood is dropped and counted.
+        Handle one message; malformed messages are dropped and counted.
 
         :param now: Seconds of ``time.monotonic``.
-        :returns: Whether the state may be another after it.
+        :returns: Whether the message may have changed the state.
         """
         try:
             if received.label == CMD_UNRELIABLE:
@@ -140,7 +140,7 @@ class OperatorMessages:
         except ProtocolError:
             self.counters['malformed'] += 1
             return False
-        # Nothing arrives in the future, where the watchdog would wait for it.
+        # An arrival in the future would delay the watchdog.
         arrival_s = min(received.arrival_s, now)
         if isinstance(message, DriveCommand):
             if self._refuse(message, now):
@@ -157,10 +157,10 @@ class OperatorMessages:
 
     def _refuse(self, command: DriveCommand, now: float) -> bool:
         """
-        Return whether a command means something else than the base.
+        Return whether a command is not for the base.
 
-        The gate does not hear of it: it neither moves the robot nor stops it, is no sign of life
-        of whoever drives, and is not neutral.
+        The gate does not get it: it neither moves nor stops the robot, and counts neither as a
+        sign of life of the operator nor as neutral.
         """
         frame = self._frames.refused(command)
         if frame is None:
@@ -170,11 +170,11 @@ class OperatorMessages:
         return True
 
     def _refusing(self, now: float) -> str | None:
-        """Return why the newest commands are not obeyed; ``None``: they are, or there are none."""
+        """Return why the newest commands have no effect; ``None``: they have, or none came."""
         verdict = self._gate.refusing(now)
         if verdict is not None:
             return verdict.value.removeprefix('dropped_')
-        # Not while the base is driven as well, by another device.
+        # Not while another device drives the base.
         is_recent = now - self._refused_s < NEWEST_S
         return 'frame' if is_recent and not self._gate.is_commanded(now) else None
 
@@ -184,7 +184,7 @@ class OperatorMessages:
             self._gate.set_estop(now)
             self._publish()
             self._acknowledge(message.nonce, ok=True)
-            # Last of all: no name stands between a press and its zero.
+            # Last, so that recording the name does not delay the zero.
             self._estops.pressed(now, self._gate.latch, message.by)
         elif isinstance(message, EstopClear):
             self._clear(message, now)
@@ -215,15 +215,15 @@ class OperatorMessages:
         self.selected = tuple(names) or self._cameras[:1]
         self._selected_as = tuple(names.values()) or self.selected
         if self._telemetry_due_s is not None:
-            # He waits for it, and nothing else acknowledges it.
+            # The operator waits for it, and nothing else acknowledges the selection.
             self._telemetry_due_s = now
 
     def forget_selection(self) -> None:
         """
-        Select the first camera: somebody else is in control, or nobody.
+        Select the first camera, because the operator has changed.
 
-        Who takes over, with a page that may have no way to select at all, must not drive by a
-        picture that another operator has chosen.
+        The new operator, whose page may not be able to select cameras, must not drive by a picture
+        that somebody else has chosen.
         """
         self.selected = self._selected_as = self._cameras[:1]
 
@@ -233,10 +233,10 @@ class OperatorMessages:
 
     def _answer_sport_command(self, message: SportCommand) -> None:
         """
-        Acknowledge the posture that the robot is in anyway; refuse all else.
+        Acknowledge a request for the present posture; refuse all others.
 
-        A request for a posture changes nothing. Above all it releases no E-STOP and enables
-        nothing: for that there are messages of their own.
+        The request changes nothing. In particular it neither releases the E-STOP nor enables
+        driving, for which there are other messages.
         """
         posture = self._posture()
         if message.name == posture.value:
@@ -254,20 +254,20 @@ class OperatorMessages:
     # --- out -------------------------------------------------------------------------------------
 
     def set_operated(self, now: float, operated: bool) -> None:
-        """Report from now on, or no more."""
+        """Start or stop telemetry and leases."""
         if not operated:
             self._telemetry_due_s = self._lease_due_s = None
         elif self._telemetry_due_s is None:
             self._telemetry_due_s = self._lease_due_s = now
 
     def deadline(self) -> float | None:
-        """Return when :meth:`report` must be called at the latest; ``None``: never."""
+        """Return the deadline of the next :meth:`report`; ``None``: there is none."""
         if self._telemetry_due_s is None or self._lease_due_s is None:
             return None
         return min(self._telemetry_due_s, self._lease_due_s)
 
     def report(self, now: float) -> None:
-        """Send what is due."""
+        """Send the messages that are due."""
         if self._lease_due_s is not None and now >= self._lease_due_s:
             self._lease_due_s = max(self._lease_due_s + LEASE_PERIOD_S, now)
             self._send(MAP_UNRELIABLE, encode_lease(self._gate.issue_lease(now)), False, False)
@@ -312,5 +312,5 @@ class OperatorMessages:
 
 
 def _bounded(faults: Mapping[str, str]) -> dict[str, str]:
-    """Return why cameras have no picture, each as long as telemetry has room for."""
+    """Return the faults of the cameras, each shortened to its share of the telemetry."""
     return {name: shown(text, MAX_FAULTS_CHARS // len(faults)) for name, text in faults.items()}

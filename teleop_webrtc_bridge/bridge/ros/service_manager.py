@@ -1,12 +1,12 @@
 """
-Tells systemd that the node is up, that its executor still turns, and that it ends.
+Notifies systemd that the node is ready, that its executor runs, and that it stops.
 
-The protocol is that of sd_notify(3): one datagram a message, to the socket that ``NOTIFY_SOCKET``
-names. Without that variable nothing is said.
+The protocol is sd_notify(3): one datagram per message, to the socket in ``NOTIFY_SOCKET``. Without
+that variable nothing is sent.
 
-``STOPPING`` and ``WATCHDOG`` speak for a whole unit. So only the process that systemd itself
-started says them, never one below ``ros2 launch``: one bridge of several would end all of them, or
-hide that another hangs. Each bridge says ``READY``: nobody else would, below ``ros2 launch``.
+``STOPPING`` and ``WATCHDOG`` apply to a whole unit. Only the process that systemd itself started
+sends them, never a child of ``ros2 launch``: one bridge of several would stop all of them, or hide
+that another one hangs. Each bridge sends ``READY``, because ``ros2 launch`` does not.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -39,15 +39,14 @@ __all__ = ['ServiceManager']
 
 SLOWEST_S: Final = 1.0
 FEEDS: Final = 4.0
-"""In the time after which the watchdog bites: a turn that comes late on a busy computer is none
-that hangs."""
+"""Messages per watchdog period: a busy computer may delay some of them."""
 
 
 class ServiceManager:
     """
-    The systemd that started this process, if one did.
+    The systemd that started this process, if any.
 
-    :param environment: Of this process.
+    :param environment: The environment of this process.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -55,7 +54,7 @@ class ServiceManager:
         self._period_s = _period_s(environment.get('WATCHDOG_USEC', ''))
         self._is_of_systemd = all(
             environment.get(name, '') in ('', str(os.getpid()))
-            # A systemd before 248 sets the first alone, and only with WatchdogSec.
+            # Before version 248 systemd sets only the first one, and only with WatchdogSec.
             for name in ('WATCHDOG_PID', 'SYSTEMD_EXEC_PID')
         )
         self._timer: Timer | None = None
@@ -63,9 +62,9 @@ class ServiceManager:
 
     def follow(self, node: Node) -> None:
         """
-        Say that the node is up, and from now on that its executor turns.
+        Notify that the node is ready and, from now on, that its executor runs.
 
-        By a timer of that executor, and of the steady clock: the node's own stands still with
+        A timer of that executor does it, on the steady clock: the node's clock stands still with
         use_sim_time and no /clock.
         """
         if self._address is None:
@@ -75,18 +74,18 @@ class ServiceManager:
         self._is_up = self._say('READY=1')
 
     def leave(self) -> None:
-        """Say that the node ends, on purpose."""
+        """Notify that the node stops on purpose."""
         if self._is_of_systemd:
             self._say('STOPPING=1')
 
     def _feed(self) -> None:
-        # A systemd that has not heard it gives up a node that is well.
+        # Repeated until it is sent, or systemd would kill a healthy node.
         self._is_up = self._is_up or self._say('READY=1')
         if self._is_of_systemd:
             self._say('WATCHDOG=1')
 
     def _say(self, text: str) -> bool:
-        """Return whether it was taken; a systemd that does not listen is not waited for."""
+        """Send a message without waiting, and return whether it was sent."""
         if self._address is None:
             return False
         kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
@@ -99,7 +98,7 @@ class ServiceManager:
 
 
 def _address(text: str) -> bytes | None:
-    """Return the address of a socket: a path, or a name of Linux' own, which begins with ``@``."""
+    """Return the address of a socket: a path, or an abstract name, which begins with ``@``."""
     if len(text) < 2 or text[0] not in '/@':
         return None
     name = text.encode('utf-8', 'surrogateescape')
@@ -107,7 +106,7 @@ def _address(text: str) -> bytes | None:
 
 
 def _period_s(watchdog_usec: str) -> float:
-    """Return how often to say that the executor turns; at times also if nobody asks for it."""
+    """Return the period of the messages; the default if there is no watchdog."""
     if not watchdog_usec.isdecimal() or not int(watchdog_usec):
         return SLOWEST_S
     return min(SLOWEST_S, int(watchdog_usec) / 1e6 / FEEDS)

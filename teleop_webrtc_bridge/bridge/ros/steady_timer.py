@@ -1,4 +1,4 @@
-"""When what recurs is done: from one timer, which goes slowly while nobody needs it."""
+"""The node's one timer, which slows down while nobody needs it."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -23,28 +23,28 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.node import Node
 
-__all__ = ['IDLE_TURN_S', 'TURN_S', 'Every', 'SteadyTimer']
+__all__ = ['IDLE_PERIOD_S', 'PERIOD_S', 'Every', 'SteadyTimer']
 
-TURN_S: Final = 0.1
-"""A camera that stalls is found within that, and a lock on ``~/estop`` may have a time-out."""
-IDLE_TURN_S: Final = 0.5
-"""While nobody watches a camera and nobody listens to ``~/estop``."""
+PERIOD_S: Final = 0.1
+"""Time to detect a stalled camera, and period of ``~/estop``, which may have a deadline."""
+IDLE_PERIOD_S: Final = 0.5
+"""While nobody watches a camera and ``~/estop`` has no subscriber."""
 
 
 class Every:
     """
-    Tells when something that is slower than a turn is due.
+    Tells when something is due that happens less often than the timer fires.
 
-    :param period_s: How often, in seconds.
+    :param period_s: Its period, in seconds.
     """
 
     def __init__(self, period_s: float) -> None:
-        # The turns jitter: one that comes a little too soon is the right one.
-        self._least_s = period_s - TURN_S / 2
+        # The timer jitters: half a period early is on time.
+        self._least_s = period_s - PERIOD_S / 2
         self._done_s = float('-inf')
 
     def is_due(self, now: float) -> bool:
-        """Return whether it is due, and take it for done; ``now`` of any steady clock."""
+        """Return whether it is due, and start its next period; ``now`` of any steady clock."""
         if now - self._done_s < self._least_s:
             return False
         self._done_s = now
@@ -53,24 +53,24 @@ class Every:
 
 class SteadyTimer:
     """
-    A timer on the steady clock: the node's own stands still with use_sim_time and no /clock.
+    A timer on the steady clock: the node's clock stands still with use_sim_time and no /clock.
 
-    One for all that recurs, because a callback costs rclpy more than any of that.
+    There is one timer for everything, because each callback is expensive in rclpy.
 
     :param node: The node.
-    :param take: Called each turn.
+    :param callback: Called in each period.
     """
 
-    def __init__(self, node: Node, take: Callable[[], None]) -> None:
+    def __init__(self, node: Node, callback: Callable[[], None]) -> None:
         self._timer = node.create_timer(
-            TURN_S, take, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            PERIOD_S, callback, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
         self._is_idle = False
 
     def pace(self, *, is_idle: bool) -> None:
-        """Go slowly, or quickly again: then the first turn comes within :data:`TURN_S`."""
+        """Slow down, or speed up; the next call then comes within :data:`PERIOD_S`."""
         if is_idle is self._is_idle:
             return
         self._is_idle = is_idle
-        self._timer.timer_period_ns = round(1e9 * (IDLE_TURN_S if is_idle else TURN_S))
+        self._timer.timer_period_ns = round(1e9 * (IDLE_PERIOD_S if is_idle else PERIOD_S))
         self._timer.reset()

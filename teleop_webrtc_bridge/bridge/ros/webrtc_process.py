@@ -1,4 +1,4 @@
-"""Starts the WebRTC half as a child process, and starts it again when it ends or hangs."""
+"""Runs the WebRTC half as a child process, and restarts it when it ends or hangs."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -27,7 +27,7 @@ import time
 from typing import Final
 
 from teleop_webrtc_bridge.bridge.link.packets import Configure, encode
-from teleop_webrtc_bridge.bridge.ros.parameters.api_key import API_KEY_VARIABLE
+from teleop_webrtc_bridge.bridge.ros.parameters.table import API_KEY_VARIABLE
 from teleop_webrtc_bridge.processes.child_process import (
     back_off_s,
     child_environment,
@@ -40,25 +40,25 @@ from teleop_webrtc_bridge.processes.child_process import (
 __all__ = ['WebrtcProcess']
 
 GOODBYE_S: Final = 3.0
-"""How long the child may take to end once it was asked; its DELETE is capped at 2 s."""
+"""Time for the child to end after the request; its DELETE takes at most 2 s."""
 
 
 class WebrtcProcess:
     """
     The child process and the thread that watches it.
 
-    The thread, not the caller, starts each child: the child asks the kernel to be killed when the
-    *thread* that started it ends (PR_SET_PDEATHSIG), and this one lives as long as the process.
+    The thread, not the caller, starts each child: the kernel kills the child when the *thread*
+    that started it ends (PR_SET_PDEATHSIG), and this one lives as long as the process.
 
-    :param configure: Sent to each child first; holds the API key, which therefore is neither on
-        the child's command line nor in its environment.
-    :param memories: Descriptors of the cameras' shared memories, as the cameras are configured.
-    :param wake: Descriptor of the eventfd that announces frames, of any camera.
+    :param configure: The first packet to each child. It holds the API key, which therefore is
+        neither on the child's command line nor in its environment.
+    :param memories: Descriptors of the cameras' shared memories, in configuration order.
+    :param wake: Descriptor of the eventfd that announces frames of any camera.
     :param on_link: Called from the watching thread with our end of the link to each new child.
-    :param warn: Tells the robot's owner that a child ended by itself.
-    :param words: Returns how often the children have said something by now.
+    :param warn: Logs that a child ended by itself.
+    :param words: Returns the number of status messages from all children until now.
     :param program: The module to run.
-    :param largest_bytes: What a child may hold.
+    :param largest_bytes: Memory limit of a child.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class WebrtcProcess:
         self._thread.start()
 
     def end(self) -> None:
-        """Wait for the child, which was asked to end, and kill it if it does not."""
+        """Wait until the child, which has been asked to end, has ended; else kill it."""
         self._ending.set()
         self._thread.join(GOODBYE_S)
         if self._thread.is_alive() and self._child is not None:
@@ -113,7 +113,7 @@ class WebrtcProcess:
                 return
             lived_s = time.monotonic() - started_s
             pause_s = back_off_s(pause_s, lived_s)
-            # Status 0: it was asked to say goodbye (~/reconnect), which is no trouble.
+            # Status 0: it was asked to leave (~/reconnect), which is not a fault.
             if status != 0:
                 self.restarts += 1
                 self._warn(
@@ -123,7 +123,7 @@ class WebrtcProcess:
             self._ending.wait(pause_s)
 
     def _wait(self, child: subprocess.Popen[bytes]) -> int:
-        """Return the child's exit status, and kill it before if it hangs or takes all memory."""
+        """Return the child's exit status; kill it if it hangs or exceeds its memory limit."""
         watch = ChildWatch(time.monotonic(), self._words(), largest_bytes=self._largest_bytes)
         pidfd = os.pidfd_open(child.pid)
         try:
@@ -150,7 +150,7 @@ class WebrtcProcess:
                 command,
                 pass_fds=(theirs.fileno(), self._wake, *self._memories),
                 env=child_environment(without=API_KEY_VARIABLE),
-                # A terminal's Ctrl-C is ours alone, also while it cannot ignore it yet.
+                # A terminal's Ctrl-C must not reach the child, which is asked to end.
                 process_group=0,
             )
         ours.setblocking(False)

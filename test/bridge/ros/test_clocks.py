@@ -1,4 +1,4 @@
-"""The real node while the ROS clock or the wall clock does what it should not."""
+"""The real node while the ROS clock or the wall clock misbehaves."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -49,7 +49,7 @@ class SimulatedTime:
 
     def __init__(self, publish: Callable[[Clock], None]) -> None:
         self.rate = 0.0
-        """Simulated seconds a second."""
+        """Simulated seconds per real second."""
         self.now_s = 100.0
         self._publish = publish
         self._moving_on = threading.Lock()
@@ -143,7 +143,7 @@ async def test_a_step_of_the_wall_clock_neither_stops_the_robot_nor_puts_off_its
             step(tmp_path, offset_s)
 
             def stamped(offset_s: float = offset_s) -> bool:
-                """Whether what is published shows that the robot's clock has stepped."""
+                """Whether the published stamps show that the robot's clock has stepped."""
                 last = probe.last()
                 return last is not None and abs(last.stamp_s - time.time() - offset_s) < HOUR_S / 2
 

@@ -21,11 +21,10 @@ from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
 
 from teleop_webrtc_bridge.bridge.link.packets import Status
-from teleop_webrtc_bridge.bridge.ros.diagnostics import diagnose
+from teleop_webrtc_bridge.bridge.ros.diagnostics import diagnose, estop
 from teleop_webrtc_bridge.bridge.ros.drive import DriveSnapshot
-from teleop_webrtc_bridge.bridge.ros.estop.record import EstopCause
+from teleop_webrtc_bridge.bridge.ros.estop import EstopCause
 from teleop_webrtc_bridge.bridge.ros.parameters.table import PARAMETERS, Settings
-from teleop_webrtc_bridge.bridge.ros.self_diagnosis import estop
 from teleop_webrtc_bridge.core.messages import Origin, OriginRole
 from teleop_webrtc_bridge.core.session import BridgeState
 
@@ -36,13 +35,13 @@ SETTINGS = Settings(**{row.name: row.default for row in PARAMETERS})
 
 
 class NoCameras:
-    """A robot without any."""
+    """A robot without cameras."""
 
     all = ()
 
 
 class CommandTopic:
-    """Somebody listens."""
+    """A topic with one subscriber."""
 
     topic_name = '/cmd_vel'
 
@@ -51,7 +50,7 @@ class CommandTopic:
 
 
 def broker(counters: dict[str, float], path: str = 'direct') -> DiagnosticStatus:
-    """Return what is said of the broker of an operated robot."""
+    """Return the status of the broker of an operated robot."""
     status = Status(
         state=BridgeState.OPERATED,
         reason='',

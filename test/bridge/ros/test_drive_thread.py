@@ -1,4 +1,4 @@
-"""The drive thread and its link, over a real socket pair; nothing of ROS."""
+"""The drive thread and its link, over a real socket pair, without ROS."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -60,7 +60,7 @@ def until(condition: Callable[[], Any]) -> None:
 
 
 class Robot:
-    """A drive thread, the other end of its link, and what it published."""
+    """A drive thread, the other end of its link, and the published velocities."""
 
     def __init__(self, timeout_s: float) -> None:
         self.published: list[Velocity] = []
@@ -94,7 +94,7 @@ class Robot:
         self.say(encode_drive_command(command), CMD_UNRELIABLE, arrival_s=arrival_s)
 
     def fill_link(self) -> None:
-        """Leave no room for what the thread has to say."""
+        """Fill the link, so that the thread cannot send."""
         try:
             while True:
                 self._theirs.send(encode(Shutdown()))
@@ -110,7 +110,7 @@ class Robot:
         self.thread.use_link(self._theirs)
 
     def shown(self) -> list[tuple[str, ...]]:
-        """Return what the WebRTC half was told to show, since this was asked last."""
+        """Return which cameras the WebRTC half was told to show since the last call."""
         told = []
         while True:
             try:

@@ -1,4 +1,4 @@
-"""The real node when its disk is full, or when nobody reads what it prints."""
+"""The real node with a full disk, or when nobody reads its output."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -47,7 +47,7 @@ SMALLEST_PIPE_BYTES = 4096
 
 
 def why_no_mount() -> str:
-    """Return why no disk of our own can be mounted; empty: it can."""
+    """Return why the test cannot mount a disk; empty: it can."""
     if shutil.which('unshare') is None:
         return 'needs unshare'
     tried = subprocess.run(
@@ -57,7 +57,7 @@ def why_no_mount() -> str:
 
 
 def fill(disk: Path) -> None:
-    """Leave neither a byte nor a file's entry."""
+    """Use up all bytes and all inodes of the disk."""
     with suppress(OSError), (disk / 'filling').open('wb', buffering=0) as file:
         while True:
             file.write(bytes(4096))
@@ -110,7 +110,7 @@ async def test_on_a_full_disk_the_robot_drives_and_stops_and_the_latch_holds(
 
 @pytest.fixture
 def unread(tmp_path: Path) -> Iterator[Path]:
-    """Return a named pipe that is full, and that nobody reads."""
+    """Return a named pipe that is full and has no reader."""
     path = tmp_path / 'unread'
     os.mkfifo(path)
     ends = os.open(path, os.O_RDWR | os.O_NONBLOCK)
@@ -134,7 +134,7 @@ async def test_when_nobody_reads_what_it_prints_the_robot_drives_stops_and_ends(
 
 
 async def robot_is_stopped_by_a_dead_half(robot: DrivenRobot) -> None:
-    """Kill the WebRTC half, of which the bridge has something to say."""
+    """Kill the WebRTC half, which makes the bridge log a line."""
     begin = len(robot.probe.commands)
     (child,) = psutil.Process(robot.bridge.pid).children()
     child.kill()

@@ -1,4 +1,4 @@
-"""What the bridge says of whom it meets on its topics: real nodes, each in a DDS participant."""
+"""Reports about other nodes on the bridge's topics: real nodes, each with its DDS participant."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -39,7 +39,7 @@ from std_msgs.msg import Bool, String
 
 from teleop_webrtc_bridge.bridge.ros.graph import NODE_NAME
 from teleop_webrtc_bridge.bridge.ros.node import TeleopBridge
-from teleop_webrtc_bridge.bridge.ros.parameters.api_key import API_KEY_VARIABLE
+from teleop_webrtc_bridge.bridge.ros.parameters.table import API_KEY_VARIABLE
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = [
@@ -57,7 +57,7 @@ BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 def spun_bridge(
     namespace: str, values: dict[str, Any], remappings: tuple[str, ...]
 ) -> Iterator[TeleopBridge]:
-    """Spin a bridge that neither drives nor dials, in a context of its own."""
+    """Spin a bridge that neither drives nor connects, in its own context."""
     context = rclpy.Context()
     options = [part for rule in remappings for part in ('-r', rule)]
     rclpy.init(context=context, args=['--ros-args', *options])
@@ -81,7 +81,7 @@ def logged(capfd: pytest.CaptureFixture[str], event: str, name: str) -> list[str
 
 
 class Graph:
-    """Bridges, other nodes, and what ``/diagnostics`` says."""
+    """Bridges, other nodes, and the statuses on ``/diagnostics``."""
 
     def __init__(self, ends: ExitStack) -> None:
         self._ends = ends
@@ -98,7 +98,7 @@ class Graph:
         self._ends.enter_context(spun_bridge(namespace, values, remappings))
 
     def newest(self, concern: str, robot_id: str = 'go2_a') -> DiagnosticStatus | None:
-        """Return what is said last of a concern of a robot."""
+        """Return the last status of a robot's concern."""
         for status in reversed(self.said):
             if status.hardware_id == robot_id and status.name.endswith(f': {concern}'):
                 return status
@@ -107,7 +107,7 @@ class Graph:
     def until(
         self, concern: str, level: bytes, *words: str, robot_id: str = 'go2_a'
     ) -> DiagnosticStatus:
-        """Wait until a concern has this level, and all these words in its message."""
+        """Wait until a concern has this level, and its message contains all these words."""
 
         def found() -> DiagnosticStatus | None:
             status = self.newest(concern, robot_id)

@@ -1,4 +1,4 @@
-"""http to another machine: refused, or allowed and complained of."""
+"""http to another machine: refused, or allowed with a warning."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

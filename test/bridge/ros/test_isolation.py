@@ -1,4 +1,4 @@
-"""What the WebRTC half cannot do to the process that stops the robot."""
+"""Faults of the WebRTC half that must not affect the process that stops the robot."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

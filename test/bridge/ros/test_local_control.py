@@ -1,4 +1,4 @@
-"""What the robot's own side may do: the real bridge process, and a ROS client in the test."""
+"""Local control of the robot: the real bridge process, and a ROS client in the test."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -53,18 +53,18 @@ pytestmark = [
 ]
 
 NOBODY = 'http://127.0.0.1:9'
-"""A broker where nobody listens: what is local must not depend on one."""
+"""A broker URL without a broker, on which local control must not depend."""
 CAMERA = ROOT / 'test' / 'support' / 'image_publisher.py'
 BLIND_FACTOR = 0.3
 
 
 class Client:
-    """A ROS program on the robot: hears ``~/estop`` and calls the services."""
+    """A ROS program on the robot that subscribes to ``~/estop`` and calls the services."""
 
     def __init__(self, node: Any, namespace: str) -> None:
         self.probe = RosProbe(node, f'{namespace}/')
         self.latched: list[bool] = []
-        """What ``~/estop`` said, and when."""
+        """The messages on ``~/estop``, with their times."""
         self._acquaintance = Acquaintance(node)
         self._prefix = f'{namespace}/teleop_bridge'
         node.create_subscription(Bool, f'{self._prefix}/estop', self._on_estop, LATCHED_QOS)
@@ -84,7 +84,7 @@ class Client:
         return self.latched[-1] if self.latched else None
 
     def meet(self) -> None:
-        """Return when the bridge is there and can be talked to."""
+        """Wait until the bridge answers service calls."""
         wait_for(lambda: self.latched, what='~/estop')
         for client in self._clients.values():
             wait_for(client.service_is_ready, what=client.srv_name)
@@ -93,7 +93,7 @@ class Client:
         wait_for(lambda: self._acquaintance.made(topic), what='cmd_vel')
 
     def call(self, name: str, data: bool | None = None) -> str:
-        """Call a service and return what it says."""
+        """Call a service and return its response."""
         request = Trigger.Request() if data is None else SetBool.Request(data=data)
         future: Any = None
 
@@ -137,7 +137,7 @@ def started(tmp_path: Path) -> Iterator[Programs]:
 
 @pytest.fixture
 def new_node() -> Iterator[Callable[..., Any]]:
-    """Return what makes nodes, each with a DDS participant of its own, in a domain if given."""
+    """Return a function that creates nodes, each with its own DDS participant."""
     with ExitStack() as nodes:
         yield lambda domain_id=None: nodes.enter_context(ros_node('robot_side', domain_id))
 
@@ -148,7 +148,7 @@ def node(new_node: Callable[..., Any]) -> Any:
 
 
 def start(started: Programs, key_file: Path, robot_id: str, *options: str) -> Program:
-    """Start a bridge in a namespace of its own that finds no broker."""
+    """Start a bridge without a broker, in its own namespace."""
     return started.start_bridge(NOBODY, key_file, robot_id, '-r', f'__ns:=/{robot_id}', *options)
 
 
@@ -180,7 +180,7 @@ def test_the_latch_is_told_again_and_again(client: Client) -> None:
 
 
 def test_while_the_latch_holds_it_is_told_for_every_second_zero(client: Client) -> None:
-    """Zeros go out at 20 Hz, the latch at 10 Hz: counted, a busy machine delays both."""
+    """Zeros come at 20 Hz, the latch at 10 Hz; a busy machine delays both, so both are counted."""
     client.call('set_estop', True)
     wait_for(client.probe.standing)
     told, zeros = len(client.latched), len(client.probe.commands)
@@ -197,7 +197,7 @@ def test_who_comes_late_is_told_at_once(client: Client, node: Any) -> None:
 
 
 def test_the_topic_suits_a_lock_of_twist_mux(client: Client, node: Any) -> None:
-    """twist_mux subscribes its locks with the defaults of the middleware."""
+    """twist_mux subscribes to its locks with the default QoS of the middleware."""
     heard: list[bool] = []
     qos = qos_profile_system_default
     topic = '/local/teleop_bridge/estop'
@@ -422,7 +422,7 @@ def test_bridges_with_topics_of_their_own_are_no_rivals(
 async def operated(
     folder: Path, *options: str
 ) -> AsyncIterator[tuple[PythonOperator, Client, Program]]:
-    """Start a broker, a bridge, a client on the robot and an operator who is connected."""
+    """Start a broker, a bridge, a client on the robot and a connected operator."""
     async with counted_broker(folder) as broker:
         running = Programs(folder, {'ROS_HOME': str(folder / 'ros')})
         try:
@@ -440,7 +440,7 @@ async def operated(
 async def drive_until(
     person: PythonOperator, condition: Any, velocity: Velocity, *, timeout_s: float = 60.0
 ) -> None:
-    """Hold a key until something is so."""
+    """Hold a key until a condition is true."""
     async with asyncio.timeout(timeout_s):
         while not condition():
             person.drive(velocity)
@@ -448,7 +448,7 @@ async def drive_until(
 
 
 async def begin_to_drive(person: PythonOperator, client: Client) -> None:
-    # Telemetry comes once the gate knows of him; what he sent before is not his any more.
+    # Telemetry comes once the gate knows of them; commands before that do not count.
     await drive_until(person, lambda: newest_telemetry(person), Velocity())
     for _ in range(10):
         person.drive(Velocity())

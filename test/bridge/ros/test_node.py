@@ -45,7 +45,7 @@ from ros_probe import Acquaintance
 from std_msgs.msg import String
 
 from teleop_webrtc_bridge.bridge.ros.node import TeleopBridge
-from teleop_webrtc_bridge.bridge.ros.parameters.api_key import API_KEY_VARIABLE
+from teleop_webrtc_bridge.bridge.ros.parameters.table import API_KEY_VARIABLE
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = [
@@ -54,12 +54,12 @@ pytestmark = [
 ]
 
 PATIENCE_S = 60.0
-"""For a busy test machine."""
+"""Time limit on a busy machine."""
 FRAME = 'body'
 
 
 def until(condition: Callable[[], Any], within_s: float = PATIENCE_S) -> Any:
-    """Ask until the answer is true, and return it."""
+    """Poll until the answer is true, and return it."""
     deadline_s = time.monotonic() + within_s
     while not (answer := condition()):
         assert time.monotonic() < deadline_s, 'the condition was not met in time'
@@ -68,7 +68,7 @@ def until(condition: Callable[[], Any], within_s: float = PATIENCE_S) -> Any:
 
 
 class Broker:
-    """The real broker in a process of its own."""
+    """The real broker in its own process."""
 
     def __init__(self, state_dir: Path) -> None:
         self._log = (state_dir / 'broker.log').open('w', encoding='utf-8')
@@ -85,7 +85,7 @@ class Broker:
         self.key = (state_dir / 'robot_api_key').read_text('ascii').strip()
 
     def sessions(self) -> dict[str, dict[str, Any]]:
-        """Return what an operator sees, by robot id."""
+        """Return the robots that an operator sees, by robot id."""
         request = urllib.request.Request(
             f'{self.url}/api/v1/sessions', headers={'Authorization': f'Bearer {self._token}'}
         )
@@ -159,7 +159,7 @@ def start(broker: Broker, tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
 
 
 class Watcher:
-    """A ROS node of the test that records ``cmd_vel``, on a thread of its own."""
+    """A ROS node of the test that records ``cmd_vel``, in its own thread."""
 
     def __init__(self) -> None:
         self._context = Context()
@@ -177,7 +177,7 @@ class Watcher:
             self._executor.spin_once(timeout_sec=0.05)
 
     def watch(self, bridge: Bridge, kind: type = TwistStamped) -> list[Any]:
-        """Return a list that fills with what the bridge publishes, once the two have met."""
+        """Return a list to which the messages of the bridge are appended, once they match."""
         topic = f'{bridge.namespace}/cmd_vel'
         received: list[Any] = []
         self.node.create_subscription(kind, topic, received.append, 50)
@@ -253,7 +253,7 @@ def test_two_nodes_in_one_process_are_two_robots(
 def test_no_dds_participant_is_destroyed_at_the_start(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fast DDS may hang in that; the last node of a context takes its participant along."""
+    """Fast DDS may hang when the last node of a context destroys its participant."""
     monkeypatch.setenv(API_KEY_VARIABLE, broker.key)
     destroy = Node.destroy_node
     there: list[int] = []
@@ -281,7 +281,7 @@ def test_no_dds_participant_is_destroyed_at_the_start(
 
 
 class HangsUp:
-    """Something that listens where a broker should, and hangs up on everybody."""
+    """A server in place of the broker that closes every connection."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(('127.0.0.1', 0))
@@ -341,7 +341,7 @@ def test_a_cmd_vel_that_nobody_hears_is_a_warning(
         return {(status.level, status.message) for status in statuses if 'gate' in status.name}
 
     bridge = start('unheard')
-    until(lambda: (DiagnosticStatus.WARN, 'nobody subscribes /unheard/cmd_vel') in said())
+    until(lambda: (DiagnosticStatus.WARN, 'nobody subscribes to /unheard/cmd_vel') in said())
     assert (DiagnosticStatus.OK, 'ready') not in said()
     watcher.watch(bridge)
     until(lambda: (DiagnosticStatus.OK, 'ready') in said())

@@ -1,4 +1,4 @@
-"""What the operator's messages do to the gate, and what he is told; the test moves the time."""
+"""The operator's messages, the gate, and the answers; the test controls the time."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -24,7 +24,7 @@ from old_console import OldConsole
 import pytest
 
 from teleop_webrtc_bridge.bridge.link.packets import Received
-from teleop_webrtc_bridge.bridge.ros.estop.record import EstopAction, EstopRecord
+from teleop_webrtc_bridge.bridge.ros.estop import EstopAction, EstopRecord
 from teleop_webrtc_bridge.bridge.ros.operator_messages import OperatorMessages
 from teleop_webrtc_bridge.core.codec import encode_drive_command, encode_lease, MAX_MESSAGE_BYTES
 from teleop_webrtc_bridge.core.messages import (
@@ -45,14 +45,14 @@ ZERO = Velocity()
 
 
 class Robot:
-    """The gate, the messages, and everything that leaves them, in its order."""
+    """The gate, the messages, and their output in order."""
 
     def __init__(self, cameras: tuple[str, ...] = ('front', 'rear', 'arm')) -> None:
         self.now = 500.0
         limits = GateLimits(command_timeout_s=0.25, max_axes=(1.0, 0.5, 0.0, 0.0, 0.0, 1.5))
         self.gate = CommandGate(limits, first_token=40)
         self.left: list[Any] = []
-        """Velocities, and (time, label, message) of what was sent to the operator."""
+        """Velocities, and (time, label, message) of the messages to the operator."""
         self.estops = EstopRecord(clock_ahead_s=CLOCK_AHEAD_S)
         self.messages = OperatorMessages(
             self.gate,
@@ -96,7 +96,7 @@ class Robot:
         self.left.clear()
 
     def run(self, seconds: float) -> None:
-        """Report as the drive thread does: it wakes up when something is due."""
+        """Report as the drive thread does, which wakes up when a message is due."""
         end = self.now + seconds
         while (deadline := self.messages.deadline()) is not None and deadline <= end:
             self.now = max(self.now, deadline)
@@ -269,7 +269,7 @@ def test_no_malformed_name_refuses_a_stop(robot: Robot, label: str, by: object) 
 
 
 class Sitting:
-    """An old console that hears all that the robot tells."""
+    """An old console that receives all messages of the robot."""
 
     def __init__(self, robot: Robot) -> None:
         self.console = OldConsole(self.send)
@@ -618,7 +618,7 @@ def test_a_selection_that_cannot_be_understood_changes_nothing(robot: Robot) -> 
 
 
 def jog(robot: Robot, velocity: Velocity, frame_id: str = 'eef_twist_arm') -> None:
-    """Let an arm be moved, on the channel of the base."""
+    """Send a command for an arm, on the channel of the base."""
     stamp_s = robot.now + CLOCK_AHEAD_S - 0.03
     command = DriveCommand(seq=1, stamp_s=stamp_s, frame_id=frame_id, velocity=velocity)
     assert not robot.take(encode_drive_command(command), CMD_UNRELIABLE)

@@ -1,4 +1,4 @@
-"""A timer whose shortest period is measured: a busy machine only makes periods longer."""
+"""The timer; its shortest period is measured, because a busy machine only makes periods longer."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -26,31 +26,36 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
-from teleop_webrtc_bridge.bridge.ros.steady_timer import Every, IDLE_TURN_S, SteadyTimer, TURN_S
+from teleop_webrtc_bridge.bridge.ros.steady_timer import (
+    Every,
+    IDLE_PERIOD_S,
+    PERIOD_S,
+    SteadyTimer,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 
 LONG_S = 30.0
-"""For what must happen, on a busy machine."""
+"""Time limit for expected events on a busy machine."""
 LOOKED_AT = 5
 """SteadyTimer of which the shortest pause is taken: a busy machine only makes pauses longer."""
 
 
 def test_it_is_due_at_first_and_then_once_in_its_period() -> None:
     every = Every(1.0)
-    due = [turn for turn in range(100) if every.is_due(50.0 + turn * TURN_S)]
+    due = [turn for turn in range(100) if every.is_due(50.0 + turn * PERIOD_S)]
     assert due == list(range(0, 100, 10))
 
 
 def test_turns_that_jitter_leave_nothing_out() -> None:
     every = Every(1.0)
-    due = [turn for turn in range(100) if every.is_due(turn * TURN_S - 0.02 * (turn % 2))]
+    due = [turn for turn in range(100) if every.is_due(turn * PERIOD_S - 0.02 * (turn % 2))]
     assert due == list(range(0, 100, 10))
 
 
 def test_in_slow_turns_it_is_as_often() -> None:
     every = Every(1.0)
-    due = [turn for turn in range(10) if every.is_due(turn * IDLE_TURN_S)]
+    due = [turn for turn in range(10) if every.is_due(turn * IDLE_PERIOD_S)]
     assert due == [0, 2, 4, 6, 8]
 
 
@@ -67,7 +72,7 @@ class Rig:
         self.turns = SteadyTimer(self._node, lambda: self._taken.append(time.monotonic()))
 
     def shortest_pause_s(self) -> float:
-        """Return the shortest one between the turns from now on, but the one that goes on."""
+        """Return the shortest completed pause from now on."""
         self._taken.clear()
         end_s = time.monotonic() + LONG_S
         while len(self._taken) < LOOKED_AT:
@@ -76,7 +81,7 @@ class Rig:
         return min(later - earlier for earlier, later in pairwise(self._taken[1:]))
 
     def until(self, condition: Callable[[float], bool]) -> None:
-        """Wait until the shortest pause is as it should be, whatever else the machine does."""
+        """Wait until the shortest pause is as expected."""
         end_s = time.monotonic() + LONG_S
         while not condition(self.shortest_pause_s()):
             assert time.monotonic() < end_s
@@ -94,8 +99,8 @@ def rig() -> Iterator[Rig]:
 
 
 def test_turns_are_quick_until_they_are_idle_and_then_again(rig: Rig) -> None:
-    rig.until(lambda pause_s: pause_s < 2 * TURN_S)
+    rig.until(lambda pause_s: pause_s < 2 * PERIOD_S)
     rig.turns.pace(is_idle=True)
-    rig.until(lambda pause_s: pause_s > 2 * TURN_S)
+    rig.until(lambda pause_s: pause_s > 2 * PERIOD_S)
     rig.turns.pace(is_idle=False)
-    rig.until(lambda pause_s: pause_s < 2 * TURN_S)
+    rig.until(lambda pause_s: pause_s < 2 * PERIOD_S)

@@ -1,4 +1,4 @@
-"""Whoever supervises the bridge learns that it hangs, and has the robot back."""
+"""A supervisor notices that the bridge hangs, and restarts it."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -115,7 +115,7 @@ def test_the_program_says_that_it_is_up_that_it_turns_and_that_it_ends(
 
 
 def received(end: socket.socket) -> list[bytes]:
-    """Return what waits to be read."""
+    """Return the messages that wait to be read."""
     found = []
     end.setblocking(False)
     with suppress(BlockingIOError):
@@ -126,7 +126,7 @@ def received(end: socket.socket) -> list[bytes]:
 
 @pytest.fixture
 def turns() -> Iterator[Callable[..., Node]]:
-    """Return what makes a node that a service manager follows, and whose executor turns."""
+    """Return a function that creates a spinning node with a service manager."""
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node('followed', context=context)

@@ -1,4 +1,4 @@
-"""The real node after its process, or its computer, was asleep while the robot drove."""
+"""The real node after its process or its computer was suspended while the robot drove."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

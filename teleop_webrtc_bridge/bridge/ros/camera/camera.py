@@ -1,4 +1,12 @@
-"""One camera, as ROS has it: its topic, what is taken from it, and the memory where that goes."""
+"""
+The robot's cameras: which are selected, which are shown, and whether the operator can see.
+
+:class:`Camera` is one of them: its topic, its intake, and the shared memory for its images.
+
+The node does not subscribe to cameras that are not shown, so a newly selected camera has no image.
+Until its first image, but no longer than the time after which a camera is stalled, the cameras
+before stay subscribed and shown. Then the selected ones are shown, grey if they have no image.
+"""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -17,8 +25,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+import enum
 import functools
 import os
 import time
@@ -28,52 +36,101 @@ from rclpy.node import Node
 
 from teleop_webrtc_bridge.bridge.link.frame_slot import create_slot, FrameWriter
 from teleop_webrtc_bridge.bridge.link.packet_ring import create_ring, PacketWriter
-from teleop_webrtc_bridge.bridge.ros.camera.image_intake import ImageIntake, STALLED_S
-from teleop_webrtc_bridge.bridge.ros.camera.image_stamps import StampFault, StampWatch
+from teleop_webrtc_bridge.bridge.ros.camera.image_intake import ImageIntake
 from teleop_webrtc_bridge.bridge.ros.camera.image_subscription import ImageSubscription
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
-from teleop_webrtc_bridge.bridge.ros.camera.rcl import find_rcl
-from teleop_webrtc_bridge.bridge.ros.camera.sets_watch import SetsWatch
-from teleop_webrtc_bridge.bridge.ros.camera.stream_intake import StreamIntake
-from teleop_webrtc_bridge.bridge.ros.camera.transports import TRANSPORTS
-from teleop_webrtc_bridge.core.configuration import CameraConfiguration, CameraKind
+from teleop_webrtc_bridge.bridge.ros.camera.intake import STALLED_S, WarnOnce
+from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl
+from teleop_webrtc_bridge.bridge.ros.camera.stream_intake import SetsWatch, StreamIntake
+from teleop_webrtc_bridge.bridge.ros.parameters.table import CameraSettings
+from teleop_webrtc_bridge.core.configuration import CameraKind
 
-__all__ = ['Camera', 'CameraSettings']
+__all__ = ['Camera', 'Cameras', 'StampFault', 'StampWatch']
 
 BLANK_S: Final = 0.5
-"""How long grey is repeated: one frame may be lost, or be kept back until the next one."""
+"""How long grey is repeated, because a single frame may be lost or buffered."""
+LINGER_S: Final = 5.0
+"""Time to stay subscribed when nobody watches: a disconnected viewer usually reconnects."""
+MAX_OFF_S: Final = 1.0
+"""Largest difference between a stamp and the node's clock without a warning."""
+RECENT_S: Final = 1.0
+"""Time for which the newest image represents the stamps."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CameraSettings:
-    """What one camera is configured with."""
+class StampFault(enum.Enum):
+    """What is wrong with the stamps; the value is part of the message."""
 
-    name: str
-    topic: str
-    """Before remapping, without what the transport adds."""
-    transport: str
-    reliability: str
-    fps: float
-    max_width_px: int
-    is_named: bool = False
-    """Whether somebody has said that there is this camera: it has stalled until it shows up."""
+    ZERO = 'are stamped zero'
+    BEHIND = "behind the node's clock"
+    AHEAD = "ahead of the node's clock"
 
-    def configuration(self) -> CameraConfiguration:
-        """Return what the WebRTC half needs to know."""
-        kind = TRANSPORTS[self.transport].kind
-        return CameraConfiguration(name=self.name, kind=kind, max_width_px=self.max_width_px)
+
+class StampWatch:
+    """
+    Compares the stamp of each image with the node's clock at its arrival.
+
+    Written by the image thread; other threads may read.
+    """
+
+    def __init__(self) -> None:
+        self._newest: tuple[float, StampFault | None, float] = (float('-inf'), None, 0.0)
+        """Arrival, fault, age."""
+
+    def note(self, stamp_ns: int, age_s: float, now: float) -> None:
+        """
+        Take an image.
+
+        :param stamp_ns: Its stamp.
+        :param age_s: The node's time minus the stamp, in seconds.
+        :param now: Its arrival, in seconds of any steady clock.
+        """
+        fault = None
+        if stamp_ns == 0:
+            fault = StampFault.ZERO
+        elif abs(age_s) > MAX_OFF_S:
+            fault = StampFault.BEHIND if age_s > 0 else StampFault.AHEAD
+        # One assignment, so that readers never see a mixture.
+        self._newest = now, fault, age_s
+
+    def fault(self, now: float) -> StampFault | None:
+        """Return what is wrong with the stamps; ``None``: nothing, or there are no images."""
+        arrival_s, fault, _ = self._newest
+        return fault if now - arrival_s <= RECENT_S else None
+
+    def remark(self, now: float, *, simulated: bool) -> str:
+        """
+        Return the fault as a text; empty: there is none.
+
+        :param now: Seconds of the same clock.
+        :param simulated: The node's ``use_sim_time``.
+        """
+        arrival_s, fault, age_s = self._newest
+        if fault is None or now - arrival_s > RECENT_S:
+            return ''
+        if fault is StampFault.ZERO:
+            return 'images are stamped zero: the camera must set header.stamp'
+        return (
+            f'images are stamped {_duration(abs(age_s))} {fault.value} (use_sim_time: '
+            f'{str(simulated).lower()}): they are late, or the clocks or use_sim_time differ'
+        )
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration as a text that does not change with each image."""
+    return f'{seconds:.0f} s' if seconds < 3600.0 else f'{seconds / 3600.0:.0f} h'
 
 
 class Camera:
     """
-    Owned by the thread that runs the node's callbacks; another one takes the images.
+    One camera; owned by the thread of the node's callbacks, while the image thread takes images.
 
-    :param node: Subscribes the topic.
-    :param settings: The camera.
-    :param thread: Takes the images.
-    :param wake: Descriptor of the eventfd that is raised for each picture.
-    :param on_image: Called by that thread after each image, shown or not.
-    :param warn: Tells the robot's owner; called by either.
+    :param node: Subscribes to the topic.
+    :param settings: The camera's configuration.
+    :param thread: The image thread.
+    :param wake: Descriptor of the eventfd that is raised for each image.
+    :param on_image: Called by the image thread after each image, shown or not.
+    :param warn: Logs a warning; called by both threads.
+    :param rcl: Takes the images; ``None``: rclpy takes them.
     """
 
     def __init__(
@@ -85,11 +142,12 @@ class Camera:
         wake: int,
         on_image: Callable[[], None],
         warn: Callable[[str], None],
+        rcl: Rcl | None,
     ) -> None:
         self.settings = settings
         is_coded = settings.configuration().kind is CameraKind.H264
         self.memory = create_ring() if is_coded else create_slot()
-        """Descriptor of the memory that the WebRTC half reads."""
+        """Descriptor of the shared memory that the WebRTC half reads."""
         self._node = node
         self._thread = thread
         self._on_image = on_image
@@ -97,7 +155,7 @@ class Camera:
         self._writer: FrameWriter | PacketWriter
         self._intake: ImageIntake | StreamIntake
         self._stream: StreamIntake | None = None
-        """The intake, of a camera that encodes by itself."""
+        """The intake, if the camera encodes H.264 itself."""
         self._sets = SetsWatch()
         self._is_watched = False
         if is_coded:
@@ -109,9 +167,8 @@ class Camera:
             self._intake = ImageIntake(self._writer, warn)
         self._intake.expected = settings.is_named
         self._blank_s = float('-inf')
-        self._warn = warn
         self._stamps = StampWatch()
-        self._told_stamps: set[StampFault] = set()
+        self._warn_once = WarnOnce(warn)
         self._images = ImageSubscription(
             node,
             topic=settings.topic,
@@ -121,7 +178,7 @@ class Camera:
             memory=self._intake.memory,
             callback=self._accept,
             refused=lambda reason: self._intake.refuse(reason, time.monotonic()),
-            rcl=find_rcl(),
+            rcl=rcl,
         )
 
     @property
@@ -131,12 +188,12 @@ class Camera:
 
     @property
     def is_open(self) -> bool:
-        """Whether the topic is subscribed for who watches it."""
+        """Whether the topic is subscribed to for viewers."""
         return self._is_watched
 
     @property
     def is_subscribed(self) -> bool:
-        """Whether the topic is subscribed at all: for who watches, or for parameter sets."""
+        """Whether the topic is subscribed to at all: for viewers, or for parameter sets."""
         return self._images.is_open
 
     @property
@@ -146,12 +203,12 @@ class Camera:
 
     @property
     def exists(self) -> bool:
-        """Whether somebody has published the topic, or has said that there is this camera."""
+        """Whether the topic has had a publisher, or ``cameras`` names the camera."""
         return self._intake.expected
 
     @property
     def is_grey(self) -> bool:
-        """Whether grey is seen instead of a picture."""
+        """Whether grey is shown instead of an image."""
         return self._intake.is_grey
 
     @property
@@ -159,9 +216,9 @@ class Camera:
         return self._intake.counters
 
     def remark(self, now: float) -> str:
-        """Return what is not as it should be with what comes; empty: nothing."""
-        simulated = bool(self._node.get_parameter('use_sim_time').value)
-        remarks = (self._intake.remark(now), self._stamps.remark(now, simulated=simulated))
+        """Return what is wrong with the images; empty: nothing."""
+        stamps = self._stamps.remark(now, simulated=self._is_simulated())
+        remarks = (self._intake.remark(now), stamps)
         return '; '.join(filter(None, remarks))
 
     @property
@@ -173,9 +230,9 @@ class Camera:
         return self._images.publisher_count()
 
     def open(self, now: float) -> None:
-        """Subscribe, unless that is done already; ``now`` as for :meth:`is_stalled`."""
+        """Subscribe for viewers; ``now`` as for :meth:`is_stalled`."""
         if self._stream is not None and not self._is_watched:
-            # What it has read until now was shown to nobody.
+            # Nobody has seen the pictures until now.
             self._thread.request(self._stream.forget)
             self._stream.is_listening = False
         self._is_watched = True
@@ -183,9 +240,9 @@ class Camera:
 
     def rest(self, now: float) -> None:
         """
-        Nobody watches: end the subscription, if nothing is to be learnt from it.
+        Unsubscribe because nobody watches, unless parameter sets are needed.
 
-        Its last picture is stale.
+        The last image is then outdated.
         """
         was_watched, self._is_watched = self._is_watched, False
         self._intake.wanted_fps = 0.0
@@ -199,39 +256,39 @@ class Camera:
             self._thread.request(self._intake.forget)
 
     def close(self) -> None:
-        """End the subscription, if there is one."""
+        """Unsubscribe."""
         self._is_watched = False
         self._images.close()
 
     def want(self, fps: float) -> None:
-        """Take that many images a second, but no more than are configured."""
+        """Set the frame rate, up to the configured one."""
         self._intake.wanted_fps = min(fps, self.settings.fps)
 
     def is_stalled(self, now: float) -> bool:
         """
-        Return whether there is a camera, but no picture of now to drive by.
+        Return whether there is a camera, but no current image to drive by.
 
         :param now: Seconds of ``time.monotonic``.
         """
         return self._intake.is_stalled(now)
 
     def has_picture(self, now: float) -> bool:
-        """Return whether a picture of now can be shown."""
+        """Return whether a current image can be shown."""
         return not self._intake.is_grey and self._intake.is_fresh(now)
 
     def is_silent(self, now: float) -> bool:
-        """Return whether it is stalled, and not for having been subscribed just now."""
+        """Return whether it is stalled, and not because it was subscribed to just now."""
         return self.is_stalled(now) and self._images.open_for(now) > STALLED_S
 
     def keep_alive(self, now: float) -> None:
-        """Show grey, once more."""
+        """Send one grey frame."""
         self._thread.request(lambda: self._intake.keep_alive(now))
 
     def blank(self, now: float, *, anew: bool = False) -> None:
         """
-        Show grey instead of a picture that is not of now; to be called again and again.
+        Send grey frames instead of an outdated image; to be called repeatedly.
 
-        :param anew: Who sees it now may have seen something else before.
+        :param anew: The viewers may have seen something else before.
         """
         if anew or not self._intake.is_grey:
             self._blank_s = now
@@ -249,16 +306,16 @@ class Camera:
                 self._thread.request(functools.partial(self._stream.forget_sets, gone_s))
 
     def _tell_stamps(self, now: float) -> None:
-        """Log once of each fault of the stamps."""
         fault = self._stamps.fault(now)
-        if fault is not None and fault not in self._told_stamps:
-            self._told_stamps.add(fault)
-            simulated = bool(self._node.get_parameter('use_sim_time').value)
-            reason = self._stamps.remark(now, simulated=simulated)
-            self._warn(f'event=image_stamps topic={self.topic} reason="{reason}"')
+        if fault is not None:
+            reason = self._stamps.remark(now, simulated=self._is_simulated())
+            self._warn_once(fault, f'event=image_stamps topic={self.topic} reason="{reason}"')
+
+    def _is_simulated(self) -> bool:
+        return bool(self._node.get_parameter('use_sim_time').value)
 
     def free(self) -> None:
-        """Give the memory back, after :meth:`close`, when the thread has ended."""
+        """Free the memory, after :meth:`close`, when the image thread has ended."""
         self._writer.close()
         os.close(self.memory)
 
@@ -272,3 +329,144 @@ class Camera:
 
     def _tell(self, text: str) -> None:
         self._warn(f'topic={self.topic} {text}')
+
+
+class Cameras:
+    """
+    All cameras of the robot; owned by the thread of the node's callbacks.
+
+    Every ``now`` is in seconds of ``time.monotonic``.
+
+    :param cameras: At least one, with different names; the first one is shown.
+    :param thread: The image thread.
+    :param on_show: Called by the image thread with the names of the cameras that are to be shown,
+        when their first frames are in the shared memory.
+    :param warn: Logs a warning.
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[Camera],
+        *,
+        thread: ImageThread,
+        on_show: Callable[[tuple[str, ...]], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.all = tuple(cameras)
+        self._shown = self.all[:1]
+        self._selected = self._shown
+        self._selected_s = float('-inf')
+        self._thread = thread
+        self._on_show = on_show
+        self._warn = warn
+        self._fps = 0.0
+        self._watched_s = float('-inf')
+        self._silent: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(camera.settings.name for camera in self.all)
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether the selected cameras are not shown yet."""
+        return self._selected != self._shown
+
+    @property
+    def are_closed(self) -> bool:
+        """Whether nobody watches any camera."""
+        return not any(camera.is_open for camera in self.all)
+
+    @property
+    def has_any(self) -> bool:
+        """Whether there is a camera: a publisher was seen, or ``cameras`` names one."""
+        return any(camera.exists for camera in self.all)
+
+    def is_selected(self, camera: Camera) -> bool:
+        return camera in self._selected
+
+    def follow(self, now: float, fps: float, selected: Sequence[str]) -> None:
+        """
+        Subscribe to the watched cameras, and show the selected ones as soon as possible.
+
+        :param fps: Wanted frame rate; 0: nobody watches.
+        :param selected: Names of cameras, from the left; at least one.
+        """
+        by_name = {camera.settings.name: camera for camera in self.all}
+        wanted = tuple(by_name[name] for name in selected)
+        if wanted != self._selected:
+            self._selected, self._selected_s = wanted, now
+        self._fps = fps
+        if fps > 0.0:
+            self._watched_s = now
+        self._subscribe(now)
+        self._change(now)
+        self._blank_stalled(now)
+        self._tell_silent(now)
+
+    def is_blind(self, now: float) -> bool:
+        """Return whether a camera that is shown has no current image to drive by."""
+        return any(camera.is_stalled(now) for camera in self._shown)
+
+    def faults(self, now: float) -> dict[str, str]:
+        """Return what is wrong with the cameras that are shown, by their names."""
+        remarks = {camera.settings.name: camera.remark(now) for camera in self._shown}
+        return {name: remark for name, remark in remarks.items() if remark}
+
+    def keep_alive(self, now: float) -> None:
+        """Send a grey frame of each camera that is shown."""
+        for camera in self._shown:
+            camera.keep_alive(now)
+
+    def watch_graph(self) -> None:
+        """Follow the publishers."""
+        for camera in self.all:
+            camera.watch_graph()
+
+    def close(self) -> None:
+        """Unsubscribe from all cameras."""
+        for camera in self.all:
+            camera.close()
+
+    def free(self) -> None:
+        """Free the memory, when all are closed and the image thread has ended."""
+        for camera in self.all:
+            camera.free()
+
+    def _subscribe(self, now: float) -> None:
+        wanted = {*self._shown, *self._selected}
+        lingers = now - self._watched_s <= LINGER_S
+        for camera in self.all:
+            if camera not in wanted or not (self._fps > 0.0 or lingers):
+                camera.rest(now)
+                continue
+            if self._fps > 0.0:
+                camera.open(now)
+            camera.want(self._fps)
+
+    def _change(self, now: float) -> None:
+        if not self.is_changing:
+            return
+        missing = [camera for camera in self._selected if not camera.has_picture(now)]
+        waits = self._fps > 0.0 and now - self._selected_s < STALLED_S
+        if missing and waits:
+            return
+        for camera in missing:
+            # Otherwise its last image would be seen, which may be old.
+            camera.blank(now, anew=True)
+        self._shown = self._selected
+        names = tuple(camera.settings.name for camera in self._shown)
+        self._thread.request(lambda: self._on_show(names))
+        self._subscribe(now)
+
+    def _blank_stalled(self, now: float) -> None:
+        """Next to a moving picture, a frozen one looks like a current one."""
+        for camera in self._shown:
+            if camera.is_stalled(now) and (camera.is_grey or len(self._shown) > 1):
+                camera.blank(now)
+
+    def _tell_silent(self, now: float) -> None:
+        silent = {camera.topic for camera in self._shown if camera.is_silent(now)}
+        for topic in sorted(silent - self._silent):
+            self._warn(f'event=camera_stalled topic={topic}')
+        self._silent = frozenset(silent)

@@ -1,8 +1,9 @@
 """
-From ``sensor_msgs`` to the frame slot, where DDS has put it already: checked, at the wanted rate.
+Checks raw and compressed images and puts them into the frame slot, at the wanted rate.
 
-Compressed images go through as they are: whoever encodes decodes them. Encodings that the
-converter does not know go through cv_bridge, if it is installed.
+Raw images are in the slot already, where the image subscription took them. Compressed images are
+forwarded unchanged; the WebRTC half decodes them. cv_bridge, if installed, converts encodings that
+the video converter does not support.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -21,7 +22,6 @@ converter does not know go through cv_bridge, if it is installed.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 import dataclasses
 import functools
@@ -37,10 +37,17 @@ from teleop_webrtc_bridge.bridge.link.frame_slot import (
     MAX_FRAME_BYTES,
     MAX_PICTURE_PX,
 )
+from teleop_webrtc_bridge.bridge.ros.camera.intake import (
+    cannot_show,
+    capture_time,
+    Intake,
+    STALLED_S,
+)
 from teleop_webrtc_bridge.core.exceptions import PictureUndecodable, TeleopError
 from teleop_webrtc_bridge.core.frame_pacer import FramePacer
 from teleop_webrtc_bridge.core.texts import MAX_NAME_CHARS, shown
 from teleop_webrtc_bridge.core.video.compressed_header import CompressedHeader, read_header
+from teleop_webrtc_bridge.core.video.h264_syntax import MAX_SIDE_PX
 from teleop_webrtc_bridge.core.video.pixel_formats import PIXEL_FORMATS
 from teleop_webrtc_bridge.core.video.serialized_image import (
     SerializedCompressedImage,
@@ -49,20 +56,12 @@ from teleop_webrtc_bridge.core.video.serialized_image import (
 
 __all__ = ['ImageIntake', 'ImageUnusable', 'check_compressed', 'check_image', 'find_cv_bridge']
 
-MAX_SIDE_PX: Final = 8192
-STALLED_S: Final = 1.0
-"""A camera that is silent for longer has stalled."""
-MAX_AGE_S: Final = 10.0
-MAX_TOLD: Final = 32
-"""Different faults that are said; more would only fill the log."""
-GREY_SIZE_PX: Final = (640, 360)
-"""Of the frame that keeps the track alive, before there was any image."""
 DEPTH_ENCODING: Final = '16UC1'
 _COMPRESSED_DEPTH: Final = 'compressedDepth'
 _DEPTH_HEADER_BYTES: Final = 12
-#: How formats begin of which grey of 16 bits is brightness. Any other is taken for a distance.
+#: Prefixes of formats whose 16-bit grey is brightness. In others it is a distance.
 _BRIGHTNESS: Final = ('mono', 'gray', 'grey', 'y1', '16sc1')
-#: A camera's jitter, as a part of the period, that must not cost a frame.
+#: Jitter of a camera, as a fraction of the period, that does not drop a frame.
 _JITTER: Final = 0.3
 
 
@@ -72,9 +71,9 @@ class ImageUnusable(TeleopError):
 
 def check_image(image: SerializedImage | Image) -> None:
     """
-    Make sure that an image's bytes are what its header says.
+    Check that an image's data match its header.
 
-    :raises ImageUnusable: Empty, too large, or with fewer bytes than its size needs.
+    :raises ImageUnusable: It is empty, too large, or has fewer bytes than its size needs.
     """
     pixel = PIXEL_FORMATS.get(image.encoding)
     _check_size(image.width, image.height, pixel.grid if pixel else (1, 1))
@@ -94,9 +93,9 @@ def check_image(image: SerializedImage | Image) -> None:
 
 def check_compressed(image: SerializedCompressedImage) -> CompressedHeader:
     """
-    Return what a compressed image is, by its own header.
+    Return size and encoding of a compressed image, from its own header.
 
-    :raises ImageUnusable: It is no JPEG or PNG, or too large once it is decoded.
+    :raises ImageUnusable: It is neither JPEG nor PNG, or too large when decoded.
     """
     if len(image.data) > MAX_FRAME_BYTES:
         raise ImageUnusable(f'{len(image.data)} bytes; at most {MAX_FRAME_BYTES} are allowed')
@@ -124,79 +123,44 @@ def _check_size(width: int, height: int, smallest: tuple[int, int]) -> None:
 
 
 def _data_bytes(image: SerializedImage | Image) -> int:
-    """Return how many bytes the header speaks of."""
+    """Return the number of bytes that the header announces."""
     pixel = PIXEL_FORMATS.get(image.encoding)
     rows = int(image.step) * int(image.height)
     return pixel.data_bytes(image.step, image.height) if pixel else rows
 
 
-class ImageIntake:
+class ImageIntake(Intake[FrameWriter]):
     """
-    Puts the images that are wanted into the frame slot.
-
-    Owned by the thread that takes images. Any other one may ask how it is (``is_``, ``counters``,
-    :meth:`remark`), and set ``wanted_fps`` and ``expected``.
+    Puts images into the frame slot, at the wanted rate.
 
     :param writer: The frame slot.
-    :param warn: Tells the robot's owner; called once for each kind of fault.
+    :param warn: Logs a warning; called once for each kind of fault.
     """
 
-    def __init__(self, writer: FrameWriter, warn: Callable[[str], None]) -> None:
-        self.wanted_fps = 0.0
-        self.counters: Counter[str] = Counter()
-        """``received``, ``sent`` (into the slot), ``unusable``, ``grey`` (keep-alive)."""
-        self.expected = False
-        """Whether there is, or was, a camera: somebody publishes the topic."""
-        self.is_grey = False
-        """Whether what is in the slot is grey, instead of a picture."""
-        self._last_usable_s: float | None = None
+    def __init__(self, writer: FrameWriter, warn: Callable[[str], object]) -> None:
+        super().__init__(writer, warn)
         self._is_usable = True
         self._unusable_s = float('-inf')
-        self._reason = ''
-        """Why the last unusable image could not be shown."""
-        self._writer = writer
-        self._warn = warn
-        self._told: set[str] = set()
         self._pacer = FramePacer(_JITTER)
-        self._size_px = GREY_SIZE_PX
-
-    def is_stalled(self, now: float) -> bool:
-        """
-        Return whether there is a camera, but no picture of now to drive by.
-
-        So it is, too, while the topic is not subscribed: who begins to drive is not trusted with
-        full speed before there is a first image.
-
-        :param now: Seconds of ``time.monotonic``.
-        """
-        return not self.is_fresh(now) and (self.expected or self._last_usable_s is not None)
-
-    def is_fresh(self, now: float) -> bool:
-        """Return whether there is a picture of now."""
-        last_usable_s = self._last_usable_s
-        return last_usable_s is not None and now - last_usable_s <= STALLED_S
 
     def memory(self) -> memoryview:
-        """Return where the next message is to be put: a raw image stays there, in the slot."""
+        """Return the memory for the next message; a raw image stays there, in the slot."""
         return self._writer.spare()
 
     def remark(self, now: float) -> str:
-        """Return what is not as it should be with the images; empty: nothing."""
+        """Return what is wrong with the images; empty: nothing."""
         if now - self._unusable_s > STALLED_S or not self.is_stalled(now):
             return ''
-        return f'images arrive, but cannot be shown: {self._reason}'
+        return cannot_show(self._reason)
 
     def refuse(self, reason: str, now: float) -> None:
         """
-        Take note of a message that is no image at all.
+        Take note of a message that is not an image.
 
-        :param now: Its arrival, in seconds of ``time.monotonic``.
+        :param now: Its arrival.
         """
-        self.counters['received'] += 1
-        self.counters['unusable'] += 1
-        self.expected = True
-        self._is_usable = False
-        self._reason, self._unusable_s = shown(reason), now
+        self._note_received()
+        self._refuse(shown(reason), now)
 
     def accept(
         self, image: SerializedImage | SerializedCompressedImage, now: float, age_s: float
@@ -204,50 +168,32 @@ class ImageIntake:
         """
         Take an image from the topic.
 
-        :param now: Its arrival, in seconds of ``time.monotonic``.
-        :param age_s: How long ago its header says that it was taken, in seconds.
+        :param now: Its arrival.
+        :param age_s: Its age by its header, in seconds.
         """
-        self.counters['received'] += 1
-        self.expected = True
+        self._note_received()
         if self.wanted_fps <= 0.0 or not self._pacer.is_due(now, self.wanted_fps):
             if self._is_usable:
                 self._last_usable_s = now
             return
-        # A stamp from another clock says nothing about the age.
-        capture_s = now - age_s if 0.0 <= age_s <= MAX_AGE_S else now
         try:
             if isinstance(image, SerializedCompressedImage):
-                self._take_compressed(image, capture_s)
+                size_px = self._take_compressed(image, capture_time(now, age_s))
             else:
-                self._take_raw(image, capture_s)
+                size_px = self._take_raw(image, capture_time(now, age_s))
         except ImageUnusable as error:
-            self.counters['unusable'] += 1
-            self._is_usable = False
-            self._reason, self._unusable_s = str(error), now
-            self._tell_once(_kind(image), str(error))
+            self._refuse(str(error), now)
+            self._warn_once(_kind(image), f'image dropped: {error}')
             return
         self._is_usable = True
-        self.is_grey = False
-        self._last_usable_s = now
-        self.counters['sent'] += 1
+        self._note_sent(now, size_px)
 
-    def keep_alive(self, now: float) -> None:
-        """
-        Show grey: a media backend may give up a track that sends nothing.
+    def _refuse(self, reason: str, now: float) -> None:
+        self._note_unusable(reason)
+        self._is_usable = False
+        self._unusable_s = now
 
-        An old picture would look like what the robot sees now.
-
-        :param now: Seconds of ``time.monotonic``.
-        """
-        self._writer.write_grey(*self._size_px, now)
-        self.counters['grey'] += 1
-        self.is_grey = True
-
-    def forget(self) -> None:
-        """Take what is in the slot for a picture of long ago."""
-        self._last_usable_s = None
-
-    def _take_raw(self, image: SerializedImage, capture_s: float) -> None:
+    def _take_raw(self, image: SerializedImage, capture_s: float) -> tuple[int, int]:
         check_image(image)
         usable = image if image.encoding in PIXEL_FORMATS else _through_cv_bridge(image)
         header = FrameHeader(
@@ -259,9 +205,11 @@ class ImageIntake:
             is_bigendian=bool(usable.is_bigendian),
         )
         self._put(header, usable, _data_bytes(usable))
-        self._size_px = (usable.width, usable.height)
+        return usable.width, usable.height
 
-    def _take_compressed(self, message: SerializedCompressedImage, capture_s: float) -> None:
+    def _take_compressed(
+        self, message: SerializedCompressedImage, capture_s: float
+    ) -> tuple[int, int]:
         image = _bare(message)
         found = check_compressed(image)
         header = FrameHeader(
@@ -272,27 +220,22 @@ class ImageIntake:
             encoding=_full_encoding(found.encoding, image.format),
         )
         self._put(header, image, len(image.data))
-        self._size_px = (found.width, found.height)
+        return found.width, found.height
 
     def _put(self, header: FrameHeader, image: Any, size: int) -> None:
-        """Make this the newest frame; without a copy if it was taken into the slot."""
+        """Make this the newest frame, without a copy if it is in the slot already."""
         data = memoryview(image.data)[:size]
         if self._writer.is_spare(data):
             self._writer.publish(header, image.place, size)
         else:
             self._writer.write(header, data)
 
-    def _tell_once(self, kind: str, text: str) -> None:
-        if kind not in self._told and len(self._told) < MAX_TOLD:
-            self._told.add(kind)
-            self._warn(f'image dropped: {text}')
-
 
 def _bare(image: SerializedCompressedImage) -> SerializedCompressedImage:
     """
-    Return a picture without what compressed_depth_image_transport puts before it.
+    Return an image without the header of compressed_depth_image_transport.
 
-    :raises ImageUnusable: It is not simply a picture behind that.
+    :raises ImageUnusable: The image behind that header is not a plain PNG.
     """
     if _COMPRESSED_DEPTH not in image.format:
         return image
@@ -307,9 +250,9 @@ def _bare(image: SerializedCompressedImage) -> SerializedCompressedImage:
 
 def _full_encoding(encoding: str, said: str) -> str:
     """
-    Return the encoding of a compressed picture, and what it was before.
+    Return the encoding of a compressed image, with the encoding before compression.
 
-    :param said: The format of the message. As image_transport writes it, it begins with that.
+    :param said: The message's format, which begins with it, as image_transport writes it.
     """
     before = said.partition(';')[0].strip().lower()
     is_brightness = encoding == 'png' and before.startswith(_BRIGHTNESS)
@@ -317,20 +260,20 @@ def _full_encoding(encoding: str, said: str) -> str:
 
 
 def _kind(image: SerializedImage | SerializedCompressedImage) -> str:
-    """Return what images have in common that are dropped for the same reason, as a rule."""
+    """Return what images have in common that are usually dropped for the same reason."""
     if isinstance(image, SerializedCompressedImage):
         return f'compressed {_name(image.format)}'
     return f'{_name(image.encoding)} {image.width}x{image.height}'
 
 
 def _name(text: str) -> str:
-    """Return what a message calls itself: whoever publishes may write there what they like."""
+    """Return a name from a message, made printable and short."""
     return repr(shown(text, MAX_NAME_CHARS))
 
 
 @functools.cache
 def find_cv_bridge() -> tuple[Any, type[Exception]] | None:
-    """Return a bridge and its exception, looked for once; ``None`` if it is not installed."""
+    """Return cv_bridge and its exception; ``None`` if it is not installed. Looks once."""
     try:
         module = importlib.import_module('cv_bridge')
     except ImportError:
@@ -340,9 +283,9 @@ def find_cv_bridge() -> tuple[Any, type[Exception]] | None:
 
 def _through_cv_bridge(image: SerializedImage) -> Any:
     """
-    Convert an encoding that the video converter does not know to ``bgr8``.
+    Convert an image to ``bgr8`` that the video converter does not support.
 
-    :raises ImageUnusable: cv_bridge is missing or cannot convert it either.
+    :raises ImageUnusable: cv_bridge is missing or cannot convert it.
     """
     known = ', '.join(sorted(PIXEL_FORMATS))
     found = find_cv_bridge()

@@ -1,17 +1,15 @@
 """
 A subscription to images while somebody watches; its reliability follows the publishers.
 
-Each image is copied several times before it arrives here: what nobody watches is not subscribed
-at all.
+DDS copies each image several times, so the topic is not subscribed to while nobody watches.
 
-A best-effort subscription never gets large images from a reliable publisher on another process's
-default transport, and a reliable one never matches a best-effort publisher. ``BEST_AVAILABLE``
-does not help: created before the publisher it becomes reliable for good.
+A best-effort subscription never gets large images from a reliable publisher in another process
+with the default transport, and a reliable one never matches a best-effort publisher.
+``BEST_AVAILABLE`` does not help: it becomes reliable for good if it is created before the
+publisher.
 
-Images are taken undecoded, by a thread of their own and past rclpy (:mod:`.rcl`), or by rclpy
-where that cannot be. A node was seen in Fast DDS (3.2), failing to decode an image again and
-again, with the interpreter's lock: no thread of the process ran any more, the one that stops the
-robot included.
+The image thread takes serialized images from rcl (:mod:`.rcl`, with the reasons), or rclpy does if
+that is not possible.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -46,7 +44,8 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
-from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl
+from teleop_webrtc_bridge.bridge.ros.camera.intake import WarnOnce
+from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl, RclUnusable
 from teleop_webrtc_bridge.bridge.ros.camera.transports import TRANSPORTS
 from teleop_webrtc_bridge.bridge.ros.graph import (
     full_name,
@@ -62,15 +61,13 @@ from teleop_webrtc_bridge.core.video.serialized_image import read_compressed_ima
 __all__ = ['ImageSubscription']
 
 HISTORY: Final = 256
-"""Messages that a publisher may have kept for who comes late."""
+"""Messages that a publisher may have kept for late subscribers."""
 TOLD_PERIOD_S: Final = 1.0
-"""A publisher of nothing but garbage is to cost little."""
-MAX_TOLD_FAULTS: Final = 32
-"""Different ones that are logged."""
+"""Limits the cost of a publisher that sends only garbage."""
 
 
 class _Apart(CallbackGroup):
-    """What is in it is left alone by the executor, which else would wake up for each image."""
+    """Entities that the executor ignores; otherwise it would wake up for each image."""
 
     def can_execute(self, entity: Any) -> bool:
         return False
@@ -84,19 +81,19 @@ class _Apart(CallbackGroup):
 
 class ImageSubscription:
     """
-    Subscribes to images on a node; used from the thread that runs the node's callbacks.
+    Subscribes to the images of one camera; used from the thread of the node's callbacks.
 
     :param node: The node.
-    :param topic: Before remapping, without what the transport adds.
+    :param topic: Before remapping, without the suffix of the transport.
     :param transport: One of :data:`.transports.TRANSPORTS`.
     :param reliability: ``auto``, ``reliable`` or ``best_effort``.
-    :param thread: Takes the images, and calls what follows.
-    :param memory: Returns where the next message is to be put.
+    :param thread: Takes the images, and calls the functions below.
+    :param memory: Returns the memory for the next message.
     :param callback: Gets each image, a :class:`SerializedImage`,
         :class:`SerializedCompressedImage` or ``FFMPEGPacket``, and its stamp, in nanoseconds. The
-        image is gone with the next call of ``memory``.
-    :param refused: Told by the same thread why a message is no image.
-    :param rcl: Takes messages past rclpy; ``None``: rclpy takes them.
+        image is valid until the next call of ``memory``.
+    :param refused: Called with the reason if a message is not an image.
+    :param rcl: Takes the messages; ``None``: rclpy takes them.
     """
 
     def __init__(
@@ -118,7 +115,7 @@ class ImageSubscription:
         self.topic = _full_name(node, topic, self._transport.suffix)
         """The topic's full name, after remapping."""
         self.faults: tuple[str, ...] = ()
-        """What is wrong on the graph: other types, QoS, several publishers."""
+        """What is wrong on the graph: wrong types or QoS, several publishers."""
         self._own = OwnTopic(
             name=self.topic,
             type=type_name(self._type),
@@ -139,14 +136,14 @@ class ImageSubscription:
         self._durability = DurabilityPolicy.VOLATILE
         self._wants_history = False
         self.publishers: frozenset[bytes] = frozenset()
-        """An identity for each that was there when :meth:`follow_publishers` looked."""
+        """An identity for each, from the last :meth:`follow_publishers`."""
         self._subscription: Subscription[Any] | None = None
         self._opened_s = 0.0
         self._told_s = float('-inf')
         self._rcl = rcl
         self._unheard: set[str] = set()
         self._settled: Settled[str] = Settled()
-        self._told_faults: set[str] = set()
+        self._warn_once = WarnOnce(node.get_logger().warning)
         self._take: Callable[[], bool] | None = None
         """What the thread calls while the topic is subscribed."""
 
@@ -167,15 +164,15 @@ class ImageSubscription:
         return int(self._node.count_publishers(self.topic))
 
     def open_for(self, now: float) -> float:
-        """Return for how long images could have come, in seconds; 0 while closed."""
+        """Return how long the topic has been subscribed to, in seconds; 0 while closed."""
         return now - self._opened_s if self.is_open else 0.0
 
     def open(self, now: float, *, wants_history: bool = False) -> None:
         """
-        Subscribe, unless that is done already.
+        Subscribe, unless subscribed already.
 
         :param now: Seconds of ``time.monotonic``.
-        :param wants_history: Whether to take what publishers have kept for who comes late, too.
+        :param wants_history: Whether to get messages that publishers keep for late subscribers.
         """
         is_same = wants_history is self._wants_history
         self._wants_history = wants_history
@@ -194,15 +191,15 @@ class ImageSubscription:
         if self._take is not None:
             self._thread.remove(self._take)
             self._take = None
-        # Who takes from it this moment ends that first.
+        # rclpy waits until the image thread has ended a take that is under way.
         self._node.destroy_subscription(self._subscription)
         self._subscription = None
 
     def follow_publishers(self) -> None:
         """
-        Subscribe anew if the publishers ask for another reliability than the present one.
+        Subscribe again if the publishers need another reliability.
 
-        If that was fixed, tell of those who cannot be heard with it.
+        If the reliability is fixed, warn of publishers that do not match it.
         """
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         self._judge(publishers)
@@ -225,7 +222,7 @@ class ImageSubscription:
     def _wanted(
         self, publishers: Sequence[TopicEndpointInfo]
     ) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
-        """Return what suits the publishers; the present ones if there are none."""
+        """Return the policies that suit the publishers; the present ones if there are none."""
         reliable, durable = ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL
         profiles = [publisher.qos_profile for publisher in publishers]
         reliability, durability = self._reliability, self._durability
@@ -239,19 +236,17 @@ class ImageSubscription:
         return reliability, durability
 
     def _judge(self, publishers: Sequence[TopicEndpointInfo]) -> None:
-        """Say what keeps the publishers' images from being shown, once each."""
+        """Warn once of each reason why the publishers' images cannot be shown."""
         faults = [*mismatches(self._own, publishers), *several_publishers(self._own, publishers)]
         if all(publisher.topic_type != self._own.type for publisher in publishers):
             faults += self._elsewhere()
         faults = [*self._settled.of(faults)]
         for fault in faults:
-            if fault not in self._told_faults and len(self._told_faults) < MAX_TOLD_FAULTS:
-                self._told_faults.add(fault)
-                self._node.get_logger().warning(f'event=image_topic reason="{fault}"')
+            self._warn_once(fault, f'event=image_topic reason="{fault}"')
         self.faults = tuple(faults)
 
     def _elsewhere(self) -> list[str]:
-        """Return which other transports' topics have the images that this one has not."""
+        """Return the other transports whose topics have publishers."""
         return [
             f'{topic} is published: set image_transport to {transport}'
             for transport, topic, kind in self._other_topics
@@ -262,7 +257,7 @@ class ImageSubscription:
         ]
 
     def _tell_unheard(self, publishers: Sequence[TopicEndpointInfo]) -> None:
-        """Say once of each who is less reliable than is asked for; rclpy does not here."""
+        """Warn once of each publisher that is best-effort; rclpy's own warning is switched off."""
         if self._reliability is not ReliabilityPolicy.RELIABLE:
             return
         for publisher in publishers:
@@ -286,8 +281,7 @@ class ImageSubscription:
         if self._rcl is not None:
             try:
                 return self._subscribe_apart(profile, self._rcl)
-            except RuntimeError as error:
-                # Of an RMW implementation that cannot tell of a message.
+            except RclUnusable as error:
                 self._rcl = None
                 self._node.get_logger().info(f'event=images_by_rclpy reason={str(error)!r:.200}')
         return self._create(profile, None)
@@ -296,17 +290,19 @@ class ImageSubscription:
         """
         Subscribe without the executor.
 
-        :raises RuntimeError: That cannot be.
+        :raises RclUnusable: That is not possible.
         """
         subscription = self._create(profile, _Apart())
         take = functools.partial(self._take_one, rcl, subscription.handle)
-        # Before anything can arrive: the thread takes as many as it has been told of, and one
-        # of which it was told too early would hold up all that come after it.
+        # Before messages can arrive: the thread takes as many messages as the eventfd counts, and
+        # one that it is not able to take yet would delay all later ones.
         self._thread.add(take)
         try:
             with subscription.handle:
-                rcl.raise_on_message(subscription.handle, self._thread.wake)
-        except RuntimeError:
+                rcl.raise_on_message(
+                    subscription.handle, subscription.topic_name, self._thread.wake
+                )
+        except RclUnusable:
             self._thread.remove(take)
             self._node.destroy_subscription(subscription)
             raise
@@ -321,12 +317,12 @@ class ImageSubscription:
             profile,
             raw=True,
             callback_group=group,
-            # What tells of QoS would wake the executor up for each image.
+            # Event handlers would wake the executor up for each image.
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
 
     def _hand_over(self, data: bytes) -> None:
-        """Let the thread have what rclpy took."""
+        """Pass a message that rclpy took to the image thread."""
         self._thread.request(lambda: self._deliver(memoryview(data)))
 
     # --- called by the thread that takes images --------------------------------------------------
@@ -351,7 +347,7 @@ class ImageSubscription:
         try:
             image = self._read(serialized)
         except (PictureUndecodable, RuntimeError) as error:
-            # rclpy's RMWError is a RuntimeError; its own name is private.
+            # rclpy's RMWError, whose name is private, is a RuntimeError.
             self._refuse(f'{len(serialized)} bytes: {error}')
             return
         self._callback(*image)
@@ -391,8 +387,8 @@ def _full_name(node: Node, topic: str, suffix: str) -> str:
     """
     Return the full name of the topic.
 
-    One with a suffix may be remapped itself; otherwise it follows where the image's is remapped
-    to, as image_transport's subscribers do.
+    A topic with a suffix may be remapped itself. Otherwise it follows the remapping of the topic
+    without the suffix, as image_transport's subscribers do.
     """
     if not suffix:
         return str(node.resolve_topic_name(topic))

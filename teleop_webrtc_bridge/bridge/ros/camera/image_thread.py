@@ -1,4 +1,4 @@
-"""The thread that takes images from DDS and hands them on, so that no other one waits for them."""
+"""The thread that takes images from DDS, so that no other thread waits for DDS."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -25,12 +25,12 @@ from typing import Final
 __all__ = ['ImageThread']
 
 LONGEST_END_S: Final = 1.0
-"""DDS may hang; whoever ends the node does not wait for it."""
+"""DDS may hang; the end of the node does not wait longer for it."""
 
 
 class ImageThread(threading.Thread):
     """
-    Runs what it is asked for, one after the other, and takes what arrives.
+    Runs requests, one after the other, and takes messages when they arrive.
 
     :param on_failure: Called from this thread, after :attr:`failure` was set.
     """
@@ -38,9 +38,9 @@ class ImageThread(threading.Thread):
     def __init__(self, on_failure: Callable[[], None]) -> None:
         super().__init__(name='images', daemon=True)
         self.failure: Exception | None = None
-        """What ended the thread; the node must end as well."""
+        """The exception that ended the thread; the node must end as well."""
         self.wake = os.eventfd(0, os.EFD_CLOEXEC)
-        """To be raised by one for each message that arrives."""
+        """An eventfd, to be raised by one for each message that arrives."""
         self._on_failure = on_failure
         self._requests: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._sources: list[Callable[[], bool]] = []
@@ -49,27 +49,27 @@ class ImageThread(threading.Thread):
     # --- called from other threads ---------------------------------------------------------------
 
     def request(self, apply: Callable[[], object]) -> None:
-        """Let the thread call this."""
+        """Call this in the thread."""
         self._requests.put(apply)
         os.eventfd_write(self.wake, 1)
 
     def add(self, take: Callable[[], bool]) -> None:
         """
-        Let the thread take messages from here when some have arrived.
+        Add a source of messages.
 
-        :param take: Takes one, and returns whether there was one.
+        :param take: Takes a message, and returns whether there was one.
         """
         self.request(lambda: self._sources.append(take))
 
     def remove(self, take: Callable[[], bool]) -> None:
-        """Let it not be called any more."""
+        """Remove a source of messages."""
         self.request(lambda: self._sources.remove(take))
 
     def end(self) -> bool:
         """
-        End the thread, if it has begun, after what was asked for before.
+        End the thread, if it has started, after the requests before.
 
-        :returns: Whether it has ended: else it hangs in DDS, and what it uses must stay.
+        :returns: Whether it has ended; else it hangs in DDS, and its memory must not be freed.
         """
 
         def apply() -> None:
@@ -86,7 +86,7 @@ class ImageThread(threading.Thread):
     # --- the thread ------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Serve until :meth:`end`; a failure is left in :attr:`failure`."""
+        """Run until :meth:`end`; an exception is stored in :attr:`failure`."""
         try:
             while not self._ending:
                 raised = os.eventfd_read(self.wake)

@@ -1,8 +1,12 @@
 """
-Pictures that the camera encoded itself: which of them go on to the operator, untouched.
+Forwards H.264 that the camera encoded to the operator, unchanged.
 
-A picture counts as one to drive by only if it is sent, and if the operator's decoder has what it
-refers to.
+A picture counts as usable only if it is sent and the operator's decoder has the pictures that it
+depends on.
+
+Some encoders send their parameter sets (SPS, PPS) once, when they start. A node that subscribes
+only while somebody watches would miss them, and without them no picture can be decoded.
+:class:`SetsWatch` decides when to subscribe for them.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -21,121 +25,134 @@ refers to.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 import mmap
 import re
 from typing import Any, Final
 
 from teleop_webrtc_bridge.bridge.link.packet_ring import PacketWriter
-from teleop_webrtc_bridge.bridge.ros.camera.image_intake import MAX_AGE_S, MAX_TOLD, STALLED_S
+from teleop_webrtc_bridge.bridge.ros.camera.intake import (
+    cannot_show,
+    capture_time,
+    Intake,
+    STALLED_S,
+)
 from teleop_webrtc_bridge.core.exceptions import PictureUndecodable
 from teleop_webrtc_bridge.core.texts import MAX_NAME_CHARS, shown
 from teleop_webrtc_bridge.core.video.h264 import AccessUnit, Held, MAX_UNIT_BYTES, Stream
 from teleop_webrtc_bridge.core.video.serialized_image import SerializedCompressedImage
 
-__all__ = ['SLOW_KEYFRAMES_S', 'StreamIntake']
+__all__ = ['DISCOVERY_S', 'SLOW_KEYFRAMES_S', 'SetsWatch', 'StreamIntake']
 
 SLOW_KEYFRAMES_S: Final = 1.5
-"""Who begins to watch, or loses a packet, sees nothing until the next one."""
+"""A viewer who joins or loses a packet sees nothing until the next keyframe."""
 LATE_KEYFRAME_S: Final = 1.2
-"""For the first one may be waited so long."""
+"""Time to wait for the first keyframe before a warning."""
 HINT: Final = (
-    "who begins to watch, or loses a packet, sees nothing for so long; set the camera's keyframe "
+    "viewers who join or lose a packet see nothing for that time; set the camera's keyframe "
     'interval (GOP) to 1 s'
 )
 GRADUAL_HINT: Final = (
-    'its encoder refreshes pictures bit by bit (intra-refresh), with which no browser begins: '
-    'switch that off and set a keyframe interval (GOP) of 1 s'
+    'its encoder uses intra-refresh instead of keyframes, and browsers cannot start without a '
+    'keyframe: switch it off and set a keyframe interval (GOP) of 1 s'
 )
 SETS_HINT: Final = (
-    'its encoder sent the parameter sets (SPS, PPS) before this node listened: let it repeat '
+    'its encoder sent the parameter sets (SPS, PPS) before this node subscribed: let it repeat '
     'them with every keyframe (x264 repeat-headers=1, V4L2 repeat_sequence_header=1, GStreamer '
     'config-interval=-1 or insert-sps-pps=1, FFmpeg -bsf:v dump_extra), or restart it'
 )
 NO_SETS_S: Final = 10.0
-"""A camera whose pictures have had no parameter sets for so long keeps them for itself."""
-MAX_MESSAGE_BYTES: Final = MAX_UNIT_BYTES + 4096
-"""With what a message has around its picture."""
-GREY_SIZE_PX: Final = (640, 360)
-"""Of what keeps the track alive, before there was any picture."""
+"""Time without parameter sets after which the camera is not expected to send any."""
+BUFFER_BYTES: Final = MAX_UNIT_BYTES + 4096
+"""For a message: a picture and the fields around it."""
+DISCOVERY_S: Final = 0.5
+"""A publisher may be heard this long before the graph shows it."""
 _H264: Final = re.compile(r'[hx]\.?264|avc', re.IGNORECASE)
 
 
-class StreamIntake:
+class SetsWatch:
+    """Decides whether to listen for parameter sets; every ``now`` is of one steady clock."""
+
+    def __init__(self) -> None:
+        self._publishers: frozenset[bytes] = frozenset()
+        """The last ones that were there; one that is back after an interruption is not new."""
+        self._is_there = False
+        self._asked_s = float('-inf')
+        """When the newest publisher was seen for the first time."""
+        self._looked_s = float('-inf')
+
+    def look(self, publishers: frozenset[bytes], now: float) -> float | None:
+        """
+        Update the publishers.
+
+        :param publishers: An identity for each, which changes when it restarts.
+        :returns: If all of them have been replaced, the time before which everything came from the
+            old ones; else ``None``.
+        """
+        new = publishers - self._publishers
+        is_replaced = bool(self._publishers and new) and not publishers & self._publishers
+        gone_s = self._looked_s - DISCOVERY_S if is_replaced else None
+        self._looked_s, self._is_there = now, bool(publishers)
+        if new:
+            self._asked_s = now
+        if publishers:
+            self._publishers = publishers
+        return gone_s
+
+    def needs(self, known_s: float) -> bool:
+        """
+        Return whether to subscribe although nobody watches.
+
+        True also while there is no publisher, to hear a new one from its start.
+
+        :param known_s: When the last picture came whose parameter sets are known.
+        """
+        return not self._is_there or known_s < self._asked_s
+
+
+class StreamIntake(Intake[PacketWriter]):
     """
     Puts a camera's H.264 into the ring, from a keyframe on and without gaps.
 
-    Owned by the thread that takes images, and to be asked from others, as :class:`.ImageIntake`.
+    ``wanted_fps`` only tells whether somebody watches, because no picture can be left out. More
+    counters: ``keyframes``, ``no_keyframe`` (depends on a picture that was not sent),
+    ``no_picture`` (parameter sets), ``lost`` (gaps).
 
     :param writer: The ring.
-    :param warn: Tells the robot's owner; called once for each kind of fault.
+    :param warn: Logs a warning; called once for each kind of fault.
     """
 
-    def __init__(self, writer: PacketWriter, warn: Callable[[str], None]) -> None:
-        self.wanted_fps = 0.0
-        """0: nobody watches. Any other: all of them, for none can be left out."""
+    def __init__(self, writer: PacketWriter, warn: Callable[[str], object]) -> None:
+        super().__init__(writer, warn)
         self.is_listening = False
-        """Whether nobody is about to watch: it is subscribed for its parameter sets, if at all."""
+        """Whether nobody watches, and the topic is subscribed to only for parameter sets."""
         self.sets_known_s = float('-inf')
         """When the last picture came whose parameter sets are known."""
-        self.counters: Counter[str] = Counter()
-        """``received``, ``sent`` (into the ring), ``keyframes``, ``unusable``, ``no_keyframe``
-        (refers to what was not sent), ``no_picture`` (parameter sets), ``lost`` (gaps)."""
-        self.expected = False
-        """Whether there is, or was, a camera: somebody publishes the topic."""
-        self.is_grey = False
-        """Whether grey is shown, instead of a picture."""
         self.keyframe_interval_s: float | None = None
-        """From the last keyframe but one to the last."""
+        """Between the last two keyframes."""
         self._stream = Stream()
-        self._writer = writer
-        self._warn = warn
-        self._told: set[str] = set()
-        self._last_usable_s: float | None = None
         self._keyframe_s: float | None = None
         self._received_s = float('-inf')
-        self._reason = ''
-        """Why the last message was not shown, if it was not."""
         self._sending = False
         self._held_s: float | None = None
         """Since when pictures wait for a keyframe."""
-        self._told_late = False
         self._setless_s: float | None = None
         """Since when pictures come whose parameter sets are not known."""
-        self._size_px = GREY_SIZE_PX
-        # Nobody touches more of it than the largest message has.
-        self._memory = memoryview(mmap.mmap(-1, MAX_MESSAGE_BYTES))
-
-    def is_stalled(self, now: float) -> bool:
-        """
-        Return whether there is a camera, but no picture of now to drive by.
-
-        :param now: Seconds of ``time.monotonic``.
-        """
-        return not self.is_fresh(now) and (self.expected or self._last_usable_s is not None)
-
-    def is_fresh(self, now: float) -> bool:
-        """Return whether there is a picture of now."""
-        last_usable_s = self._last_usable_s
-        return last_usable_s is not None and now - last_usable_s <= STALLED_S
+        # The kernel allocates only those pages that messages fill.
+        self._memory = memoryview(mmap.mmap(-1, BUFFER_BYTES))
 
     def memory(self) -> memoryview:
-        """Return where the next message is to be put."""
+        """Return the memory for the next message."""
         return self._memory
 
     def remark(self, now: float) -> str:
-        """
-        Return what is not as it should be with the stream; empty: nothing.
-
-        :param now: Seconds of ``time.monotonic``.
-        """
+        """Return what is wrong with the stream; empty: nothing."""
         if self._misses_sets(now):
-            return f'what comes cannot be shown: {SETS_HINT}'
+            return cannot_show(SETS_HINT)
         if self.is_listening:
             return ''
         if self.is_stalled(now) and now - self._received_s < STALLED_S:
-            return f'what comes cannot be shown: {self._reason}'
+            return cannot_show(self._reason)
         interval_s = self.keyframe_interval_s
         if interval_s is None or interval_s <= SLOW_KEYFRAMES_S:
             return ''
@@ -147,20 +164,18 @@ class StreamIntake:
 
         :param message: :class:`SerializedCompressedImage` or
             ``ffmpeg_image_transport_msgs/FFMPEGPacket``.
-        :param now: Its arrival, in seconds of ``time.monotonic``.
-        :param age_s: How long ago its header says that it was taken, in seconds.
+        :param now: Its arrival.
+        :param age_s: Its age by its header, in seconds.
         """
-        self.counters['received'] += 1
-        self.expected = True
+        self._note_received()
         self._received_s = now
         try:
             _check_codec(message)
             found = self._stream.read(bytes(memoryview(message.data)), now)
         except PictureUndecodable as error:
             self._note_sets(now)
-            self.counters['unusable'] += 1
-            self._reason = SETS_HINT if self._stream.lacks_sets else str(error)
-            self._tell_once(self._reason)
+            self._note_unusable(SETS_HINT if self._stream.lacks_sets else str(error))
+            self._warn_once(self._reason, f'image dropped: {self._reason}')
             return
         self._note_sets(now)
         self.counters['lost'] = self._stream.losses
@@ -169,43 +184,34 @@ class StreamIntake:
             self._hold(found, now)
             return
         self._note_keyframe(found, now)
-        # A stamp from another clock says nothing about the age.
-        capture_s = now - age_s if 0.0 <= age_s <= MAX_AGE_S else now
-        self._send(found, capture_s, now)
+        self._send(found, capture_time(now, age_s), now)
 
     def refuse(self, reason: str, now: float) -> None:
         """
-        Take note of a message that is no picture at all.
+        Take note of a message that is not a picture.
 
-        :param now: Its arrival, in seconds of ``time.monotonic``.
+        :param now: Its arrival.
         """
-        self.counters['received'] += 1
-        self.counters['unusable'] += 1
-        self.expected = True
-        self._reason, self._received_s = shown(reason), now
+        self._note_received()
+        self._note_unusable(shown(reason))
+        self._received_s = now
 
     def keep_alive(self, now: float) -> None:
-        """
-        Have grey shown: a media backend may give up a track that sends nothing.
-
-        :param now: Seconds of ``time.monotonic``.
-        """
         self._sending = False
-        self._writer.write_grey(*self._size_px, now)
-        self.counters['grey'] += 1
-        self.is_grey = True
+        super().keep_alive(now)
 
     def forget(self) -> None:
-        """Take the last picture for one of long ago, and what comes for another stream."""
+        """Treat the last picture as outdated, and the next one as the start of a new stream."""
+        super().forget()
         self._stream.interrupt()
         self._sending = False
-        self._last_usable_s = self._keyframe_s = self._held_s = None
+        self._keyframe_s = self._held_s = None
 
     def forget_sets(self, before_s: float) -> None:
         """
-        Forget the parameter sets of publishers that are gone; another one is there.
+        Forget the parameter sets of publishers that another one has replaced.
 
-        :param before_s: What was heard later is of that one, in seconds of ``time.monotonic``.
+        :param before_s: Parameter sets that came later belong to the new one.
         """
         self._stream.forget_sets(before_s)
         self._sending = False
@@ -213,21 +219,21 @@ class StreamIntake:
         self.sets_known_s = float('-inf')
 
     def _misses_sets(self, now: float) -> bool:
-        """Return whether pictures come, but their parameter sets never will."""
+        """Return whether pictures come whose parameter sets will never come."""
         if self._setless_s is None or now - self._received_s > NO_SETS_S:
             return False
         return self._stream.lacks_sets or now - self._setless_s > NO_SETS_S
 
     def _note_sets(self, now: float) -> None:
         if self._stream.knows_sets is None:
-            return  # no picture yet, or nothing of H.264
+            return  # no picture yet, or no H.264
         if self._stream.knows_sets:
             self.sets_known_s, self._setless_s = now, None
             return
         if self._setless_s is None:
             self._setless_s = now
         if self._misses_sets(now):
-            self._tell_once(SETS_HINT)
+            self._warn_once(SETS_HINT, f'image dropped: {SETS_HINT}')
 
     def _send(self, unit: AccessUnit, capture_s: float, now: float) -> None:
         if self.wanted_fps <= 0.0:
@@ -240,20 +246,16 @@ class StreamIntake:
             return
         self._held_s = None
         self._sending = True
-        self.is_grey = False
-        self._size_px = (unit.width, unit.height)
         self._writer.write(unit, capture_s, now)
-        self._last_usable_s = now
-        self.counters['sent'] += 1
+        self._note_sent(now, (unit.width, unit.height))
 
     def _hold(self, why: Held, now: float) -> None:
         self.counters[why.value] += 1
         if self._held_s is None:
             self._held_s = now
-        if self.wanted_fps > 0.0 and now - self._held_s > LATE_KEYFRAME_S and not self._told_late:
-            self._told_late = True
+        if self.wanted_fps > 0.0 and now - self._held_s > LATE_KEYFRAME_S:
             hint = GRADUAL_HINT if self._stream.is_gradual else HINT
-            self._warn(f'no keyframe for {now - self._held_s:.1f} s: {hint}')
+            self._warn_once('late keyframe', f'no keyframe for {now - self._held_s:.1f} s: {hint}')
 
     def _note_keyframe(self, unit: AccessUnit, now: float) -> None:
         if not unit.keyframe:
@@ -263,22 +265,17 @@ class StreamIntake:
             self.keyframe_interval_s = now - self._keyframe_s
         self._keyframe_s = now
 
-    def _tell_once(self, text: str) -> None:
-        if text not in self._told and len(self._told) < MAX_TOLD:
-            self._told.add(text)
-            self._warn(f'image dropped: {text}')
-
 
 def _check_codec(message: Any) -> None:
     """
-    Make sure that a message does not say itself that it is something else.
+    Check that a message does not claim to be something else than H.264.
 
     :raises PictureUndecodable: It does.
     """
     if isinstance(message, SerializedCompressedImage):
         name, given, needed = 'format', message.format, "'h264'"
     else:
-        # The encoder, after which newer versions tell the formats of the picture.
+        # The encoder; newer versions append the pixel formats.
         name, given = 'encoding', message.encoding.partition(';')[0]
         needed = "H.264 (ffmpeg_image_transport's encoder libx264, h264_nvenc, h264_vaapi, ...)"
     if given and not _H264.search(given):

@@ -1,4 +1,4 @@
-"""How cameras' images come over ROS: message, topic, and what is made of them."""
+"""The transports of images over ROS: message type, topic suffix and kind of camera."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -30,18 +30,18 @@ __all__ = ['TRANSPORTS', 'Transport', 'check_transport']
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
-    """One of image_transport's, or of those that name their topics as it does."""
+    """A transport of image_transport, or one that names its topics in the same way."""
 
     module: str
-    """Where the message is."""
+    """Module of the message type."""
     message: str
     suffix: str
-    """Of the topic, after ``image``."""
+    """Suffix of the topic, after ``image/``."""
     kind: CameraKind = CameraKind.PICTURES
     depth: int = 2
-    """Of the subscription's queue: of pictures, only the newest is of use."""
+    """Depth of the subscription's queue; of images, only the newest is useful."""
     package: str = ''
-    """The message's ROS package, if not every ROS has it."""
+    """The message's ROS package, if it is not part of every ROS."""
 
     def message_type(self, load: Callable[[str], ModuleType] = importlib.import_module) -> Any:
         """
@@ -53,8 +53,8 @@ class Transport:
         return getattr(load(self.module), self.message)
 
 
-#: Of encoded pictures, one that the queue has no room for would spoil all until a keyframe.
-_NONE_LOST: Final = 10
+#: A lost packet of H.264 makes all pictures until the next keyframe undecodable.
+_STREAM_DEPTH: Final = 10
 
 TRANSPORTS: Final = {
     'raw': Transport(module='sensor_msgs.msg', message='Image', suffix=''),
@@ -66,14 +66,14 @@ TRANSPORTS: Final = {
         message='CompressedImage',
         suffix='h264',
         kind=CameraKind.H264,
-        depth=_NONE_LOST,
+        depth=_STREAM_DEPTH,
     ),
     'ffmpeg': Transport(
         module='ffmpeg_image_transport_msgs.msg',
         message='FFMPEGPacket',
         suffix='ffmpeg',
         kind=CameraKind.H264,
-        depth=_NONE_LOST,
+        depth=_STREAM_DEPTH,
         package='ffmpeg_image_transport_msgs',
     ),
 }
@@ -81,7 +81,7 @@ TRANSPORTS: Final = {
 
 def check_transport(name: str, load: Callable[[str], ModuleType] = importlib.import_module) -> str:
     """
-    Return the name of a transport whose message is installed.
+    Return the name of a transport, after a check that its message type is installed.
 
     :param load: Imports a module.
     :raises ConfigurationError: It is not.

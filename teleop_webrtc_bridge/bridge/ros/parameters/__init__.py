@@ -1,4 +1,4 @@
-"""The node's parameters: described, read, checked and declared."""
+"""The parameters of ``teleop_bridge``: tables, declaration, early refusal, API key."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,4 +1,4 @@
-"""One parameter of a node: what it accepts. Needs no ROS."""
+"""One ROS parameter: its name, default, description and the values it accepts."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, KW_ONLY
 import math
 from typing import Any, Final
 
@@ -34,48 +34,58 @@ _KINDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Parameter:
-    """One row of the table."""
+    """
+    One row of a parameter table; needs no ROS.
+
+    :param bounds: The smallest and the largest value; ``None`` if there are none.
+    :param step: Of whole numbers, counted from the smallest; 0 accepts all.
+    :param choices: The texts that are accepted; empty if any is.
+    :param check: Returns the value, or raises :class:`ConfigurationError`.
+    :param is_check_slow: The check imports rclpy or message packages.
+    :param dynamic: The value may be set while the node runs; otherwise it is read-only.
+    """
 
     name: str
     default: str | bool | int | float | list[str]
     description: str
+    _: KW_ONLY
     unit: str = ''
-    minimum: float | None = None
-    maximum: float | None = None
+    bounds: tuple[float, float] | None = None
+    step: int = 0
     choices: tuple[str, ...] = ()
     check: Callable[[Any], Any] | None = None
-    check_loads: bool = False
-    """The check imports message types or rclpy, which takes long."""
+    is_check_slow: bool = False
     dynamic: bool = False
-    """May be set while the node runs; otherwise read-only."""
 
     def allowed(self) -> str:
-        """Return in words what the parameter accepts."""
+        """Return a description of the accepted values."""
         if self.choices:
             return ', '.join(self.choices)
         text = _KINDS[type(self.default)]
-        if self.minimum is not None:
-            text += f' from {self.minimum} to {self.maximum}'
+        if self.bounds is not None:
+            text += f' from {self.bounds[0]} to {self.bounds[1]}'
+        if self.step:
+            text += f' in steps of {self.step}'
         return f'{text} {self.unit}'.rstrip()
 
     def fits(self, value: Any) -> bool:
-        """Return whether rclpy takes the value, by its type and the bounds."""
+        """Return whether rclpy accepts the value, by its type and bounds."""
         if type(value) is not type(self.default):
             return False
         if isinstance(value, list):
             return all(isinstance(item, str) for item in value)
-        if self.minimum is None or self.maximum is None:
+        if self.bounds is None:
             return True
         number: Any = value
-        # What is as good as a bound is within it.
-        ends = (self.minimum, self.maximum)
-        return ends[0] <= number <= ends[1] or any(math.isclose(number, end) for end in ends)
+        # Like rclpy, accept a value that equals a bound but for rounding.
+        low, high = self.bounds
+        return low <= number <= high or any(math.isclose(number, end) for end in self.bounds)
 
     def checked(self, value: Any) -> Any:
         """
-        Return the value, checked beyond what the descriptor enforces.
+        Return the value after the checks that rclpy cannot do.
 
         :raises ConfigurationError: It is not one of the choices, or the check refuses it.
         """
@@ -84,5 +94,5 @@ class Parameter:
         try:
             return self.check(value) if self.check else value
         except ConfigurationError as error:
-            # Of one of several cameras, its name is a longer one.
+            # The check does not know the prefix that the name of a camera's parameter has.
             raise ConfigurationError(self.name, error.value, error.allowed) from error

@@ -1,9 +1,14 @@
 """
-The node's parameters: one table, from which they are declared, checked and documented.
+The parameters of ``teleop_bridge`` and of its cameras, as tables.
 
-Needs no ROS, so that a start can be refused before ROS is loaded.
+They are declared, checked and documented from these tables. Needs no ROS, so that a start with a
+bad configuration can be refused before ROS is loaded. ``config/go2.yaml`` lists the same
+parameters; a test compares the two.
 
-``config/go2.yaml`` and the README list the same parameters; a test compares them with this table.
+``cameras`` names several cameras. Each of them has parameters under its name, as Nav2 does it with
+``observation_sources``. Without names there is one camera, on ``image``.
+
+The API key is never a parameter, because everybody on the ROS graph can read parameters.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -22,14 +27,17 @@ Needs no ROS, so that a start can be refused before ROS is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
 from dataclasses import dataclass
 import difflib
 import math
-from typing import Final
+import os
+from pathlib import Path
+import re
+from typing import Any, Final
 
 from teleop_webrtc_bridge.bridge.ros.camera.transports import check_transport, TRANSPORTS
-from teleop_webrtc_bridge.bridge.ros.parameters.api_key import API_KEY_VARIABLE
 from teleop_webrtc_bridge.bridge.ros.parameters.row import Parameter
 from teleop_webrtc_bridge.core.configuration import (
     BridgeConfiguration,
@@ -43,78 +51,89 @@ from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 from teleop_webrtc_bridge.core.motion.command_frames import check_frames, DEFAULT_REFUSED
 from teleop_webrtc_bridge.core.motion.velocity_limits import GateLimits
 
-__all__ = ['PARAMETERS', 'Settings', 'refuse_unknown']
+__all__ = [
+    'API_KEY_VARIABLE',
+    'INHERITED',
+    'MAX_CAMERAS',
+    'PARAMETERS',
+    'CameraSettings',
+    'Settings',
+    'camera_rows',
+    'checked_names',
+    'read_api_key',
+    'refuse_unknown',
+]
 
-#: Declared by rclpy itself on every node.
+API_KEY_VARIABLE: Final = 'TELEOP_API_KEY'
+MAX_CAMERAS: Final = 8
+#: Parameters of a camera that default to the node's parameters of the same names.
+INHERITED: Final = ('image_transport', 'image_reliability', 'video_max_width', 'video_fps')
+_OF_CAMERA: Final = ('topic', *INHERITED)
+#: A token of a ROS name.
+_CAMERA_NAME: Final = re.compile(r'[A-Za-z](_?[A-Za-z0-9]){0,31}')
+#: rclpy declares these on every node.
 _RCLPY_NAMES: Final = frozenset({'use_sim_time', 'start_type_description_service'})
 _RCLPY_PREFIX: Final = 'qos_overrides.'
 _AXES: Final = ('linear_x', 'linear_y', 'linear_z', 'angular_x', 'angular_y', 'angular_z')
 
 
 def _limit(axis: str, default: float) -> Parameter:
-    unit = 'm/s' if axis.startswith('linear') else 'rad/s'
     return Parameter(
-        name=f'max_{axis}',
-        default=default,
-        description=f'Largest {axis.replace("_", ".")} to be published; 0.0 forbids the axis',
-        unit=unit,
-        minimum=0.0,
-        maximum=10.0,
+        f'max_{axis}',
+        default,
+        f'Largest {axis.replace("_", ".")} that is published; 0.0 forbids the axis',
+        unit='m/s' if axis.startswith('linear') else 'rad/s',
+        bounds=(0.0, 10.0),
         dynamic=True,
     )
 
 
 PARAMETERS: Final = (
     Parameter(
-        name='robot_id',
-        default='',
-        description='Identity of this robot among those that share the API key',
+        'robot_id',
+        '',
+        'Identity of this robot, unique among the robots that share the API key',
         check=check_robot_id,
     ),
     Parameter(
-        name='robot_name',
-        default='',
-        description='What operators see; empty: the robot_id',
+        'robot_name',
+        '',
+        'Name that operators see; empty: the robot_id',
         check=lambda value: check_name('robot_name', value),
     ),
     Parameter(
-        name='robot_type',
-        default='',
-        description='Kind of robot, shown to operators',
+        'robot_type',
+        '',
+        'Kind of robot, shown to operators',
         check=lambda value: check_name('robot_type', value),
     ),
     Parameter(
-        name='broker_url',
-        default='http://127.0.0.1:8765',
-        description='Address of the broker: https, or http on this machine',
+        'broker_url',
+        'http://127.0.0.1:8765',
+        'Address of the broker: https, or http on this machine',
     ),
     Parameter(
-        name='allow_insecure_broker',
-        default=False,
-        description='Accept http to other machines, too: the API key can be read on the way',
+        'allow_insecure_broker',
+        False,
+        'Allow http to other machines: anybody on the network path can read the API key',
     ),
     Parameter(
-        name='api_key_file',
-        default='',
-        description=f'File that holds the API key; empty: environment variable {API_KEY_VARIABLE}',
+        'api_key_file',
+        '',
+        f'File that holds the API key; empty: environment variable {API_KEY_VARIABLE}',
+    ),
+    Parameter('base_frame', 'base_link', 'frame_id of the published velocities'),
+    Parameter(
+        'publish_stamped',
+        True,
+        'Publish geometry_msgs/TwistStamped; false: geometry_msgs/Twist',
     ),
     Parameter(
-        name='base_frame',
-        default='base_link',
-        description='frame_id of the published velocities',
-    ),
-    Parameter(
-        name='publish_stamped',
-        default=True,
-        description='Publish geometry_msgs/TwistStamped; false: geometry_msgs/Twist',
-    ),
-    Parameter(
-        name='command_timeout',
-        default=0.25,
-        description='Silence of the operator after which the robot is stopped',
+        'command_timeout',
+        0.25,
+        'Time without a command after which the robot is stopped',
         unit='s',
-        minimum=0.05,
-        maximum=1.0,
+        bounds=(0.05, 1.0),
         dynamic=True,
     ),
     _limit('linear_x', 1.0),
@@ -124,119 +143,113 @@ PARAMETERS: Final = (
     _limit('angular_y', 0.0),
     _limit('angular_z', 1.5),
     Parameter(
-        name='max_linear_acceleration',
-        default=2.5,
-        description='Largest rise of each linear speed; 0.0: no limit',
+        'max_linear_acceleration',
+        2.5,
+        'Largest increase of each linear speed; 0.0: no limit',
         unit='m/s^2',
-        minimum=0.0,
-        maximum=100.0,
+        bounds=(0.0, 100.0),
         dynamic=True,
     ),
     Parameter(
-        name='max_angular_acceleration',
-        default=6.0,
-        description='Largest rise of each angular speed; 0.0: no limit',
+        'max_angular_acceleration',
+        6.0,
+        'Largest increase of each angular speed; 0.0: no limit',
         unit='rad/s^2',
-        minimum=0.0,
-        maximum=100.0,
+        bounds=(0.0, 100.0),
         dynamic=True,
     ),
     Parameter(
-        name='blind_speed_factor',
-        default=0.3,
-        description='Part of the largest speeds that is left when the camera stalls; 0.0 stops',
+        'blind_speed_factor',
+        0.3,
+        'Fraction of the largest speeds allowed while the camera is stalled; 0.0 stops the robot',
         unit='1',
-        minimum=0.0,
-        maximum=1.0,
+        bounds=(0.0, 1.0),
         dynamic=True,
     ),
     Parameter(
-        name='command_frames_refused',
-        default=list(DEFAULT_REFUSED),
-        description='Commands whose frame_id has one of these words do not mean the base; * and ? '
-        "stand for any characters; ! before words that are meant all the same; ['']: none",
+        'command_frames_refused',
+        list(DEFAULT_REFUSED),
+        'Words in the frame_id of commands that are not for the base; * and ? are wildcards; '
+        "! excludes words from being refused; ['']: refuse none",
         check=check_frames,
     ),
     Parameter(
-        name='estop_persist',
-        default=False,
-        description='Keep the E-STOP latch when the node ends in good order, too; in ~/.ros',
+        'estop_persist',
+        False,
+        'Keep the E-STOP latch, in ~/.ros, when the node ends normally, too',
     ),
     Parameter(
-        name='cameras',
-        default=[''],
-        description='Names of several cameras, each with parameters of its own; empty: one camera',
+        'cameras',
+        [''],
+        'Names of several cameras, each with its own parameters; empty: one camera',
     ),
     Parameter(
-        name='image_transport',
-        default='raw',
-        description='raw: sensor_msgs/Image; compressed: JPEG or PNG, from image/compressed; '
-        'h264 and ffmpeg: what the camera encoded, passed on, from image/h264 or image/ffmpeg',
+        'image_transport',
+        'raw',
+        'raw: sensor_msgs/Image; compressed: JPEG or PNG, from image/compressed; h264 and ffmpeg: '
+        'H.264 that the camera encoded, forwarded unchanged, from image/h264 or image/ffmpeg',
         choices=tuple(TRANSPORTS),
         check=check_transport,
-        check_loads=True,
+        is_check_slow=True,
     ),
     Parameter(
-        name='image_reliability',
-        default='auto',
-        description='QoS reliability of the image subscription; auto follows the publishers',
+        'image_reliability',
+        'auto',
+        'QoS reliability of the image subscription; auto follows the publishers',
         choices=('auto', 'reliable', 'best_effort'),
     ),
     Parameter(
-        name='video_codec',
-        default='h264',
-        description='h264, with VP8 while whoever drives has a browser without it; or vp8',
+        'direct_image_take',
+        True,
+        'Take images from rcl without the interpreter lock; false: let rclpy take them',
+    ),
+    Parameter(
+        'video_codec',
+        'h264',
+        'h264, with VP8 while the operator has a browser without H.264; or vp8',
         choices=('h264', 'vp8'),
     ),
     Parameter(
-        name='video_encoder',
-        default='auto',
-        description='H.264 encoder; auto: what hardware offers, else libx264',
+        'video_encoder',
+        'auto',
+        'H.264 encoder; auto: a hardware encoder if there is one, else libx264',
         choices=('auto', 'libx264', 'h264_nvenc', 'h264_qsv', 'h264_v4l2m2m'),
     ),
     Parameter(
-        name='video_bitrate',
-        default=2_500_000,
-        description='Largest bitrate of the video; less on a link that does not carry it',
+        'video_bitrate',
+        2_500_000,
+        'Largest bitrate of the video; it is lowered on a slower link',
         unit='bit/s',
-        minimum=150_000,
-        maximum=20_000_000,
+        bounds=(150_000, 20_000_000),
     ),
     Parameter(
-        name='video_fps',
-        default=30.0,
-        description='Largest frame rate that is sent',
-        unit='Hz',
-        minimum=1.0,
-        maximum=120.0,
+        'video_fps', 30.0, 'Largest frame rate that is sent', unit='Hz', bounds=(1.0, 120.0)
     ),
     Parameter(
-        name='video_max_width',
-        default=1280,
-        description='Wider images are scaled down to this width',
+        'video_max_width',
+        1280,
+        'Wider images are scaled down to this width',
         unit='px',
-        minimum=160,
-        maximum=7680,
+        bounds=(160, 7680),
     ),
     Parameter(
-        name='video_playout_delay',
-        default=0.0,
-        description='How long the browser holds frames back to show them evenly',
+        'video_playout_delay',
+        0.0,
+        'Time for which the browser buffers frames to show them evenly',
         unit='s',
-        minimum=0.0,
-        maximum=1.0,
+        bounds=(0.0, 1.0),
     ),
     Parameter(
-        name='video_stamp_strip',
-        default=False,
-        description='Tell below the picture, in black and white, when it was taken',
+        'video_stamp_strip',
+        False,
+        'Encode the capture time in a black and white strip below the picture',
     ),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The values of all parameters, typed."""
+    """The values of :data:`PARAMETERS`."""
 
     robot_id: str
     robot_name: str
@@ -261,6 +274,7 @@ class Settings:
     cameras: list[str]
     image_transport: str
     image_reliability: str
+    direct_image_take: bool
     video_codec: str
     video_encoder: str
     video_bitrate: int
@@ -270,7 +284,7 @@ class Settings:
     video_stamp_strip: bool
 
     def limits(self) -> GateLimits:
-        """Return what the gate enforces."""
+        """Return the limits that the command gate enforces."""
         linear = self.max_linear_acceleration or math.inf
         angular = self.max_angular_acceleration or math.inf
         return GateLimits(
@@ -288,7 +302,7 @@ class Settings:
         clock_ahead_s: float,
         cameras: tuple[CameraConfiguration, ...],
     ) -> BridgeConfiguration:
-        """Return what the WebRTC half needs to know."""
+        """Return the configuration of the WebRTC half."""
         return BridgeConfiguration(
             robot_id=self.robot_id,
             robot_name=self.robot_name or shown_name(self.robot_id),
@@ -311,17 +325,129 @@ class Settings:
         )
 
 
-def refuse_unknown(overrides: Iterable[str], others: Iterable[str] = ()) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraSettings:
+    """The configuration of one camera."""
+
+    name: str
+    topic: str
+    """Before remapping, without the suffix of the transport."""
+    transport: str
+    reliability: str
+    fps: float
+    max_width_px: int
+    is_named: bool = False
+    """Whether ``cameras`` names it: then it counts as stalled until its first image."""
+
+    def configuration(self) -> CameraConfiguration:
+        """Return the configuration for the WebRTC half."""
+        kind = TRANSPORTS[self.transport].kind
+        return CameraConfiguration(name=self.name, kind=kind, max_width_px=self.max_width_px)
+
+
+def checked_names(names: Iterable[str]) -> tuple[str, ...]:
+    """
+    Return the names of the cameras.
+
+    :raises ConfigurationError: A name is not accepted.
+    """
+    # An empty list has no type in ROS; a list with an empty text stands for it.
+    listed = [name for name in names if name]
+    taken = {row.name for row in PARAMETERS} | {'qos_overrides'}
+    for name in listed:
+        if not _CAMERA_NAME.fullmatch(name):
+            raise ConfigurationError(
+                'cameras', name, 'letters, digits and single _, a letter first, 32 at most'
+            )
+        if name in taken:
+            raise ConfigurationError('cameras', name, 'names that no other parameter has')
+        if listed.count(name) > 1:
+            raise ConfigurationError('cameras', name, 'each name once')
+    if len(listed) > MAX_CAMERAS:
+        raise ConfigurationError('cameras', listed, f'{MAX_CAMERAS} names at most')
+    return tuple(listed)
+
+
+def camera_rows(name: str, common: Mapping[str, Any]) -> tuple[Parameter, ...]:
+    """
+    Return the parameters of one camera.
+
+    :param common: Values of the node's parameters that a camera inherits.
+    """
+    topic = Parameter(
+        'topic',
+        f'{name}/image',
+        f'Topic of the camera {name}, without the suffix of the image_transport',
+        check=lambda value: _checked_topic(f'{name}.topic', value),
+        is_check_slow=True,
+    )
+    inherited = (
+        dataclasses.replace(
+            row, default=common[row.name], description=f'{row.description}; of the camera {name}'
+        )
+        for row in PARAMETERS
+        if row.name in INHERITED
+    )
+    return (topic, *inherited)
+
+
+def refuse_unknown(given: Sequence[str], cameras: Sequence[str] = ()) -> None:
     """
     Refuse parameter names that this node does not have: a mistyped limit must not be ignored.
 
-    :param overrides: The names given on the command line or in parameter files.
-    :param others: Names beside those of the table.
-    :raises ConfigurationError: One is neither in the table nor one of rclpy's own.
+    :param given: The names given on the command line or in parameter files.
+    :param cameras: The names of the cameras in the parameter ``cameras``.
+    :raises ConfigurationError: A name is neither in the tables nor one of rclpy's own.
     """
-    known = {row.name for row in PARAMETERS}.union(others)
-    for name in overrides:
+    known = {row.name for row in PARAMETERS}
+    known.update(f'{camera}.{own}' for camera in cameras for own in _OF_CAMERA)
+    for name in given:
+        camera, _, own = name.rpartition('.')
+        if own in _OF_CAMERA and camera and camera not in cameras:
+            raise ConfigurationError('cameras', [*cameras], f'a list with {camera}: {name} is set')
+    for name in given:
         if name not in known and name not in _RCLPY_NAMES and not name.startswith(_RCLPY_PREFIX):
             close = difflib.get_close_matches(name, known, n=1)
             allowed = f'did you mean {close[0]}?' if close else ', '.join(sorted(known))
             raise ConfigurationError('parameter', name, allowed)
+
+
+def _checked_topic(name: str, value: str) -> str:
+    # Imported lazily: the table needs no ROS.
+    from rclpy.exceptions import InvalidTopicNameException
+    from rclpy.validate_topic_name import validate_topic_name
+
+    try:
+        validate_topic_name(value)
+    except (InvalidTopicNameException, ValueError) as error:
+        raise ConfigurationError(name, value, 'a topic, like camera/image_raw') from error
+    return value
+
+
+def read_api_key(api_key_file: str) -> str:
+    """
+    Return the API key from the file or, if there is no file, from the environment.
+
+    :raises ConfigurationError: The key is missing, unreadable or malformed; the error hides it.
+    """
+    if not api_key_file:
+        key = os.environ.get(API_KEY_VARIABLE, '').strip()
+        if not key:
+            raise ConfigurationError(
+                API_KEY_VARIABLE, '', 'the API key in this variable, or in a file: api_key_file'
+            )
+        return _usable(key, API_KEY_VARIABLE)
+    try:
+        key = Path(os.path.expanduser(api_key_file)).read_text(encoding='ascii').strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else 'it is not text'
+        raise ConfigurationError(
+            'api_key_file', api_key_file, f'a readable file with the API key ({reason})'
+        ) from error
+    return _usable(key, 'api_key_file')
+
+
+def _usable(key: str, name: str) -> str:
+    if not 16 <= len(key) <= 256 or not key.isascii() or not key.isprintable() or ' ' in key:
+        raise ConfigurationError(name, '(not shown)', 'one API key of 16 to 256 characters')
+    return key

@@ -1,4 +1,4 @@
-"""Which cameras are subscribed and shown: real topics, no broker."""
+"""Which cameras the node subscribes to and shows: real topics, no broker."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -28,9 +28,10 @@ from sensor_msgs.msg import Image
 from small_camera import SmallCamera
 
 from teleop_webrtc_bridge.bridge.link.frame_slot import Frame, FrameReader
-from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera, CameraSettings
-from teleop_webrtc_bridge.bridge.ros.camera.cameras import Cameras
+from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera, Cameras
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
+from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl
+from teleop_webrtc_bridge.bridge.ros.parameters.table import CameraSettings
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -46,7 +47,7 @@ def image(grey: int) -> Image:
 
 
 class Rig:
-    """Two cameras with their drivers, and what the WebRTC half would be told and see."""
+    """Two cameras with their drivers, and the input of the WebRTC half."""
 
     def __init__(self, node: Any, executor: SingleThreadedExecutor, wake: int) -> None:
         self._executor = executor
@@ -88,6 +89,7 @@ class Rig:
             wake=wake,
             on_image=lambda: None,
             warn=print,
+            rcl=Rcl(),
         )
 
     def turn(self) -> None:
@@ -135,7 +137,7 @@ def test_the_new_camera_is_shown_with_its_first_picture_and_the_old_one_until_th
     rig.turn()
     assert rig.cameras.is_changing
     assert not rig.shown
-    assert not rig.is_blind(), 'what he sees is of now'
+    assert not rig.is_blind(), 'the image is current'
     rig.until(lambda: rig.shown, 'change')
     assert rig.shown == [('rear',)]
     assert not rig.newest('rear').header.is_filler

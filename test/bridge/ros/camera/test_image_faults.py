@@ -1,4 +1,4 @@
-"""What ``/diagnostics`` says of images that arrive and are not as they should be: real topics."""
+"""The statuses on ``/diagnostics`` for faulty images: real topics."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -31,12 +31,12 @@ from sensor_msgs.msg import CompressedImage, Image
 from small_camera import SmallCamera
 
 from teleop_webrtc_bridge.bridge.link.packets import Status
-from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera, CameraSettings
-from teleop_webrtc_bridge.bridge.ros.camera.image_stamps import StampFault, StampWatch
+from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera, StampFault, StampWatch
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
+from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl
 from teleop_webrtc_bridge.bridge.ros.diagnostics import diagnose
 from teleop_webrtc_bridge.bridge.ros.drive import DriveSnapshot
-from teleop_webrtc_bridge.bridge.ros.parameters.table import PARAMETERS, Settings
+from teleop_webrtc_bridge.bridge.ros.parameters.table import CameraSettings, PARAMETERS, Settings
 from teleop_webrtc_bridge.core.session import BridgeState
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
@@ -57,7 +57,7 @@ def image(**fields: Any) -> Image:
 
 
 class Nobody:
-    """Who subscribes ``cmd_vel``."""
+    """The publisher of ``cmd_vel``, with a subscriber."""
 
     topic_name = '/cmd_vel'
 
@@ -66,7 +66,7 @@ class Nobody:
 
 
 class Rig:
-    """One camera that somebody watches, and its driver."""
+    """One camera with a viewer, and its driver."""
 
     def __init__(self, node: Any, executor: SingleThreadedExecutor, transport: str) -> None:
         self.node = node
@@ -90,6 +90,7 @@ class Rig:
             wake=self._wake,
             on_image=lambda: None,
             warn=self.told.append,
+            rcl=Rcl(),
         )
         self.all = (self.camera,)
         self.camera.open(time.monotonic())
@@ -108,7 +109,7 @@ class Rig:
         return next(status for status in told if status.name.endswith(': video'))
 
     def until(self, level: bytes, *words: str) -> DiagnosticStatus:
-        """Wait until this is said of the camera."""
+        """Wait until the status of the camera is this."""
         deadline_s = time.monotonic() + PATIENCE_S
         while True:
             said = self.said()

@@ -55,7 +55,7 @@ NOW_S = 5000.0
 def received(
     message: Image | CompressedImage, memory: memoryview | None = None
 ) -> SerializedImage | SerializedCompressedImage:
-    """Return it as a subscription delivers it; in memory, if there is some."""
+    """Return the image as a subscription delivers it, in the given memory if any."""
     serialized = memoryview(serialize_message(message))
     if memory is not None:
         memory[: len(serialized)] = serialized
@@ -66,7 +66,7 @@ def received(
 
 
 class Camera:
-    """An intake on a real slot, a clock, and what it said."""
+    """An intake on a real slot, a clock, and its warnings."""
 
     def __init__(self, slot: int, wake: int, *, in_place: bool = False) -> None:
         self._in_place = in_place
@@ -78,7 +78,7 @@ class Camera:
         self.now = NOW_S
 
     def show(self, message: Image | CompressedImage, *, age_s: float = 0.05) -> Frame | None:
-        """Take an image, a second after the last one; return the frame that came of it."""
+        """Accept an image, one second after the last one; return the resulting frame."""
         self.now += 1.0
         before = self.reader.newest()
         memory = self.intake.memory() if self._in_place else None
@@ -103,7 +103,7 @@ def opened(*, in_place: bool = False) -> Iterator[Camera]:
 
 @pytest.fixture(params=['in the slot', 'by rclpy'])
 def camera(request: pytest.FixtureRequest) -> Iterator[Camera]:
-    """Both ways in which messages are taken."""
+    """Both ways to take messages."""
     with opened(in_place=request.param == 'in the slot') as camera:
         yield camera
 
@@ -446,14 +446,14 @@ def with_cv_bridge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
 
 @pytest.fixture(autouse=True)
 def looked_for_anew() -> Iterator[None]:
-    """Forget whether another test had a cv_bridge."""
+    """Clear the cached lookup of cv_bridge."""
     image_intake.find_cv_bridge.cache_clear()
     yield
     image_intake.find_cv_bridge.cache_clear()
 
 
 class Importer:
-    """Counts who looks for cv_bridge."""
+    """Counts the lookups of cv_bridge."""
 
     def __init__(self) -> None:
         self.looked = 0
@@ -497,7 +497,7 @@ def test_what_cv_bridge_cannot_convert_either_is_dropped(camera: Camera, encodin
 
 
 def stream(camera: Camera, *, fps: float, seconds: float, jitter_s: float) -> int:
-    """Return how many frames of a camera went through."""
+    """Return the number of frames that passed."""
     source = random.Random(1)
     message = received(picture())
     before = camera.intake.counters['sent']

@@ -1,4 +1,4 @@
-"""When the bridge subscribes images, and which topic: the real bridge process."""
+"""When the bridge subscribes to images, and to which topic: the real bridge process."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -42,7 +42,7 @@ from small_camera import SmallCamera, VideoDiagnostics
 
 from teleop_webrtc_bridge.bridge.ros.camera.image_subscription import ImageSubscription
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
-from teleop_webrtc_bridge.bridge.ros.camera.rcl import find_rcl, Rcl
+from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl, RclUnusable
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -52,7 +52,7 @@ MEMORY_BYTES = 100_000
 
 
 class Rig:
-    """A bridge, a broker it is connected to, and a ROS node beside it."""
+    """A bridge with its broker, and a ROS node."""
 
     def __init__(self, node: Any, bridge: Program, url: str, token: str) -> None:
         self.node = node
@@ -69,7 +69,7 @@ class Rig:
 
     @asynccontextmanager
     async def person(self, role: str = 'operator') -> AsyncIterator[PythonOperator]:
-        """Let somebody join and stay."""
+        """Join as a person and stay."""
         async with operator(self.url, self.token) as person:
             await person.connect(await person.wait_for_robot('go2-a'), role=role)
             staying = asyncio.create_task(person.stay())
@@ -192,7 +192,7 @@ def context() -> Iterator[Context]:
 
 
 class Subscribed:
-    """A subscription and what it delivered, on a node that publishes as well."""
+    """A subscription and the images that it delivered, on a node that publishes, too."""
 
     def __init__(self, context: Context, rcl: Rcl | None, transport: str = 'raw') -> None:
         self.node = Node('both_sides', context=context)
@@ -232,9 +232,7 @@ class Subscribed:
 
 @pytest.fixture(params=['past rclpy', 'by rclpy'])
 def subscribed(context: Context, request: pytest.FixtureRequest) -> Iterator[Subscribed]:
-    rcl = find_rcl() if request.param == 'past rclpy' else None
-    assert rcl is not None or request.param == 'by rclpy'
-    subscribed = Subscribed(context, rcl)
+    subscribed = Subscribed(context, Rcl() if request.param == 'past rclpy' else None)
     yield subscribed
     subscribed.end()
 
@@ -282,10 +280,10 @@ def test_after_bytes_that_are_no_message_images_go_on(
 
 
 class _Mute(Rcl):
-    """An RMW implementation that cannot tell of messages."""
+    """An RMW implementation without callbacks for new messages."""
 
-    def raise_on_message(self, subscription: Any, descriptor: int) -> None:
-        raise RuntimeError('not supported')
+    def raise_on_message(self, subscription: Any, topic: str, descriptor: int) -> None:
+        raise RclUnusable('not supported')
 
 
 def test_where_nothing_tells_of_messages_rclpy_takes_them(
@@ -304,7 +302,7 @@ def test_where_nothing_tells_of_messages_rclpy_takes_them(
 def test_a_message_that_is_too_large_is_dropped_and_said_and_images_go_on(
     context: Context, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    subscribed = Subscribed(context, find_rcl())
+    subscribed = Subscribed(context, Rcl())
     publisher = subscribed.node.create_publisher(Image, 'image', 10)
     subscribed.subscription.open(0.0)
     subscribed.until_matched(publisher)
@@ -316,7 +314,7 @@ def test_a_message_that_is_too_large_is_dropped_and_said_and_images_go_on(
 
 
 def test_what_came_while_the_thread_was_busy_is_taken_as_well(context: Context) -> None:
-    subscribed = Subscribed(context, find_rcl())
+    subscribed = Subscribed(context, Rcl())
     publisher = subscribed.node.create_publisher(Image, 'image', 10)
     goes_on = threading.Event()
     subscribed.thread.request(goes_on.wait)
@@ -332,8 +330,8 @@ def test_what_came_while_the_thread_was_busy_is_taken_as_well(context: Context) 
 
 
 def test_the_executor_sleeps_while_images_come(context: Context) -> None:
-    """It takes longer to wake it up than to take an image."""
-    subscribed = Subscribed(context, find_rcl())
+    """Waking it up takes longer than taking an image."""
+    subscribed = Subscribed(context, Rcl())
     publisher = subscribed.node.create_publisher(Image, 'image', 10)
     subscribed.subscription.open(0.0)
     subscribed.until_matched(publisher)
@@ -357,7 +355,7 @@ def test_the_executor_sleeps_while_images_come(context: Context) -> None:
 
 
 def count_waits(executor: SingleThreadedExecutor) -> list[None]:
-    """Return a list that grows whenever the executor looks at what its nodes have."""
+    """Return a list that grows whenever the executor wakes up."""
     waits: list[None] = []
     nodes = executor.get_nodes
 
@@ -422,7 +420,7 @@ def test_the_topic_is_the_one_that_image_transport_would_take(
         thread=ImageThread(on_failure=lambda: None),
         memory=lambda: memoryview(b''),
         callback=lambda image, stamp_ns: None,
-        rcl=find_rcl(),
+        rcl=Rcl(),
     )
     assert images.topic == topic
     assert node.count_subscribers(topic) == 0

@@ -1,4 +1,4 @@
-"""What takes images from DDS: in order, all that arrived, and no other thread waits for it."""
+"""The image thread: takes all images in order, and no other thread waits for it."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -28,14 +28,14 @@ from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
 
 
 class Rig:
-    """A thread, and how often it told of its failure."""
+    """A thread, and how often it reported a failure."""
 
     def __init__(self) -> None:
         self.failures: list[Exception | None] = []
         self.thread = ImageThread(lambda: self.failures.append(self.thread.failure))
 
     def settle(self) -> None:
-        """Wait until all has been done that was asked for."""
+        """Wait until all requests are done."""
         done = threading.Event()
         self.thread.request(done.set)
         assert done.wait(10.0)

@@ -1,4 +1,4 @@
-"""Cameras whose encoder sends its parameter sets once: real topics, no broker."""
+"""Cameras whose encoder sends its parameter sets only once: real topics, no broker."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -29,9 +29,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage
 
 from teleop_webrtc_bridge.bridge.link.packet_ring import PacketReader, Unit
-from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera, CameraSettings
-from teleop_webrtc_bridge.bridge.ros.camera.cameras import Cameras
+from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera, Cameras
 from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
+from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl
+from teleop_webrtc_bridge.bridge.ros.parameters.table import CameraSettings
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -63,7 +64,7 @@ class Encoder:
             self.publish(1)
 
     def lose(self) -> None:
-        """Let nobody have what comes next."""
+        """Drop the next messages."""
         next(self._units)
 
     def publish(self, count: int) -> None:
@@ -83,7 +84,7 @@ class Encoder:
 
 
 class Rig:
-    """A camera as the bridge has it, and a node for its drivers."""
+    """A camera of the bridge, and a node for its drivers."""
 
     def __init__(self, node: Any, executor: SingleThreadedExecutor, wake: int) -> None:
         self.node = node
@@ -107,6 +108,7 @@ class Rig:
             wake=wake,
             on_image=self._on_image,
             warn=self.told.append,
+            rcl=Rcl(),
         )
         self.cameras = Cameras(
             [self.camera], thread=self.thread, on_show=lambda names: None, warn=self.told.append
@@ -120,7 +122,7 @@ class Rig:
     def encoder(
         self, units: Sequence[bytes], *, qos: QoSProfile | int = 10, apart: bool = False
     ) -> Encoder:
-        """Return an encoder that sends its parameter sets once."""
+        """Return an encoder that sends its parameter sets only once."""
         bare = [without_sets(unit) for unit in units]
         if apart:
             return Encoder(self.node, only_sets(units[0]), bare, qos)
@@ -145,7 +147,7 @@ class Rig:
         return self.reader.next(time.monotonic())
 
     def shows(self, width: int) -> None:
-        """Watch, and see a keyframe of that width with all that is needed to decode it."""
+        """Watch until a decodable keyframe of that width arrives."""
         self.fps = 30.0
         found: list[Unit] = []
 

@@ -1,4 +1,4 @@
-"""When a camera that nobody watches is listened to for its parameter sets."""
+"""When the node subscribes to a camera only for its parameter sets."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import pytest
 
-from teleop_webrtc_bridge.bridge.ros.camera.sets_watch import MARGIN_S, SetsWatch
+from teleop_webrtc_bridge.bridge.ros.camera.stream_intake import DISCOVERY_S, SetsWatch
 
 NEVER_S = float('-inf')
 NOBODY: frozenset[bytes] = frozenset()
@@ -48,14 +48,14 @@ def test_it_is_listened_to_from_the_start_on_and_before_there_is_a_publisher() -
 def test_what_came_before_the_graph_showed_the_publisher_does_not_end_it(
     watch: SetsWatch,
 ) -> None:
-    """It may have been the last of another one; more comes at once."""
+    """It may belong to another publisher; the next one follows at once."""
     assert watch.needs(9.9)
 
 
 def test_a_publisher_that_ends_may_start_again_at_any_time(watch: SetsWatch) -> None:
     assert watch.look(NOBODY, 11.0) is None
     assert watch.needs(10.9)
-    assert watch.look(SECOND, 20.0) == 11.0 - MARGIN_S
+    assert watch.look(SECOND, 20.0) == 11.0 - DISCOVERY_S
     assert watch.needs(10.9)
     assert not watch.needs(20.1)
 
@@ -63,7 +63,7 @@ def test_a_publisher_that_ends_may_start_again_at_any_time(watch: SetsWatch) -> 
 def test_a_publisher_that_takes_the_place_of_another_has_sets_of_its_own(
     watch: SetsWatch,
 ) -> None:
-    assert watch.look(SECOND, 10.5) == 10.0 - MARGIN_S
+    assert watch.look(SECOND, 10.5) == 10.0 - DISCOVERY_S
     assert watch.needs(10.4)
 
 

@@ -1,4 +1,4 @@
-"""Which messages of a camera that encodes by itself go on, and count as pictures to drive by."""
+"""Which messages of a camera that encodes H.264 are forwarded, and count as usable."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -64,7 +64,7 @@ class FFMPEGPacket:
 
 
 class Camera:
-    """An intake on a real ring, a clock, and what it said."""
+    """An intake on a real ring, a clock, and its warnings."""
 
     def __init__(self, ring: int, wake: int) -> None:
         self.writer = PacketWriter(ring, wake)
@@ -75,7 +75,7 @@ class Camera:
         self.now = NOW_S
 
     def show(self, message: Any, *, age_s: float = 0.05) -> Unit | None:
-        """Take a message, a frame's time after the last one; return the unit that came of it."""
+        """Accept a message, one frame period after the last one; return the resulting unit."""
         self.now += PERIOD_S
         if isinstance(message, CompressedImage):
             message = read_compressed_image(serialize_message(message))
@@ -214,7 +214,9 @@ def test_pictures_that_wait_for_a_keyframe_are_not(camera: Camera) -> None:
     units = encoded(120, gop=60)
     camera.show_all(units[5:60])
     assert camera.intake.is_stalled(camera.now)
-    assert camera.intake.remark(camera.now) == 'what comes cannot be shown: no keyframe yet'
+    assert (
+        camera.intake.remark(camera.now) == 'images arrive, but cannot be shown: no keyframe yet'
+    )
     camera.show_all(units[60:61])
     assert not camera.intake.is_stalled(camera.now)
     assert camera.intake.remark(camera.now) == ''
@@ -243,7 +245,7 @@ def test_pictures_while_nobody_watches_keep_the_camera_from_being_called_stalled
     camera.intake.wanted_fps = 0.0
     camera.show_all(encoded(60))
     assert not camera.intake.is_stalled(camera.now)
-    # He who begins to watch sees nothing until a keyframe; so long his picture is the last one.
+    # A new viewer sees nothing until a keyframe; until then the last picture is theirs.
     camera.intake.wanted_fps = 30.0
     camera.show_all(encoded(120, gop=60)[1:60])
     assert camera.intake.is_stalled(camera.now)

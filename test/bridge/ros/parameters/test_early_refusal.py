@@ -1,4 +1,4 @@
-"""A start that cannot work is refused before ROS is loaded; one that can work never is."""
+"""A bad configuration is refused before ROS is loaded; a good one is never refused."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -34,9 +34,12 @@ from rclpy.context import Context
 from rclpy.node import Node
 from tree import ROOT
 
-from teleop_webrtc_bridge.bridge.ros.parameters.api_key import API_KEY_VARIABLE
-from teleop_webrtc_bridge.bridge.ros.parameters.early_refusal import refuse_early
-from teleop_webrtc_bridge.bridge.ros.parameters.given import read_arguments, UNCERTAIN
+from teleop_webrtc_bridge.bridge.ros.parameters.early_refusal import (
+    read_arguments,
+    refuse_early,
+    UNCERTAIN,
+)
+from teleop_webrtc_bridge.bridge.ros.parameters.table import API_KEY_VARIABLE
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
@@ -93,7 +96,7 @@ def test_a_missing_key_is_found_without_loading_anything(monkeypatch: pytest.Mon
 
 
 def _main(*arguments: str) -> str:
-    """Run the program, which says one line; return its status and what it has loaded."""
+    """Run the program, which prints one line; return its status and the loaded modules."""
     ended = subprocess.run(
         [sys.executable, '-c', RUN_AND_TELL, *arguments],
         capture_output=True,

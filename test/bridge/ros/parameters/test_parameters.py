@@ -33,13 +33,20 @@ from rclpy.parameter import Parameter as RosParameter
 from tree import ROOT
 import yaml
 
-from teleop_webrtc_bridge.bridge.ros.camera.camera import CameraSettings
-from teleop_webrtc_bridge.bridge.ros.parameters.api_key import API_KEY_VARIABLE, read_api_key
-from teleop_webrtc_bridge.bridge.ros.parameters.camera_declaration import declare_cameras
-from teleop_webrtc_bridge.bridge.ros.parameters.camera_rows import refuse_unknown_names
-from teleop_webrtc_bridge.bridge.ros.parameters.declaration import declare, descriptor
+from teleop_webrtc_bridge.bridge.ros.parameters.declaration import (
+    declare,
+    declare_cameras,
+    descriptor,
+)
 from teleop_webrtc_bridge.bridge.ros.parameters.row import Parameter
-from teleop_webrtc_bridge.bridge.ros.parameters.table import PARAMETERS, refuse_unknown, Settings
+from teleop_webrtc_bridge.bridge.ros.parameters.table import (
+    API_KEY_VARIABLE,
+    CameraSettings,
+    PARAMETERS,
+    read_api_key,
+    refuse_unknown,
+    Settings,
+)
 from teleop_webrtc_bridge.core.configuration import CameraConfiguration
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 
@@ -80,7 +87,7 @@ def node() -> Iterator[Node]:
 
 
 def start(*arguments: str, key: str | None = KEY) -> tuple[int, str]:
-    """Run the program; return its status and what it printed."""
+    """Run the program; return its status and its output."""
     environment = {name: value for name, value in os.environ.items() if name != API_KEY_VARIABLE}
     if key is not None:
         environment[API_KEY_VARIABLE] = key
@@ -273,7 +280,7 @@ def test_each_camera_has_parameters_of_its_own_and_inherits_the_rest() -> None:
     }
     with node_with(given) as node:
         front, rear = declare_cameras(node, declare(node))
-        refuse_unknown_names(list(given), ['front', 'rear'])
+        refuse_unknown(list(given), ['front', 'rear'])
         assert front == CameraSettings(
             name='front',
             topic='front/image',
@@ -314,9 +321,8 @@ def test_every_parameter_is_described_and_its_default_is_allowed(row: Parameter)
     if type(row.default) in (int, float):
         assert row.unit
         assert row.unit in described.description
-        assert row.minimum is not None
-        assert row.maximum is not None
-        assert row.minimum <= row.default <= row.maximum
+        assert row.bounds is not None
+        assert row.bounds[0] <= row.default <= row.bounds[1]
     assert row.allowed()
 
 
@@ -360,14 +366,14 @@ def test_a_read_only_parameter_cannot_be_set(node: Node, name: str, value: objec
 @pytest.mark.parametrize('row', [row for row in PARAMETERS if row.dynamic], ids=lambda r: r.name)
 def test_a_dynamic_parameter_is_set_within_its_range_only(node: Node, row: Parameter) -> None:
     declare(node)
-    (result,) = node.set_parameters([RosParameter(row.name, value=row.maximum)])
+    assert row.bounds is not None
+    low, high = row.bounds
+    (result,) = node.set_parameters([RosParameter(row.name, value=high)])
     assert result.successful, result.reason
-    assert row.maximum is not None
-    assert row.minimum is not None
-    for bad in (row.maximum + 0.01, row.minimum - 0.01, float('nan'), float('inf'), 1, 'fast'):
+    for bad in (high + 0.01, low - 0.01, float('nan'), float('inf'), 1, 'fast'):
         (result,) = node.set_parameters([RosParameter(row.name, value=bad)])
         assert not result.successful, bad
-    assert node.get_parameter(row.name).value == row.maximum
+    assert node.get_parameter(row.name).value == high
 
 
 def test_known_names_and_those_of_rclpy_are_not_refused() -> None:

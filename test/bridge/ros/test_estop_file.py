@@ -1,4 +1,4 @@
-"""The file that keeps the E-STOP latch: where it is, what is there, and what if it cannot be."""
+"""The file of the E-STOP latch: its path, its content, and faults."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -23,8 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from teleop_webrtc_bridge.bridge.ros.estop.file import estop_path, EstopFile
-from teleop_webrtc_bridge.bridge.ros.estop.record import EstopCause
+from teleop_webrtc_bridge.bridge.ros.estop import estop_path, EstopCause, EstopFile
 from teleop_webrtc_bridge.core.messages import Origin, OriginRole
 
 FOLDER = 'teleop_webrtc_bridge'

@@ -1,4 +1,4 @@
-"""Who pressed and who released; the test moves the time."""
+"""Who pressed and who released; the test controls the time."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import pytest
 
-from teleop_webrtc_bridge.bridge.ros.estop.record import (
+from teleop_webrtc_bridge.bridge.ros.estop import (
     EstopAction,
     EstopCause,
     EstopRecord,
