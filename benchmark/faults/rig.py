@@ -31,8 +31,8 @@ from typing import Any, Final
 
 from programs import page_address
 import psutil
+import wall_clock
 
-from benchmark.faults import wall_clock
 from benchmark.faults.causes import what_happened
 from benchmark.faults.instruments import Canary
 from benchmark.faults.network import Conditions, Host, Network, network
