@@ -1,7 +1,7 @@
 """
-Draw the world as the robot's camera sees it.
+The world as the robot's camera sees it.
 
-Walls stand upright and the camera does not tilt, so within one column the texture moves linearly:
+Walls are upright and the camera does not tilt, so the texture is linear within each column:
 a picture costs a few array operations per layer (sky, floor, walls, each visible object) and one
 table look-up. There is no loop over columns or pixels. Buffers are kept between pictures.
 """
@@ -28,16 +28,16 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from teleop_webrtc_bridge.demo.atlas import Atlas, bins_of, LEVELS
 from teleop_webrtc_bridge.demo.diff_drive import Pose
-from teleop_webrtc_bridge.demo.sky import paint_sky, SKY_COLUMNS
 from teleop_webrtc_bridge.demo.textures import (
     paint_crate,
     paint_floor,
     paint_pillar,
+    paint_sky,
     paint_wall,
     Picture,
     PIXELS_PER_M,
+    SKY_COLUMNS,
 )
 from teleop_webrtc_bridge.demo.world import Pillar, World
 
@@ -52,6 +52,83 @@ HORIZONTAL_FIELD_OF_VIEW = math.radians(82.0)
 NEAREST_M = 0.05
 # Two pixels per ray: halves the cost of a picture, and a video encoder hides the difference.
 PIXELS_PER_RAY = 2
+# Distance classes: within one, haze and texture size are constant. Close ones hold full-size
+# copies, so they are few; far ones are small and can afford fine steps.
+_BIN_EDGES_M = np.array((1.6, 3.0, 3.7, 4.5, 5.3, 6.0, 7, 8, 9, 10, 11, 12, 13.5, 15), np.float32)
+_LEVELS = np.array((0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 3), np.int64)
+_MIDDLES_M = (0.8, 2.3, 3.3, 4.1, 4.9, 5.6, 6.5, 7.5, 8.5, 9.5, 10.5, 11.5, 12.7, 14.2, 17.0)
+_HAZE = np.array((196.0, 208.0, 220.0), np.float32)
+_HAZE_DISTANCE_M = 30.0
+
+
+def _bins_of(distance: NDArray[np.float32]) -> NDArray[np.int64]:
+    """
+    Return the distance class of each distance.
+
+    :param distance: Distances, in m.
+    """
+    return np.searchsorted(_BIN_EDGES_M, distance).astype(np.int64)
+
+
+def _halve(picture: Picture) -> Picture:
+    rows, columns = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
+    even = picture[:rows, :columns]
+    return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) * 0.25
+
+
+def _hazy(picture: Picture, distance_m: float) -> Picture:
+    # Squared, so that what is close stays crisp.
+    share = 1.0 - float(np.exp(-((distance_m / _HAZE_DISTANCE_M) ** 1.5)))
+    # The light falls off a little too: near things look near.
+    return (picture * (1.06 - 0.012 * distance_m)) * (1.0 - share) + _HAZE * share
+
+
+class _Atlas:
+    """
+    One big table of colours that holds every texture at every size and every haze.
+
+    A picture element is then one number, its row in this table, and the costly half of drawing
+    becomes a single ``numpy.take``. Memory is cheap here, about 30 MB; processor time is not.
+
+    Owner: the thread that builds it; nothing changes after :meth:`table`.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[NDArray[np.uint8]] = []
+        self._size = 0
+
+    def add_plain(self, picture: Picture) -> int:
+        """Add a picture row by row, as it is; return the number of its first element."""
+        first = self._size
+        part = np.clip(picture, 0.0, 255.0).astype(np.uint8).reshape(-1, 3)
+        self._parts.append(part)
+        self._size += len(part)
+        return first
+
+    def add_levels(self, picture: Picture) -> list[int]:
+        """
+        Add a picture once per distance class, halved and hazed as that class wants.
+
+        :returns: For each class the number of the first element.
+        """
+        firsts: list[int] = []
+        level, scaled = 0, picture
+        for target, distance_m in zip(_LEVELS.tolist(), _MIDDLES_M, strict=True):
+            while level < target:
+                level, scaled = level + 1, _halve(scaled)
+            firsts.append(self.add_plain(_hazy(scaled, distance_m)))
+        return firsts
+
+    def table(self, *, bgr: bool, repeat: int) -> NDArray[np.uint8]:
+        """
+        Return all colours, one element a row.
+
+        :param bgr: Whether blue comes first.
+        :param repeat: How often each colour stands in its row: pixels drawn per element.
+        """
+        colours = np.concatenate(self._parts)
+        self._parts.clear()
+        return np.tile(colours[:, ::-1] if bgr else colours, (1, repeat))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +149,7 @@ class _Surfaces:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Hits:
     """
-    What the rays of some neighbouring columns meet first.
+    What the rays of a few adjacent columns hit first.
 
     :param span: Which columns.
     :param depth: Distance along the optical axis, in m; infinite where there is nothing.
@@ -101,7 +178,7 @@ class CameraView:
         self._width, self._height = width, height
         self._rays = width // PIXELS_PER_RAY
         self.focal_px = 0.5 * width / math.tan(0.5 * HORIZONTAL_FIELD_OF_VIEW)
-        atlas = Atlas()
+        atlas = _Atlas()
         self._build_surfaces(atlas)
         self._build_floor(atlas)
         self._horizon = height // 2
@@ -109,7 +186,7 @@ class CameraView:
         self._colours = atlas.table(bgr=bgr, repeat=PIXELS_PER_RAY)
         self._build_camera_tables()
 
-    def _build_surfaces(self, atlas: Atlas) -> None:
+    def _build_surfaces(self, atlas: _Atlas) -> None:
         pictures: list[Picture] = [
             paint_wall(wall, self._world.wall_height_m) for wall in self._world.walls
         ]
@@ -130,7 +207,7 @@ class CameraView:
         self._edge_vector = edges[:, 1, :] - edges[:, 0, :]
         self._edge_length = np.hypot(self._edge_vector[:, 0], self._edge_vector[:, 1])
 
-    def _build_floor(self, atlas: Atlas) -> None:
+    def _build_floor(self, atlas: _Atlas) -> None:
         picture = paint_floor(self._world)
         self._floor_columns = picture.shape[1]
         self._floor_firsts = np.array(atlas.add_levels(picture), np.int64)
@@ -145,8 +222,8 @@ class CameraView:
         self._below = np.arange(height, dtype=np.float32) + 0.5 - self._horizon
         drop = np.maximum(self._below, 0.5)
         self._floor_depth = (self.focal_px * CAMERA_HEIGHT_M / drop).astype(np.float32)
-        bins = bins_of(self._floor_depth)
-        level = LEVELS[bins]
+        bins = _bins_of(self._floor_depth)
+        level = _LEVELS[bins]
         self._floor_scale = (PIXELS_PER_M / 2.0**level).astype(np.float32)[:, None]
         self._floor_stride = (self._floor_columns >> level).astype(np.int32)[:, None]
         self._floor_first = self._floor_firsts[bins][:, None]
@@ -288,8 +365,8 @@ class CameraView:
         # For each screen column: table element of the texture column, texels per screen row,
         # and the texel at the horizon.
         depth = np.where(np.isfinite(hits.depth), hits.depth, np.float32(1.0))
-        bins = bins_of(depth)
-        level = LEVELS[bins]
+        bins = _bins_of(depth)
+        level = _LEVELS[bins]
         rows = self._surfaces.rows[hits.surface] >> level
         last = (self._surfaces.columns[hits.surface] >> level) - 1
         column = (hits.along * np.float32(PIXELS_PER_M)).astype(np.int64) >> level

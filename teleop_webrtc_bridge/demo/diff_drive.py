@@ -1,5 +1,5 @@
 """
-A differential drive and the commands that it obeys, without ROS and without a clock.
+A differential drive and the commands that it obeys: no ROS, no clock.
 
 The command rules are those of ros2_control's ``diff_drive_controller``; every method takes the
 time.
@@ -27,7 +27,7 @@ import math
 
 from teleop_webrtc_bridge.demo.world import World
 
-__all__ = ['CommandBuffer', 'Limits', 'Pose', 'Velocity', 'Verdict', 'move']
+__all__ = ['CommandBuffer', 'CommandOutcome', 'DriveLimits', 'DriveSpeed', 'Pose', 'move']
 
 # Well below every radius and half thickness in the world, so no step can jump across a wall.
 MAX_STEP_M = 0.05
@@ -49,9 +49,9 @@ class Pose:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Velocity:
+class DriveSpeed:
     """
-    Speed of a differential drive.
+    A commanded or actual speed of the base.
 
     :param linear: Forward, in m/s.
     :param angular: Counter-clockwise, in rad/s.
@@ -62,74 +62,74 @@ class Velocity:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class DriveLimits:
     """
-    What the base can do.
+    The largest speeds of the base.
 
-    :param max_linear: Fastest in either direction, in m/s.
-    :param max_angular: Fastest turn in either direction, in rad/s.
+    :param max_linear: In either direction, in m/s.
+    :param max_angular: In either direction, in rad/s.
     """
 
     max_linear: float
     max_angular: float
 
-    def clamp(self, velocity: Velocity) -> Velocity:
-        """Return the nearest velocity that the base can do."""
-        return Velocity(
+    def clamp(self, velocity: DriveSpeed) -> DriveSpeed:
+        """Return the nearest speed within the limits."""
+        return DriveSpeed(
             linear=max(-self.max_linear, min(self.max_linear, velocity.linear)),
             angular=max(-self.max_angular, min(self.max_angular, velocity.angular)),
         )
 
 
-class Verdict(enum.Enum):
-    """What became of a command."""
+class CommandOutcome(enum.Enum):
+    """How the robot dealt with a command."""
 
     ACCEPTED = 'accepted'
-    ACCEPTED_UNSTAMPED = 'accepted, but its stamp was zero, so it counts as sent now'
+    ACCEPTED_UNSTAMPED = 'accepted, but its stamp was zero: treated as sent now'
     NOT_FINITE = 'ignored: not a finite number'
     STALE = 'ignored: older than the timeout'
 
 
 class CommandBuffer:
     """
-    The newest accepted command, for as long as it is valid.
+    The simulated robot's own watch over ``cmd_vel``: the newest command, while it is valid.
 
-    One thread writes by :meth:`accept`; another may read by :meth:`velocity`.
+    One thread calls :meth:`accept`; another may call :meth:`velocity`.
 
-    :param timeout_s: Age by its stamp from which a command no longer counts, in s.
-    :param limits: Applied to what is returned.
+    :param timeout_s: Age, by its stamp, beyond which a command is ignored, in s.
+    :param limits: Applied to the returned speed.
     """
 
-    def __init__(self, *, timeout_s: float, limits: Limits) -> None:
+    def __init__(self, *, timeout_s: float, limits: DriveLimits) -> None:
         self._timeout_ns = round(timeout_s * 1e9)
         self._limits = limits
-        # The command and its stamp in ns of the caller's clock, replaced as one so that a reader
-        # on another thread never sees half of it; None until one was accepted.
-        self._latest: tuple[Velocity, int] | None = None
+        # The command and its stamp (ns of the caller's clock), replaced together so that a reader
+        # on another thread never sees a mix; None until a command is accepted.
+        self._latest: tuple[DriveSpeed, int] | None = None
 
-    def accept(self, command: Velocity, *, stamp_ns: int, now_ns: int) -> Verdict:
+    def accept(self, command: DriveSpeed, *, stamp_ns: int, now_ns: int) -> CommandOutcome:
         """
-        Judge a command that has just arrived.
+        Accept or ignore a command that has just arrived.
 
-        :param stamp_ns: When its sender says it was made, in ns; zero means unknown.
+        :param stamp_ns: The sender's time stamp, in ns; zero means unknown.
         :param now_ns: The same clock now, in ns.
         """
-        # One bad axis condemns the command: half of an intention is not an intention.
+        # One bad axis invalidates the whole command.
         if not (math.isfinite(command.linear) and math.isfinite(command.angular)):
-            return Verdict.NOT_FINITE
+            return CommandOutcome.NOT_FINITE
         if stamp_ns == 0:
             self._latest = (command, now_ns)
-            return Verdict.ACCEPTED_UNSTAMPED
+            return CommandOutcome.ACCEPTED_UNSTAMPED
         if now_ns - stamp_ns > self._timeout_ns:
-            return Verdict.STALE
+            return CommandOutcome.STALE
         self._latest = (command, stamp_ns)
-        return Verdict.ACCEPTED
+        return CommandOutcome.ACCEPTED
 
-    def velocity(self, now_ns: int) -> Velocity:
-        """Return what the base should do now: the command within the limits, or a stop."""
+    def velocity(self, now_ns: int) -> DriveSpeed:
+        """Return the speed to drive now: the command within the limits, or zero."""
         latest = self._latest
         if latest is None or now_ns - latest[1] > self._timeout_ns:
-            return Velocity()
+            return DriveSpeed()
         return self._limits.clamp(latest[0])
 
 
@@ -138,9 +138,11 @@ def wrap_angle(angle: float) -> float:
     return math.pi - (math.pi - angle) % (2.0 * math.pi)
 
 
-def move(pose: Pose, velocity: Velocity, duration_s: float, world: World, radius_m: float) -> Pose:
+def move(
+    pose: Pose, velocity: DriveSpeed, duration_s: float, world: World, radius_m: float
+) -> Pose:
     """
-    Drive along an arc; obstacles stop or deflect the robot, never its rotation.
+    Drive along an arc. Obstacles stop or deflect the robot; they never stop its rotation.
 
     :param duration_s: How long, in s.
     :param radius_m: Of the robot's round footprint, in m.

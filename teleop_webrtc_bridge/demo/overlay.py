@@ -22,8 +22,8 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from teleop_webrtc_bridge.demo.diff_drive import Pose, Velocity
-from teleop_webrtc_bridge.demo.font import span, text_mask
+from teleop_webrtc_bridge.demo.diff_drive import DriveSpeed, Pose
+from teleop_webrtc_bridge.demo.textures import span, text_mask
 
 __all__ = ['Overlay']
 
@@ -88,7 +88,7 @@ class Overlay:
         #: Whether the picture is large enough for instruments at all.
         self.fits = width >= _READOUT_LENGTH * columns + 40 and height >= 4 * rows + _TAPE_ROWS
 
-    def draw(self, picture: Pixels, pose: Pose, velocity: Velocity, stamp_s: float) -> None:
+    def draw(self, picture: Pixels, pose: Pose, velocity: DriveSpeed, stamp_s: float) -> None:
         """
         Draw the instruments; nothing if the picture is too small for them.
 

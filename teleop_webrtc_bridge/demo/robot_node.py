@@ -1,4 +1,4 @@
-"""The ROS node of the simulated robot: ``cmd_vel`` in; pictures, ahead and back, and odometry."""
+"""The ROS node of the simulated robot: ``cmd_vel`` in; front and rear images and odometry out."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -35,37 +35,66 @@ from sensor_msgs.msg import CameraInfo, Image
 from teleop_webrtc_bridge.demo.camera_view import CameraView
 from teleop_webrtc_bridge.demo.diff_drive import (
     CommandBuffer,
-    Limits,
+    CommandOutcome,
+    DriveLimits,
+    DriveSpeed,
     move,
     Pose,
-    Velocity,
-    Verdict,
 )
 from teleop_webrtc_bridge.demo.overlay import Overlay
-from teleop_webrtc_bridge.demo.pacer import Pacer
 from teleop_webrtc_bridge.demo.parameters import declare_parameters, RobotParameters
 from teleop_webrtc_bridge.demo.world import courtyard
 
-__all__ = ['SimulatedRobot']
+__all__ = ['Pacer', 'SimulatedRobot']
 
 ROBOT_RADIUS_M = 0.35
-# After a stall (a laptop that slept), time that was lost is not driven through.
+# After a stall (a laptop that was asleep), the robot does not drive through the lost time.
 LONGEST_STEP_S = 0.2
 WARN_EVERY_S = 1.0
-# Best effort loses pictures of this size between processes unless the shared memory is large, and
-# a user's own profile may make it small. Two: one is on its way while the next is drawn.
+# Best effort loses images of this size between processes unless the shared memory is large, and a
+# user's own profile may make it small. Depth 2: one is in transit while the next is drawn.
 IMAGE_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 # Variances of x, y, z, roll, pitch, yaw in m^2 and rad^2. The simulation is exact, but filters
-# such as robot_localization choke on zeros; what a robot in the plane cannot know is huge.
+# such as robot_localization reject zeros; the axes that a planar robot cannot measure are huge.
 VARIANCES = (1e-4, 1e-4, 1e6, 1e6, 1e6, 1e-4)
+
+
+class Pacer:
+    """
+    A fixed grid of instants, without a clock of its own.
+
+    A late call does not shift later instants; missed ones are skipped.
+
+    Owned by the one thread that calls it.
+
+    :param period_s: Distance between two instants, in s.
+    :param start_s: The first instant, by the caller's steady clock, in s.
+    """
+
+    def __init__(self, *, period_s: float, start_s: float) -> None:
+        self._period_s = period_s
+        #: The next instant, in s.
+        self.next_s = start_s
+
+    def take(self, now_s: float) -> bool:
+        """
+        Return whether an instant has passed since the last call, and advance if so.
+
+        :param now_s: The steady clock, in s.
+        """
+        late_s = now_s - self.next_s
+        if late_s < 0.0:
+            return False
+        self.next_s += self._period_s * (1 + late_s // self._period_s)
+        return True
 
 
 @dataclass(kw_only=True, slots=True)
 class _Eye:
     """
-    One of the cameras; all have the same optics and sit in the middle of the robot.
+    One of the cameras. All have the same optics and are at the robot's centre.
 
-    :param heading: Where it looks, from straight ahead, in rad.
+    :param heading: Viewing direction relative to straight ahead, in rad.
     :param picture: The message's own memory.
     :param drawn: The pose that the picture shows.
     """
@@ -81,11 +110,11 @@ class SimulatedRobot(Node):
     """
     A robot to drive.
 
-    Owner of its state is the thread that calls :meth:`step`. The executor's thread only hands over
+    The thread that calls :meth:`step` owns its state. The executor's thread only hands over
     commands, through :class:`CommandBuffer`.
 
-    :param context: The ROS context to live in.
-    :raises ConfigurationError: If a parameter has a value that cannot work.
+    :param context: The ROS context of the node.
+    :raises ConfigurationError: If a parameter has an invalid value.
     """
 
     def __init__(self, *, context: Context) -> None:
@@ -94,12 +123,14 @@ class SimulatedRobot(Node):
         p = self._settings
         self._world = courtyard()
         self._pose = Pose()
-        # What the base really does, which at a wall is less than it was told.
-        self._velocity = Velocity()
+        # The actual speed, which at a wall is lower than the commanded one.
+        self._velocity = DriveSpeed()
         self._moved_at = time.monotonic()
         self._commands = CommandBuffer(
             timeout_s=p.cmd_vel_timeout,
-            limits=Limits(max_linear=p.max_linear_velocity, max_angular=p.max_angular_velocity),
+            limits=DriveLimits(
+                max_linear=p.max_linear_velocity, max_angular=p.max_angular_velocity
+            ),
         )
         self._warned_unstamped = False
         self._build_camera(p)
@@ -116,10 +147,10 @@ class SimulatedRobot(Node):
 
     def step(self) -> float:
         """
-        Do what is due; return in how many seconds to call again.
+        Do what is due; return the number of seconds until the next call.
 
-        Not by ROS timers: each wake-up of an rclpy executor costs more than moving the robot, and
-        under ``use_sim_time`` without a ``/clock`` they would not fire at all.
+        ROS timers are not used: each wake-up of an rclpy executor costs more than moving the
+        robot, and under ``use_sim_time`` without a ``/clock`` they would not fire at all.
         """
         now_s = time.monotonic()
         if self._odom_pacer.take(now_s):
@@ -139,7 +170,7 @@ class SimulatedRobot(Node):
     def _build_eye(self, p: RobotParameters, name: str, heading: float) -> _Eye:
         message = Image(height=p.height, width=p.width, encoding=p.encoding, step=3 * p.width)
         message.header.frame_id = p.camera_frame if not heading else f'rear_{p.camera_frame}'
-        # The message keeps this very array, and the picture is drawn in its memory: no copy.
+        # The message keeps this array, and the picture is drawn into its memory: no copy.
         message.data = array('B', bytes(3 * p.width * p.height))
         picture = np.frombuffer(message.data, np.uint8).reshape(p.height, p.width, 3)
         publisher = self.create_publisher(Image, f'{name}/image_raw', IMAGE_QOS)
@@ -167,30 +198,30 @@ class SimulatedRobot(Node):
         self._on_command(message, self.get_clock().now().nanoseconds)
 
     def _on_command(self, twist: Twist, stamp_ns: int) -> None:
-        command = Velocity(linear=twist.linear.x, angular=twist.angular.z)
+        command = DriveSpeed(linear=twist.linear.x, angular=twist.angular.z)
         now_ns = self.get_clock().now().nanoseconds
-        verdict = self._commands.accept(command, stamp_ns=stamp_ns, now_ns=now_ns)
-        if verdict is Verdict.ACCEPTED:
+        outcome = self._commands.accept(command, stamp_ns=stamp_ns, now_ns=now_ns)
+        if outcome is CommandOutcome.ACCEPTED:
             return
-        if verdict is Verdict.ACCEPTED_UNSTAMPED:
+        if outcome is CommandOutcome.ACCEPTED_UNSTAMPED:
             if not self._warned_unstamped:
                 self._warned_unstamped = True
                 if self._settings.use_stamped_vel:
-                    self.get_logger().warning(f'event=command_unstamped verdict="{verdict.value}"')
+                    self.get_logger().warning(f'event=command_unstamped verdict="{outcome.value}"')
             return
         self.get_logger().warning(
-            f'event=command_ignored verdict="{verdict.value}" '
+            f'event=command_ignored verdict="{outcome.value}" '
             f'age_s={(now_ns - stamp_ns) * 1e-9:.3f}',
             throttle_duration_sec=WARN_EVERY_S,
         )
 
     def _advance(self, ros_now_ns: int) -> None:
-        # Distance is speed times real time; only the age of a command is a matter of ROS time.
+        # Distance is speed times real time; only a command's age is measured in ROS time.
         now = time.monotonic()
         duration_s = min(now - self._moved_at, LONGEST_STEP_S)
         self._moved_at = now
         wanted = self._commands.velocity(ros_now_ns)
-        if duration_s <= 0.0 or wanted == Velocity():
+        if duration_s <= 0.0 or wanted == DriveSpeed():
             self._velocity = wanted
             return
         old = self._pose
@@ -198,7 +229,7 @@ class SimulatedRobot(Node):
         middle = old.yaw + 0.5 * wanted.angular * duration_s
         dx, dy = self._pose.x - old.x, self._pose.y - old.y
         forward = (dx * math.cos(middle) + dy * math.sin(middle)) / duration_s
-        self._velocity = Velocity(linear=forward, angular=wanted.angular)
+        self._velocity = DriveSpeed(linear=forward, angular=wanted.angular)
 
     def _publish_odom(self) -> None:
         now = self.get_clock().now()
@@ -224,7 +255,7 @@ class SimulatedRobot(Node):
             return
         self._advance(now.nanoseconds)
         for eye in watched:
-            # A robot that stands still sees what it saw.
+            # A robot that stands still sees the same picture.
             if self._pose != eye.drawn:
                 self._view.render(
                     dataclasses.replace(self._pose, yaw=self._pose.yaw + eye.heading), eye.picture

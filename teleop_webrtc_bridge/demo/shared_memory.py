@@ -1,9 +1,9 @@
 """
-Let whole pictures fit into Fast DDS's shared memory.
+A Fast DDS shared-memory segment that is large enough for whole images.
 
-Its default segment holds 0.5 MB, so a picture of 2.8 MB crosses in pieces that overrun it and are
-sent again. Measured at 1280x720 and 30 Hz: pictures arrive 30 to 40 ms after their capture, and
-now and then one does not; with a segment that holds three it takes 6 to 9 ms and a quarter less
+The default segment holds 0.5 MB, so an image of 2.8 MB is sent in fragments that overrun it and
+are retransmitted. Measured at 1280x720 and 30 Hz: images arrive 30 to 40 ms after their capture,
+and a few do not arrive; with a segment that holds three it takes 6 to 9 ms and a quarter less
 processor time.
 """
 
@@ -30,10 +30,10 @@ import tempfile
 __all__ = ['large_shared_memory']
 
 _FILE_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
-# Jazzy reads only this one, at which Kilted and later print a warning.
+# Jazzy reads only this one; Kilted and later print a warning about it.
 _JAZZY_FILE_VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
-# Whoever has set any of these has an opinion on transports; it stands.
-_OPINIONS = (_FILE_VARIABLE, _JAZZY_FILE_VARIABLE, 'FASTDDS_BUILTIN_TRANSPORTS')
+# If the user has set any of these, their choice of transports stands.
+_USER_SETTINGS = (_FILE_VARIABLE, _JAZZY_FILE_VARIABLE, 'FASTDDS_BUILTIN_TRANSPORTS')
 _PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
 <dds xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
   <profiles>
@@ -67,12 +67,12 @@ def large_shared_memory(
     environment: MutableMapping[str, str], *, segment_bytes: int = 8 << 20
 ) -> Iterator[None]:
     """
-    Give nodes created inside the ``with`` a large segment; other middleware ignores it.
+    Give nodes that are created inside the ``with`` a large segment; other middleware ignores it.
 
-    :param environment: The process's environment; as before again at the end.
+    :param environment: The process's environment; restored at the end.
     :param segment_bytes: Size of the segment, in bytes.
     """
-    if any(name in environment for name in _OPINIONS):
+    if any(name in environment for name in _USER_SETTINGS):
         yield
         return
     jazzy = environment.get('ROS_DISTRO') == 'jazzy'

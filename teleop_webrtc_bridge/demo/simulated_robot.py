@@ -1,5 +1,5 @@
 """
-The program ``simulated_robot``: a robot with a camera to drive when no real one is at hand.
+The program ``simulated_robot``: a robot with cameras, to drive when there is no real one.
 
 ::
 
@@ -37,16 +37,17 @@ __all__ = ['main']
 
 
 def _block_signals() -> set[signal.Signals]:
-    # Blocked before anything else starts, so that every thread inherits it: the executor waits in
-    # C, where a Python handler would not run, and a second Ctrl-C must not break the clean-up.
+    # Blocked before anything else starts, so that every thread inherits the mask: the executor
+    # waits in C, where a Python handler would not run, and a second Ctrl-C must not break the
+    # clean-up.
     signals = {signal.SIGINT, signal.SIGTERM}
-    # `nohup` asks us to survive the terminal. A shell's `&` also ignores SIGINT, but nobody who
-    # sends one on purpose means that.
+    # `nohup` asks us to survive the terminal. A shell's `&` ignores SIGINT too, but a SIGINT that
+    # is sent on purpose should still end the program.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signals.add(signal.SIGHUP)
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     for number in signals:
-        # What is ignored may be discarded before `sigwait` sees it.
+        # An ignored signal may be discarded before `sigtimedwait` sees it.
         signal.signal(number, signal.SIG_DFL)
     return signals
 
@@ -56,11 +57,11 @@ def main(argv: list[str] | None = None) -> int:
     Run the robot until a signal ends it.
 
     :param argv: Arguments after the program's name; those of the process if ``None``.
-    :returns: The exit status: 0 after a signal, 1 if ROS callbacks failed, 2 if a parameter
-        cannot work.
+    :returns: The exit status: 0 after a signal, 1 if a ROS callback failed, 2 if a parameter is
+        invalid.
     """
     signals = _block_signals()
-    # Loading numpy and rclpy takes a third of a second, in which Ctrl-C must work as well.
+    # Loading numpy and rclpy takes a third of a second; Ctrl-C must work during it too.
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
@@ -89,11 +90,11 @@ def _run(robot: SimulatedRobot, signals: set[signal.Signals]) -> int:
     executor.add_node(robot)
     spinning = threading.Thread(target=executor.spin, name='executor', daemon=True)
     spinning.start()
-    # The pause between two steps is also the wait for a signal: no handler, no thread for it.
+    # The pause between two steps is also the wait for a signal; it needs no handler or thread.
     while not _arrived(signals, robot.step()) and spinning.is_alive():
         pass
-    # A callback that raises ends its thread and has printed why; a robot that no longer listens
-    # must not look alive.
+    # A callback that raises ends the executor's thread and prints why. A robot that no longer
+    # listens must not look alive.
     status = 0 if spinning.is_alive() else 1
     executor.shutdown()
     spinning.join(timeout=0.5)
@@ -103,7 +104,7 @@ def _run(robot: SimulatedRobot, signals: set[signal.Signals]) -> int:
 
 
 def _arrived(signals: set[signal.Signals], timeout_s: float) -> bool:
-    """Wait for a signal; after SIGCONT, CPython may return what is not one of those waited for."""
+    """Wait for a signal; after SIGCONT, CPython may return a signal that was not asked for."""
     info = signal.sigtimedwait(signals, timeout_s)
     return info is not None and info.si_signo in signals
 

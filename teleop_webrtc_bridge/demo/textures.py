@@ -1,8 +1,9 @@
 """
-Paint the demo's surfaces: each function returns a new ``(rows, columns, 3)`` picture.
+The pictures that the demo's world is made of: walls, pillars, crates, floor and sky.
 
-Pictures are red, green, blue, as float32 from 0 to 255, row 0 at the top, ``PIXELS_PER_M`` of them
-per metre. They are painted once at start, from a fixed seed, so every run looks the same.
+A picture is a new ``(rows, columns, 3)`` array: red, green, blue, float32 from 0 to 255, row 0 at
+the top, ``PIXELS_PER_M`` pixels per metre. All are painted once at the start, from fixed seeds, so
+every run looks the same.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -27,14 +28,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from teleop_webrtc_bridge.demo.font import span, text_mask
 from teleop_webrtc_bridge.demo.world import Colour, Decal, Pillar, Wall, World
 
-__all__ = ['PIXELS_PER_M', 'Picture', 'paint_crate', 'paint_floor', 'paint_pillar', 'paint_wall']
+__all__ = [
+    'PIXELS_PER_M',
+    'SKY_COLUMNS',
+    'Picture',
+    'paint_crate',
+    'paint_floor',
+    'paint_pillar',
+    'paint_sky',
+    'paint_wall',
+    'span',
+    'text_mask',
+]
 
 PIXELS_PER_M = 80
 # Widths and heights are multiples of this, so that a picture can be halved three times.
 BLOCK = 8
+# Columns for a full turn; column 0 is east, and columns run clockwise, as the eye reads.
+SKY_COLUMNS = 2880
 
 Picture = NDArray[np.floating[Any]]
 
@@ -238,3 +251,115 @@ def _floor_shadow(world: World, x: Picture, y: Picture) -> Picture:
         distance = np.hypot(x - pillar.at[0], y - pillar.at[1]) - pillar.radius_m
         np.minimum(nearest, distance, out=nearest)
     return 1.0 - 0.5 * np.exp(-np.maximum(nearest, 0.0) / 0.16)
+
+
+def _waves(
+    rng: np.random.Generator, angle: NDArray[np.float64], frequencies: tuple[int, ...]
+) -> NDArray[np.float64]:
+    # Whole frequencies only, so that the end of the turn meets its start.
+    phases = rng.uniform(0.0, 2.0 * math.pi, len(frequencies))
+    parts = [
+        np.sin(f * angle + phase) / f**0.7 for f, phase in zip(frequencies, phases, strict=True)
+    ]
+    return np.asarray(sum(parts))
+
+
+def _cover(picture: Picture, share: NDArray[np.float64], colour: tuple[float, ...]) -> None:
+    picture += share[..., None].astype(np.float32) * (np.array(colour, np.float32) - picture)
+
+
+def paint_sky(rows: int, focal_px: float) -> Picture:
+    """
+    Paint the sky as a band around the horizon: a gradient, a sun, clouds and two ranges of hills.
+
+    :param rows: Height of the band above the horizon, in pixels.
+    :param focal_px: The camera's focal length, in pixels: what a slope is worth in rows.
+    """
+    rng = np.random.default_rng(11)
+    angle = np.linspace(0.0, 2.0 * math.pi, SKY_COLUMNS, endpoint=False)[None, :]
+    slope = ((rows - np.arange(rows) - 0.5) / focal_px)[:, None]
+    picture = np.empty((rows, SKY_COLUMNS, 3), np.float32)
+    picture[:] = (212.0, 226.0, 236.0)
+    height = np.clip(slope / 0.5, 0.0, 1.0) ** 0.8 * np.ones_like(angle)
+    _cover(picture, height, (72.0, 134.0, 206.0))
+    drift = _waves(rng, angle + 1.6 * slope, (3, 5, 8, 13)) + _waves(rng, angle, (21, 34, 55))
+    billow = drift + 0.9 * np.sin(26.0 * slope + 2.0 * _waves(rng, angle, (2, 5, 9)))
+    cloud = np.clip((billow - 0.35) / 1.1, 0.0, 1.0)
+    _cover(picture, 0.85 * cloud**1.5, (250.0, 250.0, 248.0))
+    away = np.abs((angle - 0.75 * math.pi + math.pi) % (2.0 * math.pi) - math.pi)
+    sun = np.hypot(away, slope - 0.36)
+    _cover(picture, np.clip(np.exp(-((sun / 0.16) ** 2)), 0.0, 1.0) * 0.7, (255.0, 246.0, 214.0))
+    _cover(picture, np.clip((0.05 - sun) / 0.006, 0.0, 1.0), (255.0, 252.0, 236.0))
+    far = 0.23 + 0.05 * _waves(rng, angle, (2, 3, 7, 12, 19, 41))
+    _cover(picture, (slope < far).astype(float), (156.0, 178.0, 204.0))
+    near = 0.17 + 0.035 * _waves(rng, angle, (3, 4, 9, 17, 60, 130))
+    _cover(picture, (slope < near).astype(float), (112.0, 144.0, 150.0))
+    return picture
+
+
+# A 5 by 7 bitmap font, so that the demo needs no font file and no imaging library. One hexadecimal
+# pair per row, top first; the highest of the five bits is the left column.
+_GLYPHS = {
+    ' ': '00000000000000',
+    '+': '0004041F040400',
+    '-': '0000001F000000',
+    '.': '00000000000C0C',
+    '/': '00010204081000',
+    ':': '000C0C000C0C00',
+    '°': '0C12120C000000',
+    '0': '0E11131519110E',
+    '1': '040C040404040E',
+    '2': '0E11010204081F',
+    '3': '1F02040201110E',
+    '4': '02060A121F0202',
+    '5': '1F101E0101110E',
+    '6': '0608101E11110E',
+    '7': '1F010204080808',
+    '8': '0E11110E11110E',
+    '9': '0E11110F01020C',
+    'A': '0E11111F111111',
+    'B': '1E11111E11111E',
+    'C': '0E11101010110E',
+    'D': '1E11111111111E',
+    'E': '1F10101E10101F',
+    'F': '1F10101E101010',
+    'G': '0E11101711110F',
+    'H': '1111111F111111',
+    'I': '0E04040404040E',
+    'L': '1010101010101F',
+    'M': '111B1515111111',
+    'N': '11111915131111',
+    'O': '0E11111111110E',
+    'P': '1E11111E101010',
+    'R': '1E11111E141211',
+    'S': '0F10100E01011E',
+    'T': '1F040404040404',
+    'U': '1111111111110E',
+    'V': '11111111110A04',
+    'W': '1111111515150A',
+    'Y': '11110A04040404',
+}
+
+
+def _glyph(character: str) -> NDArray[np.bool_]:
+    rows = np.frombuffer(bytes.fromhex(_GLYPHS[character]), np.uint8)
+    return np.unpackbits(rows[:, None], axis=1)[:, 3:].astype(bool)
+
+
+_MASKS = {character: _glyph(character) for character in _GLYPHS}
+_GAP = np.zeros((7, 1), bool)
+
+
+def span(first: int, length: int) -> slice:
+    """Return the slice that begins at an index and has a length."""
+    return slice(first, first + length)
+
+
+def text_mask(text: str) -> NDArray[np.bool_]:
+    """
+    Return the mask of a line of text, 7 rows high: true where there is ink.
+
+    :param text: Capital letters, digits and a few symbols.
+    :raises KeyError: If a character is not in the font.
+    """
+    return np.hstack([part for c in text for part in (_MASKS[c], _GAP)])[:, :-1]

@@ -2,18 +2,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * The broker's HTTP API (docs/protocol.md §2). Every failure is a BrokerError whose message is one
- * line for the operator. What a proxy in front says is told as the proxy's: it knows no robots.
+ * A client of the broker's HTTP API (docs/protocol.md §2). Every failure is a BrokerError whose message
+ * is one line for the operator. A proxy's answer is reported as the proxy's: it knows no robots.
  */
 
 const TIMEOUT_MS = 8_000;
 const TAKEN = 'Session already has operator';
 const REPLACED = 'A newer join of the same operator';
 const ELSEWHERE = 'You drive this robot from another page.';
-/** Of a path that is no call of the API; of a session, brokers say more. */
+/** The detail for a path outside the API; for an unknown session, brokers say more. */
 const NO_SUCH_CALL = 'Not Found';
 const NOT_REACHED = 'The broker does not answer. Is it running, and is the network up?';
-/** Credentials are rate limited by the broker; reconnecting must not run into that. */
+/** The broker limits the rate of credentials; reconnecting must not exceed it. */
 const ICE_SERVERS_MAX_AGE_MS = 5 * 60_000;
 
 /**
@@ -26,8 +26,8 @@ const ICE_SERVERS_MAX_AGE_MS = 5 * 60_000;
  * @property {string | null} operator_id
  * @property {boolean} [operator_is_you]
  * @property {string | null} [control_request] who asks the operator for control
- * @property {Watcher[]} [watching] told to the operator and to administrators only
- * @property {{hint: string}} [split] its robot has most likely another session beside this one
+ * @property {Watcher[]} [watching] only for the operator and administrators
+ * @property {{hint: string}} [split] its robot most likely has a second session
  *
  * @typedef {{operator_id: string, role: string, removable?: boolean}} Watcher Somebody who watches.
  *
@@ -40,7 +40,7 @@ const ICE_SERVERS_MAX_AGE_MS = 5 * 60_000;
  * @property {string} video_status
  */
 
-/** A call that failed; `kind` decides what to do, `message` is what to tell. */
+/** A call that failed: `kind` decides what to do, `message` is for the operator. */
 export class BrokerError extends Error {
   /**
    * @param {'unauthorized' | 'refused' | 'barred' | 'conflict' | 'taken' | 'replaced' | 'gone' | 'ended'
@@ -57,7 +57,7 @@ export class BrokerError extends Error {
   }
 }
 
-/** The calls that an operator makes. Holds the bearer token; sends it in the header only. */
+/** The calls of an operator. Holds the bearer token and sends it only in the header. */
 export class BrokerClient {
   #token;
   #fetch;
@@ -82,7 +82,7 @@ export class BrokerClient {
     return rows.filter((row) => typeof row?.session_id === 'string');
   }
 
-  /** @returns {Promise<RTCIceServer[]>} empty when the broker has none to give */
+  /** @returns {Promise<RTCIceServer[]>} empty if the broker has none */
   async iceServers({ signal } = {}) {
     const nowMs = performance.now();
     if (this.#iceServers && nowMs - this.#iceServersAtMs < ICE_SERVERS_MAX_AGE_MS) {
@@ -95,7 +95,7 @@ export class BrokerClient {
       this.#iceServersAtMs = nowMs;
       return this.#iceServers;
     } catch (error) {
-      // A relay is a help, not a condition; but a refused token fails everything that follows.
+      // A relay is optional; but with a refused token everything that follows fails.
       if (error instanceof BrokerError && error.kind !== 'unauthorized') return [];
       throw error;
     }
@@ -114,7 +114,7 @@ export class BrokerClient {
 
   /**
    * @param {string} sessionId
-   * @param {{joinId?: string, signal?: AbortSignal}} [options] a viewer says which one it is
+   * @param {{joinId?: string, signal?: AbortSignal}} [options] joinId: required from a viewer
    * @returns {Promise<Bridge>}
    */
   async bridge(sessionId, { joinId, signal } = {}) {
@@ -142,32 +142,32 @@ export class BrokerClient {
     return this.#call('GET', `${path(sessionId)}/status`);
   }
 
-  /** Ask for control, or go on asking. */
+  /** Request control, or repeat the request. */
   async requestControl(sessionId) {
     const answer = await this.#call('POST', `${path(sessionId)}/request-control`);
     if (typeof answer?.state !== 'string') throw unreadable();
     return answer;
   }
 
-  /** Let somebody who asks take over with his next join. */
+  /** Let a person who asks take over with their next join. */
   async grantControl(sessionId, operatorId) {
     const body = { operator_id: operatorId };
     await this.#call('POST', `${path(sessionId)}/grant-control`, { body });
   }
 
-  /** Remove somebody who watches; for ten minutes they cannot come back. @param {Watcher} who */
+  /** Remove a viewer; for ten minutes they cannot come back. @param {Watcher} who */
   async removeViewer(sessionId, { operator_id, role }) {
     const body = { operator_id, role };
     await this.#call('POST', `${path(sessionId)}/remove-viewer`, { body });
   }
 
-  /** Free the robot; survives the page's own end. Never fails: the broker evicts the silent. */
+  /** Free the robot; survives the end of the page. Never fails: the broker evicts silent operators. */
   async leave(sessionId, reason, joinId) {
     const body = { reason, ...join(joinId) };
     try {
       await this.#call('POST', `${path(sessionId)}/leave`, { body, keepalive: true });
     } catch {
-      // Nobody is left to be told.
+      // There is nobody left to tell.
     }
   }
 
@@ -213,13 +213,13 @@ function path(sessionId) {
   return `/sessions/${encodeURIComponent(sessionId)}`;
 }
 
-/** Which of a person's joins a call is about: they may have several pages. */
+/** Names the join that a call is about: a person may have several pages. */
 function join(joinId) {
   return joinId === undefined ? undefined : { cf_session_id: joinId };
 }
 
 function unreadable() {
-  return new BrokerError('server', 'The broker sent an answer that cannot be read.');
+  return new BrokerError('server', 'The broker sent an unreadable answer.');
 }
 
 function barredFor(seconds) {
@@ -228,9 +228,9 @@ function barredFor(seconds) {
 
 /**
  * @param {Response} response
- * @param {unknown} answer its JSON; null: it is none
+ * @param {unknown} answer its JSON; null: it is not JSON
  * @param {string} base
- * @returns {BrokerError | null} null: it is no failure
+ * @returns {BrokerError | null} null: no failure
  */
 function failure(response, answer, base) {
   const { status } = response;
@@ -258,10 +258,10 @@ function failure(response, answer, base) {
   return error('server', `The broker has a problem: ${said ?? `HTTP ${status}`}`);
 }
 
-/** Somebody else than the broker has answered: what it says is neither about a robot nor a token. */
+/** Something other than the broker has answered: the answer is not about a robot or a token. */
 function misrouted(status, base) {
   if (status >= 500) {
-    // It may have passed the call on all the same: the status is not the broker's.
+    // It may have forwarded the call nevertheless: the status is not the broker's.
     const text = `A proxy answered HTTP ${status}: it does not reach the broker.`;
     return new BrokerError('misrouted', text);
   }

@@ -2,13 +2,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Which of the robot's cameras are shown. What the robot tells counts; what was asked for is shown
- * until it tells. Pure: `now` is passed in, in seconds.
+ * Which of the robot's cameras are shown, and the buttons that choose them. The robot's report counts;
+ * until it arrives, the choice made here is shown. `CameraChoice` is pure: `now` is passed in, in seconds.
  */
 
-/** How long a wish may take: the message, and the robot's telemetry. */
+import { newButton, setAttribute } from './dom.js';
+
+/** How long a choice may take: the message, and the robot's telemetry. */
 const WISH_S = 2;
-/** As many as the robot's names are shown: a robot of ours has eight at most. */
+/** The most cameras that are shown; our robots have at most eight. */
 const MAX_CAMERAS = 16;
 
 export class CameraChoice {
@@ -19,7 +21,7 @@ export class CameraChoice {
   #told = [];
   /** All cameras, in the robot's order. @type {string[]} */
   names = [];
-  /** Whether a camera is added to those that are shown, or shown alone. */
+  /** Whether a chosen camera is added to those shown, rather than shown alone. */
   several = false;
 
   /** @param {{send: (cams: string[]) => void}} options */
@@ -27,23 +29,23 @@ export class CameraChoice {
     this.#send = send;
   }
 
-  /** What is shown, from the left. @param {number} nowS @returns {string[]} */
+  /** The cameras shown, from the left. @param {number} nowS @returns {string[]} */
   selected(nowS) {
     return this.#pending(nowS) ?? this.#told;
   }
 
-  /** The robot's word. @param {{cameras?: unknown, selected?: unknown}} state */
+  /** Take the robot's report. @param {{cameras?: unknown, selected?: unknown}} state */
   onTelemetry({ cameras, selected }, nowS) {
     this.names = texts(cameras);
     this.#told = texts(selected).filter((name) => this.names.includes(name));
     if (same(this.#told, this.#wish)) this.#wish = null;
-    // What was told before the wish was heard says nothing about it.
+    // A report sent before the robot received the choice says nothing about it.
     if (this.#pending(nowS)) return;
     if (this.#told.length > 1) this.several = true;
     else if (this.names.length < 3) this.several = false;
   }
 
-  /** The robot is gone: another one, or the same anew, tells what it has. */
+  /** The robot is gone: the next one, or the same one again, will report its cameras. */
   clear() {
     this.names = [];
     this.#told = [];
@@ -55,8 +57,8 @@ export class CameraChoice {
    * A camera was chosen.
    * @param {string} name
    * @param {number} nowS
-   * @param {{add?: boolean}} [options] add: to those that are shown, or take it away; of two
-   *   cameras, who presses one wants to see that one
+   * @param {{add?: boolean}} [options] add: add it to those shown, or remove it; with two cameras, a
+   *   press on one means that one alone
    */
   press(name, nowS, { add = this.several && this.names.length > 2 } = {}) {
     if (!this.names.includes(name)) return;
@@ -64,16 +66,16 @@ export class CameraChoice {
     const others = before.filter((other) => other !== name);
     if (!add) this.#ask([name], nowS);
     else if (!before.includes(name)) this.#ask([...before, name], nowS);
-    // Something is always shown.
+    // At least one is always shown.
     else if (others.length > 0) this.#ask(others, nowS);
   }
 
-  /** A key from 1 on. @param {number} number */
+  /** A digit key was pressed, from 1. @param {number} number */
   pressNumber(number, nowS, options) {
     if (this.names.length > 1) this.press(this.names[number - 1], nowS, options);
   }
 
-  /** Side by side, or one alone. With two cameras there is nothing to choose. */
+  /** Toggle between side by side and one alone. With two cameras, side by side shows both. */
   toggleSeveral(nowS) {
     this.several = !this.several;
     const selected = this.selected(nowS);
@@ -91,6 +93,70 @@ export class CameraChoice {
     this.#wishedAtS = nowS;
     this.#send(this.#wish);
   }
+}
+
+/** The camera buttons: one each, and one for side by side. Shown only if there is a choice. */
+export class CameraSwitch {
+  #group;
+  #onPress;
+  #several;
+  #shown = '';
+  /** Name → button. @type {Map<string, HTMLButtonElement>} */
+  #buttons = new Map();
+
+  /**
+   * @param {object} options
+   * @param {HTMLElement} options.group
+   * @param {(name: string, options?: {add: boolean}) => void} options.onPress
+   * @param {() => void} options.onSeveral side by side was switched on or off
+   */
+  constructor({ group, onPress, onSeveral }) {
+    this.#group = group;
+    this.#onPress = onPress;
+    this.#several = this.#button('Side by side', 'several', onSeveral);
+  }
+
+  /** @param {{names: string[], selected: string[], several: boolean}} choice */
+  show({ names, selected, several }) {
+    this.#group.hidden = names.length < 2;
+    const shown = names.join('\n');
+    // The buttons stay the same, so that focus and a press that has begun survive every call.
+    if (shown !== this.#shown) this.#build(names);
+    this.#shown = shown;
+    for (const [name, button] of this.#buttons) setPressed(button, selected.includes(name));
+    setPressed(this.#several, several);
+  }
+
+  #build(names) {
+    this.#buttons.clear();
+    for (const [index, name] of names.entries()) {
+      const press = (event) => this.#onPress(name, event.shiftKey ? { add: true } : undefined);
+      const button = this.#button(name, 'camera', press);
+      button.dataset.camera = name;
+      if (index < 9) {
+        const key = document.createElement('kbd');
+        key.textContent = String(index + 1);
+        key.setAttribute('aria-hidden', 'true');
+        button.prepend(key);
+        button.setAttribute('aria-keyshortcuts', String(index + 1));
+        button.title = `Key ${index + 1}; with Shift: side by side`;
+      }
+      this.#buttons.set(name, button);
+    }
+    this.#group.replaceChildren(...this.#buttons.values(), this.#several);
+  }
+
+  #button(text, className, onPress) {
+    const button = newButton(className, onPress);
+    const label = document.createElement('span');
+    label.textContent = text;
+    button.append(label);
+    return button;
+  }
+}
+
+function setPressed(button, value) {
+  setAttribute(button, 'aria-pressed', String(value));
 }
 
 function texts(value) {

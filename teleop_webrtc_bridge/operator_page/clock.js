@@ -2,16 +2,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * The robot's clock as the operator sees it (docs/protocol.md §6): ping and pong, and the offset
- * of the fastest exchange, because a short round trip bounds the error of the offset.
+ * The robot's clock, estimated on the page (docs/protocol.md §6): pings, pongs, and the offset of the
+ * fastest exchange, because a short round trip bounds the error of the offset.
  *
- * All times are seconds of one operator clock that is passed in. It should be monotonic.
+ * All times are passed in, in seconds of one operator clock, which should be monotonic.
  */
 
 const MAX_RTT_S = 5;
-/** Clocks drift, so an old minimum must lose to a fresh sample that is slightly slower. */
+/** Clocks drift, so a new, slightly slower sample must replace an old minimum. */
 const FLOOR_RISE_S_PER_S = 0.001;
-/** A first exchange slower than this may have waited for the robot's channel to open. */
+/** A slower first exchange may have waited for the robot's channel to open. */
 const PROMPT_RTT_S = 0.25;
 
 const EAGER_INTERVAL_S = 0.1;
@@ -27,7 +27,7 @@ const KEEP_INTERVAL_S = 1;
  * @property {boolean} accepted whether it set the offset in use
  */
 
-/** Offset of the robot's clock by minimum round-trip time. Owns nothing but numbers. */
+/** Offset of the robot's clock by minimum round-trip time. */
 export class ClockSync {
   /** Robot time minus operator time in seconds; null before the first pong. */
   offsetS = null;
@@ -39,9 +39,8 @@ export class ClockSync {
   #trusted = false;
 
   /**
-   * Whether the offset may stamp commands. A ping sent before the robot's channel was open is held
-   * by the broker; its pong is wrong by half the waiting time, and the robot would take that for
-   * delay.
+   * Whether commands may be stamped with the offset. The broker holds a ping sent before the robot's
+   * channel is open; its pong is wrong by half the waiting time, which the robot would see as delay.
    */
   get trusted() {
     return this.#trusted;
@@ -72,7 +71,7 @@ export class ClockSync {
   }
 }
 
-/** When to ping: eagerly until answered, five times to synchronise, then as a heartbeat. */
+/** When to ping: often until answered, five times to synchronise, then as a heartbeat. */
 export class PingSchedule {
   #nextS = -Infinity;
   #sent = 0;

@@ -2,14 +2,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * One operator at the controls: joins link, session, commander, video and E-STOP, and knows what
- * each of them means for the others. Free of DOM but for the video element that it is given.
+ * One operator at the controls: connects link, session, commander, video and E-STOP, and knows how
+ * each affects the others. It uses no DOM except the video element that it is given.
  */
 
 import { CameraChoice } from './cameras.js';
 import { Commander } from './commander.js';
 import { Drive } from './drive.js';
 import { Estop } from './estop.js';
+import { HeldKeys } from './input/keyboard.js';
+import { PadPosition } from './input/touch_pad.js';
 import { Link } from './link.js';
 import { newNonce, parseMessage } from './messages.js';
 import { splitHint } from './robot_list.js';
@@ -17,13 +19,13 @@ import { Session } from './session.js';
 import { pageState } from './status.js';
 import { VideoMonitor } from './video_monitor.js';
 
-/** The robot answers a ping each second; this long without a word and the link is dead. */
+/** The robot answers a ping each second; after this long without a message the link is dead. */
 const DEAD_S = 5;
 const QUIET_S = 1.5;
-/** The page itself did not run: its silence says nothing about the robot. */
+/** After a longer pause of the page itself, silence says nothing about the robot. */
 const OWN_PAUSE_S = 1;
 
-/** Seconds, Unix epoch, of a clock that no time server steps. */
+/** Seconds since the Unix epoch, by a clock that no time server steps. */
 export function nowS() {
   return (performance.timeOrigin + performance.now()) / 1000;
 }
@@ -36,10 +38,10 @@ export class Cockpit {
   #tickS = 0;
   #lastRobot = null;
   #noVideo = false;
-  /** Why this browser can show no picture; null: it can. @type {string | null} */
+  /** Why this browser cannot show the picture; null: it can. @type {string | null} */
   videoReason = null;
   /**
-   * The robot's last words on commands and battery.
+   * The robot's newest telemetry.
    * @type {{cmd?: object | null, soc?: number | null}}
    */
   telemetry = {};
@@ -47,17 +49,20 @@ export class Cockpit {
   #blind = false;
   #blindPage = false;
   #covered = false;
-  /** This person's name, as the broker said at the join; null: it did not. @type {string | null} */
+  /** This person's name, as the broker gave it at the join; null: unknown. @type {string | null} */
   #me = null;
-  /** Which of this person's joins the last one was. @type {string | undefined} */
+  /** The id of this person's last join. @type {string | undefined} */
   #joinId;
-  /** Whether the broker passes this page's E-STOP on. */
+  /** Whether the broker forwards this page's E-STOP. */
   mayStop = true;
-  /** What is to be changed about a robot that has two sessions; empty: nothing. */
+  /** How to fix a robot that has two sessions; empty: it does not. */
   splitHint = '';
   linkMessage = '';
   timings = { connectPressedMs: null, firstFrameMs: null, drivableMs: null };
-  drive = new Drive();
+  keys = new HeldKeys();
+  pad = new PadPosition();
+  /** To add an input device: one module in input/, and its instance here. */
+  drive = new Drive([this.pad, this.keys]);
   estop = new Estop(newNonce);
   commander = new Commander({ drive: this.drive, estop: this.estop });
   cameras = new CameraChoice({
@@ -86,7 +91,7 @@ export class Cockpit {
     });
   }
 
-  /** Whether this page only watches: picture, telemetry, E-STOP. */
+  /** Whether this page only watches: it has the picture, telemetry and E-STOP. */
   get watching() {
     return this.commander.watching;
   }
@@ -103,7 +108,7 @@ export class Cockpit {
     this.splitHint = splitHint(row);
     this.drive.setLock('watching', watch);
     const robot = row.robot_id || row.session_id;
-    // The same robot keeps its latch as this operator knows it; another one has its own.
+    // The same robot keeps the latch that this page knows of; another robot has its own.
     if (robot !== this.#lastRobot) this.estop.reset();
     this.#lastRobot = robot;
     this.timings = { connectPressedMs: performance.now(), firstFrameMs: null, drivableMs: null };
@@ -118,19 +123,19 @@ export class Cockpit {
     const { session, target, isWanted } = this.link;
     this.splitHint = '';
     this.link.disconnect(reason);
-    // Between two attempts nothing is open, but the slot may still be ours.
+    // Between two attempts nothing is open, but the operator slot may still be ours.
     if (!session && target && isWanted && !this.watching) {
       void this.#broker.leave(target.sessionId, reason, this.#joinId);
     }
   }
 
-  /** Everything held is released, and the robot told so at once. */
+  /** Release everything that is held, and tell the robot at once. */
   letGo() {
     this.drive.releaseAll();
     this.commander.sendZeros(nowS());
   }
 
-  /** @param {boolean} covered whether the E-STOP cannot be pressed where it is */
+  /** @param {boolean} covered whether the E-STOP cannot be pressed */
   setCovered(covered) {
     if (covered && !this.#covered) this.letGo();
     this.#covered = covered;
@@ -154,14 +159,14 @@ export class Cockpit {
     this.tick();
   }
 
-  /** Everything that is due by time; also to be called at once when an input changes. */
+  /** Do everything that is due. Called periodically, and at once when an input changes. */
   tick() {
     const now = nowS();
     if (now - this.#tickS > OWN_PAUSE_S) this.#heardS = now;
     this.#tickS = now;
     const connected = this.link.state === 'drivable';
     if (connected && now - this.#heardS > DEAD_S) {
-      this.link.onLost(new Error('The robot fell silent.'));
+      this.link.onLost(new Error('The robot does not respond.'));
     }
     this.drive.setLock('link', !connected);
     this.drive.setLock('estop', this.estop.latched);
@@ -170,7 +175,7 @@ export class Cockpit {
     this.commander.tick(now);
   }
 
-  /** Once a second: measure the picture and tell the robot. */
+  /** Measure the picture and report to the robot; called once a second. */
   async reportVideo() {
     const peer = this.link.session?.peer;
     if (!peer || this.link.state !== 'drivable') return;
@@ -206,7 +211,7 @@ export class Cockpit {
   /** @returns {import('./status.js').Stopper | null} */
   #stoppedBy() {
     const by = this.estop.stoppedBy;
-    // The name alone is not enough: somebody else, or another role of this person, may have it too.
+    // The name alone is not enough: another person, or another role of this one, may have it too.
     return by && { sub: by.sub, role: by.role, isMe: by.pressedHere && by.sub === this.#me };
   }
 
@@ -220,7 +225,7 @@ export class Cockpit {
         onChannels: (channels, first) => {
           this.#heardS = nowS();
           this.commander.attach(channels, nowS(), { sameConnection: !first });
-          // Nobody answers a viewer's pings: open channels are all that it can ask for.
+          // A viewer's pings are not answered: open channels are enough.
           if (this.watching) this.link.onDrivable();
         },
         onTrack: (track, receiver) => this.video.attach(track, receiver),
@@ -238,7 +243,7 @@ export class Cockpit {
     return session;
   }
 
-  /** Fails if another page of this person has taken over. Whatever else is wrong, the join tells. */
+  /** Fail if another page of this person has taken over. Other problems show up at the join. */
   async #checkJoin(sessionId, signal) {
     if (this.watching || this.#joinId === undefined) return;
     try {
@@ -253,14 +258,14 @@ export class Cockpit {
     this.#joinId = answer.cf_session_id;
     this.splitHint = splitHint(answer);
     this.#me = typeof me === 'string' ? me : null;
-    // Of brokers that do not say it, every viewer may stop; an operator always may.
+    // If the broker does not say, every viewer may stop; an operator always may.
     this.mayStop = !this.watching || mayStop !== false;
   }
 
   #onLink(state, message) {
     this.linkMessage = message;
     if (state !== 'drivable') this.#onLinkDown();
-    // At once, so that a key pressed as soon as the page says "ready" finds the lock gone.
+    // At once, so that a key pressed as soon as the page says "ready" is not locked.
     else this.tick();
     this.#onChange();
   }
@@ -290,7 +295,7 @@ export class Cockpit {
     else if (message.type === 'lease') this.commander.onLease(message.token, now);
     else if (message.type === 'robot_telemetry') {
       this.#onRefusing(message.state?.refusing ?? null, this.telemetry.state?.refusing ?? null);
-      // Told twice in a row: a camera that was just selected needs a moment.
+      // Twice in a row: a camera that was just selected needs a moment.
       const isToldTwice = (name) => [message, this.telemetry].every((it) => it.state?.[name] === true);
       this.#blind = isToldTwice('blind');
       this.#blindPage = isToldTwice('blind_page');
@@ -301,10 +306,10 @@ export class Cockpit {
     }
   }
 
-  /** Told twice in a row, it is neither a single late command nor older than what was done here. */
+  /** Only a reason that is reported twice in a row counts: not one late command, not an old report. */
   #onRefusing(now, before) {
     this.#refusing = now === before ? now : null;
-    // The zeros that would have armed the robot were lost: the page must not believe otherwise.
+    // The zeros that should have armed the robot were lost: ask for neutral here too.
     if (this.#refusing === 'not_neutral') this.drive.requireNeutral();
   }
 

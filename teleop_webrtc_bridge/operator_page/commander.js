@@ -2,24 +2,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * What the operator's page sends, and when: drive commands at the tick, E-STOP copies, lease
- * echoes, pings. Pure: `now` and the channels are passed in; seconds of the operator's clock.
+ * The page's sender: drive commands at each tick, E-STOP copies, lease echoes, pings. Pure: the time
+ * (seconds of the operator's clock) and the channels are passed in.
  */
 
 import { ClockSync, PingSchedule } from './clock.js';
-import { encodeTwistStamped } from './lcm.js';
+import { encodeTwistStamped } from './messages.js';
 import { Rate, Recent } from './stats.js';
 
 export const TICK_MS = 20;
-/** Twice for each of the robot's tokens (20 Hz), a tick early: one echo may be lost. */
+/** Two echoes for each of the robot's tokens (20 Hz), a tick early: one echo may be lost. */
 const LEASE_INTERVAL_S = 0.03;
-/** The robot asks for neutral after a gap of 1 s; asking a little earlier keeps both in step. */
+/** The robot requires neutral after a gap of 1 s; the page does so a little earlier. */
 const GAP_S = 0.75;
 const ZERO_BURST = 5;
 const ZERO = Object.freeze({ forward: 0, left: 0, turn: 0 });
-/** Anything that is queued this deep will not arrive while it matters. */
+/** A message queued behind this many bytes would arrive too late to matter. */
 const MAX_BUFFERED_BYTES = 64 * 1024;
-/** Stamps only rise, also when a better clock sample moves the offset back. */
+/** Stamps never go back, even when a better clock sample moves the offset back. */
 const MIN_STAMP_STEP_S = 1e-3;
 
 /**
@@ -47,16 +47,16 @@ export class Commander {
   /** @type {Recent<Sent>} */
   #sent = new Recent(2000);
   #rate = new Rate();
-  /** The velocity sent last. @type {import('./lcm.js').Velocity} */
+  /** The velocity sent last. @type {import('./messages.js').Velocity} */
   velocity = ZERO;
-  /** Set while the page is hidden: timers are throttled there, so it goes silent instead. */
+  /** Set while the page is hidden: browsers throttle its timers, so it sends nothing instead. */
   hidden = false;
-  /** Whether this page shows a picture of now: with each echo the robot is told. */
+  /** Whether this page shows a current picture; each echo tells the robot. */
   picture = false;
-  /** Set for a viewer: nothing is sent but the E-STOP. */
+  /** Set for a viewer: only the E-STOP is sent. */
   watching = false;
   commandsSent = 0;
-  /** Commands left out because older bytes still waited. */
+  /** Commands skipped because older bytes were still queued. */
   commandsSkipped = 0;
   clock = new ClockSync();
 
@@ -67,7 +67,7 @@ export class Commander {
   }
 
   /**
-   * Start on open channels; a re-bridge of the same connection passes fresh ones.
+   * Start sending on open channels. A new bridge on the same connection passes new channels.
    * @param {{cmd: RTCDataChannel, state: RTCDataChannel}} channels
    * @param {number} nowS
    * @param {{sameConnection: boolean}} options
@@ -96,7 +96,7 @@ export class Commander {
     return this.#channels?.cmd.readyState === 'open' && this.#channels.state.readyState === 'open';
   }
 
-  /** Whether what is sent now is on its way, and not left out. */
+  /** Whether a message sent now would leave, rather than be dropped. */
   get canSend() {
     return this.isReady && this.#channels.cmd.bufferedAmount <= MAX_BUFFERED_BYTES;
   }
@@ -114,13 +114,13 @@ export class Commander {
     return this.#rate.perSecond(nowS);
   }
 
-  /** Everything that is due; call it every TICK_MS, and at once when an input changes. */
+  /** Send everything that is due. Call it every TICK_MS, and at once when an input changes. */
   tick(nowS) {
     if (!this.isReady) {
       this.velocity = ZERO;
       return;
     }
-    // Judged before the E-STOP copies of this very tick count as backlog.
+    // Checked first: the E-STOP copies of this tick must not count as backlog.
     const congested = this.#channels.cmd.bufferedAmount > 0;
     this.#sendEstop(nowS);
     if (this.watching) return;
@@ -140,7 +140,7 @@ export class Commander {
     this.#send(velocity, nowS);
   }
 
-  /** Zeros at once, several because single ones get lost; past any backlog. */
+  /** Send zeros at once, even with a backlog; several, because single ones may be lost. */
   sendZeros(nowS) {
     this.velocity = ZERO;
     if (!this.isReady || !this.clock.trusted || this.watching) return;
@@ -178,7 +178,7 @@ export class Commander {
     this.#deliver('cmd', JSON.stringify({ type: 'lease', token: this.#lease, picture }));
   }
 
-  /** The robot's newest token; echoed at once if the last echo is long enough ago. */
+  /** Take the robot's newest token; echo it at once unless the last echo is too recent. */
   onLease(token, nowS) {
     if (!Number.isSafeInteger(token) || this.watching) return;
     this.#lease = token;
@@ -205,7 +205,7 @@ export class Commander {
     return sample;
   }
 
-  /** Send one state message that nobody waits for. @param {object} message */
+  /** Send one state message; it is not acknowledged. @param {object} message */
   report(message) {
     if (this.isReady && !this.watching) this.#deliver('state', JSON.stringify(message));
   }
@@ -216,7 +216,7 @@ export class Commander {
     try {
       channel.send(data);
     } catch {
-      // Closed between the check and the call; its close event ends the link.
+      // It closed after the check; its close event ends the link.
     }
   }
 }

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Handing control over: asks the broker who wants it, and asks for it. No DOM, no timers of its own.
+ * Handing over control: asks the broker who wants it, and requests it. No DOM, no timers of its own.
  */
 
 /**
@@ -19,7 +19,7 @@
 
 const NOTHING = Object.freeze({ text: '', action: '' });
 
-/** One connection's part in who has control; a new one is made for each connection. */
+/** One connection's view of who has control; each connection has a new one. */
 export class ControlDesk {
   #broker;
   #onTake;
@@ -27,7 +27,7 @@ export class ControlDesk {
   #watching;
   #busy = false;
   #asking = false;
-  /** Who drives, as far as the broker said. @type {string | null} */
+  /** Who drives, as far as the broker has said. @type {string | null} */
   #holder = null;
   /** Who asks us for control. @type {string | null} */
   #request = null;
@@ -38,7 +38,7 @@ export class ControlDesk {
    * @param {object} options
    * @param {ControlBroker} options.broker
    * @param {boolean} options.watching whether this page only watches
-   * @param {() => void} options.onTake control is ours to take: join as the operator now
+   * @param {() => void} options.onTake control may be taken: join as the operator now
    * @param {(row: object) => void} [options.onStatus] the session's row was read
    */
   constructor({ broker, watching, onTake, onStatus = () => {} }) {
@@ -77,7 +77,7 @@ export class ControlDesk {
     }
   }
 
-  /** To be called every second or two: a request that is not repeated lapses. */
+  /** Call this every second or two: a request that is not repeated lapses. */
   async poll(sessionId) {
     if (this.#busy) return;
     this.#busy = true;
@@ -106,7 +106,7 @@ export class ControlDesk {
     try {
       await call();
     } catch (error) {
-      // Out of reach is the link's to tell; a refusal is the answer to what was pressed.
+      // The link reports an unreachable broker; a refusal is the answer to the press.
       if (!['refused', 'barred', 'conflict'].includes(error.kind)) return;
       this.#failure = error.message;
       this.#asking = false;

@@ -1,14 +1,14 @@
 // Copyright 2026 The teleop_webrtc_bridge contributors
 // SPDX-License-Identifier: Apache-2.0
 
-/** Where the operator's token comes from and where it is kept: this tab, and nowhere else. */
+/** The operator's token: where it comes from, and its storage, which is this tab only. */
 
 const KEY = 'teleop.token';
 
 /**
- * Below several paths of one host there may be several brokers, and one must not get another's token.
+ * One host may serve several brokers below different paths; none must get another's token.
  * @param {string} pathname of the page
- * @returns {string} what the token is kept under
+ * @returns {string} the storage key of the token
  */
 export function keyOf(pathname) {
   const folder = pathname.slice(0, pathname.lastIndexOf('/') + 1);
@@ -16,7 +16,7 @@ export function keyOf(pathname) {
 }
 
 /**
- * Take the token out of the address bar, so that it is neither bookmarked nor shown on a stream.
+ * Remove the token from the address bar, so that it is not bookmarked or shown on a stream.
  * @param {{location: Location, history: History, storage: Storage}} browser
  * @returns {string | null}
  */
@@ -37,4 +37,23 @@ export function storeToken(storage, token, key = KEY) {
 /** @param {Storage} storage @param {string} [key] see keyOf */
 export function forgetToken(storage, key = KEY) {
   storage.removeItem(key);
+}
+
+/**
+ * This tab's storage, or a substitute that lasts as long as the page: a browser that blocks cookies
+ * throws as soon as the storage is accessed.
+ * @param {{sessionStorage: Storage}} browser
+ * @returns {Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>}
+ */
+export function tabStorage(browser) {
+  try {
+    return browser.sessionStorage;
+  } catch {
+    const items = new Map();
+    return {
+      getItem: (key) => items.get(key) ?? null,
+      setItem: (key, value) => items.set(key, value),
+      removeItem: (key) => items.delete(key),
+    };
+  }
 }

@@ -2,13 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * The operator's end of the E-STOP (docs/protocol.md §6): repeated until acknowledged, honest
- * about what is not confirmed, sticky, and released only on purpose. Pure: time is passed in, in
- * seconds.
+ * The operator's side of the E-STOP (docs/protocol.md §6): repeated until acknowledged, clear about
+ * what is not confirmed, latched, and released only on purpose. Pure: time is passed in, in seconds.
  *
- * The robot owns the latch. This object owns what the operator is told about it, and errs to
- * "stopped": only an acknowledged release opens it, or the robot saying so while nothing is
- * pending.
+ * The robot owns the latch. This object owns what the operator sees of it, and errs towards
+ * "stopped": it clears only after an acknowledged release, or when the robot reports no latch while
+ * nothing is pending.
  */
 
 const NOT_CONFIRMED_S = 0.3;
@@ -18,9 +17,9 @@ const SLOW_INTERVAL_S = 0.1;
 const GIVE_UP_S = 10;
 const CONFIRM_WINDOW_S = 3;
 const RELEASE_TIMEOUT_S = 5;
-/** Telemetry that was under way while an acknowledgement was is older than it. */
+/** Telemetry this soon after an acknowledgement may have been sent before it. */
 const TELEMETRY_GRACE_S = 0.5;
-/** A timer that fires a hair early must not skip a whole turn. */
+/** A timer that fires slightly early must not skip a whole interval. */
 const TIMER_SLACK_S = 0.002;
 
 /**
@@ -35,7 +34,7 @@ export class Estop {
   /** Whether the robot has acknowledged the stop, or reported its latch. */
   #confirmed = false;
   /**
-   * The unacknowledged stop; kept when its repetition is over, for a late acknowledgement.
+   * The unacknowledged stop; kept after its last repetition, for a late acknowledgement.
    * @type {{nonce: string, pressedS: number, sinceS: number, nextS: number, onState: boolean,
    *   over: boolean} | null}
    */
@@ -44,13 +43,13 @@ export class Estop {
   #release = null;
   #confirmUntilS = null;
   #latched = false;
-  /** The robot's number of the latch that it reported last; null: none, or a robot without. */
+  /** The number of the latch that the robot reported last; null: no latch, or no number. */
   #latchNumber = null;
   #ignoreTelemetryUntilS = -Infinity;
-  /** Whether this page has pressed since the robot was last seen without a latch. */
+  /** Whether this page has pressed since the robot last reported no latch. */
   #pressedHere = false;
   /**
-   * Who pressed first, as the robot says; null: it does not say.
+   * Who pressed first, as the robot reports; null: unknown.
    * @type {{sub: string, role: string} | null}
    */
   #by = null;
@@ -69,8 +68,7 @@ export class Estop {
 
   /**
    * Who stopped the robot.
-   * @returns {{sub: string, role: string, pressedHere: boolean} | null} null: nobody has, or it is
-   *   not known
+   * @returns {{sub: string, role: string, pressedHere: boolean} | null} null: nobody, or unknown
    */
   get stoppedBy() {
     return this.#by && { ...this.#by, pressedHere: this.#pressedHere };
@@ -97,20 +95,20 @@ export class Estop {
     this.#release = null;
     this.#confirmUntilS = null;
     this.releaseFailure = null;
-    // Pressed again while waiting, it is the same request, and still not confirmed.
+    // A second press while waiting is the same request, still not confirmed.
     const { nonce, pressedS } = this.#stop ?? { nonce: this.#newNonce(), pressedS: nowS };
     this.#stop = { nonce, pressedS, sinceS: nowS, nextS: nowS, onState: false, over: false };
   }
 
   /**
-   * The link is new: what the old one did not confirm is asked for again.
+   * The link is new: request again what the old one did not confirm.
    * @param {number} nowS
    */
   onLinkUp(nowS) {
     if (this.#latched && !this.#confirmed) this.press(nowS);
   }
 
-  /** The link is gone: nothing is confirmed any more but what was. */
+  /** The link is gone: a release that is under way will not be confirmed. */
   onLinkDown() {
     this.#release = null;
     this.#confirmUntilS = null;
@@ -135,7 +133,7 @@ export class Estop {
 
   /**
    * @param {number} nowS
-   * @returns {EstopSend[]} what is to be sent now; the caller sends it or loses it
+   * @returns {EstopSend[]} what to send now; it is not returned again
    */
   due(nowS) {
     const sends = [];
@@ -149,7 +147,7 @@ export class Estop {
     if (!release.sent) {
       release.sent = true;
       const message = { type: 'estop_clear', nonce: release.nonce };
-      // Names the latch that the operator has seen: one that was set meanwhile holds.
+      // Names the latch that the operator has seen: a latch set in the meantime stays.
       if (this.#latchNumber !== null) message.latch = this.#latchNumber;
       sends.push({ channel: 'state', message });
     } else if (nowS - release.sinceS > RELEASE_TIMEOUT_S) {
@@ -172,7 +170,7 @@ export class Estop {
     }
     if (nowS < stop.nextS - TIMER_SLACK_S) return;
     const intervalS = ageS < FAST_S ? FAST_INTERVAL_S : SLOW_INTERVAL_S;
-    // From the planned time, so that late timers do not thin the copies out; never in the past.
+    // Relative to the planned time, so that late timers do not reduce the copies; never in the past.
     stop.nextS = Math.max(stop.nextS + intervalS, nowS);
     sends.push({ channel: 'cmd', message });
   }
@@ -183,7 +181,7 @@ export class Estop {
    */
   onAck({ nonce, ok, reason }, nowS) {
     if (this.#stop && nonce === this.#stop.nonce) {
-      // A refused stop stays NOT CONFIRMED and is repeated: there is nothing better to do.
+      // A refused stop stays NOT CONFIRMED and is repeated.
       if (ok !== true) return;
       this.#stop = null;
       this.#confirmed = true;
@@ -197,7 +195,7 @@ export class Estop {
   }
 
   /**
-   * What the robot says about its latch, whoever set it.
+   * The robot's report on its latch, whoever set it.
    * @param {boolean} estopped
    * @param {number} nowS
    * @param {unknown} [latch] its number
@@ -213,12 +211,12 @@ export class Estop {
       this.#confirmed = true;
       this.#by = person(by);
     } else if (this.#confirmed) {
-      // An unconfirmed stop of ours stays: the robot may simply not know of it.
+      // Our own unconfirmed stop stays: the robot may not have received it.
       this.#unlatch();
     }
   }
 
-  /** Forget the robot: another one has a latch of its own. */
+  /** Forget the robot: another robot has its own latch. */
   reset() {
     this.#stop = null;
     this.#release = null;

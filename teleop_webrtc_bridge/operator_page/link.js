@@ -2,28 +2,28 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Keeps the operator connected to the robot that was chosen: one set-up at a time, an overall
- * time-out, back-off, until told to stop. No DOM and no WebRTC: sessions are opened by a function.
+ * The link: keeps the operator connected to the chosen robot, with one set-up at a time, an overall
+ * time-out and back-off. No DOM and no WebRTC: a function opens the sessions.
  */
 
 import { BrokerError } from './broker_client.js';
 
 const SETUP_TIMEOUT_MS = 20_000;
 const BACKOFF_FIRST_S = 0.5;
-/** After a link that worked: the robot may have dialled anew already. Not at once for all pages. */
+/** After a link that worked: the robot may have redialled already. Not zero, to spread the pages. */
 const AGAIN_AT_ONCE_S = 0.1;
-/** A shorter one did not work: pages that take a robot from each other must not race. */
+/** A shorter link did not work: pages that take a robot from each other must not race. */
 const WORKED_MS = 5_000;
 const BACKOFF_MAX_S = 5;
-/** What cannot get better by trying again, as long as the robot was never reached. */
+/** Errors that a retry cannot fix as long as the robot was never reached. */
 const FINAL_KINDS = new Set(['conflict', 'gone', 'refused']);
-/** Another operator has the robot: they must not lose it to a page that redials. */
+/** Another operator has the robot, and must not lose it to a page that redials. */
 const TAKEN = 'taken';
-/** So has another page of this person: two that redial would take it from each other for ever. */
+/** Another page of this person has the robot. Two that redial would take it from each other forever. */
 const REPLACED = 'replaced';
-/** Whoever drives has removed this person: knocking again is the last thing to do. */
+/** The operator has removed this person, so the page must not try again. */
 const BARRED = 'barred';
-/** The session that was joined is over. Its robot was there, and has dialled anew or will. */
+/** The joined session is over. Its robot was there, and has redialled or will. */
 const ENDED = 'ended';
 
 /**
@@ -50,7 +50,7 @@ export function backoffS(failures) {
  */
 export function findAgain(rows, { sessionId, robotId }) {
   if (rows.some((row) => row.session_id === sessionId)) return sessionId;
-  // Robots without an id are told apart by their session only.
+  // Robots without an id are distinguished by their session only.
   if (!robotId) return null;
   return rows.find((row) => row.robot_id === robotId)?.session_id ?? null;
 }
@@ -65,7 +65,7 @@ export class Link {
   #sleep;
   #now;
   /**
-   * The connect that is in force; replaced or aborted as a whole.
+   * The current connect; replaced or aborted as a whole.
    * @type {AbortController | null}
    */
   #run = null;
@@ -80,7 +80,7 @@ export class Link {
   state = 'idle';
   /** @type {Target | null} */
   target = null;
-  /** Whether the last link ended because this person's other page drives. */
+  /** Whether the last link ended because another page of this person drives. */
   isReplaced = false;
 
   /**
@@ -122,7 +122,7 @@ export class Link {
     return this.#run !== null;
   }
 
-  /** Connect, and stay connected. Ignored while a connect is in force. @param {Target} target */
+  /** Connect, and stay connected. Ignored while connected or connecting. @param {Target} target */
   connect(target) {
     if (this.#run) return;
     this.target = target;
@@ -172,7 +172,7 @@ export class Link {
         wasThere = true;
         reachedMs = this.#now();
       };
-      // Ends by failing only: a working link is waited for until it is lost.
+      // Ends only with an error: a working link lasts until it is lost.
       const error = await this.#try(target, { redial, signal, reached }).catch((e) => e);
       if (signal.aborted) return;
       redial = true;
@@ -185,7 +185,7 @@ export class Link {
       }
       this.#closeSession(null);
       const worked = this.#now() - reachedMs > WORKED_MS;
-      // It was no failure to connect: the first one of those, if any, comes next.
+      // This was not a failure to connect: the next one, if any, is the first.
       if (worked) failures = 0;
       const pauseS = worked ? AGAIN_AT_ONCE_S : backoffS(failures);
       const waitS = Math.max(pauseS, error.retryAfterS ?? 0);
@@ -205,7 +205,7 @@ export class Link {
     }
   }
 
-  /** One attempt: set up within the time-out, then last until lost. Always rejects. */
+  /** One attempt: set up within the time-out, then wait until the link is lost. Always rejects. */
   async #try(target, { redial, signal, reached }) {
     const attempt = new AbortController();
     const giveUp = () => attempt.abort(signal.reason);

@@ -2,15 +2,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * The operator page: wires the document to the cockpit.
+ * The operator page: wires the document to the cockpit. Read on in cockpit.js, then commander.js.
  *
  * Stable for tests and benchmarks
  *   #sign-in #token · #robots button[data-session-id][data-robot-id] · #connect #watch #disconnect ·
- *   #control #control-text #control-action · #watchers-toggle #watchers-list .put-out · body[data-role]: operator viewer, or empty ·
- *   #video · #cameras button[data-camera][aria-pressed] .several · #estop #estop-release #estop-state #estop-note · #state #message · #rtt #speed #pad
- *   document.body.dataset.state: signed-out idle connecting drivable driving watching stopped
- *     reconnecting error;  dataset.lock: why motion is refused (estop link covered video hidden neutral, or
- *     empty);  dataset.reach: what a press of E-STOP is worth (ready unanswered unconnected refused none)
+ *   #control #control-text #control-action · #watchers-toggle #watchers-list .put-out ·
+ *   #video · #cameras button[data-camera][aria-pressed] .several ·
+ *   #estop #estop-release #estop-state #estop-note · #state #message · #rtt #speed #pad
+ *   document.body.dataset
+ *     role: operator viewer, or empty
+ *     state: signed-out idle connecting drivable driving watching stopped reconnecting error
+ *     lock: why motion is refused (estop link covered video hidden neutral, or empty)
+ *     reach: what a press of E-STOP would achieve (ready unanswered unconnected refused none)
  *   window.teleop.metrics(): {state, lock, picture, estop, robotId, sessionId, rttMs, offsetMs (robot minus
  *     page), framesPresented, width, height, fps, bitrateKbps, framesDropped, videoStats,
  *     glassToGlassMs: [newest 1000], commandsSent, commandsSkipped (backlog), lastCommandSeq,
@@ -18,39 +21,27 @@
  *     telemetry: the robot's last robot_telemetry,
  *     cameras: names, camerasSelected: those shown, from the left,
  *     timings: {connectPressedMs, firstFrameMs, drivableMs}: performance.now values}
- *   Drivable: the channels are open and a pong came back over the state channels.
+ *   Drivable: the channels are open and a pong has arrived over the state channels.
  */
 
 import { BrokerClient } from './broker_client.js';
-import { CameraSwitch } from './camera_switch.js';
+import { CameraSwitch } from './cameras.js';
 import { Cockpit, nowS } from './cockpit.js';
 import { TICK_MS } from './commander.js';
 import { ControlDesk } from './control.js';
-import { forgetToken, keyOf, storeToken, takeToken } from './credentials.js';
-import { Hud } from './hud.js';
+import { forgetToken, keyOf, storeToken, tabStorage, takeToken } from './credentials.js';
+import * as hud from './hud.js';
 import { attachKeyboard } from './input/keyboard.js';
-import { lockZoom, watchLayout } from './input/layout_watch.js';
 import { attachSpeedSlider } from './input/speed_slider.js';
 import { attachTouchPad } from './input/touch_pad.js';
-import { bothPaths } from './network_path.js';
+import { lockZoom, watchLayout } from './layout_watch.js';
 import { connectText, isSameRobot, RobotList, splitHint } from './robot_list.js';
-import {
-  estopHint,
-  estopNote,
-  estopText,
-  headline,
-  message,
-  pageState,
-  releaseText,
-  stopCaption,
-  stopReach,
-} from './status.js';
+import { bothPaths } from './stats.js';
+import { estopDisplay, headline, message, pageState } from './status.js';
 import { StopGuard } from './stop_guard.js';
-import { tabStorage } from './tab_storage.js';
-import { WatcherDesk } from './watchers.js';
-import { WatcherPanel } from './watcher_panel.js';
+import { WatcherDesk, WatcherPanel } from './watchers.js';
 
-/** Beside this file, wherever a proxy has put both. */
+/** Next to this file, wherever a proxy has put both. */
 const API = new URL('api/v1', import.meta.url).href;
 const LIST_INTERVAL_MS = 2_000;
 const READINGS_INTERVAL_MS = 250;
@@ -64,9 +55,8 @@ const SIGNED_OUT = Object.freeze({
 const $ = (id) => document.getElementById(id);
 const sessionStorage = tabStorage(window);
 
-/** Owns the document, the token and the cockpit that goes with it. */
+/** Owns the document, the token, and the cockpit of the signed-in operator. */
 class Page {
-  #hud = new Hud(document);
   /** @type {BrokerClient | null} */
   #broker = null;
   /** @type {Cockpit | null} */
@@ -86,7 +76,6 @@ class Page {
     onSelect: () => this.#onSelect(),
   });
   #watcherPanel = new WatcherPanel({
-    document,
     onPress: (key) => {
       const id = this.#cockpit?.link.target?.sessionId;
       if (id) void this.#watchers?.press(id, key, nowS()).then(() => this.#showWatchers());
@@ -173,7 +162,7 @@ class Page {
     if (!broker || this.#cockpit.link.isWanted) return;
     try {
       const sessions = await broker.sessions();
-      // Signed out, or connected, while the answer was under way.
+      // Signed out or connected in the meantime.
       if (broker !== this.#broker || this.#cockpit.link.isWanted) return;
       this.#notice = '';
       $('list-status').hidden = true;
@@ -187,7 +176,7 @@ class Page {
     this.#showStatus();
   }
 
-  /** "You drive this robot from another page" holds as long as that page does. */
+  /** "You drive this robot from another page" stays only while that page drives. */
   #forgetOtherPage(sessions) {
     const { link } = this.#cockpit;
     if (!link.isReplaced) return;
@@ -218,7 +207,7 @@ class Page {
       this.#cockpit?.disconnect('operator');
       $('connect').focus();
     });
-    // At the press, not at its end; a click without a pointer comes from keyboard or screen reader.
+    // On press, not on release. A click without a pointer comes from a keyboard or screen reader.
     $('estop').addEventListener('pointerdown', () => this.#estop());
     $('estop').addEventListener('click', (event) => event.detail === 0 && this.#estop());
     $('estop-release').addEventListener('click', (event) => {
@@ -231,9 +220,9 @@ class Page {
   /** @param {import('./broker_client.js').RobotSession | null} robot */
   #connect(robot, watch) {
     if (!robot || !this.#cockpit) return;
-    // The focus must not stay on a control that is about to vanish: Enter would press it.
+    // A control that is about to vanish must not keep the focus: Enter would press it.
     document.activeElement?.blur();
-    this.#hud.showRobot([robot.robot_name, robot.robot_id].filter(Boolean).join(' · '));
+    hud.showRobot([robot.robot_name, robot.robot_id].filter(Boolean).join(' · '));
     const watchers = new WatcherDesk({ broker: this.#broker });
     this.#watchers = watchers;
     this.#desk = new ControlDesk({
@@ -241,7 +230,7 @@ class Page {
       watching: watch,
       onStatus: (row) => {
         watchers.update(row?.watching);
-        // It may be seen only after a while that half of the robot is missing.
+        // The broker may notice only later that the robot's two processes have separate sessions.
         if (row && this.#cockpit) this.#cockpit.splitHint = splitHint(row);
       },
       onTake: () => {
@@ -274,12 +263,11 @@ class Page {
 
   #setSpeed() {
     const percent = Number($('speed').value);
-    this.#hud.showSpeed(`${percent} %`);
+    hud.showSpeed(`${percent} %`);
     if (this.#cockpit) this.#cockpit.drive.speed = percent / 100;
   }
 
   #attachInputs() {
-    const onChange = () => this.#tick();
     this.#slider = attachSpeedSlider({
       slider: $('speed'),
       onPercent: () => this.#setSpeed(),
@@ -289,22 +277,22 @@ class Page {
       knob: $('pad-knob'),
       onVector: (vector) => {
         if (!this.#cockpit) return;
-        const { drive } = this.#cockpit;
+        const { drive, pad } = this.#cockpit;
         const wasHeld = drive.isHeld;
-        drive.setPad(vector);
-        // Start and end at once; the tick takes the moves between, which may come at 120 Hz.
+        pad.set(vector);
+        // Start and end are sent at once. The tick sends the moves between, which may come at 120 Hz.
         if (drive.isHeld !== wasHeld) this.#tick();
       },
       onLost: () => this.#letGo(),
     });
     attachKeyboard({
       target: window,
-      drive: {
-        press: (code) => this.#cockpit?.drive.press(code),
-        release: (code) => this.#cockpit?.drive.release(code),
+      keys: {
+        press: (code) => this.#cockpit?.keys.press(code),
+        release: (code) => this.#cockpit?.keys.release(code),
       },
       isActive: () => this.#isControlling(),
-      onChange,
+      onChange: () => this.#tick(),
       onEstop: () => this.#estop(),
       onNumber: (number, options) =>
         this.#choose((it) => it.pressNumber(number, nowS(), options)),
@@ -319,7 +307,7 @@ class Page {
       onDisturbed: () => this.#onDisturbed(),
     });
     lockZoom({ window, isLocked: () => this.#isControlling() });
-    // Its menu has a full screen in which nothing else is seen.
+    // Its menu offers a full screen that hides everything else.
     $('video').addEventListener('contextmenu', (event) => event.preventDefault());
     document.addEventListener('visibilitychange', () => {
       this.#cockpit?.setHidden(document.hidden);
@@ -327,7 +315,7 @@ class Page {
     window.addEventListener('pagehide', () => this.#cockpit?.disconnect('page closed'));
   }
 
-  /** The controls may be elsewhere now: what is held no longer means what it did. */
+  /** The controls may have moved: a held input may no longer mean what it did. */
   #onDisturbed() {
     if (this.#pad.isHeld || this.#cockpit?.drive.isHeld) this.#letGo();
     this.#slider.release();
@@ -356,14 +344,14 @@ class Page {
     if (!this.#cockpit) return;
     this.#layout.check();
     this.#cockpit.tick();
-    this.#hud.showVelocity(this.#cockpit.commander.velocity);
+    hud.showVelocity(this.#cockpit.commander.velocity);
     this.#showCameras();
     this.#showWatchers();
     this.#showStatus();
   }
 
   #onLinkChange() {
-    // A thumb that stays on the pad across a loss must not drive the robot afterwards.
+    // A thumb that stays on the pad during an outage must not drive the robot afterwards.
     this.#pad.release();
     this.#onSelect();
     this.#showStatus();
@@ -380,8 +368,8 @@ class Page {
       notice: this.#notice,
       releaseFailure: cockpit?.estop.releaseFailure ?? null,
     };
-    this.#hud.showView(!cockpit ? 'sign-in' : controlling ? 'drive' : 'list');
-    this.#hud.showStatus({
+    hud.showView(!cockpit ? 'sign-in' : controlling ? 'drive' : 'list');
+    hud.showStatus({
       state,
       headline: headline(situation),
       message: message(situation, texts),
@@ -390,30 +378,22 @@ class Page {
     });
     const role = cockpit?.watching ? 'viewer' : 'operator';
     const banner = controlling ? this.#desk?.banner() : null;
-    this.#hud.showControl({ role: controlling ? role : '', text: '', action: '', ...banner });
+    hud.showControl({ role: controlling ? role : '', text: '', action: '', ...banner });
     this.#showEstop(situation, controlling);
   }
 
   #showEstop(situation, controlling) {
-    const button = { usable: controlling, mayStop: this.#cockpit?.mayStop ?? true };
-    const reach = stopReach(situation, button);
-    this.#hud.showEstop({
-      state: controlling ? situation.estop : 'clear',
-      text: controlling ? estopText(situation.estop) : '',
-      note: estopNote(situation, button),
-      release: releaseText(situation.estop),
-      usable: controlling && button.mayStop,
+    const mayStop = this.#cockpit?.mayStop ?? true;
+    hud.showEstop(estopDisplay(situation, { usable: controlling, mayStop }), {
+      usable: controlling && mayStop,
       mayRelease: controlling && !this.#cockpit.watching,
-      reach,
-      caption: stopCaption(reach),
-      hint: estopHint(button, reach),
     });
   }
 
   #showCameras() {
     const { cameras, watching } = this.#cockpit;
     this.#cameras.show({
-      // A viewer sees what the operator has selected.
+      // A viewer sees the operator's selection.
       names: watching ? [] : cameras.names,
       selected: cameras.selected(nowS()),
       several: cameras.several,
@@ -429,7 +409,7 @@ class Page {
     });
   }
 
-  /** Whether the picture is old, and what to say about it. */
+  /** Whether the picture is old, and the note on it. */
   #picture(controlling) {
     if (!controlling) return { stale: false, pictureNote: '' };
     const { link, video, videoReason } = this.#cockpit;
@@ -446,7 +426,7 @@ class Page {
     const { commander, video, telemetry } = this.#cockpit;
     const rttS = commander.clock.lastRttS;
     const live = this.#cockpit.link.state === 'drivable';
-    this.#hud.showReadings({
+    hud.showReadings({
       rttMs: live && rttS !== null ? rttS * 1000 : null,
       fps: live && video.isPromised ? video.fps(nowS()) : null,
       width: live ? video.width : 0,

@@ -1,28 +1,28 @@
 // Copyright 2026 The teleop_webrtc_bridge contributors
 // SPDX-License-Identifier: Apache-2.0
 
-/** One RTCPeerConnection with a media backend: what the teleop session needs of WebRTC. */
+/** One RTCPeerConnection with a media backend: the WebRTC steps of a session. */
 
 import { BrokerError } from './broker_client.js';
 import { CHANNELS } from './messages.js';
 
 const GATHER_CAP_MS = 1_000;
-/** A relay is worth a longer wait: behind some networks nothing else works. */
+/** A relay is worth a longer wait: in some networks nothing else works. */
 const RELAY_GATHER_CAP_MS = 3_000;
 const CAPTURE_TIME_URI = 'http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time';
 /** With it the robot tells the browser not to buffer: 20 to 40 ms less delay. */
 const PLAYOUT_DELAY_URI = 'http://www.webrtc.org/experiments/rtp-hdrext/playout-delay';
 const NO_PATH = 'No network path to the robot was found.';
 /**
- * Firefox takes the addresses of the routes to the Internet and to the page only, and never a
- * loopback one; settings and extensions may forbid them all.
+ * Firefox uses only the addresses of the routes to the Internet and to the page, never a loopback
+ * address. Settings and extensions may block them all.
  */
 const NO_ADDRESS =
   'This browser gives WebRTC no network address. Firefox does so on a machine without a route to ' +
-  'the Internet: give it one, or use Chromium. Otherwise look at its privacy settings.';
+  'the Internet: add a route, or use Chromium. Otherwise check its privacy settings.';
 const NO_WEBRTC =
-  'WebRTC is switched off in this browser: look at its settings and extensions (in Firefox ' +
-  'about:config, media.peerconnection.enabled), or use another one.';
+  'WebRTC is switched off in this browser: check its settings and extensions (in Firefox ' +
+  'about:config, media.peerconnection.enabled), or use another browser.';
 
 /**
  * Reject when the signal aborts, with its reason.
@@ -43,7 +43,7 @@ export function orAborted(promise, signal) {
 /**
  * @param {RTCIceServer[]} iceServers as the broker gave them
  * @returns {RTCPeerConnection}
- * @throws {BrokerError} the browser has none
+ * @throws {BrokerError} the browser has no WebRTC
  */
 export function createPeer(iceServers) {
   if (typeof RTCPeerConnection !== 'function') throw new BrokerError('refused', NO_WEBRTC);
@@ -65,7 +65,7 @@ export async function createOffer(pc, signal) {
   pc.addTransceiver('video', { direction: 'recvonly' });
   enableHeaderExtensions(pc);
   // Without a channel the offer has no application section, and SCTP is never negotiated. This one
-  // takes an id below those that the broker hands out, and carries nothing.
+  // uses an id below those that the broker assigns, and carries no data.
   pc.createDataChannel('_sctp_init');
   await pc.setLocalDescription(await pc.createOffer());
   await orAborted(gathered(pc), signal);
@@ -85,7 +85,7 @@ export async function answerOffer(pc, sdpOffer) {
   return pc.localDescription.sdp;
 }
 
-/** Chromium only, and stopped there by default: capture times for exact glass-to-glass. */
+/** Chromium only, and off by default: capture times for exact glass-to-glass latency. */
 function enableHeaderExtensions(pc) {
   for (const transceiver of pc.getTransceivers()) {
     if (typeof transceiver.setHeaderExtensionsToNegotiate !== 'function') continue;
@@ -98,12 +98,12 @@ function enableHeaderExtensions(pc) {
       }
       transceiver.setHeaderExtensionsToNegotiate(extensions);
     } catch {
-      // A measurement is missing, nothing else.
+      // Only a measurement is missing then.
     }
   }
 }
 
-/** Gathering may never end (no network but loopback, dead STUN), so it is capped. */
+/** Gathering may never end (no network except loopback, dead STUN server), so it is capped. */
 function gathered(pc) {
   const servers = pc.getConfiguration().iceServers ?? [];
   const hasRelay = servers.some(({ urls }) => [urls].flat().some((url) => /^turns?:/.test(url)));

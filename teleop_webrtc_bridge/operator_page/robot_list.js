@@ -1,8 +1,9 @@
 // Copyright 2026 The teleop_webrtc_bridge contributors
 // SPDX-License-Identifier: Apache-2.0
 
-/** The list of robots: one stable row each, so that focus, hover and a click survive every poll. */
+/** The list of robots. Each keeps the same row, so that focus, hover and a click survive every poll. */
 
+import { removeGone, setAttribute, setText } from './dom.js';
 import { group, summary } from './watchers.js';
 
 /**
@@ -28,12 +29,7 @@ export class RobotList {
 
   /** @param {import('./broker_client.js').RobotSession[]} sessions */
   update(sessions) {
-    const present = new Set(sessions.map((session) => session.session_id));
-    for (const [id, row] of this.#rows) {
-      if (present.has(id)) continue;
-      row.item.remove();
-      this.#rows.delete(id);
-    }
+    removeGone(this.#rows, sessions.map((session) => session.session_id));
     for (const session of sessions) {
       const row = this.#rows.get(session.session_id) ?? this.#add(session.session_id);
       row.session = session;
@@ -92,7 +88,7 @@ function fill({ button, parts }, session) {
 }
 
 /**
- * What stands on the button that connects.
+ * The label of the button that connects.
  * @param {import('./broker_client.js').RobotSession | null} row the selected one
  * @param {boolean} isReplaced whether this person's other page has just taken over from this one
  */
@@ -113,9 +109,9 @@ export function isSameRobot(row, target) {
 }
 
 /**
- * What is to be changed about a robot whose other half is another session, as the broker says.
+ * How to fix a robot whose two processes have separate sessions, as the broker says.
  * @param {{split?: {hint?: unknown}} | null | undefined} from a row of the list, or a join's answer
- * @returns {string} empty: nothing
+ * @returns {string} empty: nothing to fix
  */
 export function splitHint(from) {
   const hint = from?.split?.hint;
@@ -124,13 +120,4 @@ export function splitHint(from) {
 
 function nameOf({ operator_id: name, operator_is_you: isYou }) {
   return isYou ? 'you' : name;
-}
-
-/** Write only what differs, so that assistive technology does not read the list every 2 s. */
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-function setAttribute(element, name, value) {
-  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }

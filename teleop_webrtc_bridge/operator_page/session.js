@@ -3,7 +3,7 @@
 
 /**
  * One operator's session with one robot: join, connect, bridge, video, heartbeat, leave
- * (docs/protocol.md §2). One object per attempt; it never reconnects (link.js does).
+ * (docs/protocol.md §2). One object per attempt. It never reconnects; link.js does.
  */
 
 import { BrokerError } from './broker_client.js';
@@ -18,8 +18,8 @@ import {
 
 const HEARTBEAT_MS = 5_000;
 /**
- * The first ones: what a session's end does to a connection that is not up yet, the browser notices
- * after 15 s. As many as the longest set-up takes.
+ * During set-up: if the session ends before the connection is up, the browser notices only after 15 s.
+ * There are as many of these as the longest set-up takes.
  */
 const FIRST_HEARTBEAT_MS = 1_000;
 const FIRST_HEARTBEATS = 20;
@@ -36,11 +36,11 @@ const MAX_REASON_LENGTH = 200;
  * @property {(track: MediaStreamTrack, receiver: RTCRtpReceiver) => void} onTrack
  * @property {() => void} onVideoPromised the broker has agreed to send the robot's video
  * @property {(status: string) => void} onNoVideo
- * @property {(reason: string | null) => void} onVideoReason why this browser can show no picture, in
- *   the broker's words; null: it can
+ * @property {(reason: string | null) => void} onVideoReason why this browser cannot show the picture,
+ *   in the broker's words; null: it can
  * @property {(data: string | ArrayBuffer) => void} onMessage from the robot, on either channel
  * @property {(error: Error) => void} onLost at most once, and not after close
- * @property {() => boolean} canInterrupt whether the channels may be replaced: nobody is driving
+ * @property {() => boolean} canInterrupt whether the channels may be replaced: not while driving
  */
 
 /** Owns the peer connection, its channels and the operator slot at the broker. */
@@ -48,14 +48,14 @@ export class Session {
   #broker;
   #id;
   #events;
-  /** Ends everything of this session; its reason is what a pending step fails with. */
+  /** Ends everything in this session; pending steps fail with its reason. */
   #life = new AbortController();
   /** @type {RTCPeerConnection | null} */
   #pc = null;
   #channels = {};
   #joined = false;
   #role;
-  /** Which of a person's joins this one is; undefined before it. @type {string | undefined} */
+  /** The id of this join; undefined before it. @type {string | undefined} */
   #joinId;
   #heartbeat = null;
   #bridged = false;
@@ -93,7 +93,7 @@ export class Session {
     this.#pc = pc;
     pc.addEventListener('track', ({ track, receiver }) => this.#events.onTrack(track, receiver));
     const offer = await createOffer(pc, signal);
-    // From here on the slot may be ours even if the answer is lost, so leaving is due.
+    // From here on the slot may be ours even if the answer is lost, so the session must leave.
     this.#joined = true;
     const role = this.#role;
     const joined = await broker.join(this.#id, offer, { role, signal }).catch((error) => {
@@ -115,13 +115,13 @@ export class Session {
 
   /**
    * End the session.
-   * @param {string | null} reason told to the broker; null: stay the operator, a redial follows
+   * @param {string | null} reason for the broker; null: stay the operator, a redial follows
    */
   close(reason) {
     if (this.#life.signal.aborted) return;
     this.#life.abort(closed());
     clearTimeout(this.#heartbeat);
-    // Before the connection goes: the page may have milliseconds left.
+    // Before closing the connection: the page may have only milliseconds left.
     if (this.#joined && reason !== null) {
       void this.#broker.leave(this.#id, reason, this.#joinId);
     }
@@ -131,7 +131,7 @@ export class Session {
   /** @returns {Promise<string>} the video status; 'ok' when video was answered */
   async #bridge(signal, first) {
     const old = this.#channels;
-    // Before the request: the broker may close the old ones first, and that is no loss.
+    // Before the request: the broker may close the old channels first, and that is not a loss.
     this.#channels = {};
     const bridge = await this.#requestBridge(signal);
     for (const channel of Object.values(old)) channel.close();
@@ -139,7 +139,7 @@ export class Session {
     this.#channels = channels;
     for (const channel of Object.values(channels)) {
       channel.addEventListener('close', () => {
-        // A channel that a later bridge has replaced is closed by us.
+        // We close the channels that a later bridge has replaced.
         if (this.#channels === channels) this.#lose(new Error('The robot closed its channels.'));
       });
     }
@@ -150,7 +150,7 @@ export class Session {
     return this.#takeVideo(bridge, signal);
   }
 
-  /** The broker may see the connection a moment later than we do: it says 409 until then. */
+  /** The broker may see the connection a moment later than we do, and answers 409 until then. */
   async #requestBridge(signal) {
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -162,7 +162,7 @@ export class Session {
     }
   }
 
-  /** Video trouble never ends a session: the operator may need the E-STOP all the same. */
+  /** A video problem never ends a session: the operator may still need the E-STOP. */
   async #takeVideo(bridge, signal) {
     this.#hearReason(bridge);
     if (!bridge.video_offer) return bridge.video_status ?? 'no_offer';
@@ -179,11 +179,11 @@ export class Session {
     return 'ok';
   }
 
-  /** The robot's camera may start later than its connection. Each try replaces the channels. */
+  /** The robot's camera may start after its connection. Each try replaces the channels. */
   async #retryVideo(status) {
     const { signal } = this.#life;
     this.#events.onNoVideo(status);
-    // What a browser cannot take, it cannot take later either.
+    // A browser that cannot show this video cannot show it later either.
     if (this.#videoReason !== null) return;
     try {
       for (let tries = 0; tries < VIDEO_RETRIES && status !== 'ok'; ) {
@@ -194,7 +194,7 @@ export class Session {
         if (status !== 'ok') this.#events.onNoVideo(status);
       }
     } catch (error) {
-      // Channels may be half replaced now; a fresh connection is the way out.
+      // Some channels may be replaced and others not, so start a new connection.
       this.#lose(error);
     }
   }
@@ -206,7 +206,7 @@ export class Session {
     this.#events.onVideoReason(this.#videoReason);
   }
 
-  /** One heartbeat at a time: a browser has few connections to the broker. */
+  /** One heartbeat at a time: browsers allow few connections per host. */
   #keepBeating(quickOnes) {
     if (this.#life.signal.aborted) return;
     const beat = async () => {
@@ -216,7 +216,7 @@ export class Session {
     this.#heartbeat = setTimeout(beat, quickOnes > 0 ? FIRST_HEARTBEAT_MS : HEARTBEAT_MS);
   }
 
-  /** Operators need not say it for these: brokers of other makes expect no body. */
+  /** Only viewers send their id with these calls: other brokers expect no body from an operator. */
   get #viewerId() {
     return this.#role === 'viewer' ? this.#joinId : undefined;
   }
@@ -229,9 +229,9 @@ export class Session {
       if (error.kind === 'gone') {
         return this.#lose(new BrokerError('ended', 'The robot’s session has ended.'));
       }
-      // Out of reach is not lost: media flows without the broker's HTTP, and the link's own
-      // silence ends it. But a broker that says no has given the robot away. Until the bridge is
-      // there, brokers may differ about who is the operator; the bridge itself will tell.
+      // An unreachable broker is not a loss: media flows without its HTTP, and silence on the link
+      // ends the session. But a broker that refuses has given the robot to somebody else. Before the
+      // bridge is up, brokers differ about who the operator is; the bridge call itself decides.
       const isReplaced = error.kind === 'replaced' && this.#role === 'operator';
       const saysNo = ['refused', 'barred', 'conflict', 'unauthorized'].includes(error.kind);
       if (isReplaced || (saysNo && this.#bridged)) this.#lose(error);

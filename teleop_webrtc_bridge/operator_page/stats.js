@@ -2,13 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Figures over a window: percentiles, rates, differences of getStats counters, glass-to-glass.
- * Pure: no DOM, times passed in.
+ * Statistics: percentiles, rates, glass-to-glass latency, and figures from getStats, such as the network
+ * path. Pure: no DOM, times are passed in.
  */
 
 /** Seconds from the NTP epoch (1900), which abs-capture-time counts from, to the Unix epoch. */
 const NTP_UNIX_MS = 2_208_988_800_000;
-/** A figure outside is a broken clock, not a latency. */
+/** A figure outside this range means a wrong clock. */
 const PLAUSIBLE_MS = Object.freeze({ min: -1_000, max: 60_000 });
 
 /** The newest `capacity` values. @template T */
@@ -24,7 +24,7 @@ export class Recent {
   /** @param {T} value */
   push(value) {
     this.#values.push(value);
-    // Trimmed by halves: shifting a full array at 50 Hz would copy it each time.
+    // Trimmed rarely: shifting a full array at 50 Hz would copy it each time.
     if (this.#values.length >= 2 * this.#capacity) {
       this.#values.splice(0, this.#values.length - this.#capacity);
     }
@@ -80,7 +80,7 @@ export class Rate {
   }
 }
 
-/** Joins a frame's capture time (from RTP) with the moment it is shown, in the operator's clock. */
+/** Matches a frame's capture time (from RTP) with its display time, in the operator's clock. */
 export class GlassToGlass {
   #captures = new Map();
 
@@ -91,7 +91,7 @@ export class GlassToGlass {
    */
   onCapture(rtpTimestamp, captureNtpMs) {
     this.#captures.set(rtpTimestamp, captureNtpMs - NTP_UNIX_MS);
-    // The decoder may hold a few frames; a second of them is more than it ever does.
+    // The decoder may hold a few frames, but never two seconds of them.
     if (this.#captures.size > 64) this.#captures.delete(this.#captures.keys().next().value);
   }
 
@@ -140,4 +140,45 @@ export function videoStats(before, after, { codec, e2eLatencyMs }) {
 
 function round(value) {
   return Math.round(value * 100) / 100;
+}
+
+const TRANSPORTS = { udp: 'UDP', tcp: 'TCP', tls: 'TLS' };
+
+/**
+ * How a connection reaches its peer.
+ * @param {RTCStatsReport} stats of the connection
+ * @returns {string} `direct`, or such as `TURN/TCP turn.example.org`; empty: not connected
+ */
+export function networkPath(stats) {
+  const pair = selectedPair(stats);
+  const local = pair && stats.get(pair.localCandidateId);
+  if (!local) return '';
+  if (local.candidateType !== 'relay') return 'direct';
+  // A browser that does not report the transport may still report the server's URL.
+  const [, scheme, host = '', query] =
+    /^(turns?):(\[[^\]]*\]|[^:?]*)[^?]*(?:\?transport=(\w+))?/.exec(local.url ?? '') ?? [];
+  const named = local.relayProtocol ?? (scheme === 'turns' ? 'tls' : scheme && (query ?? 'udp'));
+  const transport = TRANSPORTS[named];
+  return `${transport ? `TURN/${transport}` : 'TURN'} ${host}`.trim();
+}
+
+function selectedPair(stats) {
+  let transport = null;
+  let chosen = null;
+  stats.forEach((report) => {
+    if (report.type === 'transport' && report.selectedCandidatePairId) transport = report;
+    // Firefox has no such field, but marks the pair itself.
+    if (report.type === 'candidate-pair' && report.selected) chosen = report;
+  });
+  return (transport && stats.get(transport.selectedCandidatePairId)) ?? chosen;
+}
+
+/**
+ * @param {string} own this page's path to the broker
+ * @param {string | undefined} robots the robot's, as it reports it
+ * @returns {string} both in one reading; empty: unknown
+ */
+export function bothPaths(own, robots) {
+  if (!own || !robots || own === robots) return own || robots || '';
+  return `you ${own}, robot ${robots}`;
 }

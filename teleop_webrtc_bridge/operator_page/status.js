@@ -1,7 +1,7 @@
 // Copyright 2026 The teleop_webrtc_bridge contributors
 // SPDX-License-Identifier: Apache-2.0
 
-/** What the page says: the one state, its headline and the one-line message. Pure. */
+/** The page's texts: its state, headline, message, and the E-STOP button's captions. Pure. */
 
 /**
  * @typedef {'signed-out' | 'idle' | 'connecting' | 'drivable' | 'driving' | 'stopped'
@@ -12,19 +12,19 @@
  * @property {boolean} [watching] whether this page has no control
  * @property {import('./link.js').LinkState} link
  * @property {import('./estop.js').EstopState} estop
- * @property {Stopper | null} [stoppedBy] null: nobody has stopped the robot, or it is not known
+ * @property {Stopper | null} [stoppedBy] null: nobody, or unknown
  * @property {boolean} moving whether the last command sent was a motion
  * @property {ReturnType<import('./drive.js').Drive['blockedBy']>} blockedBy
- * @property {string | null} [refusing] why the robot does not obey, as it says itself
- * @property {unknown} [cameraFaults] what the robot says of its cameras, text by their names
- * @property {boolean} [blind] whether the robot is slow for want of a picture, as it says
- * @property {boolean} [blindPage] whether that is this page's picture, not a camera
+ * @property {string | null} [refusing] why the robot does not obey, as it reports
+ * @property {unknown} [cameraFaults] the robot's report on its cameras: text by camera name
+ * @property {boolean} [blind] whether the robot reports that it is slowed because a picture is missing
+ * @property {boolean} [blindPage] whether the missing picture is this page's, not a camera's
  * @property {boolean} held whether an input asks for motion
  * @property {boolean} hasVideo whether a picture is promised or may still come
  * @property {string | null} [videoReason] why this browser can show no picture, as the broker says
- * @property {boolean} quiet whether nothing was heard from the robot for a while
- * @property {boolean} [canSend] whether channels to the robot are open, and take what is sent
- * @property {string} [split] what is to be changed about a robot that has two sessions
+ * @property {boolean} quiet whether the robot has sent nothing for a while
+ * @property {boolean} [canSend] whether the channels to the robot are open and not congested
+ * @property {string} [split] how to fix a robot that has two sessions
  */
 
 /**
@@ -49,16 +49,16 @@ const HEADLINES = Object.freeze({
 const ENGAGED = 'The E-STOP is engaged.';
 const FROZEN = 'The picture is frozen: driving is locked until it moves.';
 const NO_VIDEO = 'This robot sends no picture.';
-const BLIND_PAGE = 
+const BLIND_PAGE =
   'No picture is shown here: the robot is slowed or stopped until there is one.';
 const SILENT = 'The robot is silent. The connection may be breaking.';
 const MAY_NOT_STOP = 'Viewers may not stop this robot.';
 const COVERED = 'Something covers the E-STOP, or it is out of sight: driving is locked.';
-/** Of a topic or a service of the robot; people's names are shorter. */
+/** Fits a topic or service of the robot; people's names are shorter. */
 const MAX_NAME_LENGTH = 160;
-/** Of what the robot says of a camera. */
+/** Fits the robot's report on a camera. */
 const MAX_FAULT_LENGTH = 400;
-/** Beside the E-STOP: no name may grow over what stands there. The message has all of it. */
+/** Next to the E-STOP there is little room; the message shows names in full. */
 const SHORT = Object.freeze({ person: 18, topic: 24 });
 const LONG = Object.freeze({ person: MAX_NAME_LENGTH, topic: MAX_NAME_LENGTH });
 const ROLES = new Set(['operator', 'admin', 'viewer']);
@@ -78,32 +78,35 @@ const RELEASE_TEXT = Object.freeze({
 });
 
 /**
- * What a press of the E-STOP is worth now. A device that may be inactive must not look like one that
- * is not; and a button in a browser is never an emergency stop: that one needs no network.
+ * What a press of the E-STOP would achieve now, what is written on the button, and its tooltip. A device
+ * that may not work must not look like one that does; and a button in a browser is never an emergency
+ * stop, which needs no network.
  * @typedef {'ready' | 'unanswered' | 'unconnected' | 'refused' | 'none'} StopReach
  */
-const STOP_CAPTION = Object.freeze({
-  ready: 'software stop',
-  unanswered: 'no answer',
-  unconnected: 'no connection',
-  refused: 'not allowed',
-  none: 'no robot',
-});
-const STOP_HINT = Object.freeze({
-  ready: 'Stop the robot (Space). A software stop: it needs the network.',
-  unanswered: 'Stop the robot (Space). The robot does not answer: it may not hear it.',
-  unconnected: 'Stop the robot (Space). Not connected: it is sent as soon as the robot is back.',
-  refused: MAY_NOT_STOP,
-  none: 'Connect to a robot first',
+const STOP_REACH = Object.freeze({
+  ready: {
+    caption: 'software stop',
+    hint: 'Stop the robot (Space). A software stop: it needs the network.',
+  },
+  unanswered: {
+    caption: 'no answer',
+    hint: 'Stop the robot (Space). The robot does not answer and may not receive the stop.',
+  },
+  unconnected: {
+    caption: 'no connection',
+    hint: 'Stop the robot (Space). Not connected: the stop is sent as soon as the robot is back.',
+  },
+  refused: { caption: 'not allowed', hint: MAY_NOT_STOP },
+  none: { caption: 'no robot', hint: 'Connect to a robot first' },
 });
 
-/** What the operator cannot see from here: why the robot obeys nothing although all looks well. */
+/** Why the robot obeys no command although everything looks fine from here. */
 const REFUSING_TEXT = Object.freeze({
   disabled: 'Driving is disabled at the robot.',
   frame: 'These commands are for an arm, not the base.',
   stale: 'Commands reach the robot too late: it does not move.',
   no_lease: 'The robot’s answers reach this page too late: it does not move.',
-  round_trip: 'The way to the robot and back takes too long: it does not move.',
+  round_trip: 'The round trip to the robot takes too long: it does not move.',
 });
 
 /** @param {Situation} situation @returns {PageState} */
@@ -124,16 +127,48 @@ export function headline(situation) {
   return HEADLINES[state];
 }
 
-/** @param {import('./estop.js').EstopState} estop @returns {string} */
-export function estopText(estop) {
-  return ESTOP_TEXT[estop];
+/**
+ * The E-STOP button and the texts around it.
+ * @typedef {object} EstopDisplay
+ * @property {import('./estop.js').EstopState} state
+ * @property {string} text the state in capitals; empty: clear
+ * @property {string} note who stopped the robot, or why this page cannot
+ * @property {string} release the label of the button that releases
+ * @property {StopReach} reach
+ * @property {string} caption
+ * @property {string} hint
+ *
+ * @param {Situation} situation
+ * @param {{usable: boolean, mayStop: boolean}} button
+ * @returns {EstopDisplay}
+ */
+export function estopDisplay(situation, button) {
+  const state = button.usable ? situation.estop : 'clear';
+  const reach = stopReach(situation, button);
+  const by = state === 'clear' ? '' : stoppedByText(situation.stoppedBy, SHORT);
+  return {
+    state,
+    text: ESTOP_TEXT[state],
+    note: by || (button.usable && !button.mayStop ? MAY_NOT_STOP : ''),
+    release: RELEASE_TEXT[state] ?? 'Release E-STOP',
+    reach,
+    ...STOP_REACH[reach],
+  };
+}
+
+/** Whether a press of the E-STOP would reach the robot, as far as this page can tell. */
+function stopReach({ link, canSend, quiet, estop }, { usable, mayStop }) {
+  if (!usable) return 'none';
+  if (!mayStop) return 'refused';
+  if (link !== 'drivable' || canSend === false) return 'unconnected';
+  return quiet || estop === 'not-confirmed' ? 'unanswered' : 'ready';
 }
 
 /**
  * Who stopped the robot, in words that follow "Stopped".
  * @param {Stopper | null | undefined} by
- * @param {{person: number, topic: number}} [lengths] of names, at most
- * @returns {string} empty: not known
+ * @param {{person: number, topic: number}} [lengths] maximum lengths of names
+ * @returns {string} empty: unknown
  */
 export function stoppedByText(by, lengths = LONG) {
   if (!by) return '';
@@ -143,14 +178,14 @@ export function stoppedByText(by, lengths = LONG) {
   }
   const name = beginning(sub, lengths.person);
   if (by.isMe && ROLES.has(role) && name) return 'by you';
-  // Somebody whose token lets them drive may only watch: "operator" would name the wrong person.
+  // A person whose token allows driving may only be watching: "operator" would be misleading.
   if (role === 'operator') return `by ${named(name) || 'somebody'}`;
   if (!ROLES.has(role)) return name && `by ${named(name)}`;
   if (!name) return role === 'viewer' ? 'by a viewer' : `by an ${role}`;
   return `by ${name}, ${role}`;
 }
 
-/** No name passes for "you". */
+/** A person named "you" is quoted. */
 function named(name) {
   return name.toLowerCase() === 'you' ? `“${name}”` : name;
 }
@@ -159,58 +194,13 @@ function beginning(name, length) {
   return name.length > length ? `${name.slice(0, length - 1)}…` : name;
 }
 
-/** Of a topic's name the last part says the most. */
+/** The last part of a topic's name says the most. */
 function ending(name, length) {
   return name.length > length ? `…${name.slice(1 - length)}` : name;
 }
 
 /**
- * What stands beside the E-STOP: who stopped the robot, or why this page cannot.
- * @param {Situation} situation
- * @param {{usable: boolean, mayStop: boolean}} button
- * @returns {string}
- */
-export function estopNote({ estop, stoppedBy }, { usable, mayStop }) {
-  if (!usable) return '';
-  const by = estop === 'clear' ? '' : stoppedByText(stoppedBy, SHORT);
-  return by || (mayStop ? '' : MAY_NOT_STOP);
-}
-
-/**
- * Whether a press of the E-STOP would reach a robot, as far as this page can tell.
- * @param {Situation} situation
- * @param {{usable: boolean, mayStop: boolean}} button
- * @returns {StopReach} all but the last two: pressing it helps, now or as soon as the robot is back
- */
-export function stopReach({ link, canSend, quiet, estop }, { usable, mayStop }) {
-  if (!usable) return 'none';
-  if (!mayStop) return 'refused';
-  if (link !== 'drivable' || canSend === false) return 'unconnected';
-  return quiet || estop === 'not-confirmed' ? 'unanswered' : 'ready';
-}
-
-/** What stands on the button. @param {StopReach} reach */
-export function stopCaption(reach) {
-  return STOP_CAPTION[reach];
-}
-
-/**
- * What the button is good for.
- * @param {{usable: boolean, mayStop: boolean}} button
- * @param {StopReach} [reach]
- */
-export function estopHint({ usable, mayStop }, reach = 'ready') {
-  if (!usable) return STOP_HINT.none;
-  return mayStop ? STOP_HINT[reach] : STOP_HINT.refused;
-}
-
-/** @param {import('./estop.js').EstopState} estop @returns {string} */
-export function releaseText(estop) {
-  return RELEASE_TEXT[estop] ?? 'Release E-STOP';
-}
-
-/**
- * The most important thing to know, or nothing.
+ * The most important fact for the operator, or nothing.
  * @param {Situation} situation
  * @param {{link: string, notice: string, releaseFailure: string | null}} texts
  * @returns {string}
@@ -236,7 +226,7 @@ export function message(situation, { link, notice, releaseFailure }) {
   if (blockedBy === 'video') {
     return both(situation.videoReason ? `${situation.videoReason} Driving is locked.` : FROZEN, split);
   }
-  if (blockedBy === 'neutral' && situation.held) return 'Let go of all controls to drive.';
+  if (blockedBy === 'neutral' && situation.held) return 'Release all controls to drive.';
   if (situation.quiet) return both(SILENT, split);
   const refusing = situation.refusing ?? '';
   if (Object.hasOwn(REFUSING_TEXT, refusing)) return REFUSING_TEXT[refusing];
@@ -246,7 +236,7 @@ export function message(situation, { link, notice, releaseFailure }) {
   return split || notice;
 }
 
-/** Why there is no picture to drive by, in the robot's words; empty: there is, or it is not said. */
+/** Why there is no picture, in the robot's words; empty: there is one, or the reason is unknown. */
 function cameraFault({ link, quiet, blind, blockedBy, cameraFaults }) {
   const matters = blockedBy === 'video' || (blind && blockedBy !== 'neutral');
   if (link !== 'drivable' || quiet || !matters) return '';
@@ -260,7 +250,7 @@ function noVideoText({ videoReason, blindPage }) {
   return blindPage ? `${why} The robot is slowed or stopped.` : `${why} You would be driving blind.`;
 }
 
-/** What is the matter, and what to change about it, if the broker knows that. */
+/** The problem, and how to fix it if the broker knows. */
 function both(text, hint = '') {
   return [text, hint].filter(Boolean).join(' ');
 }
@@ -274,7 +264,7 @@ function watchingText({ quiet, hasVideo, videoReason, split }, notice) {
 function stoppedText({ estop, watching, stoppedBy }) {
   const by = stoppedByText(stoppedBy);
   const said = by ? `Stopped ${by}.` : ENGAGED;
-  if (watching) return `${said} Only whoever drives can release it.`;
+  if (watching) return `${said} Only the operator who drives can release it.`;
   if (estop === 'confirm-release') return 'Press again within 3 seconds to release the E-STOP.';
   if (estop === 'releasing') return 'Releasing the E-STOP …';
   if (estop === 'stopping') return 'Stopping …';

@@ -2,25 +2,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Keeps the E-STOP in sight and on top, and tells when it is not: whatever zooms the page, shrinks
- * it, or is laid over it.
+ * Keeps the E-STOP visible and on top, and reports when it is not: when the page is zoomed, shrunk or
+ * covered.
  */
 
-/** Where the button is tried: its middle and near its corners, as shares of its size. */
+/** The tested points of the button: its centre and near its corners, as fractions of its size. */
 const TRIED = [[0.5, 0.5], [0.1, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.9]];
 
-/** Owns where the stop stands. */
+/** Owns the position of the stop. */
 export class StopGuard {
   #window;
   #stop;
   #button;
-  /** How far the stop is moved from where its style puts it, and how large it is drawn. */
+  /** The offset from the position that the style gives, and the scale. */
   #place = { x: 0, y: 0, scale: 1 };
 
   /**
    * @param {object} options
    * @param {Window} options.window
-   * @param {HTMLElement} options.stop what is kept in sight; `position: fixed` at the lower right
+   * @param {HTMLElement} options.stop kept visible; `position: fixed` at the lower right
    * @param {HTMLElement} options.button the part of it that is pressed
    */
   constructor({ window, stop, button }) {
@@ -45,7 +45,7 @@ export class StopGuard {
     this.#move({ x: 0, y: 0, scale: 1 });
   }
 
-  /** Into the corner of what is seen of the page, and as large as if nothing were zoomed. */
+  /** Move it into the corner of the visible part of the page, at its unzoomed size. */
   #follow() {
     const view = this.#window.visualViewport;
     if (!view) return;
@@ -83,17 +83,17 @@ export class StopGuard {
     });
   }
 
-  /** Out of what browsers lay over the page: dialogs, full-screen pictures, popovers. */
+  /** Get it out from under dialogs, full-screen pictures and popovers. */
   #uncover() {
     const { document } = this.#window;
-    // These two make the rest of the page deaf, also where it is on top of them.
+    // These two make the rest of the page inert, even parts that are above them.
     for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
     const full = document.fullscreenElement;
     if (full && !full.contains(this.#stop)) void document.exitFullscreen().catch(() => {});
-    // Phones have a full screen for pictures that is none of the document's.
+    // Phones have a full screen for videos that the document does not know of.
     else document.querySelector('video')?.webkitExitFullscreen?.();
     if (typeof this.#stop.showPopover !== 'function') return;
-    // Whatever is shown last is on top.
+    // The popover that is shown last is on top.
     if (this.#stop.matches(':popover-open')) this.#stop.hidePopover();
     this.#stop.showPopover();
   }
@@ -103,7 +103,7 @@ function px(text) {
   return Number.parseFloat(text) || 0;
 }
 
-/** To whole hundredths: what is below is noise, and a move costs a layout. */
+/** To hundredths: smaller differences are noise, and a move costs a layout. */
 function round(value) {
   return Math.round(value * 100) / 100;
 }

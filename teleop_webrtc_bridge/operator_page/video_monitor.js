@@ -2,14 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * The picture: shown without buffering, and measured: freshness, size, rate, glass-to-glass,
- * getStats. Owns the <video> element's stream.
+ * The picture: shows it without buffering and measures it (freshness, size, rate, glass-to-glass
+ * latency, getStats). Owns the <video> element's stream.
  */
 
-import { networkPath } from './network_path.js';
-import { GlassToGlass, Rate, Recent, percentile, videoStats } from './stats.js';
+import { GlassToGlass, Rate, Recent, networkPath, percentile, videoStats } from './stats.js';
 
-/** An older picture is no basis for driving. */
+/** A picture older than this is not fit for driving. */
 const FROZEN_S = 1;
 const FRAME_RATE_WINDOW_S = 1;
 
@@ -32,7 +31,7 @@ export class VideoMonitor {
   height = 0;
   /** The `video_stats` of the last second; null before. @type {object | null} */
   stats = null;
-  /** How the connection reaches its peer; empty: not known. */
+  /** How the connection reaches its peer; empty: unknown. */
   path = '';
   /** Called with the first frame of each track. */
   onFirstFrame = () => {};
@@ -41,7 +40,7 @@ export class VideoMonitor {
    * @param {object} options
    * @param {HTMLVideoElement} options.video
    * @param {() => number} options.nowS
-   * @param {() => number | null} options.offsetS robot clock minus ours; null: not known yet
+   * @param {() => number | null} options.offsetS robot clock minus ours; null: not yet known
    */
   constructor({ video, nowS, offsetS }) {
     this.#video = video;
@@ -53,17 +52,17 @@ export class VideoMonitor {
   attach(track, receiver) {
     if (track.kind !== 'video') return;
     this.#receiver = receiver;
-    // The robot's playout-delay extension does the work; this is for peers that don't send it.
+    // The robot's playout-delay extension does this already; this is for peers that don't send it.
     if ('jitterBufferTarget' in receiver) receiver.jitterBufferTarget = 0;
     this.#frameAtS = null;
     this.#playedFrames = 0;
-    // A stream of its own: beside audio, lip-sync would delay the picture.
+    // In its own stream: with audio, lip-sync would delay the picture.
     this.#video.srcObject = new MediaStream([track]);
     this.#video.play().catch(() => {});
     this.#watch(track);
   }
 
-  /** From now on a picture is due. */
+  /** From now on a picture is expected. */
   promise() {
     this.#promisedAtS = this.#nowS();
   }
@@ -81,7 +80,7 @@ export class VideoMonitor {
     this.height = 0;
   }
 
-  /** Forget the figures as well: another robot follows. */
+  /** Forget the figures too: another robot follows. */
   clear() {
     this.detach();
     this.framesPresented = 0;
@@ -92,24 +91,24 @@ export class VideoMonitor {
     return this.#promisedAtS !== null;
   }
 
-  /** Whether a frame of the present track was shown. */
+  /** Whether a frame of the current track was shown. */
   get hasPicture() {
     return this.#frameAtS !== null;
   }
 
-  /** @param {number} nowS @returns {boolean} whether a picture of now is to be seen */
+  /** @param {number} nowS @returns {boolean} whether a current picture is shown */
   isShowing(nowS) {
     this.#pollFrames();
     return this.#frameAtS !== null && nowS - this.#frameAtS <= FROZEN_S;
   }
 
-  /** @param {number} nowS @returns {number} seconds since a frame was due; 0 if none is */
+  /** @param {number} nowS @returns {number} seconds without an expected frame; 0 if none is expected */
   ageS(nowS) {
     if (this.#promisedAtS === null) return 0;
     return Math.max(0, nowS - Math.max(this.#promisedAtS, this.#frameAtS ?? -Infinity));
   }
 
-  /** @param {number} nowS @returns {boolean} whether a promised picture does not move */
+  /** @param {number} nowS @returns {boolean} whether an expected picture does not move */
   isFrozen(nowS) {
     this.#pollFrames();
     return this.ageS(nowS) > FROZEN_S;
@@ -167,14 +166,14 @@ export class VideoMonitor {
     this.#onFrame();
   }
 
-  /** Read the connection's counters; call it once a second. @param {RTCPeerConnection} pc */
+  /** Read the connection's counters; call this once a second. @param {RTCPeerConnection} pc */
   async sample(pc) {
     const all = await pc.getStats();
     this.path = networkPath(all);
     let inbound = null;
     const receivedAt = (report) => report?.lastPacketReceivedTimestamp ?? 0;
     all.forEach((report) => {
-      // After a second bridge there are two; the one in use is the one that receives.
+      // After a second bridge there are two reports; the one that receives is in use.
       const isVideo = report.type === 'inbound-rtp' && report.kind === 'video';
       if (isVideo && receivedAt(report) >= receivedAt(inbound)) inbound = report;
     });

@@ -2,9 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Who watches, as the broker tells the operator and administrators, and removing one of them.
- * Pure: time is passed in, in seconds.
+ * Who watches, as the broker tells the operator and administrators; removing one of them; and the panel
+ * that lists them. All but the panel is pure: time is passed in, in seconds.
  */
+
+import { newButton, removeGone, setAttribute, setText } from './dom.js';
 
 const CONFIRM_WINDOW_S = 3;
 const MAX_ROWS = 50;
@@ -15,7 +17,7 @@ const ROLES = new Set(['operator', 'admin', 'viewer']);
  * @typedef {object} WatcherRow
  * @property {string} key
  * @property {string} text "ann, viewer"
- * @property {string} action the button's label; empty: nobody can remove them
+ * @property {string} action the button's label; empty: they cannot be removed
  * @property {boolean} armed whether the next press removes them
  * @property {boolean} busy whether they are being removed
  *
@@ -28,11 +30,11 @@ const ROLES = new Set(['operator', 'admin', 'viewer']);
 export class WatcherDesk {
   #broker;
   #people = group([]);
-  /** Whose button was pressed once. @type {{key: string, untilS: number} | null} */
+  /** The person whose button was pressed once. @type {{key: string, untilS: number} | null} */
   #armed = null;
-  /** Who is being removed. @type {Set<string>} */
+  /** The people who are being removed. @type {Set<string>} */
   #busy = new Set();
-  /** Why the last one was not removed. @type {{key: string, text: string} | null} */
+  /** Why the last removal failed. @type {{key: string, text: string} | null} */
   #failure = null;
 
   /** @param {{broker: WatcherBroker}} options */
@@ -40,13 +42,13 @@ export class WatcherDesk {
     this.#broker = broker;
   }
 
-  /** @param {unknown} watching of a row of the broker's list; a broker may not tell it */
+  /** @param {unknown} watching from a row of the broker's list; some brokers omit it */
   update(watching) {
     this.#people = group(watching);
     if (this.#failure && !this.#people.has(this.#failure.key)) this.#failure = null;
   }
 
-  /** Why the last one was not removed; empty: they were, or have left. */
+  /** Why the last removal failed; empty: it did not, or the person has left. */
   get failure() {
     return this.#failure?.text ?? '';
   }
@@ -69,7 +71,7 @@ export class WatcherDesk {
   }
 
   /**
-   * Somebody's button was pressed: the first press arms it, the second within 3 s removes them.
+   * A person's button was pressed: the first press arms it, the second within 3 s removes them.
    * @param {string} sessionId
    * @param {string} key
    * @param {number} nowS
@@ -94,7 +96,7 @@ export class WatcherDesk {
       await this.#broker.removeViewer(sessionId, who);
       this.#people.delete(key);
     } catch (error) {
-      // Nobody of that name watches any more, which is what was asked for.
+      // They no longer watch, which is what was wanted.
       if (error.kind === 'gone') this.#people.delete(key);
       else this.#failure = { key, text: `${name(who)} was not removed: ${error.message}` };
     }
@@ -102,8 +104,8 @@ export class WatcherDesk {
 }
 
 /**
- * Two pages of one person are one entry: both are removed.
- * @param {unknown} watching of a row of the broker's list
+ * Group the pages of one person into one entry: all of them are removed together.
+ * @param {unknown} watching from a row of the broker's list
  * @returns {Map<string, {who: import('./broker_client.js').Watcher, count: number,
  *   removable: boolean}>}
  */
@@ -114,7 +116,7 @@ export function group(watching) {
     const key = JSON.stringify([operator_id, role]);
     const known = people.get(key) ?? { who: { operator_id, role }, count: 0, removable: false };
     known.count += 1;
-    // Older brokers do not say it, and refuse.
+    // Older brokers omit it, and refuse.
     known.removable ||= entry.removable !== false;
     people.set(key, known);
   }
@@ -123,7 +125,7 @@ export function group(watching) {
 
 /**
  * @param {ReturnType<typeof group>} people
- * @returns {string} "Watched by ann and 2 more"; empty: by nobody, or it is not told
+ * @returns {string} "Watched by ann and 2 more"; empty: nobody, or unknown
  */
 export function summary(people) {
   const [first] = people.values();
@@ -142,4 +144,61 @@ function name({ operator_id }) {
 
 function describe(who) {
   return ROLES.has(who.role) ? `${name(who)}, ${who.role}` : name(who);
+}
+
+/** The panel that lists who watches, folded up at first. Each person keeps the same row. */
+export class WatcherPanel {
+  #panel = document.getElementById('watchers');
+  #toggle = document.getElementById('watchers-toggle');
+  #body = document.getElementById('watchers-body');
+  #list = document.getElementById('watchers-list');
+  #failure = document.getElementById('watchers-failure');
+  #onPress;
+  /** Key → row. @type {Map<string, {item: HTMLElement, text: HTMLElement, button: HTMLElement}>} */
+  #rows = new Map();
+
+  /** @param {{onPress: (key: string) => void}} options onPress: a person's button was pressed */
+  constructor({ onPress }) {
+    this.#onPress = onPress;
+    this.#toggle.addEventListener('click', () => {
+      this.#body.hidden = !this.#body.hidden;
+      this.#toggle.setAttribute('aria-expanded', String(!this.#body.hidden));
+      this.#toggle.blur();
+    });
+  }
+
+  /**
+   * @param {object} watchers
+   * @param {string} watchers.summary empty: nothing to show
+   * @param {WatcherRow[]} watchers.rows
+   * @param {string} watchers.failure
+   */
+  show({ summary, rows, failure }) {
+    this.#panel.hidden = summary === '' && failure === '';
+    setText(this.#toggle, summary || 'Watched by nobody');
+    setText(this.#failure, failure);
+    removeGone(this.#rows, rows.map(({ key }) => key));
+    for (const row of rows) this.#fill(this.#rows.get(row.key) ?? this.#add(row.key), row);
+  }
+
+  #fill({ text, button }, { text: name, action, armed, busy }) {
+    setText(text, name);
+    setText(button, action);
+    setAttribute(button, 'aria-label', `${action}: ${name}`);
+    button.disabled = busy;
+    button.hidden = action === '';
+    button.classList.toggle('armed', armed);
+  }
+
+  #add(key) {
+    const item = document.createElement('li');
+    const text = document.createElement('span');
+    // A double click is one decision, not two.
+    const button = newButton('quiet put-out', ({ detail }) => detail < 2 && this.#onPress(key));
+    item.append(text, button);
+    this.#list.append(item);
+    const row = { item, text, button };
+    this.#rows.set(key, row);
+    return row;
+  }
 }

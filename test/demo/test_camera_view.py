@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 import pytest
 
 from teleop_webrtc_bridge.demo.camera_view import CameraView
-from teleop_webrtc_bridge.demo.diff_drive import Pose, Velocity
+from teleop_webrtc_bridge.demo.diff_drive import DriveSpeed, Pose
 from teleop_webrtc_bridge.demo.overlay import Overlay
 from teleop_webrtc_bridge.demo.world import courtyard
 
@@ -106,7 +106,7 @@ def test_any_even_size_works(size: tuple[int, int]) -> None:
     picture = np.full((height, width, 3), (255, 0, 255), np.uint8)
     for yaw in (0.0, 1.6, -2.8):
         view.render(Pose(x=-1.0, yaw=yaw), picture)
-        Overlay(width=width, height=height).draw(picture, Pose(), Velocity(), 0.0)
+        Overlay(width=width, height=height).draw(picture, Pose(), DriveSpeed(), 0.0)
     assert not (picture == (255, 0, 255)).all(axis=-1).any()
 
 
@@ -121,15 +121,15 @@ def test_the_overlay_shows_heading_and_speed_only_where_it_is(view: CameraView) 
     assert overlay.fits
     plain = draw(view, Pose())
 
-    def drawn(pose: Pose, velocity: Velocity) -> Pixels:
+    def drawn(pose: Pose, velocity: DriveSpeed) -> Pixels:
         picture = plain.copy()
         overlay.draw(picture, pose, velocity, 1_700_000_000.0)
         return picture
 
-    still = drawn(Pose(), Velocity())
+    still = drawn(Pose(), DriveSpeed())
     # The compass tape is above row 46, the read-out from there to row 90.
     assert np.array_equal(still[90:], plain[90:])
-    turned, moving = drawn(Pose(yaw=0.3), Velocity()), drawn(Pose(), Velocity(linear=-0.5))
+    turned, moving = drawn(Pose(yaw=0.3), DriveSpeed()), drawn(Pose(), DriveSpeed(linear=-0.5))
     assert (turned[:46] != still[:46]).any()
     assert np.array_equal(turned[46:], still[46:])
     assert (moving[46:90] != still[46:90]).any()
@@ -139,8 +139,8 @@ def test_the_overlay_shows_heading_and_speed_only_where_it_is(view: CameraView) 
 def test_the_overlay_covers_its_earlier_self() -> None:
     overlay = Overlay(width=WIDTH, height=HEIGHT)
     once, twice = (np.zeros((HEIGHT, WIDTH, 3), np.uint8) for _ in range(2))
-    overlay.draw(twice, Pose(yaw=1.0), Velocity(linear=-5.0, angular=-10.0), 1.0)
-    overlay.draw(twice, Pose(), Velocity(), 2.0)
-    overlay.draw(once, Pose(), Velocity(), 2.0)
+    overlay.draw(twice, Pose(yaw=1.0), DriveSpeed(linear=-5.0, angular=-10.0), 1.0)
+    overlay.draw(twice, Pose(), DriveSpeed(), 2.0)
+    overlay.draw(once, Pose(), DriveSpeed(), 2.0)
     # A text of changing length would leave its end behind.
     assert np.array_equal(once, twice)

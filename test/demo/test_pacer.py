@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import pytest
 
-from teleop_webrtc_bridge.demo.pacer import Pacer
+from teleop_webrtc_bridge.demo.robot_node import Pacer
 
 
 def test_a_late_call_moves_no_later_instant() -> None:

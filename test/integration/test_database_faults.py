@@ -29,7 +29,7 @@ from failing_disk import FailingDisk
 from programs import Broker, free_port, Program, Programs, programs, wait_for
 import pytest
 
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 pytestmark = pytest.mark.real_programs
 
@@ -50,14 +50,14 @@ async def goes_on(subject: DrivenHalf, epoch: int) -> None:
     enough = len(robot.arrivals) + COMMANDS
     await robot.until(lambda: len(robot.arrivals) > enough, 'commands')
     assert robot.status is not None
-    assert (robot.state, robot.status.control_epoch) == (SessionState.OPERATED, epoch)
+    assert (robot.state, robot.status.control_epoch) == (BridgeState.OPERATED, epoch)
 
 
 async def driven(subject: DrivenHalf) -> int:
     """Wait until the robot is driven, and return the epoch of its control."""
     robot = subject.robot
     await robot.until(lambda: len(robot.arrivals) > COMMANDS, 'commands')
-    await robot.until(lambda: robot.state is SessionState.OPERATED, 'operated')
+    await robot.until(lambda: robot.state is BridgeState.OPERATED, 'operated')
     assert robot.status is not None
     return robot.status.control_epoch
 

@@ -8,9 +8,11 @@ import { FakeChannel, load } from './support.mjs';
 
 const { Commander } = await load('commander.js');
 const { Drive } = await load('drive.js');
+const { HeldKeys } = await load('input/keyboard.js');
 const { Estop } = await load('estop.js');
 
 const AHEAD_S = 3600;
+let keys;
 let drive;
 let estop;
 let commander;
@@ -19,7 +21,8 @@ let state;
 
 beforeEach(() => {
   let n = 0;
-  drive = new Drive();
+  keys = new HeldKeys();
+  drive = new Drive([keys]);
   estop = new Estop(() => `n${(n += 1)}`);
   commander = new Commander({ drive, estop });
   cmd = new FakeChannel();
@@ -66,7 +69,7 @@ test('idle: zeros at 50 Hz, in robot time, numbered one by one', () => {
 
 test('a held key drives, named after its device', () => {
   ready();
-  drive.press('KeyW');
+  keys.press('KeyW');
   commander.tick(0.5);
   const [command] = cmd.commands();
   assert.equal(command.forward, 0.5);
@@ -97,7 +100,7 @@ test('the E-STOP goes out past a backlog', () => {
 
 test('zeros accompany a pressed E-STOP', () => {
   ready();
-  drive.press('KeyW');
+  keys.press('KeyW');
   commander.tick(0.5);
   estop.press(0.51);
   drive.setLock('estop', true);
@@ -107,7 +110,7 @@ test('zeros accompany a pressed E-STOP', () => {
 
 test('five zeros at once on demand, whatever waits', () => {
   ready();
-  drive.press('KeyW');
+  keys.press('KeyW');
   commander.tick(0.5);
   cmd.bufferedAmount = 1000;
   drive.releaseAll();
@@ -132,7 +135,7 @@ test('hidden: silence, but the E-STOP', () => {
 
 test('after a gap in the stream, motion waits for neutral, as the robot does', () => {
   ready();
-  drive.press('KeyW');
+  keys.press('KeyW');
   commander.tick(0.5);
   commander.tick(1.6);
   assert.equal(cmd.commands().at(-1).forward, 0);
@@ -199,7 +202,7 @@ test('a new connection starts with its own clock and needs neutral', () => {
   commander.detach();
   commander.tick(1);
   const fresh = { cmd: new FakeChannel(), state: new FakeChannel() };
-  drive.press('KeyW');
+  keys.press('KeyW');
   commander.attach(fresh, 2, { sameConnection: false });
   run(2, 2.1);
   assert.deepEqual(fresh.cmd.commands(), []);
@@ -220,7 +223,7 @@ test('fresh channels of the same connection keep the clock', () => {
 test('a channel that closes mid-way is no error', () => {
   ready();
   cmd.readyState = 'closed';
-  drive.press('KeyW');
+  keys.press('KeyW');
   commander.tick(1);
   commander.sendZeros(1);
   assert.deepEqual(commander.velocity, { forward: 0, left: 0, turn: 0 });

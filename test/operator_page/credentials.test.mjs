@@ -6,7 +6,7 @@ import { beforeEach, test } from 'node:test';
 
 import { load } from './support.mjs';
 
-const { forgetToken, keyOf, storeToken, takeToken } = await load('credentials.js');
+const { forgetToken, keyOf, storeToken, tabStorage, takeToken } = await load('credentials.js');
 
 let storage;
 let urls;
@@ -52,4 +52,22 @@ test('brokers below several paths of one host do not get each other’s token', 
   assert.deepEqual(urls, ['/a/?x=1']);
   forgetToken(storage, keyOf('/a/'));
   assert.equal(open('', '/a/'), null);
+});
+
+test('the tab’s own storage is used', () => {
+  const sessionStorage = {};
+  assert.equal(tabStorage({ sessionStorage }), sessionStorage);
+});
+
+test('where the browser forbids it, things are kept as long as the page', () => {
+  const storage = tabStorage({
+    get sessionStorage() {
+      throw new Error('SecurityError: The operation is insecure.');
+    },
+  });
+  assert.equal(storage.getItem('token'), null);
+  storage.setItem('token', 'secret');
+  assert.equal(storage.getItem('token'), 'secret');
+  storage.removeItem('token');
+  assert.equal(storage.getItem('token'), null);
 });

@@ -6,23 +6,22 @@ import { beforeEach, test } from 'node:test';
 
 import { load } from './support.mjs';
 
-const { attachKeyboard } = await load('input/keyboard.js');
+const { HeldKeys, attachKeyboard } = await load('input/keyboard.js');
 const { padVector } = await load('input/touch_pad.js');
-const { Drive } = await load('drive.js');
 
 let target;
-let drive;
+let keys;
 let calls;
 let active;
 
 beforeEach(() => {
   target = new EventTarget();
-  drive = new Drive();
+  keys = new HeldKeys();
   calls = { change: 0, estop: 0, lost: 0, numbers: [] };
   active = true;
   attachKeyboard({
     target,
-    drive,
+    keys,
     isActive: () => active,
     onChange: () => (calls.change += 1),
     onEstop: () => (calls.estop += 1),
@@ -44,17 +43,17 @@ function key(type, code, { on = null, ...fields } = {}) {
 
 test('a key drives while it is down', () => {
   assert.equal(key('keydown', 'KeyW').defaultPrevented, true);
-  assert.equal(drive.isHeld, true);
+  assert.equal(keys.isHeld, true);
   key('keyup', 'KeyW');
-  assert.equal(drive.isHeld, false);
+  assert.equal(keys.isHeld, false);
   assert.equal(calls.change, 2);
 });
 
 test('auto-repeat is no press: what was let go by force stays so', () => {
   key('keydown', 'KeyW');
-  drive.releaseAll();
+  keys.releaseAll();
   key('keydown', 'KeyW', { repeat: true });
-  assert.equal(drive.isHeld, false);
+  assert.equal(keys.isHeld, false);
 });
 
 for (const modifier of ['ctrlKey', 'altKey', 'metaKey']) {
@@ -62,7 +61,7 @@ for (const modifier of ['ctrlKey', 'altKey', 'metaKey']) {
     key('keydown', 'KeyW');
     assert.equal(key('keydown', 'KeyS', { [modifier]: true }).defaultPrevented, false);
     key('keyup', 'KeyW', { [modifier]: true });
-    assert.equal(drive.isHeld, false);
+    assert.equal(keys.isHeld, false);
   });
 }
 
@@ -152,22 +151,22 @@ test('text fields keep their keys', () => {
     const event = key('keydown', code, { on: 'input:not([type=range])' });
     assert.equal(event.defaultPrevented, false);
   }
-  assert.equal(drive.isHeld, false);
+  assert.equal(keys.isHeld, false);
   assert.equal(calls.estop, 0);
 });
 
 test('a focused slider keeps its arrows, not the letters', () => {
   key('keydown', 'ArrowUp', { on: 'input[type=range]' });
-  assert.equal(drive.isHeld, false);
+  assert.equal(keys.isHeld, false);
   key('keydown', 'KeyW', { on: 'input[type=range]' });
-  assert.equal(drive.isHeld, true);
+  assert.equal(keys.isHeld, true);
 });
 
 test('without a robot the keys are the page’s', () => {
   active = false;
   assert.equal(key('keydown', 'Space').defaultPrevented, false);
   key('keydown', 'KeyW');
-  assert.equal(drive.isHeld, false);
+  assert.equal(keys.isHeld, false);
   assert.equal(calls.estop, 0);
 });
 
@@ -209,5 +208,5 @@ test('digits choose a camera, with Shift one more, and none while typing or with
   active = false;
   key('keydown', 'Digit2');
   assert.equal(calls.numbers.length, 3);
-  assert.equal(drive.isHeld, false);
+  assert.equal(keys.isHeld, false);
 });

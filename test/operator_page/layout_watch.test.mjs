@@ -6,7 +6,7 @@ import { beforeEach, test } from 'node:test';
 
 import { load } from './support.mjs';
 
-const { lockZoom, watchLayout } = await load('input/layout_watch.js');
+const { lockZoom, watchLayout } = await load('layout_watch.js');
 
 let window;
 let watch;

@@ -4,9 +4,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { load } from './support.mjs';
+import { hex, load } from './support.mjs';
 
-const { CHANNELS, newNonce, parseMessage } = await load('messages.js');
+const { CHANNELS, encodeTwistStamped, newNonce, parseMessage } = await load('messages.js');
 
 test('text and UTF-8 bytes are both read', () => {
   const text = '{"type":"pong","robot_ts":1,"note":"ü"}';
@@ -35,4 +35,40 @@ test('the channels are those of the protocol', () => {
     state_reliable_back: { ordered: true },
     map_unreliable: { ordered: false, maxRetransmits: 0 },
   });
+});
+
+// docs/protocol.md §7; made by dimos-lcm.
+const GOLDEN =
+  '9cd2bcbe6cb2a7c0000000076553f100075bcd15000000096b6579626f617264003fe0000000000000' +
+  'bfd00000000000000000000000000000000000000000000000000000000000003ff0000000000000';
+
+const STILL = { forward: 0, left: 0, turn: 0 };
+
+test('a TwistStamped has the bytes of the golden vector', () => {
+  const bytes = encodeTwistStamped({
+    seq: 7,
+    stampS: 1700000000.123456789,
+    frameId: 'keyboard',
+    velocity: { forward: 0.5, left: -0.25, turn: 1 },
+  });
+  // A double holds this stamp to 0.24 µs, so the last nanoseconds are not its own.
+  const stamp = new DataView(bytes).getInt32(16);
+  assert.ok(Math.abs(stamp - 123456789) < 250, `nsec ${stamp}`);
+  new DataView(bytes).setInt32(16, 123456789);
+  assert.equal(hex(bytes), GOLDEN);
+});
+
+test('the length follows the frame_id: 72 bytes and the name with its NUL', () => {
+  for (const frameId of ['touch', 'keyboard', '']) {
+    const bytes = encodeTwistStamped({ seq: 1, stampS: 1, frameId, velocity: STILL });
+    assert.equal(bytes.byteLength, 72 + frameId.length + 1);
+  }
+});
+
+test('a stamp just below a second stays a valid stamp', () => {
+  const view = new DataView(
+    encodeTwistStamped({ seq: 1, stampS: 10 - 1e-12, frameId: 'touch', velocity: STILL }),
+  );
+  assert.equal(view.getInt32(12), 9);
+  assert.equal(view.getInt32(16), 999_999_999);
 });

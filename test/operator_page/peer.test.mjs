@@ -31,7 +31,7 @@ test('a browser that has addresses, and reaches nobody, has found no path', asyn
 
 test('a browser that gives no address is told apart, with the way out', async () => {
   const message = await failure('v=0', 'm=application 9 UDP/DTLS/SCTP webrtc-datachannel');
-  assert.match(message, /no network address.*give it one, or use Chromium/);
+  assert.match(message, /no network address.*add a route, or use Chromium/);
 });
 
 test('a browser without WebRTC is told so, once and for all', () => {

@@ -44,7 +44,7 @@ test('an unconfirmed stop is never called stopped', () => {
 test('what blocks driving is said, and only when it matters', () => {
   assert.match(message({ ...CALM, blockedBy: 'video' }, TEXTS), /frozen/);
   assert.equal(message({ ...CALM, blockedBy: 'neutral' }, TEXTS), '');
-  assert.match(message({ ...CALM, blockedBy: 'neutral', held: true }, TEXTS), /Let go/);
+  assert.match(message({ ...CALM, blockedBy: 'neutral', held: true }, TEXTS), /Release all/);
   assert.match(message({ ...CALM, hasVideo: false }, TEXTS), /no picture/);
   assert.match(message({ ...CALM, quiet: true }, TEXTS), /silent/);
   assert.match(message({ ...CALM, blind: true }, TEXTS), /camera has stalled/);
@@ -144,10 +144,10 @@ test('no name is longer than its place', () => {
   const long = 'a'.repeat(5_000) + 'z'.repeat(5_000);
   assert.ok(stoppedByText({ sub: long, role: 'viewer' }).length < 200);
   const note = (sub, role) =>
-    status.estopNote(
+    status.estopDisplay(
       { ...CALM, estop: 'stopped', stoppedBy: { sub, role } },
       { usable: true, mayStop: true },
-    );
+    ).note;
   assert.equal(note(long, 'viewer'), `by ${'a'.repeat(17)}…, viewer`);
   assert.equal(note(long, 'robot'), `by …${'z'.repeat(23)} on the robot`);
   assert.equal(note('/teleop_bridge/estop_in', 'robot'), 'by /teleop_bridge/estop_in on the robot');
@@ -158,7 +158,7 @@ test('who stopped the robot is said to whoever drives and to whoever watches', (
   assert.match(message(stopped, TEXTS), /^Stopped by ann, viewer\. The robot does not move/);
   assert.match(
     message({ ...stopped, watching: true }, TEXTS),
-    /^Stopped by ann, viewer\. Only whoever drives/,
+    /^Stopped by ann, viewer\. Only the operator who drives/,
   );
   assert.match(message({ ...stopped, stoppedBy: null }, TEXTS), /^The E-STOP is engaged\./);
 });
@@ -167,14 +167,14 @@ test('beside the E-STOP: who stopped the robot, else why this page cannot', () =
   const may = { usable: true, mayStop: true };
   const mayNot = { usable: true, mayStop: false };
   const stopped = { ...CALM, estop: 'stopped', stoppedBy: ANN };
-  assert.equal(status.estopNote(CALM, may), '');
-  assert.equal(status.estopNote(stopped, may), 'by ann, viewer');
-  assert.equal(status.estopNote(CALM, mayNot), 'Viewers may not stop this robot.');
-  assert.equal(status.estopNote(stopped, mayNot), 'by ann, viewer');
-  assert.equal(status.estopNote(stopped, { usable: false, mayStop: true }), '');
-  assert.match(status.estopHint(may), /^Stop the robot/);
-  assert.equal(status.estopHint(mayNot), 'Viewers may not stop this robot.');
-  assert.match(status.estopHint({ usable: false, mayStop: true }), /^Connect/);
+  assert.equal(status.estopDisplay(CALM, may).note, '');
+  assert.equal(status.estopDisplay(stopped, may).note, 'by ann, viewer');
+  assert.equal(status.estopDisplay(CALM, mayNot).note, 'Viewers may not stop this robot.');
+  assert.equal(status.estopDisplay(stopped, mayNot).note, 'by ann, viewer');
+  assert.equal(status.estopDisplay(stopped, { usable: false, mayStop: true }).note, '');
+  assert.match(status.estopDisplay(CALM, may).hint, /^Stop the robot/);
+  assert.equal(status.estopDisplay(CALM, mayNot).hint, 'Viewers may not stop this robot.');
+  assert.match(status.estopDisplay(CALM, { usable: false, mayStop: true }).hint, /^Connect/);
 });
 
 test('what a press of the E-STOP is worth is said on it, and never more than that', () => {
@@ -192,13 +192,14 @@ test('what a press of the E-STOP is worth is said on it, and never more than tha
     [{ link: 'idle' }, { usable: false, mayStop: true }, 'none', 'no robot'],
   ];
   for (const [change, button, reach, caption] of cases) {
-    const told = status.stopReach({ ...CALM, ...change }, button);
-    assert.equal(told, reach);
-    assert.equal(status.stopCaption(told), caption);
+    const shown = status.estopDisplay({ ...CALM, ...change }, button);
+    assert.equal(shown.reach, reach);
+    assert.equal(shown.caption, caption);
   }
-  assert.match(status.estopHint(may, 'ready'), /software stop/);
-  assert.match(status.estopHint(may, 'unconnected'), /sent as soon as/);
-  assert.match(status.estopHint(may, 'unanswered'), /may not hear/);
+  const hint = (change) => status.estopDisplay({ ...CALM, ...change }, may).hint;
+  assert.match(hint({}), /software stop/);
+  assert.match(hint({ canSend: false }), /sent as soon as/);
+  assert.match(hint({ quiet: true }), /may not receive/);
 });
 
 test('an E-STOP that cannot be pressed locks driving, and that is said', () => {

@@ -35,7 +35,7 @@ test('nothing calls the button an emergency stop, and no yellow surrounds it', a
   assert.match(html, /aria-label="E-STOP: software stop"/);
   assert.match(html, /href="\.\/stop\.html#base"/);
   for (const [, before] of html.matchAll(/(.{0,60})emergency\s+stop/gis)) {
-    assert.match(before, /no\s*$/, 'only to say that it is none');
+    assert.match(before, /not an\s*$/, 'only to say that it is not one');
   }
   assert.match(index, /software stop/);
   const css = await read('style.css');

@@ -2,18 +2,35 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Keys to the drive state: what is held, what must be let go, the stop, and the cameras' numbers.
+ * The keyboard as an input device: the held motion keys, the stop key, and the camera numbers.
  *
- * Nothing on the keyboard's side refuses a stop: no modifier, layout, input method, focus or
- * auto-repeat, and no other listener. The only exception is a field in which text is typed.
+ * Nothing about the keyboard prevents a stop: no modifier, layout, input method, focus, auto-repeat or
+ * other listener. The only exception is a field in which text is typed.
  */
 
-import { isDriveKey } from '../drive.js';
+/** `event.code` → unit axes. Codes, not letters: the keys stay where they are on every layout. */
+const KEY_AXES = new Map([
+  ['KeyW', { forward: 1 }],
+  ['ArrowUp', { forward: 1 }],
+  ['KeyS', { forward: -1 }],
+  ['ArrowDown', { forward: -1 }],
+  ['KeyA', { turn: 1 }],
+  ['ArrowLeft', { turn: 1 }],
+  ['KeyD', { turn: -1 }],
+  ['ArrowRight', { turn: -1 }],
+  ['KeyQ', { left: 1 }],
+  ['KeyE', { left: -1 }],
+]);
+
+/** @param {string} code @returns {boolean} */
+export function isDriveKey(code) {
+  return KEY_AXES.has(code);
+}
 
 const ARROW = /^Arrow/;
 const DIGIT = /^(Digit|Numpad)[1-9]$/;
 const INPUT = 'input:not([type=range]), textarea, [contenteditable]';
-/** What INPUT matches as well, but no text can be typed into. */
+/** Also matched by INPUT, but no text can be typed there. */
 const NOT_TYPED = [
   ...['button', 'checkbox', 'color', 'file', 'image', 'radio', 'reset', 'submit'].map(
     (type) => `input[type=${type}]`,
@@ -21,26 +38,61 @@ const NOT_TYPED = [
   ':disabled',
   ':read-only',
 ].join(', ');
-/** Releases of other keys get lost while these are held: macOS swallows them, window managers too. */
+/** Key releases may be lost while these are held: macOS and window managers swallow them. */
 const MODIFIERS = new Set(['Alt', 'AltGraph', 'Control', 'Meta', 'OS']);
 const MODIFIER_CODE = /^(Alt|Control|Meta|OS)(Left|Right)$/;
+
+/** The motion keys that are down. @implements {import('../drive.js').InputDevice} */
+export class HeldKeys {
+  name = 'keyboard';
+  #codes = new Set();
+
+  /** @param {string} code keys that are not for motion are ignored */
+  press(code) {
+    if (isDriveKey(code)) this.#codes.add(code);
+  }
+
+  /** @param {string} code */
+  release(code) {
+    this.#codes.delete(code);
+  }
+
+  releaseAll() {
+    this.#codes.clear();
+  }
+
+  get isHeld() {
+    return this.#codes.size > 0;
+  }
+
+  intent() {
+    const sum = { forward: 0, left: 0, turn: 0 };
+    for (const code of this.#codes) {
+      for (const [axis, value] of Object.entries(KEY_AXES.get(code))) sum[axis] += value;
+    }
+    for (const axis of Object.keys(sum)) sum[axis] = Math.max(-1, Math.min(1, sum[axis]));
+    // A diagonal must not be faster than straight ahead.
+    const length = Math.max(1, Math.hypot(sum.forward, sum.left));
+    return { forward: sum.forward / length, left: sum.left / length, turn: sum.turn };
+  }
+}
 
 /**
  * @param {object} options
  * @param {EventTarget} options.target the window
- * @param {import('../drive.js').Drive} options.drive
- * @param {() => boolean} options.isActive whether a robot is, or is about to be, under control
+ * @param {HeldKeys} options.keys
+ * @param {() => boolean} options.isActive whether a robot is connected, or is about to be
  * @param {() => void} options.onChange a motion key went down or up
  * @param {() => void} options.onEstop
  * @param {(number: number, options: {add?: boolean}) => void} options.onNumber a digit, 1 to 9
- * @param {() => void} options.onLost key releases may have been missed: let go of everything
+ * @param {() => void} options.onLost key releases may have been missed: release everything
  */
-export function attachKeyboard({ target, drive, isActive, onChange, onEstop, onNumber, onLost }) {
-  /** Whether the press of the stop key that goes on now has stopped the robot already. */
+export function attachKeyboard({ target, keys, isActive, onChange, onEstop, onNumber, onLost }) {
+  /** Whether the current press of the stop key has already stopped the robot. */
   let hasStopped = false;
 
   const onStopKey = (event) => {
-    // Not another time for auto-repeat; but a repeat whose press nobody has seen is a press.
+    // Not again on auto-repeat; but a repeat without a seen press counts as a press.
     if (event.repeat && hasStopped) return;
     hasStopped = true;
     onEstop();
@@ -54,16 +106,16 @@ export function attachKeyboard({ target, drive, isActive, onChange, onEstop, onN
       onStopKey(event);
       return;
     }
-    // Ctrl and Alt are the browser's: Ctrl+W must not be a motion.
+    // Ctrl and Alt belong to the browser: Ctrl+W must not be a motion.
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     if (isDriveKey(event.code) && !isSliderKey(event)) {
       event.preventDefault();
-      // Auto-repeat is no press: a key that was let go by force counts only when pressed anew.
+      // Auto-repeat is not a press: a key that was released by force counts only when pressed again.
       if (event.repeat) return;
-      drive.press(event.code);
+      keys.press(event.code);
       onChange();
     } else if (DIGIT.test(event.code) && !event.repeat) {
-      // By place, not by sign: there are keyboards on which digits need Shift.
+      // By position, not by character: on some keyboards digits need Shift.
       onNumber(Number(event.code.at(-1)), event.shiftKey ? { add: true } : {});
     }
   };
@@ -73,22 +125,22 @@ export function attachKeyboard({ target, drive, isActive, onChange, onEstop, onN
       if (isActive() && !isTyped(event.target)) {
         // A focused button would be clicked by the release of Space.
         event.preventDefault();
-        // An input method or the system has kept the press for itself.
+        // An input method or the system swallowed the press.
         if (!hasStopped) onEstop();
       }
       hasStopped = false;
     }
-    // Whatever the modifiers, or where the focus went meanwhile: a release always counts.
+    // A release always counts, whatever the modifiers and the focus.
     if (isDriveKey(event.code)) {
-      drive.release(event.code);
+      keys.release(event.code);
       onChange();
     } else if (isModifier(event) || !event.code || event.code === 'Unidentified') {
-      // What else was released meanwhile, or just now, cannot be told.
+      // Which other keys were released is unknown.
       onLost();
     }
   };
 
-  // At the window, before anything else: nobody else's listener can keep a key from us.
+  // On the window, in the capture phase: no other listener can keep a key from us.
   target.addEventListener('keydown', onDown, { capture: true });
   target.addEventListener('keyup', onUp, { capture: true });
   target.addEventListener('contextmenu', onLost, { capture: true });
@@ -97,8 +149,8 @@ export function attachKeyboard({ target, drive, isActive, onChange, onEstop, onN
 }
 
 /**
- * Space: by its place, by what it writes (also a no-break or an ideographic space), and by the old
- * number, which is left when an input method hides the others.
+ * Space: by its position, by its character (also a no-break or an ideographic space), and by its old
+ * number, which remains when an input method hides the others.
  */
 function isStopKey({ code, key, keyCode }) {
   return code === 'Space' || keyCode === 32 || key === 'Spacebar' || /^\s$/u.test(key ?? '');
@@ -108,7 +160,7 @@ function isModifier({ code, key }) {
   return MODIFIERS.has(key) || MODIFIER_CODE.test(code ?? '');
 }
 
-/** Whether keys are text there. */
+/** Whether keys type text there. */
 function isTyped(element) {
   return matches(element, INPUT) && !matches(element, NOT_TYPED);
 }

@@ -1,13 +1,13 @@
 // Copyright 2026 The teleop_webrtc_bridge contributors
 // SPDX-License-Identifier: Apache-2.0
 
-/** The slider of the top speed: a finger on it counts only as long as the slider stays where it is. */
+/** The slider of the top speed: a finger on it counts only while the slider does not move away. */
 
 /**
  * @param {object} options
  * @param {HTMLInputElement} options.slider
  * @param {(percent: number) => void} options.onPercent
- * @returns {{release: () => void}} release: what a finger on it does counts only when touched anew
+ * @returns {{release: () => void}} release: a finger on it counts only after a new touch
  */
 export function attachSpeedSlider({ slider, onPercent }) {
   let percent = Number(slider.value);
@@ -17,7 +17,7 @@ export function attachSpeedSlider({ slider, onPercent }) {
   const end = () => {
     isHeld = false;
     isLost = false;
-    // Focus would leave the arrow keys with the slider.
+    // With the focus, the slider would keep the arrow keys.
     slider.blur();
   };
   slider.addEventListener('pointerdown', () => {
@@ -27,7 +27,7 @@ export function attachSpeedSlider({ slider, onPercent }) {
   slider.addEventListener('pointerup', end);
   slider.addEventListener('pointercancel', end);
   slider.addEventListener('input', () => {
-    // The browser has taken a finger that did not move for a wish for another speed.
+    // The slider moved under the finger, and the browser took that for another speed.
     if (isLost) slider.value = String(percent);
     else percent = Number(slider.value);
     onPercent(percent);

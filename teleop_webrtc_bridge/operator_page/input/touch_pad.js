@@ -1,23 +1,54 @@
 // Copyright 2026 The teleop_webrtc_bridge contributors
 // SPDX-License-Identifier: Apache-2.0
 
-/** A drive pad for thumb or mouse: Pointer Events in, a vector out. Letting go is zero. */
+/** The drive pad for thumb or mouse as an input device. Letting go means zero. */
 
-/** Of rounding; whatever moves further has been laid out anew. */
+/** Tolerance for rounding; if the pad has moved further, the layout has changed. */
 const SAME_PX = 0.5;
+const DEAD_ZONE = 0.08;
+
+/** Where the thumb is on the pad. @implements {import('../drive.js').InputDevice} */
+export class PadPosition {
+  name = 'touch';
+  #x = 0;
+  #y = 0;
+
+  /** @param {{x: number, y: number}} vector right and up are positive, each -1..1 */
+  set({ x, y }) {
+    const length = Math.hypot(x, y);
+    const usable = Number.isFinite(length) && length > DEAD_ZONE;
+    // Rescaled beyond the dead zone, so that the slowest speeds can be reached.
+    const gain = usable ? Math.min(1, (length - DEAD_ZONE) / (1 - DEAD_ZONE)) / length : 0;
+    this.#x = usable ? x * gain : 0;
+    this.#y = usable ? y * gain : 0;
+  }
+
+  releaseAll() {
+    this.set({ x: 0, y: 0 });
+  }
+
+  get isHeld() {
+    return this.#x !== 0 || this.#y !== 0;
+  }
+
+  intent() {
+    // Plus zero: -0 is a legal double, but "-0.00" on a display is a question.
+    return { forward: this.#y + 0, left: 0, turn: -this.#x + 0 };
+  }
+}
 
 /**
  * @param {object} options
  * @param {HTMLElement} options.pad needs `touch-action: none`, or the browser takes the gesture
  * @param {HTMLElement} options.knob
  * @param {(vector: {x: number, y: number}) => void} options.onVector right and up positive, -1..1
- * @param {() => void} [options.onLost] the hold ended otherwise than by letting go
- * @returns {{isHeld: boolean, release: () => void}} release: let go by force; counts again only
- *   when touched anew
+ * @param {() => void} [options.onLost] the hold ended without letting go
+ * @returns {{isHeld: boolean, release: () => void}} release: end the hold by force; only a new touch
+ *   counts
  */
 export function attachTouchPad({ pad, knob, onVector, onLost = () => {} }) {
   let pointerId = null;
-  /** Where the pad was touched: elsewhere, the same finger means something else. */
+  /** Where the pad was when it was touched: if it moves, the finger means something else. */
   let box = null;
   let frame = null;
 
@@ -41,7 +72,7 @@ export function attachTouchPad({ pad, knob, onVector, onLost = () => {} }) {
   const check = () => {
     if (pointerId !== null && !isSame(box, boxOf(pad))) lose();
   };
-  /** A finger that stays where it is sends nothing, so the pad is looked at in each frame. */
+  /** A finger that does not move sends no events, so the pad is checked in each frame. */
   const watch = () => {
     frame = null;
     check();
@@ -54,7 +85,7 @@ export function attachTouchPad({ pad, knob, onVector, onLost = () => {} }) {
 
   pad.addEventListener('pointerdown', (event) => {
     if (event.button !== 0 || event.pointerId === pointerId) return;
-    // One thumb steers: with a second finger on the pad, it is not known which one is meant.
+    // One thumb steers: with a second finger on the pad, it is unclear which one is meant.
     if (pointerId !== null) return lose();
     event.preventDefault();
     pointerId = event.pointerId;
