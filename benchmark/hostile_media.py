@@ -99,6 +99,7 @@ class Attacker:
                 RTCSessionDescription(sdp=answer['sdp_answer'], type='answer')
             )
             async with asyncio.timeout(PHASE_S):
+                assert pc.sctp is not None
                 while pc.sctp.state != 'connected':  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             self.counts['connected'] += 1

@@ -234,7 +234,7 @@ class WebrtcHalf:
             step=3 * width,
             encoding='bgr8',
         )
-        self._writer.write(header, memoryview(pixels).cast('B'))
+        self._writer.write(header, memoryview(pixels.data).cast('B'))
 
     def say(self, label: str, payload: bytes, *, urgent: bool = False) -> None:
         """Send something to the operator."""
