@@ -40,7 +40,7 @@ def commands_sent(operator: OperatorPage, more: int) -> None:
 def test_a_frozen_picture_stops_the_robot_until_neutral(
     stack: Stack, operator: OperatorPage, probe: RosProbe
 ) -> None:
-    (camera,) = (it for it in stack.programs.running if FROZEN in it.process.args)
+    (camera,) = (it for it in stack.programs.running if FROZEN in str(it.process.args))
     operator.page.keyboard.down('KeyW')
     wait_for(probe.moving, what='motion on cmd_vel')
     camera.process.send_signal(signal.SIGSTOP)

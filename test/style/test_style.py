@@ -25,8 +25,10 @@ import sys
 import pytest
 from tree import ROOT
 
-FOLDERS = ('.ci', 'benchmark', 'config', 'launch', 'scripts', 'systemd')
-FOLDERS += ('teleop_webrtc_bridge', 'test')
+FOLDERS = (
+    *('.ci', 'benchmark', 'config', 'launch', 'scripts', 'systemd'),
+    *('teleop_webrtc_bridge', 'test'),
+)
 SUFFIXES = frozenset({'.bash', '.css', '.html', '.js', '.mjs', '.py', '.service', '.sh', '.yaml'})
 #: ament_copyright reads Python files only, of each the first comment; it refuses the SPDX form.
 LONG_HEADER = '# Licensed under the Apache License, Version 2.0 (the "License");'

@@ -22,7 +22,7 @@ import os
 import signal
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright, ViewportSize
 from programs import wait_for
 import psutil
 
@@ -36,7 +36,7 @@ ARGUMENTS = (
     # Machines whose only address is the loopback one connect as well.
     '--allow-loopback-in-peer-connection',
 )
-DESKTOP = {'width': 1280, 'height': 800}
+DESKTOP: ViewportSize = {'width': 1280, 'height': 800}
 GREY_VALUES = """() => {
     const canvas = new OffscreenCanvas(32, 18);
     const context = canvas.getContext('2d', {willReadFrequently: true});
