@@ -68,7 +68,7 @@ def test_an_estop_that_the_robot_does_not_confirm_says_so_until_it_does(
     half.send_signal(signal.SIGSTOP)
     try:
         operator.page.click('#estop')
-        expect(said).to_have_text('NOT CONFIRMED', timeout=20_000)
+        expect(said).to_have_text('NOT CONFIRMED', timeout=60_000)
     finally:
         half.send_signal(signal.SIGCONT)
     wait_for(lambda: probe.states[-1]['estopped'], what='the latch')

@@ -145,7 +145,7 @@ def test_who_watches_sees_what_the_operator_selects_and_has_no_switch(
     until(lambda: selected(operator) == ['rear'], what='the rear camera')
     viewer = OperatorPage(browser.new_page())
     viewer.page.goto(stack.broker.page)
-    viewer.page.click(f'#robots button[data-robot-id="{stack.robot_id}"]', timeout=20_000)
+    viewer.page.click(f'#robots button[data-robot-id="{stack.robot_id}"]', timeout=60_000)
     viewer.page.click('#watch')
     viewer.wait_for_state('watching')
     until(lambda: viewer.metrics()['framesPresented'] > 5, what='frames for the viewer')

@@ -151,14 +151,14 @@ def test_the_page_says_why_the_robot_does_not_obey(
         operator.page.keyboard.down('KeyW')
         wait_for(probe.moving, what='motion on cmd_vel')
         call(enable, SetBool.Request(data=False))
-        expect(message).to_have_text('Driving is disabled at the robot.', timeout=20_000)
+        expect(message).to_have_text('Driving is disabled at the robot.', timeout=60_000)
         assert probe.standing()
         call(enable, SetBool.Request(data=True))
         # Enabled again, with the key still held: neutral first, and the page knows it.
-        expect(message).to_have_text('Release all controls to drive.', timeout=20_000)
+        expect(message).to_have_text('Release all controls to drive.', timeout=60_000)
         wait_for(lambda: operator.let_go_and_press(probe.moving), what='motion after neutral')
         call(stop, Trigger.Request())
-        expect(message).to_have_text('Release all controls to drive.', timeout=20_000)
+        expect(message).to_have_text('Release all controls to drive.', timeout=60_000)
         assert probe.standing()
     finally:
         operator.page.keyboard.up('KeyW')

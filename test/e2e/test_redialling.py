@@ -53,7 +53,7 @@ def test_a_session_that_ends_while_the_page_connects_is_left_at_once(
     page.route('**/join', answer_without_a_path, times=1)
     page.goto(stack.broker.page)
     page.evaluate(REMEMBER_MESSAGES)
-    page.click(f'#robots button[data-robot-id="{stack.robot_id}"]', timeout=20_000)
+    page.click(f'#robots button[data-robot-id="{stack.robot_id}"]', timeout=60_000)
     with page.expect_response('**/join'):
         page.click('#connect')
     (child,) = psutil.Process(stack.bridge.pid).children()
