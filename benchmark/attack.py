@@ -40,7 +40,8 @@ import tempfile
 import time
 from typing import Any, Final
 
-from programs import Broker, programs, ROOT
+from programs import Broker, programs
+from tree import ROOT
 
 from benchmark.attack_subject import descriptors, Healthy, healthy, phase, probe
 from benchmark.attackers import ATTACKS

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 import itertools
 from pathlib import Path
@@ -27,54 +27,31 @@ from typing import Any, Final
 
 import aiohttp
 from aiortc import RTCPeerConnection, RTCSessionDescription
+from driven_half import driven_half, DrivenHalf
 from process_tree import process_tree
 from programs import Broker
 import psutil
-from python_operator import operator, PythonOperator
-from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
 from benchmark.attackers import peer
 from benchmark.figures import Figures, percentile
 from benchmark.processes import Usage
-from teleop_webrtc_bridge.core.messages import Velocity
 
 __all__ = ['WATCHDOG_S', 'Healthy', 'descriptors', 'healthy', 'phase', 'probe']
 
-DRIVE_PERIOD_S: Final = 0.02
 WATCHDOG_S: Final = 0.25
 """The default ``command_timeout``."""
 HEARTBEAT_PERIOD_S: Final = 0.05
-OPERATOR_HEARTBEAT_S: Final = 5.0
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Healthy:
     """The robot under test, who drives it, and the broker between them."""
 
-    robot: WebrtcHalf
-    person: PythonOperator
-    session_id: str
+    driven: DrivenHalf
     probe: aiohttp.ClientSession
     probe_path: str
     """Where a second robot of the same key sends its heartbeats, which are timed."""
     broker_pid: int
-    sent: int = 0
-
-    async def drive(self) -> None:
-        """Send commands for ever."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
-            self.person.drive(Velocity(linear_x=0.1))
-            self.sent += 1
-            due += DRIVE_PERIOD_S
-            await asyncio.sleep(max(0.0, due - loop.time()))
-
-    async def beat(self) -> None:
-        """Tell the broker for ever that the operator is there."""
-        while True:
-            await self.person.call('POST', f'sessions/{self.session_id}/op-heartbeat')
-            await asyncio.sleep(OPERATOR_HEARTBEAT_S)
 
 
 @asynccontextmanager
@@ -105,40 +82,19 @@ async def _dial(http: aiohttp.ClientSession, pc: RTCPeerConnection) -> str:
 @asynccontextmanager
 async def healthy(broker: Broker, folder: Path) -> AsyncIterator[Healthy]:
     """Connect the robot under test and its operator."""
-    key = broker.key_file.read_text().strip()
     async with (
-        webrtc_half(configuration(broker.url, key, 'healthy'), folder) as robot,
-        operator(broker.url, broker.token, with_video=False) as person,
-        probe(broker.url, key) as (http, path),
+        driven_half(broker, folder) as driven,
+        probe(broker.url, broker.key_file.read_text().strip()) as (http, path),
     ):
-        await robot.connected()
-        session_id = await person.wait_for_robot('healthy')
-        await person.connect(session_id)
-        subject = Healthy(
-            robot=robot,
-            person=person,
-            session_id=session_id,
-            probe=http,
-            probe_path=path,
-            broker_pid=broker.program.pid,
-        )
-        working = [asyncio.create_task(work) for work in (subject.drive(), subject.beat())]
-        try:
-            yield subject
-        finally:
-            for task in working:
-                task.cancel()
-            for task in working:
-                with suppress(asyncio.CancelledError):
-                    await task
+        yield Healthy(driven=driven, probe=http, probe_path=path, broker_pid=broker.program.pid)
 
 
 async def phase(subject: Healthy, seconds: float) -> dict[str, Any]:
     """Ask for heartbeats for some time, and return what they and the commands took."""
     wall_ahead_s = time.time() - time.monotonic()
-    first, sent = len(subject.robot.arrivals), subject.sent
-    assert subject.robot.status is not None
-    epoch = subject.robot.status.control_epoch
+    first, sent = len(subject.driven.robot.arrivals), subject.driven.sent
+    assert subject.driven.robot.status is not None
+    epoch = subject.driven.robot.status.control_epoch
     front = psutil.Process(subject.broker_pid)
     usage = Usage(
         {
@@ -150,7 +106,7 @@ async def phase(subject: Healthy, seconds: float) -> dict[str, Any]:
     heartbeats, refused = await _heartbeats(subject, began_s + seconds)
     took_s = time.monotonic() - began_s
     used = usage.figures()
-    arrivals = subject.robot.arrivals[first:]
+    arrivals = subject.driven.robot.arrivals[first:]
     latencies = [
         1e3 * (arrival_s - (command.stamp_s - wall_ahead_s)) for arrival_s, command in arrivals
     ]
@@ -160,9 +116,9 @@ async def phase(subject: Healthy, seconds: float) -> dict[str, Any]:
         'heartbeats_refused': float(refused),
         **_spread('command', latencies),
         **_gaps([arrival_s for arrival_s, _ in arrivals], began_s, began_s + took_s),
-        'commands_sent': float(subject.sent - sent),
+        'commands_sent': float(subject.driven.sent - sent),
         'commands_arrived': float(len(latencies)),
-        'reconnects': float(subject.robot.status.control_epoch - epoch),
+        'reconnects': float(subject.driven.robot.status.control_epoch - epoch),
         **used,
         'descriptors_broker': float(descriptors(subject.broker_pid)),
     }

@@ -210,7 +210,7 @@ class Flood:
                 await asyncio.sleep(DATAGRAM_PERIOD_S)
 
 
-ATTACKS: Final = {'slow': Slow, 'flood': Flood}
+ATTACKS: Final[dict[str, type[Slow] | type[Flood]]] = {'slow': Slow, 'flood': Flood}
 
 
 async def attack(kind: str, url: str, key: str, seconds: float) -> None:

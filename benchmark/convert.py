@@ -55,7 +55,8 @@ CASES: Final = {
 def measure(encoding: str, pixels: Any, seconds: float) -> Figures:
     """Convert it again and again."""
     data = memoryview(pixels.tobytes())
-    converter, took_s = FrameConverter(), []
+    converter = FrameConverter()
+    took_s: list[float] = []
     end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:
         header = FrameHeader(

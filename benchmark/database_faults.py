@@ -25,119 +25,35 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 import itertools
-import os
 from pathlib import Path
-import shutil
-import sqlite3
 import statistics
 import tempfile
 import time
 from typing import Any, Final
 
+from database_faults import Fault, faults
+from driven_half import driven_half, DrivenHalf
 from failing_disk import FailingDisk
 from programs import programs
 
-from benchmark.attack import Healthy, healthy
 from benchmark.figures import percentile
 from teleop_webrtc_bridge.broker.access.authenticator import Credentials
 from teleop_webrtc_bridge.broker.access.database import Database
 from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
 
-__all__ = ['Fault', 'faults']
-
 SECONDS: Final = 10.0
-SLOW_S: Final = 2.0
 KEYS_PERIOD_S: Final = 6.0
 """Ten a minute are allowed."""
 STEADY_COMMANDS: Final = 50
 KEYS: Final = (10, 50_000)
 IN_USE: Final = 20
 SWEEPS: Final = 200
-DATABASE: Final = 'broker.sqlite3'
 
 
-class Fault:
-    """
-    Something that is wrong with the database of a broker that runs, from now on.
-
-    :param begin: Has it begin, and returns what has it end.
-    """
-
-    def __init__(self, begin: Callable[[], Callable[[], object]]) -> None:
-        self._begin = begin
-
-    @asynccontextmanager
-    async def lasting(self) -> AsyncIterator[None]:
-        end = await asyncio.to_thread(self._begin)
-        try:
-            yield
-        finally:
-            await asyncio.to_thread(end)
-
-
-def faults(state_dir: Path, disk: FailingDisk | None) -> Mapping[str, Fault]:
-    """
-    Return what can be done to a database.
-
-    :param disk: The one it is on, if it can be made to fail.
-    """
-    file = state_dir / DATABASE
-
-    def lock() -> Callable[[], object]:
-        other = sqlite3.connect(file, isolation_level=None, timeout=30.0, check_same_thread=False)
-        other.execute('BEGIN EXCLUSIVE')
-        return other.close
-
-    def copy() -> Path:
-        path = state_dir / 'copy'
-        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(path)) as target:
-            source.backup(target)
-        return path
-
-    def replace() -> Callable[[], object]:
-        os.replace(copy(), file)
-        return lambda: None
-
-    def remove() -> Callable[[], object]:
-        elsewhere = file.rename(state_dir / 'elsewhere')
-        return lambda: elsewhere.rename(file)
-
-    def overwrite() -> Callable[[], object]:
-        good = copy()
-        file.write_bytes(b'garbage' * 10_000)
-        return lambda: shutil.copyfile(good, file)
-
-    found = {
-        'nothing': Fault(lambda: lambda: None),
-        'locked': Fault(lock),
-        'replaced by one of ours': Fault(replace),
-        'removed': Fault(remove),
-        'overwritten with garbage': Fault(overwrite),
-    }
-    if disk is not None:
-        for name, begin in {
-            'disk full': disk.is_full,
-            'disk read-only': disk.is_read_only,
-            'each sync takes 2 s': lambda: disk.syncs_slowly(SLOW_S),
-            'each write takes 2 s': lambda: disk.is_slow(SLOW_S),
-        }.items():
-            found[name] = Fault(_of_disk(disk, begin))
-    return found
-
-
-def _of_disk(disk: FailingDisk, begin: Callable[[], None]) -> Callable[[], Callable[[], object]]:
-    def fail() -> Callable[[], object]:
-        begin()
-        return disk.works
-
-    return fail
-
-
-async def measure(subject: Healthy, fault: Fault, seconds: float) -> dict[str, Any]:
+async def measure(subject: DrivenHalf, fault: Fault, seconds: float) -> dict[str, Any]:
     """Return what came of a fault."""
     assert subject.robot.status is not None
     epoch = subject.robot.status.control_epoch
@@ -174,7 +90,7 @@ async def drive_through(folder: Path, seconds: float) -> list[tuple[str, dict[st
     figures = []
     with programs(folder, disk.environment if disk else None) as started:
         broker = await asyncio.to_thread(started.start_broker)
-        async with healthy(broker, folder) as subject:
+        async with driven_half(broker, folder) as subject:
             robot = subject.robot
             await robot.until(lambda: len(robot.arrivals) > STEADY_COMMANDS, 'commands')
             for name, fault in faults(broker.key_file.parent, disk).items():

@@ -39,10 +39,11 @@ import tempfile
 import time
 from typing import Any, Final
 
+from namespaces import why_no_namespaces
 from programs import page_address
 
 from benchmark.comparison import gaps
-from benchmark.faults.network import Conditions, Host, Network, network, why_no_namespaces
+from benchmark.faults.network import Conditions, Host, Network, network
 from benchmark.faults.processes import Process
 from benchmark.figures import Figures, MeasurementError, percentile
 from benchmark.plot import Line, Panel, svg

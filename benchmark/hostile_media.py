@@ -44,7 +44,7 @@ from hostile_packets import ATTACKS
 from programs import Broker, programs
 from python_operator import operator, PythonOperator
 
-from benchmark.attack import Healthy, healthy, phase
+from benchmark.attack_subject import Healthy, healthy, phase
 from benchmark.attackers import peer
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.core.messages import CMD_UNRELIABLE
@@ -99,6 +99,7 @@ class Attacker:
                 RTCSessionDescription(sdp=answer['sdp_answer'], type='answer')
             )
             async with asyncio.timeout(PHASE_S):
+                assert pc.sctp is not None
                 while pc.sctp.state != 'connected':  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             self.counts['connected'] += 1
@@ -161,10 +162,15 @@ async def attacked(
 
 async def row(subject: Healthy, seconds: float) -> dict[str, Any]:
     """Return the figures of some seconds."""
-    first = len(subject.robot.arrivals)
+    robot = subject.driven.robot
+    first = len(robot.arrivals)
     began_s = time.monotonic()
     figures = await phase(subject, seconds)
-    times = [began_s, *(at_s for at_s, _ in subject.robot.arrivals[first:]), time.monotonic()]
+    times = [
+        began_s,
+        *(at_s for at_s, _ in robot.arrivals[first:]),
+        time.monotonic(),
+    ]
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     return {
         'false_stops': sum(gap > WATCHDOG_S for gap in gaps),

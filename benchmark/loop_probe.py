@@ -51,9 +51,10 @@ class Stopwatch:
 
     def start(self) -> None:
         """Look on from now."""
-        run = asyncio.Handle._run
+        private: Any = asyncio.Handle
+        run = private._run
 
-        def timed(handle: asyncio.Handle) -> None:
+        def timed(handle: Any) -> None:
             name, collections = handle._callback, len(self.collections_ms)
             at_s, cpu_s = time.perf_counter(), time.thread_time()
             run(handle)
@@ -71,7 +72,7 @@ class Stopwatch:
                     }
                 )
 
-        asyncio.Handle._run = timed  # type: ignore[method-assign]
+        private._run = timed
         gc.callbacks.append(self._on_collection)
 
     def _on_collection(self, phase: str, about: dict[str, int]) -> None:
@@ -94,7 +95,8 @@ def _name(callback: Any) -> str:
     """Return what a callback is called: of a task's step, its coroutine."""
     owner = getattr(callback, '__self__', None)
     if isinstance(owner, asyncio.Task):
-        return f'task {owner.get_coro().__qualname__}'
+        coroutine: Any = owner.get_coro()
+        return f'task {coroutine.__qualname__}'
     return str(getattr(callback, '__qualname__', callback))
 
 

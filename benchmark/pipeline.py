@@ -180,7 +180,9 @@ async def _watch(
     broker: Broker, usage_of: dict[str, list[psutil.Process]], case: Case, seconds: float
 ) -> tuple[Figures, list[tuple[float, float]], tuple[float, float]]:
     """Return CPU and memory, the frames that came, and the window in seconds since 1970."""
-    groups = {name: partial(list, processes) for name, processes in usage_of.items()}
+    groups: dict[str, Callable[[], list[psutil.Process]]] = {
+        name: partial(list, processes) for name, processes in usage_of.items()
+    }
     if not case.watched:
         await asyncio.sleep(WARM_UP_S)
         usage, begin_s = Usage(groups), time.time()

@@ -85,12 +85,16 @@ class ImageTrack(MediaStreamTrack):
 
 def _subscribe(track: ImageTrack, loop: asyncio.AbstractEventLoop) -> None:
     """Hand images over, in this thread."""
+
+    def put(image: Image) -> None:
+        loop.call_soon_threadsafe(track.put, image)
+
     with ros(SignalHandlerOptions.NO):
         node = rclpy.create_node('plain_bridge')
         node.create_subscription(
             Image,
             'image',
-            lambda image: loop.call_soon_threadsafe(track.put, image),
+            put,
             QoSProfile(depth=DEPTH),
         )
         try:

@@ -23,6 +23,7 @@ viewer an offer out and an answer in. Lives until its standard input ends.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 import json
 import sys
 from typing import Any
@@ -59,6 +60,10 @@ class Relayed(MediaStreamTrack):
         frame: Any = await self._source.recv()
         self.capture = self._captures.get(frame.pts)
         return frame
+
+
+def _extensions(track: Relayed) -> FrameExtensions:
+    return FrameExtensions(capture_time=track.capture)
 
 
 def note_captures(receiver: Any) -> dict[int, bytes]:
@@ -107,7 +112,7 @@ async def _relay(viewers: int) -> None:
         track = Relayed(relay.subscribe(found['track']), found['captures'])
         sender = pc.addTrack(track)
         prefer_h264(pc.getTransceivers()[0])
-        tag_frames(sender, lambda track=track: FrameExtensions(capture_time=track.capture))
+        tag_frames(sender, partial(_extensions, track))
         await pc.setLocalDescription(await pc.createOffer())
         print(json.dumps(pc.localDescription.sdp), flush=True)
         await pc.setRemoteDescription(RTCSessionDescription(sdp=await _line(), type='answer'))

@@ -52,7 +52,7 @@ PROGRAM_LOGS = pytest.StashKey[Path]()
 #: Folders of tests that run as one where others run beside them.
 ONE_AFTER_THE_OTHER = 'test/e2e/'
 #: Those that take longest; the first of all first.
-SLOW_FOLDERS = ('e2e', 'faults', 'integration', 'style')
+SLOW_FOLDERS = ('e2e', 'integration', 'benchmark', 'style')
 BROWSERS = ('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-browser')
 FIREFOXES = ('firefox-esr', 'firefox')
 

@@ -28,8 +28,9 @@ import sys
 import time
 from typing import Final, NoReturn
 
+from namespaces import why_no_namespaces
+
 from benchmark.faults.fault import Fault
-from benchmark.faults.network import why_no_namespaces
 from benchmark.faults.processes import TooSlow
 from benchmark.faults.report import as_json, markdown, summary
 from benchmark.faults.rig import rig

@@ -29,8 +29,8 @@ from typing import Final
 import uuid
 
 import psutil
+import wall_clock
 
-from benchmark.faults import wall_clock
 from benchmark.faults.network import Conditions, Host
 from benchmark.faults.rig import Rig
 

@@ -24,18 +24,18 @@ import itertools
 import json
 import os
 from pathlib import Path
-import shutil
 import subprocess
 import sys
 from typing import Final
 
+from namespaces import PREFIX
+
 from benchmark.faults.relay import Conditions
 
-__all__ = ['Conditions', 'Host', 'Network', 'network', 'why_no_namespaces']
+__all__ = ['Conditions', 'Host', 'Network', 'network']
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 END_S: Final = 5.0
-PREFIX: Final = 'teleop'
 
 
 class Host(enum.Enum):
@@ -93,24 +93,6 @@ class Network:
         for source, target in list(self._spoilt):
             self.spoil(source, target, self._normal.get((source, target), Conditions()))
         self._spoilt.clear()
-
-
-def why_no_namespaces() -> str:
-    """Return what is missing for network namespaces here; empty: nothing is."""
-    if os.geteuid() != 0:
-        return 'network namespaces need root'
-    if shutil.which('ip') is None:
-        return 'network namespaces need the program ip (package iproute2)'
-    if not Path('/dev/net/tun').exists():
-        return 'the relay needs /dev/net/tun'
-    name = f'{PREFIX}-{os.getpid()}-try'
-    tried = subprocess.run(
-        ['ip', 'netns', 'add', name], capture_output=True, text=True, check=False
-    )
-    if tried.returncode != 0:
-        return f'no network namespace can be made: {tried.stderr.strip()}'
-    subprocess.run(['ip', 'netns', 'delete', name], check=True)
-    return ''
 
 
 _numbers = itertools.count()

@@ -112,7 +112,7 @@ class PageDriver:
 
     def _changed(self, name: str, value: Any) -> bool:
         before, self._seen[name] = self._seen.get(name), value
-        return before != value
+        return bool(before != value)
 
 
 def read(orders: queue.SimpleQueue[str | None]) -> None:

@@ -72,7 +72,7 @@ def _die_with_parent() -> None:
 def alive(pid: int) -> bool:
     """Return whether a process is there and no zombie."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 import json
 import os
 from pathlib import Path
@@ -31,8 +32,8 @@ from typing import Any, Final
 
 from programs import page_address
 import psutil
+import wall_clock
 
-from benchmark.faults import wall_clock
 from benchmark.faults.causes import what_happened
 from benchmark.faults.instruments import Canary
 from benchmark.faults.network import Conditions, Host, Network, network
@@ -202,7 +203,7 @@ class Rig:
     def age_of_half_s(self) -> float:
         """Return how long that has lived; 0.0: there is none."""
         try:
-            return time.time() - self.webrtc_half().create_time()
+            return time.time() - float(self.webrtc_half().create_time())
         except (ProcessLookupError, psutil.NoSuchProcess):
             return 0.0
 
@@ -276,9 +277,7 @@ class Rig:
             begun_s = time.monotonic()
             self.tell('drive')
             try:
-                wait_for(
-                    lambda since_s=begun_s: self._moves(since_s), 'motion on cmd_vel', ATTEMPT_S
-                )
+                wait_for(partial(self._moves, begun_s), 'motion on cmd_vel', ATTEMPT_S)
             except TooSlow:
                 # A bad network lost the neutral commands, or the link: let go and press again.
                 self.make_drivable()

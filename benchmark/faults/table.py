@@ -23,7 +23,9 @@ from __future__ import annotations
 import signal
 from typing import Final
 
-from benchmark.faults import actions, wall_clock
+import wall_clock
+
+from benchmark.faults import actions
 from benchmark.faults.fault import Expected, Fault, LINK, STOP_MS, UNDER_WAY_MS, WATCHDOG
 from benchmark.faults.network import Conditions, Host
 from benchmark.faults.page_faults import PAGE_FAULTS

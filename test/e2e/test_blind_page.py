@@ -40,7 +40,7 @@ def commands_sent(operator: OperatorPage, more: int) -> None:
 def test_a_frozen_picture_stops_the_robot_until_neutral(
     stack: Stack, operator: OperatorPage, probe: RosProbe
 ) -> None:
-    (camera,) = (it for it in stack.programs.running if FROZEN in it.process.args)
+    (camera,) = (it for it in stack.programs.running if FROZEN in str(it.process.args))
     operator.page.keyboard.down('KeyW')
     wait_for(probe.moving, what='motion on cmd_vel')
     camera.process.send_signal(signal.SIGSTOP)
@@ -68,7 +68,7 @@ def test_an_estop_that_the_robot_does_not_confirm_says_so_until_it_does(
     half.send_signal(signal.SIGSTOP)
     try:
         operator.page.click('#estop')
-        expect(said).to_have_text('NOT CONFIRMED', timeout=20_000)
+        expect(said).to_have_text('NOT CONFIRMED', timeout=60_000)
     finally:
         half.send_signal(signal.SIGCONT)
     wait_for(lambda: probe.states[-1]['estopped'], what='the latch')

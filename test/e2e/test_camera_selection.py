@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from browser import difference, OperatorPage
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 from programs import wait_for
 import pytest
 from ros_probe import ros_node
@@ -63,7 +63,7 @@ def until(condition: Callable[[], Any], *, what: str) -> None:
 
 def has_shape(operator: OperatorPage, shape: float) -> bool:
     metrics = operator.metrics()
-    return abs(metrics['width'] / max(1, metrics['height']) / shape - 1.0) < 0.05
+    return bool(abs(metrics['width'] / max(1, metrics['height']) / shape - 1.0) < 0.05)
 
 
 def selected(operator: OperatorPage) -> list[str]:
@@ -138,14 +138,14 @@ def halves(operator: OperatorPage) -> tuple[list[int], list[int]]:
 
 
 def test_who_watches_sees_what_the_operator_selects_and_has_no_switch(
-    operator: OperatorPage, stack: Stack
+    operator: OperatorPage, browser: Browser, stack: Stack
 ) -> None:
     until(lambda: selected(operator) == ['front'], what='telemetry')
     operator.page.keyboard.press('Digit2')
     until(lambda: selected(operator) == ['rear'], what='the rear camera')
-    viewer = OperatorPage(operator.page.context.browser.new_page())
+    viewer = OperatorPage(browser.new_page())
     viewer.page.goto(stack.broker.page)
-    viewer.page.click(f'#robots button[data-robot-id="{stack.robot_id}"]', timeout=20_000)
+    viewer.page.click(f'#robots button[data-robot-id="{stack.robot_id}"]', timeout=60_000)
     viewer.page.click('#watch')
     viewer.wait_for_state('watching')
     until(lambda: viewer.metrics()['framesPresented'] > 5, what='frames for the viewer')

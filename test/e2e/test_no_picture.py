@@ -59,7 +59,7 @@ def codec(page: OperatorPage) -> str | None:
 
 def watch(page: OperatorPage, stack: Stack) -> None:
     page.page.goto(stack.broker.page)
-    page.page.click(f'#robots button[data-robot-id="{stack.robot_id}"]', timeout=20_000)
+    page.page.click(f'#robots button[data-robot-id="{stack.robot_id}"]', timeout=60_000)
     page.page.click('#watch')
     page.wait_for_state('watching')
 
@@ -107,7 +107,7 @@ def test_a_viewer_whose_browser_cannot_take_what_is_sent_is_told_so(
     expect(viewer.page.locator('#message')).to_have_text(
         'No picture: this robot sends H.264 for whoever drives it, and '
         'this browser takes VP8 only.',
-        timeout=20_000,
+        timeout=60_000,
     )
     leave(viewer)
 
@@ -134,7 +134,7 @@ def test_a_page_that_shows_no_picture_drives_slowly_and_says_why(
     wait_for(lambda: all(map(tells, ('moving', 'blind', 'blind_page'))), what='blindness')
     assert (page.metrics()['lock'], page.metrics()['picture']) == (None, False)
     expect(page.page.locator('#message')).to_have_text(
-        'This robot sends no picture. The robot is slowed or stopped.', timeout=20_000
+        'This robot sends no picture. The robot is slowed or stopped.', timeout=60_000
     )
     page.page.keyboard.up('KeyW')
     wait_for(probe.standing, what='zero on cmd_vel')
@@ -149,7 +149,7 @@ def test_a_browser_that_takes_neither_drives_slowly_and_stops(
     page.connect(stack.broker.page, stack.robot_id)
     expect(page.page.locator('#message')).to_contain_text(
         'No picture: this robot sends H.264 and VP8 only, and this browser takes neither.',
-        timeout=20_000,
+        timeout=60_000,
     )
     page.page.keyboard.down('KeyW')
     wait_for(lambda: drives_at_more_than(probe, SLOW - 0.05), what='motion')

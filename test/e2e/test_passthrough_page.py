@@ -61,11 +61,12 @@ def test_chromium_shows_what_the_camera_encoded(
         )
         assert (operator.metrics()['width'], operator.metrics()['height']) == (WIDTH, HEIGHT)
         seen: set[int | None] = set()
-        wait_for(
-            lambda: seen.add(step(operator)) or len(seen - {None}) >= 6,
-            what='the scene',
-            timeout_s=60.0,
-        )
+
+        def changes() -> bool:
+            seen.add(step(operator))
+            return len(seen - {None}) >= 6
+
+        wait_for(changes, what='the scene', timeout_s=60.0)
         before = operator.metrics()['framesPresented']
         wait_for(
             lambda: operator.metrics()['framesPresented'] > before + 60,

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from browser import OperatorPage
 from playwright.sync_api import Browser, Route
@@ -42,7 +43,7 @@ def test_a_session_that_ends_while_the_page_connects_is_left_at_once(
 
     def answer_without_a_path(route: Route) -> None:
         # Neither knows where the other is: nothing arrives, and so no goodbye either.
-        asked = route.request.post_data_json
+        asked: Any = route.request.post_data_json
         asked['sdp_offer'] = re.sub(r'a=candidate:.*\r\n', '', asked['sdp_offer'])
         answer = route.fetch(post_data=asked)
         joined = answer.json()
@@ -52,7 +53,7 @@ def test_a_session_that_ends_while_the_page_connects_is_left_at_once(
     page.route('**/join', answer_without_a_path, times=1)
     page.goto(stack.broker.page)
     page.evaluate(REMEMBER_MESSAGES)
-    page.click(f'#robots button[data-robot-id="{stack.robot_id}"]', timeout=20_000)
+    page.click(f'#robots button[data-robot-id="{stack.robot_id}"]', timeout=60_000)
     with page.expect_response('**/join'):
         page.click('#connect')
     (child,) = psutil.Process(stack.bridge.pid).children()

@@ -84,12 +84,12 @@ def play(page: Page, pattern: str, **fields: Any) -> None:
 
 def select(page: Page, stack: Stack) -> None:
     page.goto(stack.broker.page)
-    page.click(f'#robots button[data-robot-id="{stack.robot_id}"]', timeout=20_000)
+    page.click(f'#robots button[data-robot-id="{stack.robot_id}"]', timeout=60_000)
 
 
 def state_is(page: OperatorPage, *states: str) -> None:
     page.page.wait_for_function(
-        'states => states.includes(document.body.dataset.state)', arg=states, timeout=20_000
+        'states => states.includes(document.body.dataset.state)', arg=states, timeout=60_000
     )
 
 

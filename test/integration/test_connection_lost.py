@@ -28,6 +28,7 @@ from programs import Programs
 import pytest
 from python_operator import operator, PythonOperator
 from ros_probe import ros_node, RosProbe
+from waiting import until
 
 from teleop_webrtc_bridge.core.messages import Velocity
 
@@ -43,15 +44,6 @@ PERIOD_S = 0.02
 """It is to be 0.25 s; the rest is for a busy test machine."""
 REFUSED = 25
 """So many commands of a held key have to be refused before that is believed."""
-
-
-async def until(condition: Callable[[], Any], what: str) -> None:
-    try:
-        async with asyncio.timeout(25.0):
-            while not condition():  # noqa: ASYNC110 - real processes have no event for it
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f'not within 25 s: {what}') from None
 
 
 class Road:

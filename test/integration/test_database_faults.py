@@ -23,12 +23,12 @@ import subprocess
 from typing import Any
 
 import aiohttp
+from database_faults import Fault, faults
+from driven_half import driven_half, DrivenHalf
 from failing_disk import FailingDisk
 from programs import Broker, free_port, Program, Programs, programs, wait_for
 import pytest
 
-from benchmark.attack import Healthy, healthy
-from benchmark.database_faults import Fault, faults
 from teleop_webrtc_bridge.core.session import BridgeState
 
 pytestmark = pytest.mark.real_programs
@@ -44,7 +44,7 @@ FAILING = {
 SMALL_DISK = 'mount -t tmpfs -o size=512k,nr_inodes=64 tmpfs "$1" && shift && exec "$@"'
 
 
-async def goes_on(subject: Healthy, epoch: int) -> None:
+async def goes_on(subject: DrivenHalf, epoch: int) -> None:
     """Make sure that the robot goes on being driven, in the same session."""
     robot = subject.robot
     enough = len(robot.arrivals) + COMMANDS
@@ -53,7 +53,7 @@ async def goes_on(subject: Healthy, epoch: int) -> None:
     assert (robot.state, robot.status.control_epoch) == (BridgeState.OPERATED, epoch)
 
 
-async def driven(subject: Healthy) -> int:
+async def driven(subject: DrivenHalf) -> int:
     """Wait until the robot is driven, and return the epoch of its control."""
     robot = subject.robot
     await robot.until(lambda: len(robot.arrivals) > COMMANDS, 'commands')
@@ -83,7 +83,7 @@ def assert_is_quiet(program: Program) -> None:
 
 
 async def failing(
-    subject: Healthy, broker: Broker, fault: Fault, reason: str, epoch: int, earlier: int
+    subject: DrivenHalf, broker: Broker, fault: Fault, reason: str, epoch: int, earlier: int
 ) -> None:
     """Have the database fail once more, and work again."""
     async with fault.lasting():
@@ -104,7 +104,7 @@ async def test_a_driven_robot_does_not_notice_what_is_wrong_with_the_database(
     with programs(tmp_path, disk.environment if disk else None) as started:
         broker = await asyncio.to_thread(started.start_broker)
         possible = faults(broker.key_file.parent, disk)
-        async with healthy(broker, tmp_path) as subject:
+        async with driven_half(broker, tmp_path) as subject:
             epoch = await driven(subject)
 
             locked = asyncio.Event()
@@ -163,7 +163,7 @@ async def test_a_disk_that_is_really_full_is_told_of_and_reaches_no_robot(tmp_pa
         root = Path(f'/proc/{program.pid}/root')
         broker = await asyncio.to_thread(Broker, program, port, disk / 'broker', root)
         theirs = broker.key_file.parent
-        async with healthy(broker, tmp_path) as subject:
+        async with driven_half(broker, tmp_path) as subject:
             epoch = await driven(subject)
             assert (await subject.person.call(*NEW_KEY))[0] == 201
 

@@ -17,10 +17,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 from counted_broker import CountedBroker
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -29,6 +27,7 @@ import pytest
 from python_operator import operator
 from ros_probe import ros_node, RosProbe
 from twins import take_turns
+from waiting import until
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
 from teleop_webrtc_bridge.core.messages import Velocity
@@ -41,16 +40,6 @@ pytestmark = [
     pytest.mark.real_programs,
     pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"),
 ]
-
-
-async def until(condition: Callable[[], Any], what: str) -> None:
-    """Wait for a condition while this process' broker works."""
-    try:
-        async with asyncio.timeout(20.0):
-            while not condition():  # noqa: ASYNC110 - real processes have no event for it
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f'not within 20 s: {what}') from None
 
 
 async def test_an_operator_never_finds_himself_on_another_robot_of_the_same_id(

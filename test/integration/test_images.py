@@ -16,19 +16,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 import subprocess
 import sys
-from typing import Any
 
 from counted_broker import CountedBroker
-from programs import Programs, wait_for
+from programs import Programs
 import pytest
 from python_operator import operator
 from ros_probe import ros_node
 from small_camera import VideoDiagnostics
 from tree import SUPPORT
+from waiting import until
 
 pytestmark = pytest.mark.real_programs
 
@@ -37,10 +35,6 @@ PUBLISHER = SUPPORT / 'image_publisher.py'
 
 def camera(reliability: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, str(PUBLISHER), reliability])
-
-
-async def until(condition: Callable[[], Any], what: str) -> None:
-    await asyncio.to_thread(wait_for, condition, what=what)
 
 
 async def test_frames_of_cameras_in_another_process_arrive(

@@ -38,6 +38,7 @@ from programs import Programs
 import psutil
 import pytest
 from ros_probe import ros_node, RosProbe
+from waiting import until
 
 from teleop_webrtc_bridge.core.codec import decode_command, decode_state, encode_drive_command
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
@@ -56,7 +57,6 @@ MESSAGES = int(os.environ.get('MALFORMED_MESSAGES', '3000'))
 LABELS = (CMD_UNRELIABLE, STATE_RELIABLE)
 RATE_HZ = 250.0
 """On each channel: just less than what the robot lets through, so that all of it is decoded."""
-PATIENCE_S = 30.0
 CHUNK = 50
 MAX_GROWTH_BYTES = 48 * 2**20
 SEED = 1
@@ -134,15 +134,6 @@ def counted(node: Any) -> Iterator[dict[str, str]]:
     subscription = node.create_subscription(DiagnosticArray, '/diagnostics', on_message, 10)
     yield values
     node.destroy_subscription(subscription)
-
-
-async def until(condition: Any, what: str) -> None:
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while not condition():  # noqa: ASYNC110 - threads and aiortc have no event for it
-                await asyncio.sleep(0.005)
-    except TimeoutError:
-        raise AssertionError(f'not in time: {what}') from None
 
 
 async def send_malformed(session: OldSession, messages: int) -> None:

@@ -23,10 +23,9 @@ import os
 from pathlib import Path
 import subprocess
 
+from namespaces import why_no_namespaces
 from programs import free_port, Programs
 import pytest
-
-from benchmark.faults.network import why_no_namespaces
 
 pytestmark = [pytest.mark.real_programs, pytest.mark.namespace]
 

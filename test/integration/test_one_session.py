@@ -26,22 +26,13 @@ from programs import Programs
 import pytest
 from python_operator import operator, PythonOperator
 from ros_probe import ros_node, RosProbe
+from waiting import until
 
 from teleop_webrtc_bridge.core.messages import CHANNELS, Velocity
 
 pytestmark = pytest.mark.real_programs
 
 LABELS = sorted(spec.label for spec in CHANNELS)
-
-
-async def until(condition: Callable[[], Any], what: str) -> None:
-    """Wait for a condition while this process' broker works."""
-    try:
-        async with asyncio.timeout(30.0):
-            while not condition():  # noqa: ASYNC110 - real processes have no event for it
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f'not within 30 s: {what}') from None
 
 
 async def let_go(person: PythonOperator) -> None:

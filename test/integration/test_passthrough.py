@@ -26,12 +26,13 @@ from typing import Any
 from coded_camera import coded_camera
 from counted_broker import CountedBroker
 from h264_camera import pictures, published
-from programs import Programs, wait_for
+from programs import Programs
 import pytest
 from python_operator import operator
 from ros_probe import ros_node
 from sensor_msgs.msg import Image
 from small_camera import SmallCamera, VideoDiagnostics
+from waiting import until
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = [
@@ -43,10 +44,6 @@ WIDTH, HEIGHT = 320, 180
 STAYS_S = 6.0
 """The broker allows a person 12 joins a minute."""
 camera = partial(coded_camera, 'High', WIDTH, HEIGHT)
-
-
-async def until(condition: Callable[[], Any], what: str) -> None:
-    await asyncio.to_thread(wait_for, condition, what=what)
 
 
 def shown_as(frame: Any) -> bytes:

@@ -368,7 +368,7 @@ async def test_a_turn_server_of_the_brokers_that_answers_is_used(
         broker.instead['turn'] = answering({'ice_servers': [server]})
         async with webrtc_half(configuration(broker.url, KEY, 'go2-a'), tmp_path) as half:
             await half.connected()
-            await half.until(lambda: half.status.path == 'direct', 'a path')
+            await half.until(lambda: half.status and half.status.path == 'direct', 'a path')
     host, port = RELAYED
     assert f'{host} {port} typ relay' in broker.newest.body['sdp_offer']
     assert turn.allocations >= 1

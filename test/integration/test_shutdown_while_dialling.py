@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 import signal
 from typing import Any
@@ -28,6 +27,7 @@ import pytest
 from python_operator import operator
 from ros_probe import ros_node
 from std_srvs.srv import Trigger
+from waiting import until
 from webrtc_half import configuration, webrtc_half
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
@@ -38,15 +38,6 @@ pytestmark = [
 
 SLOW_S = 0.5
 """What the broker takes to answer after the robot was asked to end: less than a goodbye may."""
-
-
-async def until(condition: Callable[[], Any], what: str) -> None:
-    try:
-        async with asyncio.timeout(20.0):
-            while not condition():  # noqa: ASYNC110 - real processes have no event for it
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f'not within 20 s: {what}') from None
 
 
 def answer_soon(broker: CountedBroker) -> None:

@@ -40,7 +40,7 @@ EVICTED_WITHIN_S = 10.0
 async def is_operated(person: PythonOperator, session_id: str) -> bool:
     status, robot = await person.call('GET', f'sessions/{session_id}/status')
     assert status == 200
-    return robot['state'] == 'active'
+    return bool(robot['state'] == 'active')
 
 
 async def keep_silent(person: PythonOperator, session_id: str, until_s: float) -> None:

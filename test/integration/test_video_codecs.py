@@ -21,13 +21,13 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from aiortc import RTCPeerConnection, RTCRtpSender
 from counted_broker import CountedBroker
 from old_robot import old_robot
 import pytest
 from python_operator import operator, PythonOperator
+from waiting import until
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
 from teleop_webrtc_bridge.core.messages import Velocity, VideoCodec
@@ -74,12 +74,6 @@ async def robot(broker: CountedBroker, folder: Path, codec: str = 'h264') -> Asy
         finally:
             filming.cancel()
             await asyncio.gather(filming, return_exceptions=True)
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - packets of another library tell nobody
-            await asyncio.sleep(0.01)
 
 
 async def sees(person: PythonOperator, codec: VideoCodec) -> None:

@@ -34,8 +34,10 @@ import importlib.resources, json, sys
 import {PACKAGE}
 modules = [name for name in ('rclpy', 'aiortc', 'cv_bridge') if name in sys.modules]
 page = importlib.resources.files('{PACKAGE}') / 'operator_page'
+typed = (importlib.resources.files('{PACKAGE}') / 'py.typed').is_file()
 files = [str(path.relative_to(page)) for path in page.rglob('*') if path.is_file()]
-print(json.dumps({{'from': {PACKAGE}.__file__, 'modules': modules, 'page': files}}))
+found = {{'modules': modules, 'page': files, 'typed': typed}}
+print(json.dumps({{'from': {PACKAGE}.__file__, **found}}))
 """
 
 
@@ -87,6 +89,7 @@ def test_the_package_is_importable_with_its_page(install: Path) -> None:
     answer = json.loads(found.stdout)
     assert Path(answer['from']).is_relative_to(install.parent)
     assert answer['modules'] == []
+    assert answer['typed']
     page = ROOT / PACKAGE / 'operator_page'
     source = {str(path.relative_to(page)) for path in page.rglob('*') if path.is_file()}
     assert 'index.html' in source

@@ -153,6 +153,30 @@ def test_it_is_run_once_more_only_once_and_only_in_ci(tmp_path: Path) -> None:
     assert '1 failed in' in output.splitlines()[-1]
 
 
+def test_the_rules_hold_for_several_modules_at_a_time(tmp_path: Path) -> None:
+    pytest.importorskip('xdist')
+    tests = f"""
+    {MARKED}
+    def test_of_programs():
+        {START}
+        fails_the_first_time()
+
+    {MARKED}
+    def test_pure():
+        pass
+
+    @pytest.mark.browser
+    def test_in_a_browser():
+        pytest.skip('no browser')
+    """
+    status, output = run(tmp_path, tests, '-n', '2', ci=True)
+    assert status == 1, output
+    assert '2 failed, 1 passed, 2 rerun' in output
+    assert 'run once more: test/test_some.py::test_of_programs' in output
+    assert 'starts no programs: it must not be marked real_programs' in output
+    assert 'marked browser, so it must run where CI=true: Skipped: no browser' in output
+
+
 def test_a_module_that_skips_itself_fails_in_ci(tmp_path: Path) -> None:
     tests = "pytest.importorskip('nobody_has_this')"
     status, output = run(tmp_path, tests)

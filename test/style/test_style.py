@@ -18,19 +18,23 @@ from collections.abc import Iterator
 import importlib.util
 import itertools
 from pathlib import Path
+import re
 import subprocess
 import sys
 
 import pytest
 from tree import ROOT
 
-FOLDERS = ('.ci', 'benchmark', 'config', 'launch', 'scripts', 'systemd')
-FOLDERS += ('teleop_webrtc_bridge', 'test')
+FOLDERS = (
+    *('.ci', 'benchmark', 'config', 'launch', 'scripts', 'systemd'),
+    *('teleop_webrtc_bridge', 'test'),
+)
 SUFFIXES = frozenset({'.bash', '.css', '.html', '.js', '.mjs', '.py', '.service', '.sh', '.yaml'})
 #: ament_copyright reads Python files only, of each the first comment; it refuses the SPDX form.
 LONG_HEADER = '# Licensed under the Apache License, Version 2.0 (the "License");'
 SPDX_HEADER = 'SPDX-License-Identifier: Apache-2.0'
 HEADER_WITHIN_LINES = 4
+IMPORT_OF_BENCHMARK = re.compile(r'^\s*(from|import) benchmark\b', re.MULTILINE)
 
 
 def sources() -> Iterator[Path]:
@@ -111,3 +115,15 @@ def test_the_types_are_right() -> None:
 def test_the_layers_are_kept() -> None:
     start = 'from importlinter.cli import lint_imports_command; lint_imports_command()'
     run('importlinter', '-c', start, '--no-logo')
+
+
+@pytest.mark.linter
+def test_the_tests_do_not_use_the_benchmarks() -> None:
+    """What both use is in test/support; only the benchmarks' own tests import them."""
+    own = ROOT / 'test' / 'benchmark'
+    found = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / 'test').rglob('*.py')
+        if own not in path.parents and IMPORT_OF_BENCHMARK.search(path.read_text('utf-8'))
+    ]
+    assert found == []

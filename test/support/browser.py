@@ -22,9 +22,12 @@ import os
 import signal
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, expect, Page, sync_playwright, ViewportSize
 from programs import wait_for
 import psutil
+
+# As long as a busy machine takes; five seconds by default.
+expect.set_options(timeout=30_000)
 
 ARGUMENTS = (
     '--no-sandbox',
@@ -36,7 +39,7 @@ ARGUMENTS = (
     # Machines whose only address is the loopback one connect as well.
     '--allow-loopback-in-peer-connection',
 )
-DESKTOP = {'width': 1280, 'height': 800}
+DESKTOP: ViewportSize = {'width': 1280, 'height': 800}
 GREY_VALUES = """() => {
     const canvas = new OffscreenCanvas(32, 18);
     const context = canvas.getContext('2d', {willReadFrequently: true});
@@ -63,13 +66,13 @@ class OperatorPage:
     def connect(self, address: str, robot_id: str) -> None:
         """Open the page, pick a robot and press connect; return when it can be driven."""
         self.page.goto(address)
-        self.page.click(f'#robots button[data-robot-id="{robot_id}"]', timeout=20_000)
+        self.page.click(f'#robots button[data-robot-id="{robot_id}"]', timeout=60_000)
         self.page.click('#connect')
         self.wait_for_state('drivable')
 
     def wait_for_state(self, state: str) -> None:
         self.page.wait_for_function(
-            'state => document.body.dataset.state === state', arg=state, timeout=20_000
+            'state => document.body.dataset.state === state', arg=state, timeout=60_000
         )
 
     def let_go_and_press(self, moving: Callable[[], object]) -> bool:

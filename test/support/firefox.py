@@ -22,7 +22,7 @@ that its users have. BiDi is built into it: no driver and no package of npm stan
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 import itertools
 import json
@@ -215,7 +215,7 @@ def firefox(
     executable: str,
     log: Path,
     *,
-    preferences: dict[str, object] | None = None,
+    preferences: Mapping[str, object] | None = None,
     environment: dict[str, str] | None = None,
     arguments: Sequence[str] = (),
 ) -> Iterator[FirefoxPage]:

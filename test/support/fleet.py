@@ -20,6 +20,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, AsyncExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 import time
 
@@ -148,7 +149,7 @@ class Fleet:
         await asyncio.gather(
             *(
                 robot.until(
-                    lambda robot=robot: robot.state is BridgeState.CONNECTED,
+                    partial(_is_alone, robot),
                     'without an operator',
                     timeout_s=timeout_s,
                 )
@@ -262,3 +263,7 @@ async def reconnect_times(running: Fleet) -> tuple[list[float], list[float]]:
         )
     )
     return sorted(at - killed_s for at in back), sorted(at - ready_s for at in back)
+
+
+def _is_alone(robot: WebrtcHalf) -> bool:
+    return robot.state is BridgeState.CONNECTED

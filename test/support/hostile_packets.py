@@ -42,6 +42,7 @@ _jumps = itertools.cycle(range(0, 65_536, 32_000))
 
 
 def _transport(pc: RTCPeerConnection) -> Any:
+    assert pc.sctp is not None
     return pc.sctp.transport
 
 
@@ -70,10 +71,11 @@ def chunk(kind: int, body: bytes, flags: int = 0) -> bytes:
 
 async def send_chunks(pc: RTCPeerConnection, chunks: bytes) -> None:
     sctp: Any = pc.sctp
+    private: Any = rtcsctptransport
     header = struct.pack(
         '!HHL', sctp._local_port, sctp._remote_port, sctp._remote_verification_tag
     )
-    checksum = rtcsctptransport.crc32c(header + bytes(4) + chunks)
+    checksum = private.crc32c(header + bytes(4) + chunks)
     await _transport(pc)._send_data(header + struct.pack('<L', checksum) + chunks)
 
 

@@ -31,6 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
 from systemd_unit import BRIDGE, read_unit, Unit
 
@@ -75,7 +76,8 @@ class Player:
         deadline_s = None
         while True:
             wait_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-            ready, _, _ = select.select([ended, self._is_ending, self._socket], [], [], wait_s)
+            sources: list[Any] = [ended, self._is_ending, self._socket]
+            ready, _, _ = select.select(sources, [], [], wait_s)
             if ended in ready:
                 break
             if self._is_ending in ready:

@@ -189,8 +189,9 @@ class PythonOperator:
         self._session = session_id
         if self._with_video:
             video = self._pc.addTransceiver('video', direction='recvonly')
-            known = RTCRtpReceiver.getCapabilities('video').codecs
-            video.setCodecPreferences([it for it in known if codec_of(it) in self._takes])
+            known = RTCRtpReceiver.getCapabilities('video')
+            assert known is not None
+            video.setCodecPreferences([it for it in known.codecs if codec_of(it) in self._takes])
             prepare_receiving(video)
         if self._with_microphone:
             self._pc.addTransceiver(AudioStreamTrack(), direction='sendonly')

@@ -177,7 +177,7 @@ class _Stream(turn.TurnStreamMixin, asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
-    def datagram_received(self, data: bytes, address: Any) -> None:  # type: ignore[override]
+    def datagram_received(self, data: bytes, address: Any) -> None:
         transport: Any = self.transport
         self._server.take(data, id(self), transport.write)
 

@@ -30,6 +30,7 @@ import uuid
 
 import numpy as np
 from tree import ROOT
+from waiting import PATIENCE_S
 
 from teleop_webrtc_bridge.bridge.link.frame_slot import create_slot, FrameHeader, FrameWriter
 from teleop_webrtc_bridge.bridge.link.packets import (
@@ -165,7 +166,7 @@ class WebrtcHalf:
         return self.status.counters.get(name, 0.0) if self.status else 0.0
 
     async def until(
-        self, condition: Callable[[], Any], what: str, *, timeout_s: float = 20.0
+        self, condition: Callable[[], Any], what: str, *, timeout_s: float = PATIENCE_S
     ) -> None:
         """Wait until what the process has said meets a condition."""
         try:
@@ -177,7 +178,7 @@ class WebrtcHalf:
             told = [(status.state.value, status.reason) for _, status in self.statuses[-5:]]
             raise AssertionError(f'not within {timeout_s:g} s: {what}; {told}') from None
 
-    async def connected(self, *, timeout_s: float = 20.0) -> float:
+    async def connected(self, *, timeout_s: float = PATIENCE_S) -> float:
         """Wait until it is connected and return when it said so."""
         await self.until(lambda: self.state in DRIVABLE, 'connected', timeout_s=timeout_s)
         return self.statuses[-1][0]
@@ -195,7 +196,7 @@ class WebrtcHalf:
         await self.until(news, 'a newer session', timeout_s=timeout_s)
         return news()[0]
 
-    async def in_state(self, state: BridgeState, *, timeout_s: float = 20.0) -> Status:
+    async def in_state(self, state: BridgeState, *, timeout_s: float = PATIENCE_S) -> Status:
         """Wait for a state from now on and return the status that tells it."""
         seen = len(self.statuses)
 
@@ -234,7 +235,7 @@ class WebrtcHalf:
             step=3 * width,
             encoding='bgr8',
         )
-        self._writer.write(header, memoryview(pixels).cast('B'))
+        self._writer.write(header, memoryview(pixels.data).cast('B'))
 
     def say(self, label: str, payload: bytes, *, urgent: bool = False) -> None:
         """Send something to the operator."""

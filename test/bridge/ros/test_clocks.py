@@ -26,8 +26,7 @@ from driven_robot import driven_robot, FORWARD
 import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-
-from benchmark.faults.wall_clock import environment, step, why_not
+from wall_clock import environment, step, why_not
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = [

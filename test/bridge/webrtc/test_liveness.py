@@ -16,12 +16,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import until
 
 from teleop_webrtc_bridge.aiortc_support.sctp import SctpProbe
 from teleop_webrtc_bridge.bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, ProbeDecision
@@ -112,12 +110,6 @@ async def connect(one: RTCPeerConnection, other: RTCPeerConnection) -> None:
     await other.setLocalDescription(await other.createAnswer())
     answer = other.localDescription
     await one.setRemoteDescription(RTCSessionDescription(sdp=answer.sdp, type='answer'))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10.0):
-        while not condition():  # noqa: ASYNC110 - aiortc has no event for it
-            await asyncio.sleep(0.005)
 
 
 async def test_a_plain_aiortc_peer_answers_and_its_channels_notice_nothing() -> None:

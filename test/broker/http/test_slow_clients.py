@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 import errno
 import ipaddress
@@ -27,6 +27,7 @@ from typing import Any
 
 import pytest
 from rig import Rig, running
+from waiting import until
 
 from teleop_webrtc_bridge.broker.caller_addresses import TrustedProxies
 from teleop_webrtc_bridge.broker.http import connections
@@ -80,12 +81,6 @@ class Wire:
 
     def close(self) -> None:
         self.writer.close()
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20.0):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 # --- slow clients ------------------------------------------------------------------------------

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 import gc
 import logging
@@ -38,6 +38,7 @@ from aiortc import (
 from aiortc.rtp import RtpPacket
 from hostile_packets import ATTACKS, one_pli, send_srtp
 import pytest
+from waiting import until
 
 from teleop_webrtc_bridge.aiortc_support.forwarding import VideoIngress
 from teleop_webrtc_bridge.aiortc_support.internals import take_keyframe_requests
@@ -50,12 +51,6 @@ VIEWER = Identity(tenant='yard', sub='mallory', role=Role.VIEWER)
 PATIENCE_S = 20.0
 VIDEO_PERIOD_S = 0.02
 COMMANDS = 100
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - aiortc has no event for it
-            await asyncio.sleep(0.01)
 
 
 class Peer:

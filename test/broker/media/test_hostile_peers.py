@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 import json
 from typing import Any
@@ -31,6 +31,7 @@ from aiortc import (
 )
 import pytest
 import pytest_asyncio
+from waiting import until
 
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.media.backend import DataChannelRequest, StopSeen
@@ -43,12 +44,6 @@ from teleop_webrtc_bridge.core.messages import CHANNELS
 PATIENCE_S = 20.0
 ANN = Identity(tenant='yard', sub='ann', role=Role.VIEWER)
 BOB = Identity(tenant='yard', sub='bob', role=Role.OPERATOR)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - aiortc has no event for it
-            await asyncio.sleep(0.01)
 
 
 class Peer:

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 import os
@@ -39,6 +39,7 @@ import pytest
 import pytest_asyncio
 from python_operator import operator
 from tree import SUPPORT
+from waiting import until
 from webrtc_half import configuration, webrtc_half
 
 from teleop_webrtc_bridge.broker.identity import Identity, Role
@@ -64,12 +65,6 @@ PATIENCE_S = 30.0
 HUNG_S = 2.0
 """Shorter than in production; each process reports four times a second."""
 BOB = Identity(tenant='yard', sub='bob', role=Role.OPERATOR)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - another process has no event for it
-            await asyncio.sleep(0.01)
 
 
 class Running:

@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 import math
 
+from namespaces import why_no_namespaces
 import pytest
 
-from benchmark.faults.network import why_no_namespaces
 from benchmark.faults.rig import Rig, rig, Setting
 from benchmark.faults.table import named
 from benchmark.faults.trial import run
