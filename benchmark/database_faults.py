@@ -42,7 +42,7 @@ from programs import programs
 
 from benchmark.attack import Healthy, healthy
 from benchmark.figures import percentile
-from teleop_webrtc_bridge.broker.access.credentials import Credentials
+from teleop_webrtc_bridge.broker.access.authenticator import Credentials
 from teleop_webrtc_bridge.broker.access.database import Database
 from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
@@ -192,7 +192,7 @@ async def sweep(folder: Path, keys: int) -> dict[str, Any]:
             store.create_robot_key(name='k', robot_id=None, owner=f'tenant {number}', now_s=1.0)[1]
             for number in range(keys)
         ][:IN_USE]
-    with closing(Database.open(folder)) as database:
+    with closing(Database(folder)) as database:
         credentials = Credentials(database, time.time)
         for secret in secrets:
             assert await credentials.robot(secret) is not None

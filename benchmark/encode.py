@@ -46,7 +46,7 @@ import numpy as np
 from benchmark.comparison import table
 from benchmark.figures import Figures, medians
 from benchmark.running import bounded, machine, output_file, run
-from teleop_webrtc_bridge.bridge.webrtc.video.compressor import (
+from teleop_webrtc_bridge.bridge.webrtc.video.encoder import (
     CLOCK_RATE,
     Compressor,
     open_encoder,

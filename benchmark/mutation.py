@@ -68,12 +68,12 @@ EQUIVALENT: Final = frozenset(
         'math.inf else math.inf) for now, then, acceleration in zip(present.axes(), '
         'wanted.axes(), self.max_acceleration, strict=True)))',
         # What jumped is further off than all that are remembered, which differ by less.
-        'freshness: return Verdict.STALE if jumped and delay > self._delays[0][1] else '
-        'Verdict.OUT_OF_ORDER → return Verdict.STALE if jumped and delay > '
-        'self._delays[-1][1] else Verdict.OUT_OF_ORDER',
-        'freshness: return Verdict.STALE if jumped and delay > self._delays[0][1] else '
-        'Verdict.OUT_OF_ORDER → return Verdict.STALE if jumped and delay >= '
-        'self._delays[0][1] else Verdict.OUT_OF_ORDER',
+        'freshness: return CommandVerdict.STALE if jumped and delay > self._delays[0][1] else '
+        'CommandVerdict.OUT_OF_ORDER → return CommandVerdict.STALE if jumped and delay > '
+        'self._delays[-1][1] else CommandVerdict.OUT_OF_ORDER',
+        'freshness: return CommandVerdict.STALE if jumped and delay > self._delays[0][1] else '
+        'CommandVerdict.OUT_OF_ORDER → return CommandVerdict.STALE if jumped and delay >= '
+        'self._delays[0][1] else CommandVerdict.OUT_OF_ORDER',
         # The next command is neither late nor jumped, whatever it is, and clears them.
         'freshness: self._witnesses.clear() → pass',
         # Of two that took as long, the later one alone says the same.
@@ -85,7 +85,7 @@ EQUIVALENT: Final = frozenset(
         'command_gate: self._heard_neutral = True → self._heard_neutral = False',
         'command_gate: self._heard_neutral = True → pass',
         'command_gate: self._wanted = ZERO → pass',
-        'command_gate: self._last_verdict = Verdict.ACCEPTED → pass',
+        'command_gate: self._last_verdict = CommandVerdict.ACCEPTED → pass',
         # Whoever is not armed stays so by either of the two ways.
         'command_gate: self._heard_s = None → pass',
         # A stop puts it off anew before it is looked at; in motion it is always None.

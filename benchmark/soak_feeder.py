@@ -44,7 +44,7 @@ from teleop_webrtc_bridge.core.messages import (
     MAP_UNRELIABLE,
     Velocity,
 )
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 STATUS_PERIOD_S: Final = 1.0
 NEUTRAL: Final = 50
@@ -90,7 +90,7 @@ class Feeder:
             time.sleep(0.05)
 
     def _say(self, payload: bytes, now: float) -> None:
-        packet = Received(label=CMD_UNRELIABLE, payload=payload, text=False, arrival_s=now)
+        packet = Received(label=CMD_UNRELIABLE, payload=payload, arrival_s=now)
         self._link.sendall(encode(packet))
 
     def _live(self, now: float) -> None:
@@ -98,10 +98,9 @@ class Feeder:
         if now >= self._status_due_s:
             self._status_due_s = now + STATUS_PERIOD_S
             status = Status(
-                state=SessionState.OPERATED,
+                state=BridgeState.OPERATED,
                 reason='',
                 control_epoch=1,
-                video_fps=0.0,
                 counters={},
             )
             self._link.sendall(encode(status))

@@ -28,8 +28,8 @@ from typing import Any, Final
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from benchmark.encoded_track import configuration
+from teleop_webrtc_bridge.aiortc_support.forwarding import VideoIngress
 from teleop_webrtc_bridge.aiortc_support.internals import NTP_EPOCH_S, prepare_receiving
-from teleop_webrtc_bridge.aiortc_support.rtp.forwarding import VideoIngress
 
 __all__ = ['START_S', 'Arrivals', 'Viewer', 'piped_program', 'read_line', 'write_line']
 

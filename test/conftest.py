@@ -23,9 +23,11 @@ import os
 from pathlib import Path
 import shutil
 import signal
+from typing import Any
 
 from child_processes import ChildProcesses, REAL_PROGRAMS
 import pytest
+from ros_domain import DOMAINS, next_domain
 
 # Now, because its plug-in would import it after the last test: CPython 3.11 cannot parse source
 # any more in a process in which threads have failed to (python/cpython#106905).
@@ -47,6 +49,10 @@ REQUIRED_BY_CI = ('browser', 'namespace', 'systemd')
 #: What each program wrote last, and no more, is shown of a test that failed.
 LOG_LINES = 40
 PROGRAM_LOGS = pytest.StashKey[Path]()
+#: Folders of tests that run as one where others run beside them.
+ONE_AFTER_THE_OTHER = 'test/e2e/'
+#: Those that take longest; the first of all first.
+SLOW_FOLDERS = ('e2e', 'faults', 'integration', 'style')
 BROWSERS = ('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-browser')
 FIREFOXES = ('firefox-esr', 'firefox')
 
@@ -63,14 +69,33 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
     # Apart from other robots, also from those on this machine and other test runs.
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+    os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % DOMAINS))
     os.environ.setdefault('ROS_LOG_DIR', str(ROOT / 'build' / 'ros_log'))
     # The programs that the tests start are those of this tree.
     inherited = os.environ.get('PYTHONPATH')
     os.environ['PYTHONPATH'] = os.pathsep.join([str(ROOT), *([inherited] if inherited else [])])
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        """Gives each worker whole modules, whose tests share programs."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition('::')[0]
+            # Two browsers at a time are more than two cores can feed with pictures.
+            return ONE_AFTER_THE_OTHER if file.startswith(ONE_AFTER_THE_OTHER) else file
+
+    # What takes longest begins, so that the workers end at about the same time.
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, 'workerinput'):
+        items.sort(key=_turn)
     # A machine that CI shares may stand still for a while. The end of scripts/test names what was
     # run once more; more than two such tests fail the run.
     for item in items:
@@ -95,6 +120,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if report.failed and folder is not None:
         report.sections += _program_logs(folder, report.start)
     return report
+
+
+def _turn(item: pytest.Item) -> int:
+    """Return when a test shall begin, if several run at the same time."""
+    folder = item.path.relative_to(ROOT / 'test').parts[0]
+    if folder in SLOW_FOLDERS:
+        return SLOW_FOLDERS.index(folder)
+    return len(SLOW_FOLDERS) + (item.get_closest_marker(REAL_PROGRAMS) is None)
 
 
 def _program_logs(folder: Path, since_s: float) -> list[tuple[str, str]]:
@@ -152,7 +185,7 @@ def ros_domain() -> None:
     Tests kill programs, and whoever wrote to the shared memory of one that was killed may go on
     writing there (eProsima/Fast-DDS pull request 4737), unheard by the next one on its port.
     """
-    os.environ['ROS_DOMAIN_ID'] = str(1 + int(os.environ['ROS_DOMAIN_ID']) % 100)
+    os.environ['ROS_DOMAIN_ID'] = str(next_domain(int(os.environ['ROS_DOMAIN_ID'])))
 
 
 @pytest.fixture(scope='session')

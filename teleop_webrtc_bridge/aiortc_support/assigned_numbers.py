@@ -1,9 +1,9 @@
 """
-The numbers that a connection has given to codecs and to RTP header extensions.
+Payload types and extension ids of a connection, kept over renegotiation.
 
-None of them changes its meaning while the connection lives (RFC 3264 §8.3.2, RFC 8285 §7).
-aiortc numbers each offer anew, and Chromium crashes when an audio section gives an extension the
-number that another extension has had.
+No number may change its meaning while the connection lives (RFC 3264 §8.3.2, RFC 8285 §7). aiortc
+numbers each offer anew, and Chromium crashes when an audio section gives an extension the id that
+another extension has had.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -35,19 +35,19 @@ from aiortc.sdp import MediaDescription, SessionDescription
 __all__ = ['AssignedNumbers']
 
 EXTENSION_IDS: Final = range(1, 15)
-"""Those of one-byte headers (RFC 8285 §4.2), which is what the broker sends."""
+"""Valid in one-byte headers (RFC 8285 §4.2), which the broker sends."""
 
 
 class AssignedNumbers:
     """
-    Owns what the numbers of one connection mean; our later offers are written with them.
+    Owns the meaning of one connection's numbers, and writes our later offers with them.
 
-    :param sdp: The peer's first offer, which has been accepted.
+    :param sdp: The peer's first offer, which was accepted.
     """
 
     def __init__(self, sdp: str) -> None:
         self._codecs: list[tuple[str, RTCRtpCodecParameters]] = []
-        """With the kind of their section: ``rtx`` is a codec of audio and of video."""
+        """(kind of section, codec): ``rtx`` is a codec of audio and of video."""
         self._extensions: dict[str, int] = {}
         for media in _rtp_sections(SessionDescription.parse(sdp)):
             self._codecs += [(media.kind, codec) for codec in media.rtp.codecs]
@@ -55,7 +55,7 @@ class AssignedNumbers:
                 self._extensions.setdefault(extension.uri, extension.id)
 
     async def create_offer(self, pc: RTCPeerConnection) -> RTCSessionDescription:
-        """Return an offer of a connection that has been negotiated before."""
+        """Return another offer for a connection that was negotiated before."""
         offer = await pc.createOffer()
         description = SessionDescription.parse(offer.sdp)
         for media in _rtp_sections(description):
@@ -72,9 +72,9 @@ class AssignedNumbers:
 
     def _free_extension_id(self, otherwise: int) -> int:
         """
-        Return an id that has no meaning yet; else one that is unused because we don't know it.
+        Return an id without a meaning; if there is none, the id of an extension that we don't use.
 
-        :param otherwise: Returned if there is none.
+        :param otherwise: Returned if there is neither.
         """
         taken = set(self._extensions.values())
         ours = {item.uri for items in HEADER_EXTENSIONS.values() for item in items}
@@ -97,7 +97,7 @@ class AssignedNumbers:
 
     def _payload_type(self, kind: str, codec: RTCRtpCodecParameters) -> int | None:
         for known_kind, known in self._codecs:
-            # aiortc takes no other numbers than these from an answer.
+            # aiortc accepts no other numbers in an answer.
             if known.payloadType not in DYNAMIC_PAYLOAD_TYPES or known_kind != kind:
                 continue
             if _is_same(codec, known):

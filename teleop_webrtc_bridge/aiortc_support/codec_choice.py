@@ -1,8 +1,4 @@
-"""
-Which of several negotiated codecs a stream of video is sent in, and under which payload type.
-
-Tested with aiortc 1.16, like :mod:`~teleop_webrtc_bridge.aiortc_support.internals`.
-"""
+"""Which negotiated codec and payload type a video stream is sent with."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -47,23 +43,23 @@ _KNOWN: Final = {codec.value: codec for codec in VideoCodec}
 
 
 def mime_type(codec: VideoCodec) -> str:
-    """Return the name of a codec as FFmpeg's wrappers and SDP have it."""
+    """Return the name of a codec as in SDP."""
     return f'video/{codec.value.upper()}'
 
 
 def codec_of(codec: RTCRtpCodecCapability | RTCRtpCodecParameters) -> VideoCodec | None:
-    """Return what aiortc calls so; ``None``: retransmissions, say."""
+    """Return the video codec; ``None``: another format, such as retransmissions."""
     return _KNOWN.get(codec.name.lower())
 
 
 def negotiated_codecs(transceiver: RTCRtpTransceiver) -> tuple[VideoCodec, ...]:
-    """Return the codecs that both sides know, the favourite first."""
+    """Return the codecs that both sides support, the preferred one first."""
     codecs = [codec_of(codec) for codec in transceiver._codecs]
     return tuple(dict.fromkeys(codec for codec in codecs if codec is not None))
 
 
 def payload_types(transceiver: RTCRtpTransceiver) -> dict[VideoCodec, int]:
-    """Return the number that each codec is sent under: that of its favourite variant."""
+    """Return the payload type of each codec, which is that of its preferred variant."""
     numbers: dict[VideoCodec, int] = {}
     for codec in transceiver._codecs:
         kind = codec_of(codec)
@@ -74,10 +70,10 @@ def payload_types(transceiver: RTCRtpTransceiver) -> dict[VideoCodec, int]:
 
 def keep_codecs(transceiver: RTCRtpTransceiver, wanted: Collection[VideoCodec]) -> None:
     """
-    Answer an offer with one variant each of some codecs, and their retransmissions.
+    Answer an offer with one variant of each wanted codec, and their retransmissions.
 
-    :param wanted: Those that the peer can change between, at a word; otherwise the first codec
-        that both sides know is the only one.
+    :param wanted: Codecs between which the peer can switch; without any, the answer names only the
+        first codec that both sides support.
     """
     chosen = [codec for codec in transceiver._codecs if codec_of(codec) is not None][:1]
     for codec in transceiver._codecs:
@@ -93,7 +89,7 @@ def keep_codecs(transceiver: RTCRtpTransceiver, wanted: Collection[VideoCodec]) 
 
 
 def offered_codecs(transceiver: RTCRtpTransceiver) -> tuple[RTCRtpCodecParameters, ...]:
-    """Return what is known here of the peer's offer, with the peer's payload types."""
+    """Return the supported codecs of the peer's offer, with the peer's payload types."""
     return tuple(map(copy.copy, transceiver._codecs))
 
 
@@ -103,17 +99,19 @@ def prefer_codecs(
     known: Collection[RTCRtpCodecParameters],
 ) -> None:
     """
-    Have the next offer name some codecs, in all variants that the peer knows.
+    Make the next offer name some codecs, in all variants that the peer supports.
 
-    What is forwarded may be any of them: variants differ in what a sender *may* use of a codec.
-    Without retransmissions: lost packets are sent again as they were, from the ingress' history.
+    A forwarded stream may be any of them: variants differ in what a sender *may* use of a codec.
+    The offer names no retransmission format: lost packets are sent again unchanged, from the
+    history of the ingress.
 
+    :param codecs: In the robot's order of preference.
     :param known: The peer's own offer, if it had video; see :func:`offered_codecs`.
     """
     capabilities = [it for it in get_capabilities('video').codecs if codec_of(it) in codecs]
     if known:
         capabilities = [it for it in capabilities if any(_is_same(it, theirs) for theirs in known)]
-    # In the robot's order; that of the variants is aiortc's.
+    # The sort is stable: variants of one codec stay in aiortc's order.
     order = list(codecs)
     capabilities.sort(key=lambda it: order.index(codec_of(it)))  # type: ignore[arg-type]
     transceiver.setCodecPreferences(capabilities)
@@ -127,16 +125,16 @@ def _is_same(
 
 def send_as(transceiver: RTCRtpTransceiver, in_use: Callable[[], VideoCodec]) -> None:
     """
-    Send what a track of packets gives in the codec that it is of; call it before it is sent.
+    Send each packet of a track with its own codec; call it before sending starts.
 
-    :param in_use: Called when a packet was taken from the track; returns that packet's codec, one
-        of :func:`negotiated_codecs`.
+    :param in_use: Called after a packet is taken from the track; returns its codec, one of
+        :func:`negotiated_codecs`.
     """
     private: Any = transceiver.sender
     run_rtp, retransmit = private._run_rtp, private._retransmit
 
     async def run(codec: RTCRtpCodecParameters) -> None:
-        # aiortc reads the payload type of this one for each frame, after it was packetised.
+        # aiortc reads its payload type for each frame, after packetising.
         present = copy.copy(codec)
         private._RTCRtpSender__encoder = _Packetiser(transceiver, present, in_use)
         await run_rtp(present)
@@ -154,9 +152,9 @@ def send_as(transceiver: RTCRtpTransceiver, in_use: Callable[[], VideoCodec]) ->
 
 class _Packetiser:
     """
-    Stands in for aiortc's encoder, which would be one codec's for good.
+    Replaces aiortc's encoder, which is bound to one codec.
 
-    :param present: Gets the payload type of what was packetised last.
+    :param present: Its payload type is set to that of the last packetised frame.
     """
 
     def __init__(
@@ -173,7 +171,7 @@ class _Packetiser:
             if kind is not None:
                 self._codecs.setdefault(kind, codec)
         self._packetisers: dict[VideoCodec, Any] = {}
-        """Kept: VP8 numbers its pictures."""
+        """Kept while another codec is in use, because VP8 numbers its pictures."""
 
     def pack(self, packet: av.Packet[Any]) -> tuple[list[bytes], int]:
         kind = self._in_use()
@@ -186,6 +184,6 @@ class _Packetiser:
 
 
 def _retransmission(transceiver: RTCRtpTransceiver, payload_type: int) -> int | None:
-    """Return the number under which packets of another one are sent again (RFC 4588 §8.1)."""
+    """Return the payload type for retransmissions of another one (RFC 4588 §8.1)."""
     again = (it for it in transceiver._codecs if it.parameters.get('apt') == payload_type)
     return next((codec.payloadType for codec in again), None)

@@ -1,9 +1,9 @@
 """
-A peer's session description, taken by a peer connection or refused with a reason.
+A peer's session description, applied to a peer connection or refused with a reason.
 
-aiortc takes much of a description for granted. What breaks that breaks later, in a task that
-nobody waits for, or in a connection that never comes about. So all of it is looked at before.
-Whatever else is raised is nobody's bytes, and not caught here.
+aiortc assumes much about a description. A description that violates it fails later, in a task that
+nobody awaits, or in a connection that is never established. So everything is checked before. Other
+exceptions are not caused by a peer's bytes, and are not caught here.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -48,7 +48,7 @@ __all__ = ['check_description', 'take_description']
 
 Kind = Literal['offer', 'answer']
 
-#: What aiortc's parser raises for malformed text: it unpacks, looks up and asserts as it reads.
+#: Exceptions of aiortc's parser on malformed text: it unpacks, looks up and asserts as it reads.
 _PARSING_RAISES: Final = (
     AssertionError,
     AttributeError,
@@ -59,7 +59,7 @@ _PARSING_RAISES: Final = (
     ValueError,
 )
 _DIGEST_BYTES: Final = {'sha-256': 32, 'sha-384': 48, 'sha-512': 64}
-"""The hash functions that aiortc knows."""
+"""The hash functions that aiortc supports."""
 _EXPECTED_STATES: Final[dict[Kind, tuple[str, ...]]] = {
     'offer': ('stable', 'have-remote-offer'),
     'answer': ('have-local-offer',),
@@ -70,7 +70,7 @@ _REPLIES: Final = {
     'recvonly': ('sendonly', 'inactive'),
     'inactive': ('inactive',),
 }
-"""Direction of an offered section → those of the answer (RFC 3264 §6.1)."""
+"""Direction of an offered section → directions allowed in the answer (RFC 3264 §6.1)."""
 _STAND_INS: Final = {'audio': 'opus/48000/2', 'video': 'VP8/90000'}
 _STREAM_LINE: Final = re.compile(
     r'a=(?:(?:rtpmap|fmtp|rtcp-fb):|(?:sendrecv|sendonly|recvonly)\s*$)'
@@ -82,10 +82,10 @@ async def take_description(pc: RTCPeerConnection, sdp: str, kind: Kind) -> None:
     """
     Set a peer's description, which has passed :func:`~teleop_webrtc_bridge.core.sdp.check_sdp`.
 
-    One that is refused changes nothing: another one may follow. A section of a first offer whose
-    codecs are all unknown here is taken as inactive, so that the others can be used.
+    A refused description changes nothing: another one may follow. A section of a first offer
+    without any supported codec is treated as inactive, so that the others can be used.
 
-    :raises ProtocolError: It cannot be used, or not now.
+    :raises ProtocolError: The description is unusable, or none is expected now.
     """
     if pc.signalingState not in _EXPECTED_STATES[kind]:
         raise ProtocolError(f'no {kind} is expected: the connection is {pc.signalingState}')
@@ -105,12 +105,12 @@ async def take_description(pc: RTCPeerConnection, sdp: str, kind: Kind) -> None:
         raise ProtocolError('the connection has just ended') from error
     for transceiver in pc.getTransceivers():
         if transceiver.mid in foreign:
-            # An answer names what was offered, also where nothing is sent (RFC 3264 §6.1).
+            # An answer names offered codecs even where nothing is sent (RFC 3264 §6.1).
             transceiver._codecs = foreign[transceiver.mid]
 
 
 def _foreign_codecs(sdp: str) -> dict[str, list[RTCRtpCodecParameters]]:
-    """Return the codecs of each section that has some, and none that aiortc knows; by its mid."""
+    """Return the codecs of each section that has only ones that aiortc lacks, by mid."""
     return {
         media.rtp.muxId: media.rtp.codecs
         for media in SessionDescription.parse(sdp).media
@@ -121,7 +121,7 @@ def _foreign_codecs(sdp: str) -> dict[str, list[RTCRtpCodecParameters]]:
 
 
 def _without_foreign(sdp: str, foreign: Mapping[str, Sequence[RTCRtpCodecParameters]]) -> str:
-    """Make sections inactive, each with a codec that aiortc knows: it takes none without."""
+    """Make these sections inactive, each with a codec that aiortc supports, which it requires."""
     if not foreign:
         return sdp
     session, *sections = split_sections(sdp)
@@ -164,7 +164,7 @@ def check_description(sdp: str, kind: Kind, present: Sequence[MediaDescription] 
 
 @contextlib.contextmanager
 def _named(what: str) -> Iterator[None]:
-    """Say in a refusal what it is about."""
+    """Prefix a refusal with the section that it concerns."""
     try:
         yield
     except ProtocolError as error:
@@ -172,7 +172,7 @@ def _named(what: str) -> Iterator[None]:
 
 
 def _check_transport(media: MediaDescription, kind: Kind, lines: Sequence[str]) -> None:
-    """Check what ICE and DTLS need, which each section has to say."""
+    """Check the attributes that ICE and DTLS need in each section."""
     if media.port == 0 and (kind == 'answer' or 'a=bundle-only' not in lines):
         raise ProtocolError('port 0 rejects it; allowed: a section that is in use')
     if not media.rtp.muxId:
@@ -193,7 +193,7 @@ def _dtls(media: MediaDescription) -> RTCDtlsParameters:
 
 
 def _check_fingerprints(fingerprints: Sequence[RTCDtlsFingerprint]) -> None:
-    """Check that there is one which is known, and that all of these can be met."""
+    """Check that a supported fingerprint is there, and that each of these has the right length."""
     known = 0
     for fingerprint in fingerprints:
         size = _DIGEST_BYTES.get(fingerprint.algorithm.lower())
@@ -236,7 +236,7 @@ def _check_sctp(media: MediaDescription) -> None:
 
 
 def _check_bundle(description: SessionDescription) -> None:
-    """Check that all sections share one transport, the first section's: there is no other."""
+    """Check that all sections share the transport of the first one: there is no other."""
     sections = description.media
     mids = [media.rtp.muxId for media in sections]
     if len(set(mids)) != len(mids):
@@ -261,7 +261,7 @@ def _check_bundle(description: SessionDescription) -> None:
 def _check_sequel(
     sections: Sequence[MediaDescription], kind: Kind, present: Sequence[MediaDescription]
 ) -> None:
-    """Check that an answer has the sections of its offer, and a later offer those before it."""
+    """Check that an answer has the sections of its offer, and a later offer all earlier ones."""
     names = [(media.kind, media.rtp.muxId) for media in sections]
     expected = [(media.kind, media.rtp.muxId) for media in present]
     if names[: len(expected)] != expected or (kind == 'answer' and len(names) != len(expected)):

@@ -1,14 +1,14 @@
 """
-What arrives on a connection's sockets, looked at before aioice and aiortc take it for granted.
+What arrives from a peer, checked and bounded before aioice and aiortc act on it.
 
-Anybody who finds the port can send to it. aioice hands everything on that is no STUN, wherever it
-comes from: an empty packet then ends the connection. Malformed STUN, RTP and RTCP raise what
-nobody expects, with a traceback for each packet, and end it too. Here data is taken from the
-addresses of the peer only, within its budget
-(:mod:`~teleop_webrtc_bridge.aiortc_support.ingress_budget`), and malformed packets are lost.
+Anybody who finds the port can send to it. aioice passes on everything that is not STUN, whatever
+its source: an empty packet then ends the connection. Malformed STUN, RTP and RTCP raise unexpected
+exceptions, with a traceback for each packet, and end the connection too. A jump of the sequence
+number, a pause of an hour, and impossible time stamps make aiortc count for 10 ms, count for a
+second, and fail in its reports.
 
-Tested with aiortc 1.16; ``test/aiortc_support/test_ingress.py`` tells what broke when aiortc or
-aioice moves.
+Here data is accepted only from addresses of the peer and within its budget; malformed packets are
+dropped.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -27,41 +27,190 @@ aioice moves.
 
 from __future__ import annotations
 
+from collections import Counter
+import enum
 import struct
 import time
 from typing import Any, Final
 
 import aioice.ice
-from aiortc import RTCDtlsTransport, RTCPeerConnection
-from aiortc.rtp import RTCP_RTPFB, RTCP_RTPFB_NACK, RtcpPacket, RtpPacket
+from aiortc import (
+    rate,
+    RTCCertificate,
+    RTCDtlsTransport,
+    rtcdtlstransport,
+    RTCPeerConnection,
+    rtcrtpreceiver,
+)
+from aiortc.rtp import RTCP_RTPFB, RTCP_RTPFB_NACK, RtcpPacket, RTP_HISTORY_SIZE, RtpPacket
 
-from teleop_webrtc_bridge.aiortc_support.ingress_budget import IngressBudget, kind_of, Traffic
+from teleop_webrtc_bridge.core.rate_limit import FloodDetector, TokenBucket
 
-__all__ = ['budget_of', 'check_what_arrives']
+__all__ = [
+    'IngressBudget',
+    'Traffic',
+    'budget_of',
+    'check_ingress',
+    'kind_of',
+]
 
+LONGEST_BYTES: Final = 2048
+"""A packet that crosses the Internet has at most 1,500."""
+MOST_SSRCS: Final = 16
+"""Limit for one connection: a camera and its retransmissions are two; each costs memory."""
 MOST_ADDRESSES: Final = 128
-"""Of one peer: those that it names, and those that its checks come from; each costs memory."""
+"""Limit for one peer: addresses that it names or sends checks from; each costs memory."""
 MOST_EARLY: Final = 64
-"""Packets that overtake the answer which tells whose they are."""
+"""Packets accepted before the peer's answer, which they may overtake."""
 _REQUEST: Final = b'\x00\x01'
 """How a STUN binding request begins."""
 _TRANSACTION: Final = slice(8, 20)
 _APPLICATION_DATA: Final = 23
 """DTLS content type (RFC 6347 §4.1)."""
 _RECORD_HEADER_BYTES: Final = 13
-#: What parsing raises besides what the parsers say.
+#: Exceptions that aiortc's and aioice's parsers raise on malformed bytes.
 _PARSING_RAISES: Final = (ValueError, IndexError, KeyError, AssertionError, struct.error)
+_HIGHEST_JITTER: Final = 2**32 - 1
+
+
+# --- the budget of a peer -----------------------------------------------------------------------
+
+
+class Traffic(enum.Enum):
+    """The kind of a packet, by its first two bytes."""
+
+    STUN = 'stun'
+    DATA = 'data'
+    """DTLS: data channels."""
+    MEDIA = 'media'
+    """RTP."""
+    REPORTS = 'reports'
+    """RTCP."""
+
+
+#: Packets per second, and in a burst. Video of 20 Mbit/s has 2,100 packets a second; a channel may
+#: carry 200 messages and 512 KiB a second (FloodGuard); a receiver that loses a tenth of a video
+#: sends 20 NACKs a second; a browser sends 20 checks a second until it is connected.
+_RATES: Final = {
+    Traffic.STUN: (100.0, 200.0),
+    Traffic.DATA: (1000.0, 2000.0),
+    Traffic.MEDIA: (4000.0, 4000.0),
+    Traffic.REPORTS: (200.0, 400.0),
+}
+REPORT_BYTES_PER_S: Final = 32.0 * 1024
+REPETITIONS_PER_S: Final = 2000.0
+"""Packets that a peer requests again; one report may name many."""
+STRANGERS_PER_S: Final = 50.0
+"""Connectivity checks from unknown addresses, to one port."""
+
+
+def kind_of(data: bytes) -> Traffic | None:
+    """Return the kind of a packet (RFC 7983); ``None``: no honest peer sends it."""
+    if not 2 <= len(data) <= LONGEST_BYTES:
+        return None
+    first = data[0]
+    if first < 4:
+        return Traffic.STUN
+    if 20 <= first < 64:
+        return Traffic.DATA
+    if 128 <= first < 192:
+        return Traffic.REPORTS if 192 <= data[1] <= 208 else Traffic.MEDIA
+    return None
+
+
+class IngressBudget:
+    """
+    How many packets one peer may have the event loop process; time is an argument.
+
+    A packet above the budget is dropped before anything is parsed or decrypted. An honest peer
+    never comes near it; a peer that stays above it is to be disconnected.
+
+    :param now: Monotonic time in seconds, as in all methods.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.dropped: Counter[str] = Counter()
+        self._packets = {kind: TokenBucket(*rate, now) for kind, rate in _RATES.items()}
+        self._report_bytes = TokenBucket(REPORT_BYTES_PER_S, 2 * REPORT_BYTES_PER_S, now)
+        self._repetitions = TokenBucket(REPETITIONS_PER_S, REPETITIONS_PER_S, now)
+        self._strangers = TokenBucket(STRANGERS_PER_S, 2 * STRANGERS_PER_S, now)
+        self._ssrcs: set[int] = set()
+        self._flood = FloodDetector()
+
+    def admits(self, kind: Traffic, data: bytes, now: float) -> bool:
+        """Return whether to process a packet of the peer."""
+        if kind in (Traffic.MEDIA, Traffic.REPORTS) and not self._has_room_for(_ssrc(kind, data)):
+            return self._excess('ssrcs', now)
+        if not self._packets[kind].take(1.0, now):
+            return self._excess(kind.value, now)
+        if kind is Traffic.REPORTS and not self._report_bytes.take(len(data), now):
+            return self._excess('report_bytes', now)
+        return True
+
+    def admits_stranger(self, now: float) -> bool:
+        """
+        Return whether to process a check from an unknown address.
+
+        Anybody can send one, so it neither uses up nor exceeds the peer's budget.
+        """
+        if self._strangers.take(1.0, now):
+            return True
+        self.dropped['strangers'] += 1
+        return False
+
+    def admits_repetitions(self, count: int, now: float) -> bool:
+        """Return whether to process a report that requests this many packets again."""
+        return self._repetitions.take(count, now) or self._excess('repetitions', now)
+
+    def knows(self, ssrc: int) -> None:
+        """Remember the source of an authentic packet."""
+        if len(self._ssrcs) < MOST_SSRCS:
+            self._ssrcs.add(ssrc)
+
+    def is_flooded(self) -> bool:
+        """Return whether the peer was above its budget for 3 s without a pause."""
+        return self._flood.is_flooded()
+
+    def _has_room_for(self, ssrc: int) -> bool:
+        return ssrc in self._ssrcs or len(self._ssrcs) < MOST_SSRCS
+
+    def _excess(self, what: str, now: float) -> bool:
+        self.dropped[what] += 1
+        self._flood.note_excess(now)
+        return False
+
+
+def _ssrc(kind: Traffic, data: bytes) -> int:
+    """Return the source of a packet; its header is not encrypted (RFC 3711 §3.1)."""
+    start = 8 if kind is Traffic.MEDIA else 4
+    return int.from_bytes(data[start : start + 4], 'big')
+
+
+# --- packets ------------------------------------------------------------------------------------
 
 _Ice: Final[Any] = aioice.ice.StunProtocol
 _Dtls: Final[Any] = RTCDtlsTransport
+_Nacks: Final[Any] = rtcrtpreceiver.NackGenerator
+_Statistics: Final[Any] = rtcrtpreceiver.StreamStatistics
+_Rate: Final[Any] = rate.RateCounter
+_Certificate: Final[Any] = RTCCertificate
+_dtls: Final[Any] = rtcdtlstransport
 _datagram_received: Final = _Ice.datagram_received
+_add: Final = _Nacks.add
+_jitter: Final = _Statistics.jitter
+_erase_old: Final = _Rate._erase_old
+_create_ssl_context: Final = _Certificate._create_ssl_context
 
 
-def check_what_arrives() -> None:
+def check_ingress() -> None:
     """Change aioice and aiortc for the whole process; calling it again changes nothing."""
     _Ice.datagram_received = _on_datagram
     _Dtls._handle_rtcp_data = _on_rtcp
     _Dtls._handle_rtp_data = _on_rtp
+    _Nacks.add = _add_near
+    _Statistics.jitter = property(_possible_jitter)
+    _Rate._erase_old = _erase_all_old
+    _Certificate._create_ssl_context = _create_final_context
 
 
 def budget_of(pc: RTCPeerConnection) -> IngressBudget | None:
@@ -71,12 +220,12 @@ def budget_of(pc: RTCPeerConnection) -> IngressBudget | None:
 
 
 class _Door:
-    """What is known of the peer of one connection."""
+    """What is known about the peer of one connection."""
 
     def __init__(self) -> None:
         self.budget = IngressBudget(time.monotonic())
         self.addresses: set[tuple[str, int]] = set()
-        """From which it has sent before, and may."""
+        """The addresses from which it may send, and has sent before."""
         self.early = 0
 
 
@@ -119,12 +268,12 @@ def _is_wanted(
     addr: tuple[Any, ...],
     now: float,
 ) -> bool:
-    """Return whether STUN is an answer to a question of ours, or a check within the budget."""
+    """Return whether STUN answers a request of ours, or is a check within the budget."""
     if data[:2] != _REQUEST:
         return data[_TRANSACTION] in protocol.transactions
     if _is_known(connection, door, addr):
         return door.budget.admits(Traffic.STUN, data, now)
-    # Each new address is remembered, and checked in turn.
+    # aioice remembers each new address and sends a check to it.
     has_room = len(connection._remote_candidates) < MOST_ADDRESSES
     return has_room and door.budget.admits_stranger(now)
 
@@ -140,7 +289,7 @@ def _is_from_peer(connection: Any, door: _Door, addr: tuple[Any, ...]) -> bool:
 
 
 def _is_known(connection: Any, door: _Door, addr: tuple[Any, ...]) -> bool:
-    """Return whether the peer has named an address, or has proved by a check that it is there."""
+    """Return whether the peer has named an address, or has sent a valid check from it."""
     address = (addr[0], addr[1])
     if address in door.addresses:
         return True
@@ -153,9 +302,9 @@ def _is_known(connection: Any, door: _Door, addr: tuple[Any, ...]) -> bool:
 
 def _is_one_record(data: bytes) -> bool:
     """
-    Return whether a packet of data holds one DTLS record.
+    Return whether a packet of application data holds exactly one DTLS record.
 
-    aiortc reads one for each packet: what comes with it would pile up.
+    aiortc reads one record per packet: further records would pile up.
     """
     if data[0] != _APPLICATION_DATA:
         return True
@@ -198,7 +347,7 @@ async def _on_rtcp(transport: Any, data: bytes) -> None:
 
 
 def _repetitions(data: bytes) -> int:
-    """Count the packets that a compound asks for again (NACK, RFC 4585 §6.2.1)."""
+    """Count the packets that an RTCP compound requests again (NACK, RFC 4585 §6.2.1)."""
     count = position = 0
     while position + 4 <= len(data):
         end = position + 4 + 4 * int.from_bytes(data[position + 2 : position + 4], 'big')
@@ -208,3 +357,35 @@ def _repetitions(data: bytes) -> int:
             count += sum(1 + mask.bit_count() for mask in masks)
         position = end
     return count
+
+
+# --- what authentic packets may cost -------------------------------------------------------------
+
+
+def _add_near(generator: Any, packet: RtpPacket) -> bool:
+    """Note a packet; after a jump, count only as many missing ones as aiortc keeps."""
+    newest = generator.max_seq
+    gap = 0 if newest is None else (packet.sequence_number - newest) & 0xFFFF
+    if RTP_HISTORY_SIZE + 1 < gap < 0x8000:
+        generator.missing.clear()
+        generator.max_seq = (packet.sequence_number - RTP_HISTORY_SIZE - 1) & 0xFFFF
+    return bool(_add(generator, packet))
+
+
+def _possible_jitter(statistics: Any) -> int:
+    return min(int(_jitter.fget(statistics)), _HIGHEST_JITTER)
+
+
+def _erase_all_old(counter: Any, now_ms: int) -> None:
+    if now_ms - counter._origin_ms >= 2 * counter._window_size:
+        counter.reset()
+        counter._origin_ms = now_ms - counter._window_size + 1
+    else:
+        _erase_old(counter, now_ms)
+
+
+def _create_final_context(certificate: Any, srtp_profiles: Any) -> Any:
+    """Return a DTLS context with which a peer cannot ask for another handshake."""
+    context = _create_ssl_context(certificate, srtp_profiles)
+    context.set_options(_dtls.SSL.OP_NO_RENEGOTIATION)
+    return context

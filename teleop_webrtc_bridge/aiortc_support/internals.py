@@ -1,12 +1,4 @@
-"""
-What needs names which aiortc does not publish; the forwarding of video is in its own module.
-
-Tested with aiortc 1.16; ``test/aiortc_support/test_aiortc_internals.py`` names what broke when
-aiortc moves.
-The names: ``HEADER_EXTENSIONS``, ``HeaderExtensionsMap``, the SCTP time-outs,
-``aioice.ice.get_host_addresses``, and the underscored members of ``RTCRtpSender``,
-``RTCRtpReceiver``, ``RTCRtpTransceiver``, ``RTCDtlsTransport`` and ``RTCSctpTransport`` below.
-"""
+"""aiortc's settings for the whole process, and the frame extensions of video."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -52,10 +44,8 @@ from aiortc.rtp import (
     unpack_header_extensions,
 )
 
-from teleop_webrtc_bridge.aiortc_support.ingress import check_what_arrives
-from teleop_webrtc_bridge.aiortc_support.rtp.bounds import bound_rtp, refuse_renegotiation
-from teleop_webrtc_bridge.aiortc_support.sctp.bounds import bound_sctp
-from teleop_webrtc_bridge.aiortc_support.sctp.forward import skip_what_has_arrived
+from teleop_webrtc_bridge.aiortc_support.ingress import check_ingress
+from teleop_webrtc_bridge.aiortc_support.sctp import improve_sctp
 
 __all__ = [
     'TESTED_AIORTC',
@@ -78,12 +68,12 @@ SDES_MID: Final = 'urn:ietf:params:rtp-hdrext:sdes:mid'
 _EXTENSION_IDS: Final = {PLAYOUT_DELAY: 5, ABS_CAPTURE_TIME: 6}
 
 NTP_EPOCH_S: Final = 2_208_988_800
-"""From 1900, where NTP counts from, to 1970."""
+"""From the epoch of NTP, 1900, to that of Unix, 1970."""
 SCTP_RTO_MIN_S: Final = 0.2
 SCTP_RTO_INITIAL_S: Final = 0.5
 CONSENT_INTERVAL_S: Final = 2.0
 CONSENT_FAILURES: Final = 15
-"""In a row; times the interval, these are the 30 s after which RFC 7675 lets consent expire."""
+"""In a row. Times the interval, this is 30 s, after which consent expires (RFC 7675)."""
 ONE_BYTE_PROFILE: Final = 0xBEDE
 
 _logger = logging.getLogger(__name__)
@@ -91,15 +81,15 @@ _logger = logging.getLogger(__name__)
 
 def configure_aiortc(*, loopback: bool) -> None:
     """
-    Set what aiortc keeps for the whole process; calling it again changes nothing.
+    Change aiortc for the whole process; calling it again changes nothing.
 
     - offer playout-delay and abs-capture-time on video,
-    - retransmit a lone lost message after 0.2 s instead of 1 s (an E-STOP, say),
-    - give lost unreliable messages up as fast as they are lost,
-    - ask for consent (RFC 7675) more often: aioice gives a connection up after six questions
-      without an answer, which at 20 % loss each way happens once in an hour on each side,
-    - end a connection that is still being made without a traceback,
-    - bound what packets of any peer can cost, and lose malformed ones without a traceback,
+    - retransmit a single lost message, such as an E-STOP, after 0.2 s instead of 1 s,
+    - give up lost unreliable messages as fast as they are lost,
+    - check consent (RFC 7675) more often: aioice ends a connection after six unanswered checks in
+      a row, which happens once in an hour on each side at 20 % loss each way,
+    - end a connection that is still being established without a traceback,
+    - bound what packets of any peer can cost, and drop malformed ones without a traceback,
     - with ``loopback``, gather 127.0.0.1 as well: robot and broker on one machine then connect
       without any network.
     """
@@ -110,11 +100,8 @@ def configure_aiortc(*, loopback: bool) -> None:
             HEADER_EXTENSIONS['video'].append(extension)
     rtcsctptransport.SCTP_RTO_MIN = SCTP_RTO_MIN_S  # type: ignore[assignment]
     rtcsctptransport.SCTP_RTO_INITIAL = SCTP_RTO_INITIAL_S
-    skip_what_has_arrived()
-    bound_sctp()
-    bound_rtp()
-    refuse_renegotiation()
-    check_what_arrives()
+    improve_sctp()
+    check_ingress()
     aioice.ice.CONSENT_INTERVAL = CONSENT_INTERVAL_S  # type: ignore[assignment]
     aioice.ice.CONSENT_FAILURES = CONSENT_FAILURES
     RTCPeerConnection._RTCPeerConnection__connect = _connect_or_leave  # type: ignore[attr-defined]
@@ -127,7 +114,7 @@ _connect = RTCPeerConnection._RTCPeerConnection__connect  # type: ignore[attr-de
 
 
 async def _connect_or_leave(self: RTCPeerConnection) -> None:
-    # aiortc starts it as a task that nobody waits for; the connection's state tells its owner.
+    # aiortc runs it as a task that nobody awaits; the connection's state shows the failure.
     try:
         await _connect(self)
     except (ConnectionError, InvalidStateError):
@@ -149,7 +136,7 @@ def _addresses_with_loopback(use_ipv4: bool, use_ipv6: bool) -> list[str]:
 
 @dataclass(slots=True, kw_only=True)
 class FrameExtensions:
-    """Header extensions of one frame, as they go over the wire."""
+    """Header extensions of one frame, as they are on the wire."""
 
     playout_delay: bytes | None = None
     capture_time: bytes | None = None
@@ -159,11 +146,11 @@ class FrameExtensions:
         """
         Return the extensions of a frame.
 
-        :param capture_unix_s: When it was taken, in seconds since 1970.
-        :param playout_delay_s: How long to hold it back after it was received, 0 to 40.95.
+        :param capture_unix_s: When it was captured, in seconds since 1970.
+        :param playout_delay_s: How long the receiver holds it back, 0 to 40.95 s.
         """
-        # abs-capture-time is NTP's 32.32 fixed point; playout-delay is twice 12 bits of 10 ms, the
-        # least and the most.
+        # abs-capture-time is NTP's 32.32 fixed point; playout-delay holds minimum and maximum, in
+        # 12 bits each, in units of 10 ms.
         fixed = int((capture_unix_s + NTP_EPOCH_S) * 2**32)
         ticks = round(100 * playout_delay_s)
         return cls(
@@ -173,7 +160,7 @@ class FrameExtensions:
 
 
 class _ExtendedMap(HeaderExtensionsMap):
-    """aiortc's map, with the two extensions that it drops."""
+    """aiortc's map, with the two extensions that aiortc drops."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -233,7 +220,7 @@ def tag_frames(sender: RTCRtpSender, extensions: Callable[[], FrameExtensions]) 
     """
     Send header extensions with each frame of a sender that has not started yet.
 
-    :param extensions: Called when a frame was taken from the track; returns that frame's.
+    :param extensions: Called after a frame is taken from the track; returns its extensions.
     """
     extended = _ExtendedMap()
     sender._RTCRtpSender__rtp_header_extensions_map = extended  # type: ignore[attr-defined]
@@ -246,7 +233,7 @@ def tag_frames(sender: RTCRtpSender, extensions: Callable[[], FrameExtensions]) 
         return frame
 
     async def retransmit_untagged(sequence_number: int) -> None:
-        # The packet belongs to an older frame, whose capture time is not known any more.
+        # The packet belongs to an older frame, whose capture time is no longer known.
         present, extended.frame = extended.frame, FrameExtensions()
         try:
             await retransmit(sequence_number)
@@ -258,7 +245,7 @@ def tag_frames(sender: RTCRtpSender, extensions: Callable[[], FrameExtensions]) 
 
 
 def take_keyframe_requests(sender: RTCRtpSender, callback: Callable[[], None]) -> None:
-    """Call back when the receiver asks for a keyframe (PLI, FIR); a track is not told of it."""
+    """Call back when the receiver requests a keyframe (PLI, FIR), which tracks don't learn."""
     sender._send_keyframe = callback  # type: ignore[method-assign]
 
 
@@ -266,7 +253,7 @@ def packets_received(receiver: RTCRtpReceiver | Any) -> int:
     """
     Count the authenticated packets that arrived on a transport: RTP, RTCP and SCTP.
 
-    :param receiver: Anything of the peer connection that has a ``transport``.
+    :param receiver: Any part of the peer connection that has a ``transport``.
     """
     stats = receiver.transport._get_stats()
     return sum(getattr(entry, 'packetsReceived', 0) for entry in stats.values())
@@ -274,9 +261,9 @@ def packets_received(receiver: RTCRtpReceiver | Any) -> int:
 
 def receive_window(sctp: rtcsctptransport.RTCSctpTransport) -> int:
     """
-    Return how many more bytes a peer may send before it has to finish its messages.
+    Return how many more bytes a peer may send before it has to complete its messages.
 
-    Below zero the peer ignores it: aiortc goes on keeping fragments that never become messages.
+    When it is negative, the peer ignores the window, and aiortc keeps collecting fragments.
     """
     return int(sctp._advertised_rwnd)
 
@@ -285,6 +272,6 @@ def receive_window(sctp: rtcsctptransport.RTCSctpTransport) -> int:
 
 
 def prepare_receiving(transceiver: RTCRtpTransceiver) -> None:
-    """Keep the frame extensions of what arrives; call it before the connection is made."""
+    """Keep the frame extensions of arriving packets; call it before the connection is made."""
     extended = _ExtendedMap()
     transceiver.receiver.transport._rtp_header_extensions_map = extended

@@ -1,4 +1,4 @@
-"""Callers' addresses: whose connection it is, or whom a trusted proxy calls for."""
+"""Callers' addresses: of the connection, or as a trusted proxy forwards them."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -24,7 +24,7 @@ from typing import Final
 __all__ = ['IpNetwork', 'TrustedProxies', 'network_of']
 
 IPV6_PREFIX: Final = 64
-"""Whoever has one IPv6 address has 2^64 of them."""
+"""Anybody with one IPv6 address has 2^64 of them."""
 WITH_PORT: Final = re.compile(r'(?:(\d+\.\d+\.\d+\.\d+)|\[([^\]]+)\])(?::\d+)?')
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -32,7 +32,7 @@ IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 class TrustedProxies:
     """
-    The proxies whose ``X-Forwarded-For`` is believed.
+    The proxies whose ``X-Forwarded-For`` is trusted.
 
     :param networks: Their addresses.
     """
@@ -41,7 +41,7 @@ class TrustedProxies:
         self._networks = tuple(networks)
 
     def trust(self, address: str | None) -> bool:
-        """Return whether a connection from an address is a proxy's."""
+        """Return whether an address is that of a trusted proxy."""
         if not self._networks:
             return False
         parsed = _parsed(address or '')
@@ -51,10 +51,10 @@ class TrustedProxies:
         """
         Return the address of a caller.
 
-        :param peer: Whose connection it is.
-        :param forwarded: All ``X-Forwarded-For`` headers of the request, in their order.
-        :returns: The last address in them that is no trusted proxy's; the peer's if the peer is no
-            trusted proxy, or if what it says is malformed.
+        :param peer: The address of the connection.
+        :param forwarded: All ``X-Forwarded-For`` headers of the request, in order.
+        :returns: The last address in them that is not a trusted proxy's; the peer's if the peer is
+            no trusted proxy or its headers are malformed.
         """
         own = peer or ''
         if not forwarded or not self.trust(peer):
@@ -69,7 +69,7 @@ class TrustedProxies:
 
 
 def network_of(address: str | None) -> str:
-    """Return what counts as one caller's address: an IPv4 address, or an IPv6 network."""
+    """Return the network that counts as one caller: an IPv4 address or an IPv6 prefix."""
     parsed = _parsed(address or '')
     if parsed is None:
         return address or ''

@@ -1,4 +1,4 @@
-"""What the broker is configured with: defaults, then a YAML file, then the command line."""
+"""The broker's configuration: defaults, a YAML file and the command line, checked."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
+from functools import partial
 from importlib import metadata
 import ipaddress
 import os
@@ -30,16 +32,12 @@ from urllib.parse import urlsplit
 import yaml  # type: ignore[import-untyped]
 
 from teleop_webrtc_bridge.broker.caller_addresses import IpNetwork
-from teleop_webrtc_bridge.broker.identity import Role
+from teleop_webrtc_bridge.broker.identity import as_name, NAME_ALLOWED, Role
 from teleop_webrtc_bridge.broker.limits import Limits
-from teleop_webrtc_bridge.broker.names import as_name, NAME_ALLOWED
-from teleop_webrtc_bridge.broker.network_settings import (
-    check_ice_servers,
-    check_public_addresses,
-    check_udp_ports,
-)
-from teleop_webrtc_bridge.core.exceptions import ConfigurationError
+from teleop_webrtc_bridge.core.exceptions import ConfigurationError, ProtocolError
+from teleop_webrtc_bridge.core.ice import parse_ice_url
 from teleop_webrtc_bridge.core.messages import IceServer
+from teleop_webrtc_bridge.core.sdp import is_forbidden_address
 
 __all__ = [
     'Configuration',
@@ -56,36 +54,55 @@ MAX_CAP: Final = 100_000
 MAX_MEDIA_PROCESSES: Final = 256
 MAX_AUDIT_DAYS: Final = 3650
 PYJWT_MINIMUM: Final = (2, 6)
-"""The oldest that it is tested with."""
+"""The oldest version that is tested."""
+MAX_ICE_SERVERS: Final = 8
+MAX_ICE_URLS: Final = 16
+"""Addresses of one server."""
+MAX_URL_CHARS: Final = 256
+MAX_PUBLIC_ADDRESSES: Final = 4
+LEAST_PORT: Final = 1024
+"""Only root may listen on lower ones."""
+LEAST_PORTS: Final = 4
+"""A robot and its operator need two, and two more while they reconnect."""
 
 _PUBLIC_URL: Final = re.compile(
     r'https?://(?:\[(?P<ipv6>[0-9a-f:.]+)\]|[a-z0-9-]+(?:\.[a-z0-9-]+)*\.?)(?::[0-9]{1,5})?'
-    # No segment of dots alone: browsers take those out, and the address is another one then.
+    # No segment of dots alone: browsers remove those, which changes the address.
     r"(?:/(?!(?:\.|%2e){1,2}(?:/|$))(?:[a-z0-9._~!$&'()*+,;=:@-]|%[0-9a-f]{2})+)*/?",
     re.IGNORECASE | re.ASCII,
 )
+_ICE_ALLOWED: Final = (
+    'a list of at most 8 maps with urls (stun:, turn: or turns:), and username and credential'
+)
+_PORTS_ALLOWED: Final = (
+    f'[FROM, TO], two whole numbers from {LEAST_PORT} to 65535, with at least {LEAST_PORTS} '
+    'ports: each robot, operator and viewer takes one'
+)
+_ADDRESS_ALLOWED: Final = (
+    'an IP address by which others reach this machine, neither loopback nor link-local nor '
+    'multicast nor ::ffff:… (names are not resolved)'
+)
 _HOST_ALLOWED: Final = 'a host name or address of this machine'
-_PORT_ALLOWED: Final = 'a whole number from 0 to 65535 (0: the system chooses)'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OidcSettings:
-    """Whose id tokens are accepted, and what they are good for."""
+    """The issuer whose id tokens are accepted, and what they grant."""
 
     issuer: str
     client_id: str
-    """The audience that tokens for us have."""
+    """The audience of tokens for us."""
     tenant: str | None
-    """Everybody's; ``None``: it is in a claim."""
+    """Everybody's tenant; ``None``: a claim names it."""
     tenant_claim: str | None
     role_claim: str
     roles: Mapping[str, Role]
-    """Value in the claim → what it is good for."""
+    """Value of the role claim → role."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """Everything that can be set; config/broker.yaml explains each."""
+    """All settings; config/broker.yaml explains each."""
 
     host: str
     port: int
@@ -94,7 +111,7 @@ class Configuration:
     ice_servers: tuple[IceServer, ...]
     include_loopback: bool
     media_processes: int
-    """At most; 0: one for each processor."""
+    """The largest number; 0: one for each processor."""
     viewers_may_stop: bool
     public_urls: tuple[str, ...]
     trusted_proxies: tuple[IpNetwork, ...]
@@ -112,9 +129,9 @@ class Configuration:
 
 
 def default_state_dir() -> Path:
-    """Return the folder that the XDG base directory specification gives us."""
+    """Return our folder according to the XDG base directory specification."""
     base = os.environ.get('XDG_STATE_HOME', '')
-    # The specification has relative paths ignored.
+    # The specification says to ignore relative paths.
     root = Path(base) if base.startswith('/') else Path.home() / '.local' / 'state'
     return root / 'teleop_webrtc_bridge'
 
@@ -123,8 +140,8 @@ def read_configuration(arguments: Sequence[str]) -> Configuration:
     """
     Read the command line, and the file that it names.
 
-    :param arguments: Without the program's name; ``--ros-args`` and what follows is ignored.
-    :raises ConfigurationError: A setting is unknown or cannot work.
+    :param arguments: Without the program's name; ``--ros-args`` and all that follows are ignored.
+    :raises ConfigurationError: A setting is unknown or invalid.
     """
     options = _parser().parse_args(_without_ros_args(arguments))
     given = _read_file(options.config) if options.config is not None else {}
@@ -138,23 +155,32 @@ def read_configuration(arguments: Sequence[str]) -> Configuration:
         port=_setting(given, 'port', 8765, _port),
         state_dir=_setting(given, 'state_dir', None, _state_dir),
         log_level=_setting(given, 'log_level', 'info', _log_level),
-        ice_servers=_setting(given, 'ice_servers', [], check_ice_servers),
-        public_addresses=_setting(given, 'public_addresses', [], check_public_addresses),
-        udp_ports=_setting(given, 'udp_ports', None, check_udp_ports),
+        ice_servers=_setting(given, 'ice_servers', [], _ice_servers),
+        public_addresses=_setting(given, 'public_addresses', [], _public_addresses),
+        udp_ports=_setting(given, 'udp_ports', None, _udp_ports),
         include_loopback=_setting(given, 'include_loopback', is_loopback_host(host), _boolean),
-        media_processes=_setting(given, 'media_processes', 0, _media_processes),
+        media_processes=_setting(
+            given,
+            'media_processes',
+            0,
+            partial(
+                _whole, least=0, most=MAX_MEDIA_PROCESSES, note=' (0: one for each processor)'
+            ),
+        ),
         viewers_may_stop=_setting(given, 'viewers_may_stop', True, _boolean),
         public_urls=_setting(given, 'public_urls', [], _public_urls),
         trusted_proxies=_setting(given, 'trusted_proxies', [], _trusted_proxies),
         caps=_setting(given, 'caps', {}, _caps),
-        audit_days=_setting(given, 'audit_days', 90, _audit_days),
+        audit_days=_setting(
+            given, 'audit_days', 90, partial(_whole, least=1, most=MAX_AUDIT_DAYS)
+        ),
         oidc=_setting(given, 'oidc', None, _oidc),
         login_link=options.login_link,
     )
 
 
 def _without_ros_args(arguments: Sequence[str]) -> list[str]:
-    """Leave out what ``ros2 launch`` appends to every program that it starts."""
+    """Remove the arguments that ``ros2 launch`` appends to every command line."""
     arguments = list(arguments)
     if '--ros-args' in arguments:
         del arguments[arguments.index('--ros-args') :]
@@ -162,48 +188,48 @@ def _without_ros_args(arguments: Sequence[str]) -> list[str]:
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Refuses a bad command line as :class:`ConfigurationError`, without a page of usage."""
+    """A parser that raises :class:`ConfigurationError` instead of printing its usage."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigurationError('command line', message, f'what {self.prog} --help shows')
 
 
 def _parser() -> argparse.ArgumentParser:
-    # Values are text here and checked with those of the file, so that both are refused alike.
+    # Values stay text here: the same checks apply to them and to those of the file.
     parser = OneLineParser(
         prog='teleop_broker',
         allow_abbrev=False,
         description='The broker between robots and their operators, with the operator page.',
-        epilog='teleop_broker keys --help, teleop_broker operators --help: who may use it;'
-        ' teleop_broker audit --help: who did what.',
+        epilog='See also: teleop_broker keys --help, teleop_broker operators --help (who may use'
+        ' it), teleop_broker audit --help (who did what).',
     )
-    parser.add_argument('--host', metavar='ADDRESS', help='listen here (127.0.0.1)')
-    parser.add_argument('--port', metavar='NUMBER', help='listen here (8765)')
+    parser.add_argument('--host', metavar='ADDRESS', help='address to listen on (127.0.0.1)')
+    parser.add_argument('--port', metavar='NUMBER', help='port to listen on (8765)')
     parser.add_argument(
         '--state-dir',
         metavar='DIR',
-        help='keep keys and tokens here (~/.local/state/teleop_webrtc_bridge)',
+        help='folder for keys and tokens (~/.local/state/teleop_webrtc_bridge)',
     )
     parser.add_argument('--config', metavar='FILE', help='YAML; see config/broker.yaml')
     parser.add_argument('--log-level', metavar='LEVEL', help=f'{", ".join(LOG_LEVELS)} (info)')
     parser.add_argument(
         '--login-link',
         action='store_true',
-        help='make a link that logs an operator in, good for 12 h; printed to a terminal only, '
-        'else written to the file operator_page_link',
+        help='create a link that signs an operator in, valid for 12 h; it is printed only to a '
+        'terminal, else written to the file operator_page_link',
     )
     return parser
 
 
 _T = TypeVar('_T')
 
-#: Setting → where it was given, and what.
+#: Setting → where it was given, and its value.
 _Given = dict[str, tuple[str, Any]]
 
 
 def _read_file(name: str) -> _Given:
     try:
-        # Not Path.expanduser, which has an error of its own for a user who is not there.
+        # Not Path.expanduser, which raises another error for an unknown user.
         document = yaml.safe_load(Path(os.path.expanduser(name)).read_text(encoding='utf-8'))
     except OSError as error:
         allowed = f'a file that can be read ({error.strerror})'
@@ -234,14 +260,17 @@ def _host(where: str, value: Any) -> str:
     return value
 
 
+def _whole(where: str, value: Any, least: int, most: int, note: str = '') -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ConfigurationError(where, value, f'a whole number from {least} to {most}{note}')
+    return value
+
+
 def _port(where: str, value: Any) -> int:
-    try:
-        port = int(value) if isinstance(value, str) and value.isascii() else value
-    except ValueError:
-        raise ConfigurationError(where, value, _PORT_ALLOWED) from None
-    if type(port) is not int or not 0 <= port <= 65535:
-        raise ConfigurationError(where, value, _PORT_ALLOWED)
-    return port
+    if isinstance(value, str) and value.isascii():
+        with suppress(ValueError):
+            value = int(value)
+    return _whole(where, value, 0, 65535, ' (0: the system chooses)')
 
 
 def _state_dir(where: str, value: Any) -> Path:
@@ -263,13 +292,6 @@ def _log_level(where: str, value: Any) -> str:
 def _boolean(where: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ConfigurationError(where, value, 'true or false')
-    return value
-
-
-def _media_processes(where: str, value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= MAX_MEDIA_PROCESSES:
-        allowed = f'a whole number from 0 to {MAX_MEDIA_PROCESSES} (0: one for each processor)'
-        raise ConfigurationError(where, value, allowed)
     return value
 
 
@@ -308,17 +330,9 @@ def _caps(where: str, value: Any) -> Limits:
     if not isinstance(value, dict) or not value.keys() <= set(known):
         raise ConfigurationError(where, value, f'a map with the keys {", ".join(known)}')
     for name, cap in value.items():
-        if name == 'connections' and cap is None:
-            continue
-        if type(cap) is not int or not 1 <= cap <= MAX_CAP:
-            raise ConfigurationError(f'{where}.{name}', cap, f'a whole number from 1 to {MAX_CAP}')
+        if name != 'connections' or cap is not None:
+            _whole(f'{where}.{name}', cap, 1, MAX_CAP)
     return Limits(**value)
-
-
-def _audit_days(where: str, value: Any) -> int:
-    if type(value) is not int or not 1 <= value <= MAX_AUDIT_DAYS:
-        raise ConfigurationError(where, value, f'a whole number from 1 to {MAX_AUDIT_DAYS}')
-    return value
 
 
 def _oidc(where: str, value: Any) -> OidcSettings | None:
@@ -326,7 +340,7 @@ def _oidc(where: str, value: Any) -> OidcSettings | None:
         return None
     known = [field.name for field in fields(OidcSettings)]
     if not isinstance(value, dict) or not value.keys() <= set(known):
-        # Keys only: a secret is not needed, but may have been put there.
+        # Show keys only: somebody may have put a secret there.
         given = list(value) if isinstance(value, dict) else value
         raise ConfigurationError(where, given, f'a map with the keys {", ".join(known)}')
     tenant, tenant_claim = value.get('tenant'), value.get('tenant_claim')
@@ -348,7 +362,7 @@ def _oidc(where: str, value: Any) -> OidcSettings | None:
 
 
 def _issuer(where: str, value: Any) -> str:
-    allowed = 'an https address (http for this machine only), exactly as it stands in the tokens'
+    allowed = 'an https address (http for this machine only), exactly as in the tokens'
     try:
         parts = urlsplit(value if isinstance(value, str) else '')
         host = parts.hostname or ''
@@ -362,7 +376,7 @@ def _issuer(where: str, value: Any) -> str:
 
 def _roles(where: str, value: Any) -> dict[str, Role]:
     names = [role.value for role in Role]
-    allowed = f'a map of texts of the role claim to {", ".join(names)}'
+    allowed = f'a map from values of the role claim to {", ".join(names)}'
     if not isinstance(value, dict) or not value:
         raise ConfigurationError(where, value, allowed)
     for claimed, role in value.items():
@@ -373,7 +387,7 @@ def _roles(where: str, value: Any) -> dict[str, Role]:
 
 def check_pyjwt() -> None:
     """
-    Make sure that a usable PyJWT is installed, without importing it.
+    Check that a usable PyJWT is installed, without importing it.
 
     :raises ConfigurationError: It is missing or too old.
     """
@@ -389,8 +403,83 @@ def check_pyjwt() -> None:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Return whether only this machine can reach us at a host."""
+    """Return whether a host name or address is one of the loopback interface."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == 'localhost'
+
+
+# --- the network between media and peers ---------------------------------------------------------
+
+
+def _public_addresses(where: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > MAX_PUBLIC_ADDRESSES:
+        allowed = f'a list of at most {MAX_PUBLIC_ADDRESSES} IP addresses'
+        raise ConfigurationError(where, value, allowed)
+    addresses = []
+    for index, entry in enumerate(value):
+        try:
+            address = ipaddress.ip_address(entry if isinstance(entry, str) else '')
+        except ValueError:
+            raise ConfigurationError(f'{where}[{index}]', entry, _ADDRESS_ALLOWED) from None
+        is_mapped = isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None
+        if is_mapped or is_forbidden_address(address, allow_local=False):
+            raise ConfigurationError(f'{where}[{index}]', entry, _ADDRESS_ALLOWED)
+        addresses.append(str(address))
+    return tuple(dict.fromkeys(addresses))
+
+
+def _udp_ports(where: str, value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2 or {type(port) for port in value} != {int}:
+        raise ConfigurationError(where, value, _PORTS_ALLOWED)
+    first, last = value
+    if not LEAST_PORT <= first <= last <= 0xFFFF or last - first + 1 < LEAST_PORTS:
+        raise ConfigurationError(where, value, _PORTS_ALLOWED)
+    return first, last
+
+
+def _ice_servers(where: str, value: Any) -> tuple[IceServer, ...]:
+    """Check STUN and TURN servers strictly: a browser rejects the whole list for a bad one."""
+    if not isinstance(value, list) or len(value) > MAX_ICE_SERVERS:
+        raise ConfigurationError(where, _redacted(value), _ICE_ALLOWED)
+    return tuple(_ice_server(f'{where}[{index}]', entry) for index, entry in enumerate(value))
+
+
+def _ice_server(where: str, entry: Any) -> IceServer:
+    if not isinstance(entry, dict) or not entry.keys() <= {'urls', 'username', 'credential'}:
+        raise ConfigurationError(where, _redacted(entry), _ICE_ALLOWED)
+    urls = entry.get('urls')
+    listed = [urls] if isinstance(urls, str) else urls
+    if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_ICE_URLS:
+        allowed = f'a stun:, turn: or turns: address, or a list of 1 to {MAX_ICE_URLS}'
+        raise ConfigurationError(f'{where}.urls', _redacted(urls), allowed)
+    for name in ('username', 'credential'):
+        if not isinstance(entry.get(name), str | None):
+            raise ConfigurationError(f'{where}.{name}', '(not shown)', 'a text')
+    turn = [_is_turn(f'{where}.urls[{index}]', url) for index, url in enumerate(listed)]
+    for name in ('username', 'credential'):
+        if any(turn) and not entry.get(name):
+            raise ConfigurationError(f'{where}.{name}', 'missing', 'a text, for turn: and turns:')
+    return IceServer(
+        urls=tuple(listed), username=entry.get('username'), credential=entry.get('credential')
+    )
+
+
+def _is_turn(where: str, url: Any) -> bool:
+    """Check the address of a server, and return whether it is a TURN server."""
+    if not isinstance(url, str) or len(url) > MAX_URL_CHARS:
+        raise ConfigurationError(where, _redacted(url), 'a stun:, turn: or turns: address')
+    try:
+        return parse_ice_url(url).is_turn
+    except ProtocolError as error:
+        # Somebody may have put a password in front of the host.
+        shown = '(with a user, not shown)' if '@' in url else url
+        raise ConfigurationError(where, shown, str(error).removeprefix('allowed: ')) from None
+
+
+def _redacted(value: Any) -> str:
+    """Return how to show a value that may contain a credential."""
+    return f'({type(value).__name__}, not shown)'

@@ -1,4 +1,4 @@
-"""The answer to a request that is refused at the HTTP edge."""
+"""The errors with which the HTTP API answers a refused request."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -23,7 +23,7 @@ __all__ = ['ApiError', 'NoGuess']
 
 class ApiError(TeleopError):
     """
-    A request ends with an HTTP status and ``{"detail": ...}``.
+    Ends a request with an HTTP status and ``{"detail": ...}``.
 
     :param retry_after_s: Sent as ``Retry-After``, rounded up to whole seconds.
     """
@@ -37,8 +37,7 @@ class ApiError(TeleopError):
 
 class NoGuess(ApiError):
     """
-    Somebody is not let in, but not because they tried a secret that nobody has.
+    A refused sign-in that is no attempt to guess a secret, so it does not count as a failed one.
 
-    It is not counted as a failed sign-in: a person whose token has expired is to read that,
-    whatever others at the same address have tried.
+    A person whose token has expired must learn that, whatever others at the same address try.
     """

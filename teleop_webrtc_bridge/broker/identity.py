@@ -1,4 +1,4 @@
-"""Who may do what: the two kinds of caller that the broker knows."""
+"""Identities: people, robots, their roles, and which names they may have."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -19,12 +19,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 import enum
 import math
+import re
+from typing import Final
+import unicodedata
 
-__all__ = ['Identity', 'OperatorCaller', 'RobotCaller', 'Role']
+__all__ = [
+    'LABEL_ALLOWED',
+    'MAX_CHARS',
+    'NAME_ALLOWED',
+    'Identity',
+    'OperatorCaller',
+    'RobotCaller',
+    'Role',
+    'as_label',
+    'as_name',
+]
+
+MAX_CHARS: Final = 64
+NAME_ALLOWED: Final = '1 to 64 letters, digits, spaces or _ . : -'
+LABEL_ALLOWED: Final = 'up to 64 printable characters'
+
+_NAME: Final = re.compile(r'[\w .:-]{1,64}')
 
 
 class Role(enum.Enum):
-    """What an operator token is good for."""
+    """What an operator token permits."""
 
     OPERATOR = 'operator'
     ADMIN = 'admin'
@@ -36,10 +55,10 @@ class Role(enum.Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """
-    Who a person is, as far as the broker is concerned.
+    A person, for the broker.
 
-    A name alone says nothing: each tenant has its own names, and a token that only watches is not
-    the one that drives.
+    The name alone does not identify anybody: each tenant has its own names, and the same name with
+    another role is another identity.
     """
 
     tenant: str
@@ -52,49 +71,49 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotCaller:
-    """A robot, known by its API key."""
+    """A robot, authenticated by its API key."""
 
     key_id: str
     owner: str
     """The tenant."""
     robot_id: str | None
-    """The only ``robot_id`` that the key is good for; ``None``: any."""
+    """The only ``robot_id`` that may use the key; ``None``: any."""
 
     def sees(self, owner: str, robot_id: str) -> bool:
-        """Return whether a tenant's robot exists for this key."""
+        """Return whether this key gives access to a tenant's robot."""
         return self.owner == owner and self.robot_id in (None, robot_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorCaller:
-    """A person, known by a bearer token."""
+    """A person, authenticated by a bearer token."""
 
     sub: str
     role: Role
     tenant_name: str | None = None
-    """``None``: a tenant of his own, which has his name."""
+    """``None``: the person's own tenant, which has the same name."""
     token_id: str | None = field(default=None, compare=False)
-    """Which of our own tokens he has; ``None``: another issuer's."""
+    """The id of one of our own tokens; ``None``: the token is an issuer's."""
     expires_at_s: float | None = field(default=None, compare=False)
-    """When the token ends, in seconds since 1970."""
+    """When the token expires, in seconds since 1970."""
 
     @property
     def tenant(self) -> str:
-        """Whose robots are his."""
+        """The tenant whose robots this person may access."""
         return self.sub if self.tenant_name is None else self.tenant_name
 
     @property
     def identity(self) -> Identity:
-        """The person; a renewed token of theirs has the same."""
+        """The person's identity, which stays the same when a token is renewed."""
         return Identity(tenant=self.tenant, sub=self.sub, role=self.role)
 
     @property
     def credential(self) -> str:
-        """The token: tells two tokens of one person apart, unless an issuer renews them."""
+        """Distinguishes two tokens of one person, unless they come from an issuer."""
         return self.token_id or f'issued {self.identity}'
 
     def sees(self, owner: str) -> bool:
-        """Return whether what belongs to a tenant exists for this caller."""
+        """Return whether this person has access to a tenant."""
         return self.role is Role.ADMIN or self.tenant == owner
 
     @property
@@ -103,17 +122,29 @@ class OperatorCaller:
 
     @property
     def may_mint(self) -> bool:
-        """Whether he may make keys and tokens: those would outlive what an issuer grants."""
+        """Whether this person may create keys and tokens: they outlive an issuer's tokens."""
         return self.token_id is not None
 
     def renewed_by(self, other: OperatorCaller) -> OperatorCaller:
         """
-        Return which of two tokens of one person counts from now on.
+        Return which of two tokens of the same identity counts from now on.
 
-        An issuer's tokens are short-lived, so a browser comes with a new one now and then. Our own
-        are not exchanged: each is revoked by itself. A token that names the person with another
-        role is another identity's, and renews nothing.
+        An issuer's tokens are short-lived, so a browser presents a new one now and then. Our own
+        tokens are not renewed, because each can be revoked separately.
         """
         if self.token_id is not None or other.token_id is not None:
             return self
         return max(self, other, key=lambda caller: caller.expires_at_s or math.inf)
+
+
+def as_name(value: object) -> str | None:
+    """Return a name in normal form; ``None``: it is not a valid one."""
+    name = unicodedata.normalize('NFC', value).strip(' ') if isinstance(value, str) else ''
+    return name if _NAME.fullmatch(name) else None
+
+
+def as_label(value: object) -> str | None:
+    """Return a printable label, which may be empty, in normal form; ``None``: it is invalid."""
+    if not isinstance(value, str) or len(value) > MAX_CHARS or not value.isprintable():
+        return None
+    return unicodedata.normalize('NFC', value)

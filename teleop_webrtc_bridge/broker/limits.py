@@ -1,4 +1,4 @@
-"""How many of each there may be at once."""
+"""The broker's limits: robots, viewers, keys, connections and open files."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -17,25 +17,64 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+import resource
+from typing import Final
 
-__all__ = ['Limits']
+from teleop_webrtc_bridge.core.exceptions import ConfigurationError
+
+__all__ = ['Limits', 'connections_within', 'raise_open_files']
+
+RESERVED_FILES: Final = 64
+"""Open files for the database, the log, the listening sockets and Python itself."""
+MOST_CONNECTIONS: Final = 4096
+"""Unless more are configured: an idle connection takes about 10 KB."""
+LEAST_CONNECTIONS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What bounds the broker's memory and load; config/broker.yaml explains each."""
+    """Bounds on the broker's memory and load; config/broker.yaml explains each."""
 
     robots_per_key: int = 128
     robots_per_tenant: int = 256
     viewers_per_robot: int = 8
     viewers_per_person: int = 8
-    """Of one robot's: as many as one person may be."""
+    """How many viewers of one robot may be the same person."""
     connections: int | None = None
     """``None``: as many as the limit of open files allows."""
     connections_per_token: int = 512
     connections_per_address: int = 256
-    """Of those on which nobody has shown a valid key or token."""
+    """Counts connections on which no valid key or token was presented."""
     keys_per_tenant: int = 1000
-    """Robot API keys that work."""
+    """Counts valid robot API keys."""
     tokens_per_tenant: int = 1000
-    """Operator tokens that work."""
+    """Counts valid operator tokens."""
+
+
+def raise_open_files() -> None:
+    """Raise the soft limit of open files to the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def connections_within(wanted: int | None) -> int:
+    """
+    Return how many HTTP connections there may be.
+
+    Media count separately: their processes have their own limits of open files.
+
+    :param wanted: The configured number; ``None``: as many as the limit of open files allows.
+    :raises ConfigurationError: The limit of open files is too low.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return wanted or MOST_CONNECTIONS
+    possible = limit - RESERVED_FILES
+    if possible < LEAST_CONNECTIONS:
+        least = RESERVED_FILES + LEAST_CONNECTIONS
+        raise ConfigurationError('ulimit -n', limit, f'at least {least} open files')
+    if wanted is not None and wanted > possible:
+        allowed = f'at most {possible} with a limit of {limit} open files (ulimit -n)'
+        raise ConfigurationError('caps.connections', wanted, allowed)
+    return wanted or min(possible, MOST_CONNECTIONS)

@@ -1,4 +1,4 @@
-"""How the broker and its media processes log."""
+"""Logging of the broker and its media processes."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -30,5 +30,5 @@ def start_logging(level: str) -> None:
     logging.basicConfig(
         level=level.upper(), format='%(asctime)s %(levelname)s %(name)s: %(message)s'
     )
-    # Its "info" is every pair of addresses that it tries.
+    # At level info, aioice logs every pair of addresses that it tries.
     logging.getLogger('aioice').setLevel(logging.DEBUG if level == 'debug' else logging.WARNING)

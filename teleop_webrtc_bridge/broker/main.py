@@ -1,4 +1,4 @@
-"""The program ``teleop_broker``."""
+"""The program ``teleop_broker``: the broker, or one command on its database."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -33,19 +33,19 @@ from typing import Any, Final
 
 from teleop_webrtc_bridge.broker.access.database import Database, DatabaseUnavailable
 from teleop_webrtc_bridge.broker.access.store import Store
-from teleop_webrtc_bridge.broker.app import build_app, serving
 from teleop_webrtc_bridge.broker.configuration import (
     Configuration,
     is_loopback_host,
     read_configuration,
 )
-from teleop_webrtc_bridge.broker.descriptors import connections_within, raise_limit
+from teleop_webrtc_bridge.broker.http.app import build_app, serving
 from teleop_webrtc_bridge.broker.identity import Role
+from teleop_webrtc_bridge.broker.limits import connections_within, raise_open_files
 from teleop_webrtc_bridge.broker.log import start_logging
 from teleop_webrtc_bridge.broker.manage import FIRST_TENANT, manage, SUBJECTS
 from teleop_webrtc_bridge.broker.media.backend import Media
-from teleop_webrtc_bridge.broker.media.processes import MediaProcesses, processor_count, Start
-from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
+from teleop_webrtc_bridge.broker.media.process_link import NetworkSettings
+from teleop_webrtc_bridge.broker.media.processes import MediaProcesses, Start
 from teleop_webrtc_bridge.core.configuration import check_aiortc
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 
@@ -60,7 +60,7 @@ _log = logging.getLogger('teleop_webrtc_bridge.broker')
 
 def media_processes(configuration: Configuration) -> Media:
     """
-    Return our SFU, in processes of its own.
+    Return the embedded SFU, in separate processes.
 
     :raises ConfigurationError: aiortc is missing or too old.
     """
@@ -72,7 +72,9 @@ def media_processes(configuration: Configuration) -> Media:
             configuration.public_addresses, configuration.udp_ports, configuration.ice_servers
         ),
     )
-    return MediaProcesses(start, most=configuration.media_processes or processor_count())
+    return MediaProcesses(
+        start, most=configuration.media_processes or len(os.sched_getaffinity(0))
+    )
 
 
 def main(
@@ -84,24 +86,24 @@ def main(
     Run the broker until SIGINT or SIGTERM, or carry out one command on its database.
 
     :param arguments: The command line without the program's name; by default that of the process.
-    :returns: The exit status: 0; 1 after a failure of our own; 2 for a setting that cannot work.
+    :returns: The exit status: 0; 1 after an internal error; 2 for an invalid setting.
     """
     try:
         arguments = sys.argv[1:] if arguments is None else arguments
         if arguments and arguments[0] in SUBJECTS:
             return manage(arguments)
         configuration = read_configuration(arguments)
-        raise_limit()
-        # Before the database is opened: what cannot work is said at once.
+        raise_open_files()
+        # Before the database is opened, to report an impossible setting at once.
         connections_within(configuration.caps.connections)
         start_logging(configuration.log_level)
-        with closing(Database.open(configuration.state_dir)) as database:
+        with closing(Database(configuration.state_dir)) as database:
             asyncio.run(_run(configuration, database, make_media))
     except ConfigurationError as error:
         print(f'teleop_broker: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 0  # before we took the signals over: nothing runs yet
+        return 0  # before our signal handlers are installed: nothing runs yet
     except Exception as error:  # noqa: BLE001
         # The outermost boundary.
         if (misconfiguration := _misconfiguration(error)) is not None:
@@ -113,7 +115,7 @@ def main(
 
 
 def _misconfiguration(error: Exception) -> Exception | None:
-    """Return what is wrong with the settings or the installation, if that ended a task of ours."""
+    """Return the configuration error in an exception or exception group, if there is one."""
     if not isinstance(error, ExceptionGroup):
         return error if isinstance(error, ConfigurationError) else None
     return next(filter(None, map(_misconfiguration, error.exceptions)), None)
@@ -127,11 +129,11 @@ async def _run(
     app = build_app(configuration, database, media)
     host, port = configuration.host, configuration.port
     async with serving(app, media, host=host, port=port) as served:
-        # What there is now stays for good. To look through all of it takes the collector 30 ms of
-        # CPU, during which nobody is served, and sessions that come and go have it do so.
+        # All objects so far are permanent. Scanning them takes the garbage collector 30 ms, during
+        # which nobody is served; sessions that come and go would trigger that.
         gc.collect()
         gc.freeze()
-        # Only now: a token that is printed while the port is in use would be lost.
+        # Only now: if the port were in use, the link would be lost.
         address = _page_address(host, served.port, configuration.public_urls)
         page = await _login(configuration, database, address)
         print(f'Operator page: {page}', flush=True)
@@ -142,7 +144,7 @@ async def _run(
                 'put a TLS proxy in front"',
                 host,
             )
-        # The sweep ends by itself only if it fails; a broker that evicts nobody must not go on.
+        # The background tasks end only if they fail, and a broker without them must not go on.
         ends: set[asyncio.Future[Any]] = {asyncio.create_task(stop.wait()), served.background}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     _log.info('event=broker_stopped')
@@ -150,10 +152,10 @@ async def _run(
 
 def _stop_on_signals() -> asyncio.Event:
     """
-    Return what SIGINT and SIGTERM set, as often as they like.
+    Return an event that SIGINT and SIGTERM set.
 
-    Not ``loop.add_signal_handler``: those are gone once the loop is closed, and a second signal
-    would then kill us on our way out.
+    Handlers of ``loop.add_signal_handler`` are removed when the loop is closed; a second signal
+    would then kill us during shutdown.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
@@ -168,11 +170,11 @@ def _stop_on_signals() -> asyncio.Event:
 
 async def _login(configuration: Configuration, database: Database, page: str) -> str:
     """
-    Make what the first start, or ``--login-link``, promises.
+    Create a sign-in link at the first start, or for ``--login-link``.
 
     :param page: The address of the page.
-    :returns: What to print of it. The link signs in whoever has it, so it is shown on a terminal
-        only: what is printed elsewhere ends up in a journal.
+    :returns: What to print. The link itself, which is a secret, is printed only to a terminal:
+        other output ends up in a journal.
     """
     is_terminal = sys.stdout.isatty()
     try:
@@ -191,13 +193,13 @@ def _make_login(
     store: Store, *, configuration: Configuration, page: str, is_shown: bool
 ) -> str | None:
     """
-    Make a token, and at the first start a robot's key; in a transaction.
+    Create a token, and at the first start a robot's key too; runs in a transaction.
 
-    :param is_shown: The link is going to be printed, so it needs no file.
-    :returns: The link, if one was to be made.
+    :param is_shown: The link will be printed, so it needs no file.
+    :returns: The link; ``None``: none was needed.
     """
     now_s, folder = time.time(), configuration.state_dir
-    # Written inside: a secret that is stored but was never written down is good for nothing.
+    # Inside the transaction: a secret must not be stored without its file.
     if store.is_empty():
         _, api_key = store.create_robot_key(
             name='first key', robot_id=None, owner=FIRST_TENANT, now_s=now_s
@@ -211,7 +213,7 @@ def _make_login(
     token = store.create_operator_token(
         sub=FIRST_TENANT, role=Role.OPERATOR, now_s=now_s, expires_at_s=expires_at_s
     )
-    # A fragment is sent to no server and logged by none.
+    # Browsers send the fragment to no server, so none logs it.
     link = f'{page}#token={token}'
     if not is_shown:
         _write_secret(folder / LINK_FILE_NAME, link)
@@ -219,7 +221,7 @@ def _make_login(
 
 
 def _write_secret(path: Path, secret: str) -> None:
-    """Write a file that only we can read, as a whole or not at all."""
+    """Write a file with mode 0600 atomically."""
     temporary = path.with_name(f'{path.name}.{os.getpid()}')
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -235,9 +237,9 @@ def _write_secret(path: Path, secret: str) -> None:
 
 
 def _page_address(host: str, port: int, public_urls: Sequence[str]) -> str:
-    """Return where browsers find the page; without ``public_urls``, this machine's own."""
+    """Return the address of the page: the first of ``public_urls``, or a local one."""
     if public_urls:
-        # What is beside the page is looked for in its folder, so there must be one.
+        # The trailing slash: the page loads its files relative to its folder.
         return public_urls[0].removesuffix('/') + '/'
     try:
         address = ipaddress.ip_address(host)

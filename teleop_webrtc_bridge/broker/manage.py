@@ -1,8 +1,8 @@
 """
-``teleop_broker keys …``, ``operators …`` and ``audit``: who may use a broker, and who did what.
+The commands ``teleop_broker keys …``, ``teleop_broker operators …`` and ``teleop_broker audit``.
 
-Works on the broker's database, whether the broker runs or not: a running one lets go whoever uses
-a revoked key or token within a second. Only ``add`` makes a database where there is none.
+They work on the broker's database, whether the broker is running or not. A running broker
+disconnects users of a revoked key or token within a second. Only ``add`` creates a database.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -22,30 +22,30 @@ a revoked key or token within a second. Only ``add`` makes a database where ther
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict
+from datetime import datetime, timedelta, UTC
+import json
 import os
+import re
 import sqlite3
 import sys
 import time
 from typing import Final
 
-from teleop_webrtc_bridge.broker.access.audit import about_key, about_token, audit_row, AuditAction
-from teleop_webrtc_bridge.broker.access.audit_listing import (
-    date,
-    print_json,
-    print_table,
-    since,
-    SINCE_ALLOWED,
-    table,
-)
-from teleop_webrtc_bridge.broker.access.records import TooManyCredentials
-from teleop_webrtc_bridge.broker.access.store import Store
+from teleop_webrtc_bridge.broker.access.audit import about_key, about_token, AuditAction, DAY_S
+from teleop_webrtc_bridge.broker.access.store import AuditRow, Store, TooManyCredentials
 from teleop_webrtc_bridge.broker.configuration import OneLineParser, read_configuration
-from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
+from teleop_webrtc_bridge.broker.identity import (
+    as_label,
+    as_name,
+    LABEL_ALLOWED,
+    NAME_ALLOWED,
+    OperatorCaller,
+    Role,
+)
 from teleop_webrtc_bridge.broker.limits import Limits
-from teleop_webrtc_bridge.broker.names import check_label, check_name
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 
 __all__ = ['SUBJECTS', 'manage']
@@ -54,9 +54,11 @@ SUBJECTS: Final = ('keys', 'operators', 'audit')
 WRITING: Final = ('add', 'revoke')
 COMMAND_LINE: Final = 'command line'
 FIRST_TENANT: Final = 'owner'
-DAY_S: Final = 86400.0
+SINCE_ALLOWED: Final = 'a time such as 2026-11-30T14:00 (UTC), or a span such as 90m, 2h or 7d'
+_SPAN: Final = re.compile(r'(\d{1,6})([smhdw])', re.ASCII)
+_UNITS: Final = {'s': 'seconds', 'm': 'minutes', 'h': 'hours', 'd': 'days', 'w': 'weeks'}
 
-#: Whoever can write the database sees all of it.
+#: Access to the database file includes access to all tenants.
 _EVERYBODY: Final = OperatorCaller(sub='', role=Role.ADMIN)
 
 
@@ -64,16 +66,16 @@ def manage(arguments: Sequence[str]) -> int:
     """
     Carry out one command.
 
-    :param arguments: Beginning with one of :data:`SUBJECTS`.
-    :returns: The exit status: 0, or 1 if there is nothing to revoke or there are too many.
-    :raises ConfigurationError: An argument cannot be used, or the database cannot.
+    :param arguments: They begin with one of :data:`SUBJECTS`.
+    :returns: The exit status: 0; 1 if there is nothing to revoke, or too many to add another.
+    :raises ConfigurationError: An argument or the database is unusable.
     """
     options = _parser().parse_args(arguments)
     places = [('--state-dir', options.state_dir), ('--config', options.config)]
     given = [word for name, value in places if value is not None for word in (name, value)]
     configuration = read_configuration(given)
     directory = configuration.state_dir
-    # Whoever wants to revoke something must not be told of an empty database that was made for it.
+    # revoke must not create an empty database and report that it holds no such key.
     with closing(Store.open(directory, may_create=options.action == 'add')) as store:
         try:
             status = _carry_out(store, options, configuration.caps)
@@ -88,12 +90,12 @@ def manage(arguments: Sequence[str]) -> int:
             print(f'teleop_broker: {error}', file=sys.stderr)
             return 1
         if options.action in WRITING:
-            store.settle()
+            store.checkpoint()
     return status
 
 
 def _end_output() -> None:
-    """Print nothing more: whoever read it has seen enough, as ``head`` has."""
+    """Print nothing more: the reader, for example ``head``, has closed the pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -112,9 +114,9 @@ def _carry_out(store: Store, options: argparse.Namespace, caps: Limits) -> int:
         case 'operators', 'revoke':
             return _revoke_operator(store, options.id)
         case _:
-            since_s = since(options.since, time.time())
+            since_s = _since(options.since, time.time())
             rows = store.audit(since_s=since_s, robot_id=options.robot)
-            print_json(rows) if options.json else print_table(rows)
+            _print_json(rows) if options.json else _print_table(rows)
             return 0
 
 
@@ -123,27 +125,31 @@ def _parser() -> OneLineParser:
     subjects = parser.add_subparsers(dest='subject', required=True)
     keys = subjects.add_parser('keys', help='robot API keys')
     actions = keys.add_subparsers(dest='action', required=True)
-    _common(actions.add_parser('list', help='show the keys that work'))
-    add = _common(actions.add_parser('add', help='make a key; it is printed this once'))
-    add.add_argument('name', help='to tell keys apart')
+    _common(actions.add_parser('list', help='list the valid keys'))
+    add = _common(actions.add_parser('add', help='create a key; it is printed only once'))
+    add.add_argument('name', help='a name for the key')
     add.add_argument('--tenant', default=FIRST_TENANT, help=f'whose robots ({FIRST_TENANT})')
-    add.add_argument('--robot-id', help='the only robot that it is good for (any)')
-    _revoke(actions, 'make a key useless', 'as keys list shows it')
+    add.add_argument('--robot-id', help='the only robot that may use it (any)')
+    _revoke(actions, 'revoke a key', 'as shown by keys list')
     operators = subjects.add_parser('operators', help="operators' tokens")
     actions = operators.add_subparsers(dest='action', required=True)
-    _common(actions.add_parser('list', help='show the tokens that work'))
-    add = _common(actions.add_parser('add', help='make a token; it is printed this once'))
-    add.add_argument('name', help='who it is for')
+    _common(actions.add_parser('list', help='list the valid tokens'))
+    add = _common(actions.add_parser('add', help='create a token; it is printed only once'))
+    add.add_argument('name', help='whom it is for')
     add.add_argument('--tenant', default=FIRST_TENANT, help=f'whose robots ({FIRST_TENANT})')
     roles = [role.value for role in Role]
     add.add_argument('--role', choices=roles, default='operator', help='(operator)')
-    add.add_argument('--days', type=float, help='how long it is good for (for ever)')
-    _revoke(actions, 'make tokens useless', 'of one token, or the name of its owner for all')
+    add.add_argument('--days', type=float, help='how long it is valid (for ever)')
+    _revoke(actions, 'revoke tokens', 'the id of one token, or a name for all of their tokens')
     audit = _common(subjects.add_parser('audit', help='who did what, the newest last'))
     audit.set_defaults(action='list')
     audit.add_argument('--since', metavar='WHEN', help=f'{SINCE_ALLOWED} (all)')
-    audit.add_argument('--robot', metavar='ROBOT_ID', help='only what was done with it (all)')
-    audit.add_argument('--json', action='store_true', help='a list of objects, one a line')
+    audit.add_argument(
+        '--robot', metavar='ROBOT_ID', help='only what was done to this robot (all)'
+    )
+    audit.add_argument(
+        '--json', action='store_true', help='print a JSON list, one object per line'
+    )
     return parser
 
 
@@ -157,8 +163,22 @@ def _revoke(actions: argparse._SubParsersAction[OneLineParser], text: str, which
     _common(actions.add_parser('revoke', help=text)).add_argument('id', help=which)
 
 
+def _name(option: str, value: str) -> str:
+    name = as_name(value)
+    if name is None:
+        raise ConfigurationError(option, value, NAME_ALLOWED)
+    return name
+
+
+def _robot_id(value: str | None) -> str | None:
+    label = as_label(value or '')
+    if label is None:
+        raise ConfigurationError('--robot-id', value, LABEL_ALLOWED)
+    return label or None
+
+
 def _list_keys(store: Store) -> int:
-    table(
+    _table(
         ('ID', 'NAME', 'TENANT', 'ROBOT', 'KEY', 'CREATED', 'LAST USED'),
         [
             (
@@ -167,8 +187,8 @@ def _list_keys(store: Store) -> int:
                 key.owner,
                 key.robot_id or 'any',
                 f'{key.prefix}…',
-                date(key.created_at_s),
-                'never' if key.last_used_at_s is None else date(key.last_used_at_s),
+                _date(key.created_at_s),
+                'never' if key.last_used_at_s is None else _date(key.last_used_at_s),
             )
             for key in store.robot_keys(_EVERYBODY)
         ],
@@ -177,8 +197,8 @@ def _list_keys(store: Store) -> int:
 
 
 def _add_key(store: Store, options: argparse.Namespace, caps: Limits) -> int:
-    name, tenant = check_name('name', options.name), check_name('--tenant', options.tenant)
-    robot_id, now_s = check_label('--robot-id', options.robot_id), time.time()
+    name, tenant = _name('name', options.name), _name('--tenant', options.tenant)
+    robot_id, now_s = _robot_id(options.robot_id), time.time()
     with store.transaction():
         record, key = store.create_robot_key(
             name=name, robot_id=robot_id, owner=tenant, now_s=now_s, most=caps.keys_per_tenant
@@ -197,15 +217,20 @@ def _revoke_key(store: Store, key_id: str) -> int:
 
 
 def _note(store: Store, action: AuditAction, detail: str, robot_id: str | None = None) -> None:
-    """Add a line to the audit trail: whoever has a command line here needs no token."""
-    row = audit_row(
-        time.time(), action, None, robot_id=robot_id or '', address=COMMAND_LINE, detail=detail
+    """Append a line to the audit trail."""
+    row = AuditRow(
+        at_s=time.time(),
+        action=action.value,
+        subject=COMMAND_LINE,
+        robot_id=robot_id or '',
+        address=COMMAND_LINE,
+        detail=detail,
     )
-    store.append_audit([replace(row, subject=COMMAND_LINE)])
+    store.append_audit([row])
 
 
 def _list_operators(store: Store) -> int:
-    table(
+    _table(
         ('ID', 'NAME', 'ROLE', 'TENANT', 'CREATED', 'EXPIRES'),
         [
             (
@@ -213,8 +238,8 @@ def _list_operators(store: Store) -> int:
                 token.sub,
                 token.role.value,
                 token.tenant,
-                date(token.created_at_s),
-                'never' if token.expires_at_s is None else date(token.expires_at_s),
+                _date(token.created_at_s),
+                'never' if token.expires_at_s is None else _date(token.expires_at_s),
             )
             for token in store.operator_tokens(_EVERYBODY, time.time())
         ],
@@ -226,7 +251,7 @@ def _add_operator(store: Store, options: argparse.Namespace, caps: Limits) -> in
     now_s = time.time()
     if options.days is not None and not 0.0 < options.days <= 36500.0:
         raise ConfigurationError('--days', options.days, 'more than 0, up to 36500')
-    name, tenant = check_name('name', options.name), check_name('--tenant', options.tenant)
+    name, tenant = _name('name', options.name), _name('--tenant', options.tenant)
     with store.transaction():
         token = store.create_operator_token(
             sub=name,
@@ -255,3 +280,71 @@ def _report(done: bool, what: str) -> int:
     if not done:
         print(f'teleop_broker: there is no {what}', file=sys.stderr)
     return 0 if done else 1
+
+
+# --- lists ---------------------------------------------------------------------------------------
+
+
+def _since(given: str | None, now_s: float) -> float:
+    """
+    Return the time of ``--since``, in seconds since 1970.
+
+    :raises ConfigurationError: It is malformed.
+    """
+    if given is None:
+        return 0.0
+    span = _SPAN.fullmatch(given)
+    if span is not None:
+        return now_s - timedelta(**{_UNITS[span[2]]: int(span[1])}).total_seconds()
+    try:
+        at = datetime.fromisoformat(given)
+        return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise ConfigurationError('--since', given, SINCE_ALLOWED) from None
+
+
+def _print_json(rows: Iterable[AuditRow]) -> None:
+    """Print the audit trail as a JSON list, one object per line."""
+    before = '['
+    for row in rows:
+        fields = asdict(row)
+        at = datetime.fromtimestamp(fields.pop('at_s'), UTC).isoformat(timespec='milliseconds')
+        print(f'{before}{json.dumps({"at": at, **fields})}', end='')
+        before = ',\n'
+    print(']' if before != '[' else '[]')
+
+
+def _print_table(rows: Iterable[AuditRow]) -> None:
+    """Print the audit trail as a table."""
+    head = 'TIME (UTC)', 'ACTION', 'WHO', 'ROLE', 'TENANT', 'ROBOT', 'SESSION', 'ADDRESS', 'DETAIL'
+    _table(
+        head,
+        [
+            (
+                f'{datetime.fromtimestamp(row.at_s, UTC):%Y-%m-%d %H:%M:%S}',
+                row.action,
+                *(_shown(text) for text in (row.subject, row.role, row.tenant, row.robot_id)),
+                _shown(row.session_id[:8]),
+                _shown(row.address),
+                _shown(row.detail),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _shown(text: str) -> str:
+    """Return a text without control characters for the terminal."""
+    return (text if text.isprintable() else ascii(text)) or '-'
+
+
+def _date(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime('%Y-%m-%d %H:%M')
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print aligned columns."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        line = '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print(line.rstrip())

@@ -1,7 +1,7 @@
 """
-What the broker does: the registry's decisions, carried out on the media backend.
+The broker's service: carries out the registry's decisions on the media backend.
 
-Knows nothing of HTTP. One event loop owns it; between two awaits the registry does not change.
+It does not know HTTP. One event loop owns it, and the registry changes only between two awaits.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -21,28 +21,33 @@ Knows nothing of HTTP. One event loop owns it; between two awaits the registry d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, UTC
 import logging
 import secrets
-from typing import Final, Protocol
+from typing import Final
 from weakref import WeakValueDictionary
 
-from teleop_webrtc_bridge.broker import media_calls
 from teleop_webrtc_bridge.broker.access.audit import Audit, AuditAction
-from teleop_webrtc_bridge.broker.access.credentials import Ended
-from teleop_webrtc_bridge.broker.answers import BridgeAnswer, JoinAnswer
-from teleop_webrtc_bridge.broker.bridger import Bridger
+from teleop_webrtc_bridge.broker.access.authenticator import Credentials
 from teleop_webrtc_bridge.broker.caller_addresses import network_of
-from teleop_webrtc_bridge.broker.effects import Effects
+from teleop_webrtc_bridge.broker.channel_setup import BridgeAnswer, ChannelSetup, media_timeout
+from teleop_webrtc_bridge.broker.effect_runner import EffectRunner
 from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, RobotCaller
 from teleop_webrtc_bridge.broker.limits import Limits
-from teleop_webrtc_bridge.broker.media.backend import Media, MediaSession, StopSeen, UnusableSdp
-from teleop_webrtc_bridge.broker.registry.named_person import NamedPerson
+from teleop_webrtc_bridge.broker.media.backend import (
+    Arrived,
+    CountsArrivals,
+    Media,
+    MediaSession,
+    StopSeen,
+    UnusableSdp,
+)
+from teleop_webrtc_bridge.broker.registry.operators import ControlState
+from teleop_webrtc_bridge.broker.registry.people import NamedPerson
 from teleop_webrtc_bridge.broker.registry.registry import Registry
 from teleop_webrtc_bridge.broker.registry.sessions import (
-    ControlState,
     LinkQuality,
     MediaLiveness,
     NewSession,
@@ -51,56 +56,64 @@ from teleop_webrtc_bridge.broker.registry.sessions import (
     Viewer,
 )
 from teleop_webrtc_bridge.broker.registry.viewers import RemovedViewers
-from teleop_webrtc_bridge.broker.split_sessions import Split
-from teleop_webrtc_bridge.broker.split_watch import SplitWatch
+from teleop_webrtc_bridge.broker.split_sessions import ADVICE, Split, SplitSessions
 from teleop_webrtc_bridge.core.messages import HeartbeatAnswer, VideoCodec
 from teleop_webrtc_bridge.core.sdp import offered_by
 
-__all__ = ['Broker', 'RobotDetails']
+__all__ = ['Broker', 'JoinAnswer', 'RobotDetails']
 
 MAX_BUILDING: Final = 4
-"""New peer connections take the loop's time; heartbeats come in between."""
+"""Building peer connections blocks the loop; heartbeats must get their turn."""
 MAX_BUILDING_OF_TENANT: Final = 2
-"""So that one tenant's never keep out another's."""
+"""Keeps one tenant from holding up the others."""
+NEW_SESSION_TIMEOUT_S: Final = 15.0
+"""Gathering candidates takes up to 10 s."""
+RENEGOTIATE_TIMEOUT_S: Final = 5.0
 SWEEP_PERIOD_S: Final = 0.5
 SWEEP_FAILURES: Final = 10
-"""One after the other; a broker that evicts nobody must not go on."""
+"""In a row; a broker that cannot evict silent operators must not go on."""
 SWEEP_LATE_S: Final = 1.5
-"""A loop that was stalled for this long has heard nobody: it must not blame the peers."""
+"""A loop that was stalled this long has received nothing, so peers are not judged."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotDetails:
-    """What a robot says about itself when it dials in."""
+    """What a robot reports about itself when it dials in."""
 
     robot_id: str
     robot_name: str
     robot_type: str | None
     instance_id: str | None
     video_codecs: tuple[VideoCodec, ...] = ()
-    """Those that it can change between while it sends."""
+    """Codecs that it can switch between while it sends."""
 
 
-class Credentials(Protocol):
-    """What is known of keys and tokens that are in use."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinAnswer:
+    """A new peer connection, and the session that its peer is part of."""
 
-    async def ended(self, key_ids: Collection[str], token_ids: Collection[str]) -> Ended:
-        """Return which of some keys and tokens, and of others in use, work no more."""
-
-    def has_expired(self, caller: OperatorCaller) -> bool:
-        """Return whether the time of somebody's token is over."""
+    media: MediaSession
+    session: Session
+    role: str
+    """``operator`` or ``viewer``."""
+    may_stop: bool | None = None
+    """Whether a viewer's E-STOP reaches the robot; ``None``: not a viewer."""
+    split: Split | None
+    """Set if the session seems to be one half of a robot."""
+    video_reason: str | None
+    """As :attr:`BridgeAnswer.video_reason`."""
 
 
 class Broker:
     """
-    The robots, their operators, and the media between them.
+    Connects robots, operators and viewers.
 
     :param clock: Monotonic seconds, the same as ``Media.last_heard_s``.
     :param wall_clock: Seconds since 1970, to show to people.
-    :param viewers_may_stop: Whether the E-STOP of people who watch reaches their robot.
-    :param udp_ports: How many the media may use; ``None``: any.
+    :param viewers_may_stop: Whether viewers' E-STOP reaches their robot.
+    :param udp_ports: The number of ports that the media may use; ``None``: unlimited.
     """
 
     def __init__(
@@ -120,14 +133,14 @@ class Broker:
         self._wall_clock = wall_clock
         self._credentials = credentials
         self._registry = Registry(caps, udp_ports)
-        self._splits = SplitWatch(media, self._registry, clock)
+        self._splits = SplitSessions()
         self._building = asyncio.Semaphore(MAX_BUILDING)
         self._building_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-        """Tenant → its share."""
+        """By tenant."""
         self._audit = audit
-        self._effects = Effects(media, audit)
+        self._effects = EffectRunner(media, audit)
         self._viewers_may_stop = viewers_may_stop
-        self._bridger = Bridger(
+        self._channels = ChannelSetup(
             media, self._registry, self._effects, clock, viewers_may_stop=viewers_may_stop
         )
 
@@ -140,10 +153,10 @@ class Broker:
         Answer a robot that dials in.
 
         :param sdp_offer: Checked, and without host names.
-        :param address: Where it is.
+        :param address: The robot's IP address.
         :returns: The session id and the robot's peer connection.
-        :raises TooManySessions: The tenant has too many.
-        :raises MediaError: The backend refuses the offer or fails.
+        :raises TooManySessions: The tenant or the API key has reached its limit.
+        :raises MediaError: The backend refused the offer or failed.
         """
         self._registry.robots.check_room(caller.owner, caller.key_id, robot.robot_id)
         media = await self._new_media(
@@ -172,9 +185,9 @@ class Broker:
             created = True
         finally:
             if not created:
-                await media_calls.close_session(self._media, media.media_id)
+                await self._effects.close_session(media.media_id)
         await self._effects.carry_out(effects)
-        self._splits.look()
+        self._find_splits()
         return identity.session_id, media
 
     async def wait_for_news(
@@ -183,12 +196,12 @@ class Broker:
         """
         Note a robot's heartbeat, then hold it until its answer differs from the last one.
 
-        :param wait_s: How long to hold it at most, in seconds.
+        :param wait_s: The longest time to hold it, in seconds.
         :raises SessionUnknown: The robot has to dial again.
         :raises Superseded: Another instance of this robot took over.
         """
         robots = self._registry.robots
-        ready = robots.robot_heartbeat(session_id, caller, link, self._clock())
+        ready = robots.heartbeat(session_id, caller, link, self._clock())
         if ready is not None:
             self._media.subscriber_ready(ready)
         if wait_s <= 0.0 or robots.has_news(session_id):
@@ -197,7 +210,7 @@ class Broker:
 
     def answer_heartbeat(self, caller: RobotCaller, session_id: str) -> HeartbeatAnswer:
         """
-        Return the snapshot and count it as sent.
+        Return the answer to a heartbeat, and count it as sent.
 
         :raises SessionUnknown: The session ended while the heartbeat was held.
         :raises Superseded: Another instance took over while the heartbeat was held.
@@ -211,18 +224,18 @@ class Broker:
         Pass on a robot's answer to its ``renegotiate_offer``.
 
         :raises RegistryRefusal: No such session, or no offer is pending.
-        :raises MediaError: The backend refuses the answer or fails.
+        :raises MediaError: The backend refused the answer or failed.
         """
         media_id = self._registry.robots.take_robot_answer(session_id, caller)
         try:
-            await media_calls.renegotiate(self._media, media_id, sdp_answer)
+            await self._renegotiate(media_id, sdp_answer)
         except UnusableSdp:
             self._registry.robots.refuse_robot_answer(session_id)
             raise
 
     async def delete_session(self, caller: RobotCaller, session_id: str) -> None:
         """
-        End a robot's session.
+        End a robot's session because the robot asks for it.
 
         :raises RegistryRefusal: No such session.
         """
@@ -231,8 +244,8 @@ class Broker:
     # --- operator ------------------------------------------------------------------------------
 
     def sessions(self, caller: OperatorCaller) -> list[Session]:
-        """Return the sessions that an operator may see."""
-        return self._registry.operators.visible(caller, self._clock())
+        """Return the sessions that a caller may see."""
+        return self._registry.visible(caller, self._clock())
 
     def session(self, caller: OperatorCaller, session_id: str) -> Session:
         """
@@ -240,10 +253,10 @@ class Broker:
 
         :raises SessionUnknown: No such session.
         """
-        return self._registry.operators.get(session_id, caller, self._clock())
+        return self._registry.get(session_id, caller, self._clock())
 
     def split_of(self, session_id: str) -> Split | None:
-        """Return what a session is a half of."""
+        """Return the robot that a session seems to be one half of, if any."""
         return self._splits.of(session_id)
 
     async def join(
@@ -253,13 +266,13 @@ class Broker:
         Make a caller the operator of a session.
 
         :param sdp_offer: Checked, and without host names.
-        :param address: Where they are, for the audit trail.
+        :param address: Their IP address, for the audit trail.
         :raises RegistryRefusal: No such session, or the operator slot is taken.
-        :raises MediaError: The backend refuses the offer or fails.
+        :raises MediaError: The backend refused the offer or failed.
         """
         operators = self._registry.operators
         claim = operators.claim(session_id, caller, self._clock())
-        robot = self._registry.operators.get(session_id, caller, self._clock()).identity.media_id
+        robot = self.session(caller, session_id).identity.media_id
         media: MediaSession | None = None
         joined = False
         try:
@@ -276,7 +289,7 @@ class Broker:
             if not joined:
                 await self._effects.carry_out(operators.abandon(session_id, claim))
                 if media is not None:
-                    await media_calls.close_session(self._media, media.media_id)
+                    await self._effects.close_session(media.media_id)
         self._audit.entered(
             AuditAction.JOIN, caller.identity, media.media_id, session, address, effects
         )
@@ -286,42 +299,30 @@ class Broker:
             session=session,
             role='operator',
             split=self._splits.of(session_id),
-            video_reason=self._registry.video_reason(media.media_id),
+            video_reason=self._registry.video_reason(session_id, media.media_id),
         )
 
     def operator_heartbeat(
         self, caller: OperatorCaller, session_id: str, media_id: str | None
     ) -> str | None:
         """
-        Note that an operator is alive.
+        Note that an operator or a viewer is alive.
 
-        :returns: Why they see no picture, if a codec is in the way.
-        :raises RegistryRefusal: No such session, or not its operator.
+        :returns: Why they see no picture, if a codec is the reason.
+        :raises RegistryRefusal: No such session, or the caller is neither.
         """
-        viewer = self._viewer(caller, session_id, media_id)
-        if viewer is not None:
-            self._registry.viewers.heartbeat(session_id, viewer, caller, self._clock())
-            return self._registry.video_reason(viewer.media_id)
-        operator = self._registry.operators.operator_heartbeat(
-            session_id, caller, media_id, self._clock()
-        )
-        return self._registry.video_reason(operator.media_id)
+        join = self._registry.heartbeat(session_id, caller, media_id, self._clock())
+        return self._registry.video_reason(session_id, join.media_id)
 
     async def leave(
         self, caller: OperatorCaller, session_id: str, media_id: str | None
     ) -> SessionState:
         """
-        Free the operator slot if the caller holds it.
+        Disconnect the caller if they are the operator or a viewer.
 
         :raises SessionUnknown: No such session.
         """
-        viewer = self._viewer(caller, session_id, media_id)
-        if viewer is not None:
-            await self._effects.carry_out(self._registry.viewers.leave(session_id, viewer))
-            return self.session(caller, session_id).state
-        state, effects = self._registry.operators.leave(
-            session_id, caller, media_id, self._clock()
-        )
+        state, effects = self._registry.leave(session_id, caller, media_id, self._clock())
         await self._effects.carry_out(effects)
         return state
 
@@ -329,43 +330,34 @@ class Broker:
         self, caller: OperatorCaller, session_id: str, media_id: str | None
     ) -> BridgeAnswer:
         """
-        Open the data channels between a robot and its operator, with fresh ids.
+        Open the caller's data channels and video, with new ids.
 
-        :raises RegistryRefusal: No such session, or not its operator.
-        :raises MediaError: A peer connection is gone, or the backend fails.
+        :raises RegistryRefusal: No such session, or the caller is neither operator nor viewer.
+        :raises MediaError: A peer connection is gone, or the backend failed.
         """
-        self.session(caller, session_id)  # no lock is made for what does not exist
-        viewer = self._viewer(caller, session_id, media_id)
-        if viewer is not None:
-            return await self._bridger.bridge_viewer(session_id, viewer)
-        return await self._bridger.bridge_operator(session_id, caller, media_id)
+        join = self._registry.join_of(session_id, caller, media_id, self._clock())
+        if isinstance(join, Viewer):
+            return await self._channels.bridge_viewer(session_id, join.media_id)
+        return await self._channels.bridge_operator(session_id, caller, media_id)
 
     async def take_operator_answer(
         self, caller: OperatorCaller, session_id: str, media_id: str | None, sdp_answer: str
     ) -> None:
         """
-        Pass on an operator's answer to its ``video_offer``.
+        Pass on an operator's or a viewer's answer to their ``video_offer``.
 
         :param sdp_answer: Checked, and without host names.
-        :raises RegistryRefusal: No such session, not its operator, or no offer is pending.
-        :raises MediaError: The backend refuses the answer or fails.
+        :raises RegistryRefusal: No such session, the caller is neither, or no offer is pending.
+        :raises MediaError: The backend refused the answer or failed.
         """
-        viewer = self._viewer(caller, session_id, media_id)
-        operator_media_id = (
-            self._registry.bridges.take_video_answer(session_id, caller, media_id, self._clock())
-            if viewer is None
-            else self._registry.viewers.take_video_answer(session_id, viewer)
-        )
+        media_id = self._registry.take_video_answer(session_id, caller, media_id, self._clock())
         try:
-            taken = await media_calls.renegotiate(self._media, operator_media_id, sdp_answer)
+            taken = await self._renegotiate(media_id, sdp_answer)
         except UnusableSdp:
-            if viewer is None:
-                self._registry.bridges.refuse_video_answer(session_id, operator_media_id)
-            else:
-                self._registry.viewers.refuse_video_answer(session_id, viewer)
+            self._registry.expect_video_answer(session_id, media_id)
             raise
         if taken is not None:
-            self._registry.note_codecs(operator_media_id, taken)
+            self._registry.note_codecs(session_id, media_id, taken)
             await self._effects.carry_out(self._registry.robots.other_codecs())
 
     # --- viewers, and who has control ----------------------------------------------------------
@@ -377,10 +369,10 @@ class Broker:
         Make a caller a viewer of a session.
 
         :param sdp_offer: Checked, and without host names.
-        :param address: Where they are, for the audit trail.
-        :raises RegistryRefusal: No such session, it has too many viewers, or the caller was put
-            out of it.
-        :raises MediaError: The backend refuses the offer or fails.
+        :param address: Their IP address, for the audit trail.
+        :raises RegistryRefusal: No such session, it has too many viewers, or the caller is banned
+            from this robot.
+        :raises MediaError: The backend refused the offer or failed.
         """
         robot = self._registry.viewers.check_room(session_id, caller, self._clock()).identity
         media = await self._new_media(caller.tenant, sdp_offer, beside=robot.media_id)
@@ -395,7 +387,7 @@ class Broker:
             )
         finally:
             if session is None:
-                await media_calls.close_session(self._media, media.media_id)
+                await self._effects.close_session(media.media_id)
         self._audit.entered(AuditAction.WATCH, caller.identity, media.media_id, session, address)
         await self._effects.carry_out(self._registry.robots.other_codecs())
         return JoinAnswer(
@@ -404,16 +396,16 @@ class Broker:
             role='viewer',
             may_stop=self._viewers_may_stop,
             split=self._splits.of(session_id),
-            video_reason=self._registry.video_reason(media.media_id),
+            video_reason=self._registry.video_reason(session_id, media.media_id),
         )
 
     async def remove_viewer(
         self, caller: OperatorCaller, session_id: str, named: NamedPerson
     ) -> RemovedViewers:
         """
-        Put a viewer out; that person may not come back for some time.
+        Remove a viewer, and ban that person from the robot for some time.
 
-        :raises RegistryRefusal: No such session, not its operator, or nobody who can be put out.
+        :raises RegistryRefusal: No such session, not its operator, or no such viewer.
         """
         viewers = self._registry.viewers
         removed, effects = viewers.put_out(session_id, caller, named, self._clock())
@@ -431,49 +423,45 @@ class Broker:
         self, caller: OperatorCaller, session_id: str
     ) -> tuple[ControlState, Identity | None]:
         """
-        Ask the holder of the operator slot for it, or go on asking.
+        Ask the holder of the operator slot for it, or renew the request.
 
-        :returns: Where the request stands, and who the holder is.
+        :returns: The state of the request, and the holder.
         :raises RegistryRefusal: No such session, or the caller may only watch.
         """
-        return self._registry.control.request(session_id, caller, self._clock())
+        return self._registry.operators.request_control(session_id, caller, self._clock())
 
     def grant_control(
         self, caller: OperatorCaller, session_id: str, named: NamedPerson
     ) -> Identity:
         """
-        Let somebody who has asked take over with the next join.
+        Let a person who has asked take over with their next join.
 
-        :returns: Whom.
+        :returns: That person.
         :raises RegistryRefusal: No such session, not its operator, no such request, or several.
         """
-        return self._registry.control.grant(session_id, caller, named, self._clock())
+        return self._registry.operators.grant_control(session_id, caller, named, self._clock())
 
     def take_control(self, caller: OperatorCaller, session_id: str) -> None:
         """
-        Let an administrator take over with the next join.
+        Let an administrator take over with their next join.
 
-        :raises RegistryRefusal: No such session, or the caller is no administrator.
+        :raises RegistryRefusal: No such session, or the caller is not an administrator.
         """
-        self._registry.control.take(session_id, caller, self._clock())
-
-    def _viewer(
-        self, caller: OperatorCaller, session_id: str, media_id: str | None
-    ) -> Viewer | None:
-        return self._registry.viewers.find(session_id, caller, media_id, self._clock())
+        self._registry.operators.take_control(session_id, caller, self._clock())
 
     def figures(self) -> dict[SessionState, int]:
-        """Count the live sessions by state."""
+        """Return the number of sessions in each state."""
         return self._registry.figures()
 
     @property
     def viewers(self) -> int:
+        """The number of viewers of all robots."""
         return self._registry.viewers.count
 
     # --- time ----------------------------------------------------------------------------------
 
     async def sweep_for_ever(self) -> None:
-        """Evict and reap twice a second; ends only by cancellation, or if it fails for seconds."""
+        """Sweep twice a second until cancelled; give up after ten failures in a row."""
         loop, failures = asyncio.get_running_loop(), 0
         while True:
             before = loop.time()
@@ -484,14 +472,14 @@ class Broker:
                 await self.sweep()
                 failures = 0
             except Exception:
-                # The outermost boundary: what was wrong with one session may be over.
+                # The outermost boundary: the cause may be one session, and gone the next time.
                 failures += 1
                 if failures == SWEEP_FAILURES:
                     raise
                 _log.exception('event=sweep_failed')
 
     async def sweep(self) -> None:
-        """Evict and reap whom it is time for."""
+        """Evict silent operators and viewers, and reap dead sessions."""
         liveness = {
             media_id: MediaLiveness(last_heard_s=self._media.last_heard_s(media_id))
             for media_id in self._registry.media_ids()
@@ -500,21 +488,21 @@ class Broker:
         effects += self._registry.revoke(self._credentials.has_expired)
         effects += self._registry.robots.other_codecs()
         await self._effects.carry_out(effects)
-        self._splits.look()
-        await self._bridger.serve_robots()
+        self._find_splits()
+        await self._channels.serve_robots()
 
     async def watch_credentials_for_ever(self) -> None:
         """
-        Let go whose keys and tokens are revoked, within a second.
+        Apply revocations of keys and tokens within a second.
 
-        Not with the sweep, which must not wait for the database.
+        This is not part of the sweep, because the sweep must not wait for the database.
         """
         while True:
             await asyncio.sleep(SWEEP_PERIOD_S)
             await self.let_revoked_go()
 
     async def let_revoked_go(self) -> None:
-        """End what revoked API keys and tokens are being used for, whoever revoked them."""
+        """End the sessions and joins whose API keys and tokens have been revoked."""
         ended = await self._credentials.ended(self._registry.key_ids(), self._registry.token_ids())
         effects = self._registry.revoke(lambda caller: caller.token_id in ended.token_ids)
         for key_id in ended.key_ids:
@@ -522,7 +510,7 @@ class Broker:
         await self._effects.carry_out(effects)
 
     async def run_media(self) -> None:
-        """Let the media backend do its own work; ends only by cancellation."""
+        """Run the media backend until cancelled."""
         await self._media.run(self._note_stop)
 
     def _note_stop(self, stop: StopSeen) -> None:
@@ -538,7 +526,7 @@ class Broker:
         self._audit.acted(action, stop.media_id, detail)
 
     def release_polls(self) -> None:
-        """Answer all held heartbeats now: the broker is about to stop."""
+        """Answer all held heartbeats, because the broker is about to stop."""
         self._effects.wake_all()
 
     # --- inside --------------------------------------------------------------------------------
@@ -551,9 +539,33 @@ class Broker:
         beside: str | None,
         video_codecs: Sequence[VideoCodec] = (),
     ) -> MediaSession:
-        """Build a peer connection: others wait for a few of theirs, not for all of them."""
+        """Build a peer connection; only a few at a time, in all and per tenant."""
         share = self._building_of.setdefault(tenant, asyncio.Semaphore(MAX_BUILDING_OF_TENANT))
-        async with share, self._building:
-            return await media_calls.new_session(
-                self._media, sdp_offer, beside=beside, video_codecs=video_codecs
+        async with (
+            share,
+            self._building,
+            media_timeout(NEW_SESSION_TIMEOUT_S, 'a new media session'),
+        ):
+            return await self._media.new_session(
+                sdp_offer, beside=beside, video_codecs=video_codecs
             )
+
+    async def _renegotiate(self, media_id: str, sdp_answer: str) -> tuple[VideoCodec, ...] | None:
+        async with media_timeout(RENEGOTIATE_TIMEOUT_S, 'renegotiation'):
+            return await self._media.renegotiate(media_id, sdp_answer)
+
+    def _find_splits(self) -> None:
+        """Compare all sessions, and log new findings."""
+        arrived = self._media.arrived if isinstance(self._media, CountsArrivals) else _unknown
+        for split in self._splits.look(self._registry.sessions(), arrived, self._clock()):
+            _log.warning(
+                'event=split_session video_session=%s video_robot_id=%r data_session=%s'
+                ' data_robot_id=%r hint="%s"',
+                *(split.video.session_id, split.video.robot_id),
+                *(split.data.session_id, split.data.robot_id, ADVICE),
+            )
+
+
+def _unknown(_: str) -> Arrived | None:
+    """Return what a robot has sent, if the media backend cannot tell."""
+    return None

@@ -1,17 +1,17 @@
 """
-Two sessions that are one robot's: its video in one, its data channels in the other.
+Split sessions: pairs that belong to one robot, with video in one and data in the other.
 
-Pure. Robots of other makes name each of their peer connections by themselves, and one that gives
-them two names, or none, looks like two healthy robots: one that shows no picture, one that cannot
-be driven. It is told apart from two robots, one of which has no camera, by what is known:
+Robots of other makes choose a robot_id for each of their peer connections. If one robot sends two
+ids, or none, it looks like two healthy robots: one without a picture, and one that ignores
+commands. Pure. Two sessions count as one robot if all of this holds:
 
-- Both dial with one API key from one address. Robots that say which instance they are (ours)
-  have one session each, and are never meant.
-- One has no picture: it offers no video, or has sent none although somebody watched for a while.
-- The other has a picture and no channels: it offers none, or has said nothing on them although
-  they were to be open for a while. If it has only answered pings, or if nobody ever opened them,
-  it counts only if the first one does offer video; and if nobody did, only with the same local
-  addresses.
+- Both have dialled with one API key from one address, and neither sends an instance_id. (Our
+  robots send one, and have one session each.)
+- One has no picture: it offers no video, or has sent none although a viewer had time to see some.
+- The other has a picture and no data: it offers no channels, or has sent nothing on them although
+  they were open long enough. If it has only answered pings, or if its channels were never opened,
+  it counts only if the first one offers video; in the second case also only if both have the same
+  local addresses.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -31,7 +31,7 @@ be driven. It is told apart from two robots, one of which has no camera, by what
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,20 +45,20 @@ ADVICE: Final = (
     ' and send video and data from one process over one peer connection.'
 )
 WAIT_S: Final = 5.0
-"""A robot that asks once a second opens its channels, and tells its state, in much less."""
+"""Robots need much less to open their channels and to send their state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """What may be one robot: most likely, or if their addresses are hidden perhaps."""
+    """Two sessions that are probably one robot; if their addresses are hidden, perhaps."""
 
     video: NewSession
-    """Has the picture."""
+    """The session that has the picture."""
     data: NewSession
-    """Has the data channels in use."""
+    """The session that uses its data channels."""
 
     def as_fields(self, session_id: str) -> dict[str, Any]:
-        """Return what one of its two sessions is told of the other."""
+        """Return what the HTTP API says about one of the two sessions."""
         has_video = session_id == self.video.session_id
         other = self.data if has_video else self.video
         what = 'uses no data channels' if has_video else 'sends no video'
@@ -76,7 +76,7 @@ def _name(robot: NewSession) -> str:
 
 
 class SplitSessions:
-    """Owns what was seen of the sessions of robots that do not say which instance they are."""
+    """Owns the observations of all sessions without an instance_id."""
 
     def __init__(self) -> None:
         self._without_video: set[str] = set()
@@ -86,26 +86,30 @@ class SplitSessions:
         self._told: set[tuple[str, str]] = set()
 
     def of(self, session_id: str) -> Split | None:
-        """Return what a session is a half of."""
+        """Return the robot that a session is one half of, if any."""
         return self._splits.get(session_id)
 
     def look(
-        self, sessions: Iterable[Session], arrived: Mapping[str, Arrived], now_s: float
+        self,
+        sessions: Iterable[Session],
+        arrived: Callable[[str], Arrived | None],
+        now_s: float,
     ) -> list[Split]:
         """
         Compare all sessions.
 
-        :param arrived: By media session, as far as the backend can tell.
-        :returns: What was not found before.
+        :param arrived: Returns what has arrived through a media session; ``None``: unknown.
+        :returns: The splits that are new.
         """
         foreign = [it for it in sessions if it.identity.instance_id is None]
+        seen = {it.session_id: arrived(it.identity.media_id) for it in foreign}
         for session in foreign:
-            self._note(session, arrived.get(session.identity.media_id), now_s)
+            self._note(session, seen[session.session_id], now_s)
         groups: defaultdict[tuple[str, str, str], list[Session]] = defaultdict(list)
         for session in foreign:
             robot = session.identity
             groups[robot.owner, robot.key_id, robot.network].append(session)
-        pairs = [pair for group in groups.values() for pair in self._pairs(group, arrived)]
+        pairs = [pair for group in groups.values() for pair in self._pairs(group, seen)]
         self._splits = {
             it.session_id: split for split in pairs for it in (split.video, split.data)
         }
@@ -113,7 +117,7 @@ class SplitSessions:
         return [split for split in pairs if self._is_news(split)]
 
     def _note(self, session: Session, arrived: Arrived | None, now_s: float) -> None:
-        """Note what has not come although there was time for it."""
+        """Note what has not arrived although there was time for it."""
         if arrived is None:
             return
         bridge = session.bridge
@@ -128,12 +132,12 @@ class SplitSessions:
             elif had_time:
                 without.add(session.session_id)
 
-    def _pairs(self, group: list[Session], arrived: Mapping[str, Arrived]) -> list[Split]:
+    def _pairs(self, group: list[Session], arrived: dict[str, Arrived | None]) -> list[Split]:
         without = [it.identity for it in group if self._lacks_video(it)]
         pairs = []
         for session in group:
             video = session.identity
-            seen = arrived.get(video.media_id)
+            seen = arrived[video.session_id]
             if not video.offers_video or (seen is not None and not seen.video):
                 continue
             if seen is not None and seen.messages:

@@ -77,7 +77,7 @@ MAX_JSON_BRACKETS: Final = 512
 MAX_COMMAND_BYTES: Final = 4 * 1024
 MAX_HTTP_BODY_BYTES: Final = 64 * 1024
 MAX_NONCE_CHARS: Final = 128
-MAX_NAME_CHARS: Final = 64
+MAX_PERSON_CHARS: Final = 64
 """Of a person, as brokers hand them out."""
 MAX_STREAM_ID: Final = 65534
 MAX_FRAMED_HEADER: Final = 65536
@@ -335,7 +335,7 @@ def _by(message: dict[str, Any]) -> Origin:
     return origin
 
 
-def decode_origin(fields: object, *, max_chars: int = MAX_NAME_CHARS) -> Origin | None:
+def decode_origin(fields: object, *, max_chars: int = MAX_PERSON_CHARS) -> Origin | None:
     """
     Read who pressed or released the E-STOP.
 

@@ -1,4 +1,4 @@
-"""Token buckets, one per caller; time is an argument."""
+"""Token buckets and the limits that are built on them; pure: time is an argument."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -17,40 +17,134 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Final
 
-__all__ = ['RateLimit']
+__all__ = ['FloodDetector', 'MessageBudget', 'RateLimit', 'TokenBucket']
 
-#: Beyond this many callers at least, those whose bucket is full again are forgotten.
+FLOOD_S: Final = 3.0
+"""A peer that exceeds its limit for this long is flooding and is to be disconnected."""
+CALM_S: Final = 0.5
+"""A pause of this length without excess ends a flood."""
+
 _PRUNE_ABOVE: Final = 1024
+"""With at least this many callers, those whose bucket is full again are forgotten."""
 _MOST_CALLERS: Final = 8192
-"""Memory is bounded: callers beyond these share one bucket."""
+"""Bounds memory: further callers share one bucket."""
 _PRUNE_PERIOD_S: Final = 1.0
-"""Looking through that many buckets takes a millisecond or two."""
+"""Going through that many buckets takes a millisecond or two."""
 _OTHERS: Final = object()
 
 
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    filled_at_s: float
+class TokenBucket:
+    """
+    A token bucket, full at first.
+
+    :param rate: Tokens gained per second.
+    :param burst: Tokens in a full bucket.
+    :param now_s: Monotonic time in seconds, as in all methods.
+    """
+
+    __slots__ = ('_burst', '_filled_at_s', '_level', '_rate')
+
+    def __init__(self, rate: float, burst: float, now_s: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._level = burst
+        self._filled_at_s = now_s
+
+    def level(self, now_s: float) -> float:
+        """Return the number of tokens; negative is a debt."""
+        elapsed_s = now_s - self._filled_at_s
+        if elapsed_s <= 0.0:
+            return self._level
+        return min(self._burst, self._level + elapsed_s * self._rate)
+
+    def take(self, tokens: float, now_s: float) -> bool:
+        """Take tokens if there are enough, and return whether there were."""
+        level = self.level(now_s)
+        self._filled_at_s = now_s
+        if level < tokens:
+            self._level = level
+            return False
+        self._level = level - tokens
+        return True
+
+    def spend(self, tokens: float, now_s: float) -> None:
+        """Take tokens even if there are too few; the debt is at most one full bucket."""
+        self._level = max(-self._burst, self.level(now_s) - tokens)
+        self._filled_at_s = now_s
+
+    def wait_s(self, tokens: float, now_s: float) -> float:
+        """Return how many seconds it takes until there are enough tokens."""
+        return max(0.0, tokens - self.level(now_s)) / self._rate
+
+    def is_full(self, now_s: float) -> bool:
+        """Return whether the bucket is full: then it could as well be a new one."""
+        return self.level(now_s) >= self._burst
+
+
+class MessageBudget:
+    """
+    A limit on messages and on their bytes.
+
+    :param messages: Messages per second, and in a burst.
+    :param size: Bytes per second, and in a burst.
+    :param now_s: Monotonic time in seconds.
+    """
+
+    def __init__(
+        self, messages: tuple[float, float], size: tuple[float, float], now_s: float
+    ) -> None:
+        self._messages = TokenBucket(*messages, now_s)
+        self._bytes = TokenBucket(*size, now_s)
+
+    def take(self, size: int, now_s: float) -> bool:
+        """
+        Return whether a message is within both limits, and count it if so.
+
+        :param size: In bytes.
+        """
+        if not self._messages.take(1.0, now_s):
+            return False
+        if self._bytes.take(size, now_s):
+            return True
+        self._messages.spend(-1.0, now_s)
+        return False
+
+
+class FloodDetector:
+    """Tells whether a peer exceeds its limit for 3 s without a pause."""
+
+    def __init__(self) -> None:
+        self._since_s: float | None = None
+        self._newest_s = 0.0
+
+    def note_excess(self, now_s: float) -> None:
+        """Note that the peer exceeds its limit now; monotonic seconds."""
+        if self._since_s is None or now_s - self._newest_s > CALM_S:
+            self._since_s = now_s
+        self._newest_s = now_s
+
+    def is_flooded(self) -> bool:
+        """Return whether the newest excess belongs to a flood."""
+        return self._since_s is not None and self._newest_s - self._since_s >= FLOOD_S
 
 
 class RateLimit:
     """
-    Let each caller do something ``burst`` times at once and ``per_minute`` times a minute.
+    A token bucket for each caller.
 
-    What costs are known only afterwards is for :meth:`spend` and :meth:`wait_s`.
+    Each may do something ``burst`` times at once and ``per_minute`` times a minute. For actions
+    whose cost is known only afterwards there are :meth:`spend` and :meth:`wait_s`.
 
-    :param per_minute: Tokens that come back in 60 s.
+    :param per_minute: Tokens gained in 60 s.
     :param burst: Tokens in a full bucket.
     """
 
     def __init__(self, *, per_minute: float, burst: float) -> None:
-        self._per_second = per_minute / 60.0
+        self._rate = per_minute / 60.0
         self._burst = float(burst)
-        self._buckets: dict[Hashable, _Bucket] = {}
+        self._buckets: dict[Hashable, TokenBucket] = {}
         self._prune_above = _PRUNE_ABOVE
         self._pruned_at_s = -_PRUNE_PERIOD_S
 
@@ -61,46 +155,33 @@ class RateLimit:
         :param now_s: Monotonic time in seconds.
         :returns: ``None`` when the caller may go on, else how many seconds it has to wait.
         """
-        bucket = self._filled(caller, now_s)
-        if bucket.tokens >= 1.0:
-            bucket.tokens -= 1.0
-            return None
-        return (1.0 - bucket.tokens) / self._per_second
+        bucket = self._bucket(caller, now_s)
+        return None if bucket.take(1.0, now_s) else bucket.wait_s(1.0, now_s)
 
     def spend(self, caller: Hashable, tokens: float, now_s: float) -> None:
         """
-        Take tokens, whether they are there or not.
+        Take tokens even if there are too few.
 
-        The debt is at most one full bucket: nobody is locked out for one request.
+        The debt is at most one full bucket: one request locks nobody out for long.
         """
-        bucket = self._filled(caller, now_s)
-        bucket.tokens = max(-self._burst, bucket.tokens - tokens)
+        self._bucket(caller, now_s).spend(tokens, now_s)
 
     def wait_s(self, caller: Hashable, now_s: float) -> float:
         """Return how many seconds a caller has to wait until it has no debt."""
         bucket = self._buckets.get(caller)
         if bucket is None and len(self._buckets) >= _MOST_CALLERS:
             bucket = self._buckets.get(_OTHERS)
-        if bucket is None:
-            return 0.0
-        return max(0.0, -self._tokens_at(bucket, now_s)) / self._per_second
+        return 0.0 if bucket is None else bucket.wait_s(0.0, now_s)
 
-    def _filled(self, caller: Hashable, now_s: float) -> _Bucket:
-        """Return the bucket of a caller with the tokens that it has gained."""
+    def _bucket(self, caller: Hashable, now_s: float) -> TokenBucket:
         bucket = self._buckets.get(caller)
         if bucket is None:
             self._prune(now_s)
             if len(self._buckets) >= _MOST_CALLERS:
                 caller = _OTHERS
-            new = _Bucket(tokens=self._burst, filled_at_s=now_s)
+            new = TokenBucket(self._rate, self._burst, now_s)
             bucket = self._buckets.setdefault(caller, new)
-        bucket.tokens = self._tokens_at(bucket, now_s)
-        bucket.filled_at_s = now_s
         return bucket
-
-    def _tokens_at(self, bucket: _Bucket, now_s: float) -> float:
-        gained = max(0.0, now_s - bucket.filled_at_s) * self._per_second
-        return min(self._burst, bucket.tokens + gained)
 
     def _prune(self, now_s: float) -> None:
         if len(self._buckets) < self._prune_above:
@@ -108,11 +189,9 @@ class RateLimit:
         if now_s - self._pruned_at_s < _PRUNE_PERIOD_S:
             return
         self._pruned_at_s = now_s
-        # A full bucket says no more than no bucket.
         self._buckets = {
-            caller: bucket
-            for caller, bucket in self._buckets.items()
-            if self._tokens_at(bucket, now_s) < self._burst
+            caller: bucket for caller, bucket in self._buckets.items() if not bucket.is_full(now_s)
         }
-        # Looking through all of them for each new caller would cost more the more of them come.
+        # The threshold grows with the callers that stay: pruning at each new caller would make
+        # newcomers the more expensive the more of them there are.
         self._prune_above = min(_MOST_CALLERS, max(_PRUNE_ABOVE, 2 * len(self._buckets)))

@@ -28,8 +28,8 @@ import ipaddress
 import re
 from typing import Final, NamedTuple
 
-from teleop_webrtc_bridge.core.candidates import choose_candidates, MAX_CANDIDATES
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
+from teleop_webrtc_bridge.core.ice import choose_candidates, MAX_CANDIDATES
 
 __all__ = [
     'MAX_CANDIDATES',

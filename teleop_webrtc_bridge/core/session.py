@@ -1,14 +1,27 @@
 """
-The robot's session with the broker, as a state machine.
+The robot's session with its broker, as a state machine.
 
-Pure: events and ``now`` in, decisions and a deadline out. The transitions::
+Pure: it takes events and the time, and returns decisions and a deadline. :data:`TRANSITIONS`:
 
-    BACKING_OFF ──deadline──► DIALLING ──created, connected──► CONNECTED ◄─heartbeat─► OPERATED
-         ▲                       │ failed                         │ lost, gone           │
-         └───────────────────────┴────────────────────────────────┴──────────────────────┘
-    SUPERSEDED, REFUSED: the same as BACKING_OFF, for longer and with a reason for the owner.
+    =========  ================================  ===========
+    event      in state                          new state
+    =========  ================================  ===========
+    dial       backing_off, superseded, refused  dialling
+    create     dialling                          dialling
+    connect    dialling                          connected
+    operated   connected, operated               operated
+    idle       connected, operated               connected
+    fail       any                               backing_off
+    supersede  any                               superseded
+    refuse     any                               refused
+    =========  ================================  ===========
 
-An event that does not fit the state is a mistake of the caller: it raises, and changes nothing.
+The rules on top of the table:
+
+- The three waiting states differ in how long they last and in what the owner is told.
+- A dial that begins while the broker still has the last session is an error, and so are a second
+  session in one attempt and a connection without a session.
+- An event that does not fit the state is an error of the caller: it raises and changes nothing.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -42,47 +55,86 @@ from teleop_webrtc_bridge.core.exceptions import (
 )
 from teleop_webrtc_bridge.core.messages import HeartbeatAnswer
 
-__all__ = ['HeartbeatSilence', 'Session', 'SessionState', 'Transition']
+__all__ = [
+    'TRANSITIONS',
+    'BridgeEvent',
+    'BridgeSession',
+    'BridgeState',
+    'HeartbeatSilence',
+    'Transition',
+]
 
 FIRST_BACK_OFF_S: Final = 0.5
 LONGEST_BACK_OFF_S: Final = 15.0
 SUPERSEDED_S: Final = 30.0
-"""Two robots that share an id by mistake must not take turns under one operator."""
+"""Keeps two robots with the same id from replacing each other under one operator."""
 REFUSED_S: Final = 60.0
 REAPED_S: Final = 30.0
-"""A broker gives up a robot that has been silent for so long."""
+"""A broker drops a robot that was silent for this long."""
 
 
-class SessionState(enum.Enum):
-    """Where the session stands."""
+class BridgeState(enum.Enum):
+    """The state of the session."""
 
     DIALLING = 'dialling'
     CONNECTED = 'connected'
     OPERATED = 'operated'
+    """The channels are open: for an operator, or only for viewers."""
     BACKING_OFF = 'backing_off'
     SUPERSEDED = 'superseded'
     REFUSED = 'refused'
 
 
-_WAITING: Final = (SessionState.BACKING_OFF, SessionState.SUPERSEDED, SessionState.REFUSED)
-_UP: Final = (SessionState.CONNECTED, SessionState.OPERATED)
+class BridgeEvent(enum.Enum):
+    """What changes the state."""
+
+    DIAL = 'dial'
+    CREATE = 'create'
+    """The broker has made a session."""
+    CONNECT = 'connect'
+    OPERATED = 'operated'
+    """A heartbeat answer with open channels."""
+    IDLE = 'idle'
+    """A heartbeat answer without open channels."""
+    FAIL = 'fail'
+    SUPERSEDE = 'supersede'
+    REFUSE = 'refuse'
+
+
+_WAITING: Final = (BridgeState.BACKING_OFF, BridgeState.SUPERSEDED, BridgeState.REFUSED)
+_UP: Final = (BridgeState.CONNECTED, BridgeState.OPERATED)
+
+TRANSITIONS: Final = {
+    (state, event): new_state
+    for event, states, new_state in (
+        (BridgeEvent.DIAL, _WAITING, BridgeState.DIALLING),
+        (BridgeEvent.CREATE, (BridgeState.DIALLING,), BridgeState.DIALLING),
+        (BridgeEvent.CONNECT, (BridgeState.DIALLING,), BridgeState.CONNECTED),
+        (BridgeEvent.OPERATED, _UP, BridgeState.OPERATED),
+        (BridgeEvent.IDLE, _UP, BridgeState.CONNECTED),
+        (BridgeEvent.FAIL, BridgeState, BridgeState.BACKING_OFF),
+        (BridgeEvent.SUPERSEDE, BridgeState, BridgeState.SUPERSEDED),
+        (BridgeEvent.REFUSE, BridgeState, BridgeState.REFUSED),
+    )
+    for state in states
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """A change of state, to be logged and shown once."""
+    """A change of state, to be logged and shown."""
 
-    state: SessionState
+    state: BridgeState
     reason: str
     control_epoch: int
 
 
 class HeartbeatSilence:
     """
-    Whether the broker may have given a session up because no heartbeat reached it.
+    Detects that no heartbeat reached the broker for so long that it has dropped the session.
 
-    Old brokers do not say so: to a session that they gave up they answer for ever as if nobody
-    drove. Brokers that tell the control epoch say it themselves.
+    Only old brokers need this: they answer heartbeats of a dropped session as if there were no
+    operator. Brokers that report a control epoch also report the end of a session.
 
     :param now: When the session began, in seconds of a clock that does not stop while the computer
         is suspended.
@@ -97,15 +149,15 @@ class HeartbeatSilence:
         Take the answer to a heartbeat.
 
         :param sent_s: When the heartbeat was sent.
-        :param now: When its answer was there.
-        :raises SessionLapsed: The session has to be taken for gone.
+        :param now: When its answer arrived.
+        :raises SessionLapsed: The broker may have dropped the session.
         """
-        # From the sending of the last one that was answered: the broker heard nothing for longer.
+        # Measured from the sending of the last answered heartbeat, so never too short.
         self._longest_s = max(self._longest_s, now - self._heard_s)
         self._heard_s = sent_s
         if answer.control_epoch is not None or self._longest_s < REAPED_S:
             return
-        # A session that somebody drives was not given up; it is judged again when they have left.
+        # Open channels prove that the session still exists; without them it is judged again.
         if all(stream is None for stream in answer.channels.by_label().values()):
             raise SessionLapsed(
                 f'no heartbeat was answered for {self._longest_s:.0f} s, after which a broker '
@@ -113,22 +165,22 @@ class HeartbeatSilence:
             )
 
 
-class Session:
+class BridgeSession:
     """
-    Decides when to dial, what a failure means, and which session the broker has to be told of.
+    Decides when to dial, what a failure means, and which session the broker has to delete.
 
     :param random: Returns a number in [0, 1), for the jitter that keeps a fleet from dialling at
         the same moment.
-    :param on_transition: Told of each change.
+    :param on_transition: Called with each change.
     """
 
     def __init__(
         self, *, random: Callable[[], float], on_transition: Callable[[Transition], None]
     ) -> None:
-        self.state = SessionState.BACKING_OFF
+        self.state = BridgeState.BACKING_OFF
         self.reason = ''
         self.control_epoch = 0
-        """Rises whenever commands of somebody else, or of another session, may follow."""
+        """Rises when the next commands may come from another person or another session."""
         self.dial_at_s = float('-inf')
         """When to dial next, while not connected."""
         self._session_id: str | None = None
@@ -137,91 +189,97 @@ class Session:
         self._on_transition = on_transition
         self._failures = 0
         self._control: tuple[int | None, ...] = ()
-        """Who controls, as far as the broker says: its epoch, and the stream ids."""
+        """Identifies the operator: the broker's epoch, and the stream ids."""
 
     def begin_dial(self) -> None:
         """
-        Say that dialling begins.
+        Start an attempt to connect.
 
-        :raises RuntimeError: There is an attempt or a connection, or a session without goodbye.
+        :raises RuntimeError: There is an attempt or a connection already, or the broker still has
+            a session.
         """
-        self._expect(*_WAITING)
+        state = self._after(BridgeEvent.DIAL)
         if self._session_id is not None:
             raise RuntimeError('the broker still has a session')
-        self._enter(SessionState.DIALLING, self.reason)
+        self._enter(state, self.reason)
 
     def created(self, session_id: str) -> None:
         """
-        Say that the broker has made a session.
+        Note that the broker has made a session.
 
-        :raises RuntimeError: Nobody is dialling, or there is one already.
+        :raises RuntimeError: No attempt is under way, or it has a session already.
         """
-        self._expect(SessionState.DIALLING)
+        self._after(BridgeEvent.CREATE)
         if self._session_id is not None:
             raise RuntimeError('the broker has a session already')
         self._session_id = session_id
 
     def connected(self) -> None:
         """
-        Say that the peer connection is up.
+        Note that the peer connection is up.
 
-        :raises RuntimeError: Nobody is dialling, or the broker has made no session.
+        :raises RuntimeError: No attempt is under way, or the broker has made no session.
         """
-        self._expect(SessionState.DIALLING)
+        state = self._after(BridgeEvent.CONNECT)
         if self._session_id is None:
             raise RuntimeError('connected without a session')
         self._control = ()
-        self._enter(SessionState.CONNECTED, '', new_epoch=True)
+        self._enter(state, '', new_epoch=True)
 
     def heartbeat(self, answer: HeartbeatAnswer) -> None:
         """
-        Take a heartbeat answer: an operator came, left, or was replaced.
+        Take a heartbeat answer: an operator may have come, left, or been replaced.
 
         :raises RuntimeError: There is no connection.
         """
-        self._expect(*_UP)
-        # Only now: a broker that takes the session but does not know it would be dialled for ever.
-        self._failures = 0
         operated = answer.channels.state is not None or answer.channels.cmd is not None
-        # Every bridge has fresh ids: they tell a new one where the broker knows no epoch.
+        state = self._after(BridgeEvent.OPERATED if operated else BridgeEvent.IDLE)
+        # Not earlier: a broker may accept every session and forget it at once.
+        self._failures = 0
+        # Every bridge has new stream ids, which reveal a new operator if there is no epoch.
         control = (answer.control_epoch, answer.channels.state, answer.channels.cmd)
         replaced = control != self._control
         self._control = control
+        was_operated = self.state is BridgeState.OPERATED
         if operated:
-            was_operated = self.state is SessionState.OPERATED
-            self._enter(SessionState.OPERATED, '', new_epoch=replaced or not was_operated)
+            self._enter(state, '', new_epoch=replaced or not was_operated)
         else:
-            left = 'the operator left' if self.state is SessionState.OPERATED else self.reason
-            self._enter(SessionState.CONNECTED, left)
+            self._enter(state, 'the operator left' if was_operated else self.reason)
 
     def ended(self, now: float, error: TeleopError) -> None:
         """
-        Take the end of a session, or of an attempt to begin one.
+        Take the end of a session or of an attempt.
 
-        Once more when the goodbye tells a better reason.
+        May be called again if DELETE reveals a more specific reason.
 
-        :param now: Seconds of any steady clock, the one of :attr:`dial_at_s`.
+        :param now: Seconds of any steady clock; :attr:`dial_at_s` uses the same.
         """
         if isinstance(error, SessionGone | SessionSuperseded):
             self._session_id = None
         if isinstance(error, SessionSuperseded):
-            self.dial_at_s = now + SUPERSEDED_S
-            self._enter(SessionState.SUPERSEDED, str(error))
+            event, pause_s = BridgeEvent.SUPERSEDE, SUPERSEDED_S
         elif isinstance(error, BrokerRefused):
-            self.dial_at_s = now + REFUSED_S
-            self._enter(SessionState.REFUSED, str(error))
+            event, pause_s = BridgeEvent.REFUSE, REFUSED_S
         else:
-            self.dial_at_s = now + self._back_off_s(error)
-            self._enter(SessionState.BACKING_OFF, str(error))
+            event, pause_s = BridgeEvent.FAIL, self._back_off_s(error)
+        self.dial_at_s = now + pause_s
+        self._enter(self._after(event), str(error))
 
     def farewell(self) -> str | None:
-        """Return the session that the broker has to be told the end of, once; or ``None``."""
+        """Return the session that has to be deleted at the broker, once; or ``None``."""
         session_id, self._session_id = self._session_id, None
         return session_id
 
-    def _expect(self, *states: SessionState) -> None:
-        if self.state not in states:
-            raise RuntimeError(f'not while {self.state.value}')
+    def _after(self, event: BridgeEvent) -> BridgeState:
+        """
+        Return the state that follows an event.
+
+        :raises RuntimeError: The event does not fit the state.
+        """
+        try:
+            return TRANSITIONS[self.state, event]
+        except KeyError:
+            raise RuntimeError(f'no {event.value!r} event while {self.state.value}') from None
 
     def _back_off_s(self, error: TeleopError) -> float:
         first_failure = self._failures == 0
@@ -231,10 +289,10 @@ class Session:
         doublings = min(self._failures - 1, 10)
         longest_s = min(FIRST_BACK_OFF_S * 2.0**doublings, LONGEST_BACK_OFF_S)
         asked_s = error.retry_after_s if isinstance(error, BrokerError) else None
-        # Not less than asked, nor all of a fleet at the same moment, nor at once for ever.
+        # The jitter comes on top: it spreads a fleet, and no broker can cause a busy loop.
         return max(asked_s or 0.0, 0.0) + longest_s * self._random()
 
-    def _enter(self, state: SessionState, reason: str, *, new_epoch: bool = False) -> None:
+    def _enter(self, state: BridgeState, reason: str, *, new_epoch: bool = False) -> None:
         if state is self.state and reason == self.reason and not new_epoch:
             return
         self.state = state

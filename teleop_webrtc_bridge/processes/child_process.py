@@ -67,7 +67,7 @@ class ChildWatch:
     """
     Decides when to give one child up.
 
-    Pure: ``now`` comes in seconds of any steady clock.
+    Time is an argument: ``now`` is in seconds of any steady clock.
 
     :param now: When the child was started.
     :param words: How often its predecessors have said something.

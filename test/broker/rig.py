@@ -23,15 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp import web
 from fake_media import FakeMedia
 
 from teleop_webrtc_bridge.broker.access.database import Database
 from teleop_webrtc_bridge.broker.access.store import Store
-from teleop_webrtc_bridge.broker.app import build_app, serving
 from teleop_webrtc_bridge.broker.configuration import Configuration
-from teleop_webrtc_bridge.broker.http.cpu_budgets import RequestClass, Share, SHARES
-from teleop_webrtc_bridge.broker.http.middleware import PARTS, Parts, RequestLimits
+from teleop_webrtc_bridge.broker.http.admission import RequestClass, Share, SHARES
+from teleop_webrtc_bridge.broker.http.app import build_app, serving
 from teleop_webrtc_bridge.broker.http.page import PageFile
+from teleop_webrtc_bridge.broker.http.routes import PARTS, RequestLimits
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.limits import Limits
 from teleop_webrtc_bridge.core.rate_limit import RateLimit
@@ -94,8 +95,10 @@ class Rig:
     """A running broker, with callers of two tenants."""
 
     def __init__(
-        self, http: aiohttp.ClientSession, media: FakeMedia, store: Store, parts: Parts
+        self, http: aiohttp.ClientSession, media: FakeMedia, store: Store, app: web.Application
     ) -> None:
+        parts = app[PARTS]
+        self.app = app
         self.http = http
         self.media = media
         self.store = store
@@ -214,7 +217,7 @@ async def running(
 ) -> AsyncIterator[Rig]:
     """Run a broker until the context is left."""
     clock, wall = Clock(1000.0), Clock(1.7e9)
-    media, database = FakeMedia(clock), Database.open(directory, clock=clock)
+    media, database = FakeMedia(clock), Database(directory, clock=clock)
     store = Store.open(directory)
     """A connection of the test's own, as another process would have."""
     app = build_app(
@@ -231,7 +234,7 @@ async def running(
         base = f'http://127.0.0.1:{served.port}'
         timeout = aiohttp.ClientTimeout(total=20)
         async with aiohttp.ClientSession(base, timeout=timeout) as http:
-            rig = Rig(http, media, store, app[PARTS])
+            rig = Rig(http, media, store, app)
             rig.clock, rig.wall, rig.port = clock, wall, served.port
             yield rig
     store.close()

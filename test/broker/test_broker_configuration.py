@@ -1,4 +1,4 @@
-"""Settings: defaults, file, command line, and how each of them is refused."""
+"""The configuration: defaults, file and command line, and the errors for bad settings."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -24,7 +24,7 @@ from tree import ROOT
 
 from teleop_webrtc_bridge.broker.configuration import OidcSettings, read_configuration
 from teleop_webrtc_bridge.broker.identity import Role
-from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
+from teleop_webrtc_bridge.broker.media.process_link import NetworkSettings
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 from teleop_webrtc_bridge.core.messages import IceServer
 
@@ -109,7 +109,7 @@ OIDC = {
 
 
 def oidc(**changes: object) -> str:
-    """Return a file with these settings of an issuer; ``None`` leaves one out."""
+    """Write a file with these settings of an issuer; ``None`` omits one."""
     settings = {name: value for name, value in {**OIDC, **changes}.items() if value is not None}
     return json.dumps({'oidc': settings})
 

@@ -56,11 +56,11 @@ class Program:
             assert page == f'{self.url}/'
 
     async def sessions_status(self) -> int:
-        """Return the status of a call with the printed token."""
+        """Return the HTTP status of a call with the printed token."""
         return (await self._sessions())[0]
 
     async def round_trip_ms(self) -> float:
-        """Return what the only robot has said in its newest heartbeat."""
+        """Return the only robot's newest heartbeat."""
         return float((await self._sessions())[1][0]['rtt_ms'] or 0)
 
     async def _sessions(self) -> tuple[int, Any]:
@@ -135,7 +135,7 @@ async def test_a_port_in_use_is_one_line_and_status_2(tmp_path: Path) -> None:
     assert (process.returncode, out) == (2, '')
     assert err.count('\n') == 1
     assert f'--port: {port} ' in err
-    # The first start is yet to come, so its token is not lost.
+    # This was no first start yet, so no token is lost.
     async with running(tmp_path / 'b') as program:
         assert program.token is not None
 
@@ -199,7 +199,7 @@ async def test_the_link_is_that_of_the_public_address(tmp_path: Path) -> None:
         process.kill()
         await finish(process)
     link = folder / 'operator_page_link'
-    # With a slash at its end: what is beside the page is looked for there.
+    # With a trailing slash: the page loads its files relative to it.
     assert line == f'Operator page: https://a.example/teleop/ (sign-in link: {link})\n'
     assert link.read_text().startswith('https://a.example/teleop/#token=')
 

@@ -1,4 +1,4 @@
-"""Keys and tokens from the command line and the API, and what revoking one does at once."""
+"""Keys and tokens by command line and API, and the immediate effect of revoking one."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -94,7 +94,7 @@ class Watch:
                 session(self.camera, open_since_s=open_since_s.get('camera')),
                 session(self.wheels, open_since_s=open_since_s.get('wheels')),
             ],
-            self.seen,
+            self.seen.get,
             self.now_s,
         )
 
@@ -169,7 +169,7 @@ def test_it_is_over_when_the_missing_half_comes_or_a_session_ends(watch: Watch) 
     again = Watch()
     again.arrives(camera=PICTURES)
     again.operate('wheels')
-    again.splits.look([session(CAMERA)], again.seen, again.now_s)
+    again.splits.look([session(CAMERA)], again.seen.get, again.now_s)
     assert again.splits.of('camera') is None
     assert again.splits.of('wheels') is None
 
@@ -242,7 +242,7 @@ def test_each_camera_has_its_own_wheels() -> None:
         for n in range(2)
     ]
     splits = SplitSessions()
-    found = splits.look([session(it) for it in (*cameras, *wheels)], {}, 0.0)
+    found = splits.look([session(it) for it in (*cameras, *wheels)], lambda _: None, 0.0)
     assert [(it.video.session_id, it.data.session_id) for it in found] == [
         ('c0', 'w0'),
         ('c1', 'w1'),

@@ -22,7 +22,65 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from teleop_webrtc_bridge.core.rate_limit import RateLimit
+from teleop_webrtc_bridge.core.rate_limit import (
+    FloodDetector,
+    MessageBudget,
+    RateLimit,
+    TokenBucket,
+)
+
+# --- one bucket --------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 5.0), st.floats(0.0, 1.0)), max_size=60))
+def test_a_bucket_never_gives_more_than_it_gets(takes: list[tuple[float, float]]) -> None:
+    bucket, now, taken = TokenBucket(2.0, 3.0, 0.0), 0.0, 0.0
+    for amount, gap_s in takes:
+        now += gap_s
+        if bucket.take(amount, now):
+            taken += amount
+        assert taken <= 3.0 + 2.0 * now + 1e-6
+
+
+def test_a_clock_that_steps_back_gives_nothing() -> None:
+    bucket = TokenBucket(10.0, 1.0, 100.0)
+    assert bucket.take(1.0, 100.0)
+    assert not bucket.take(1.0, 50.0)
+    assert bucket.take(1.0, 50.1)
+
+
+def test_a_debt_is_paid_by_time_and_is_at_most_one_bucket() -> None:
+    bucket = TokenBucket(2.0, 3.0, 0.0)
+    bucket.spend(4.0, 0.0)
+    assert bucket.wait_s(0.0, 0.0) == pytest.approx(0.5)
+    bucket.spend(1e9, 0.0)
+    assert bucket.wait_s(0.0, 0.0) == pytest.approx(1.5)
+    assert not bucket.is_full(2.9)
+    assert bucket.is_full(3.0)
+
+
+def test_a_message_needs_room_in_both_limits_and_uses_neither_up_otherwise() -> None:
+    budget = MessageBudget((1.0, 2.0), (100.0, 100.0), 0.0)
+    assert not budget.take(101, 0.0)
+    assert budget.take(50, 0.0)
+    assert not budget.take(51, 0.0)
+    assert budget.take(50, 0.0)
+    assert not budget.take(0, 0.0)
+
+
+def test_a_flood_is_an_excess_without_a_pause() -> None:
+    flood = FloodDetector()
+    assert not flood.is_flooded()
+    for tick in range(30):
+        flood.note_excess(tick / 10)
+        assert not flood.is_flooded()
+    flood.note_excess(3.0)
+    assert flood.is_flooded()
+    flood.note_excess(4.0)
+    assert not flood.is_flooded()
+
+
+# --- a bucket for each caller ------------------------------------------------------------------
 
 
 def test_a_burst_then_the_rate() -> None:

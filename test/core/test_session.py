@@ -24,7 +24,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, RuleBasedStateMachine
 import pytest
+from transition_table import drawn_transitions
 
+from teleop_webrtc_bridge.core import session as session_module
 from teleop_webrtc_bridge.core.exceptions import (
     BrokerError,
     BrokerRefused,
@@ -37,7 +39,12 @@ from teleop_webrtc_bridge.core.exceptions import (
     TeleopError,
 )
 from teleop_webrtc_bridge.core.messages import ChannelIds, HeartbeatAnswer
-from teleop_webrtc_bridge.core.session import HeartbeatSilence, Session, SessionState, Transition
+from teleop_webrtc_bridge.core.session import (
+    BridgeSession,
+    BridgeState,
+    HeartbeatSilence,
+    Transition,
+)
 
 NOBODY = ChannelIds()
 OPERATOR = ChannelIds(cmd=2, state=3, state_back=4, map=5)
@@ -51,7 +58,7 @@ class Told:
 
     def __init__(self, random: Callable[[], float] = lambda: 1.0) -> None:
         self.transitions: list[Transition] = []
-        self.session = Session(random=random, on_transition=self.transitions.append)
+        self.session = BridgeSession(random=random, on_transition=self.transitions.append)
 
     def beat(self, channels: ChannelIds, epoch: int | None = None) -> None:
         self.session.heartbeat(
@@ -74,13 +81,18 @@ class Told:
         self.session.farewell()
         return self.session.dial_at_s - now
 
-    def states(self) -> list[SessionState]:
+    def states(self) -> list[BridgeState]:
         return [transition.state for transition in self.transitions]
 
 
 @pytest.fixture
 def told() -> Told:
     return Told()
+
+
+def test_the_docstring_draws_the_transitions() -> None:
+    found = {(s.value, e.value): new.value for (s, e), new in session_module.TRANSITIONS.items()}
+    assert drawn_transitions(session_module, {state.value for state in BridgeState}) == found
 
 
 def test_it_dials_at_once_in_the_beginning(told: Told) -> None:
@@ -114,7 +126,7 @@ def test_the_whole_back_off_is_jittered() -> None:
 def test_retry_after_is_obeyed_as_it_is() -> None:
     told = Told(lambda: 0.0)
     assert told.fail(BrokerError('busy', retry_after_s=42.0)) == 42.0
-    assert told.session.state is SessionState.BACKING_OFF
+    assert told.session.state is BridgeState.BACKING_OFF
     assert told.fail(BrokerError('busy', retry_after_s=0.0)) == 0.0
 
 
@@ -165,13 +177,13 @@ def test_a_superseded_robot_stays_away_for_thirty_seconds(told: Told) -> None:
     told.connect()
     told.session.ended(NOW_S, SessionSuperseded('robot_id "a" is used twice'))
     assert told.session.dial_at_s == NOW_S + 30.0
-    assert told.session.state is SessionState.SUPERSEDED
+    assert told.session.state is BridgeState.SUPERSEDED
     assert told.transitions[-1].reason == 'robot_id "a" is used twice'
 
 
 def test_a_refused_key_is_tried_again_after_a_minute(told: Told) -> None:
     assert told.fail(BrokerRefused('401')) == 60.0
-    assert told.session.state is SessionState.REFUSED
+    assert told.session.state is BridgeState.REFUSED
 
 
 @pytest.mark.parametrize(
@@ -181,7 +193,7 @@ def test_any_other_failure_backs_off_and_keeps_its_reason(
     told: Told, error: BrokerError | PeerConnectionLost
 ) -> None:
     assert told.fail(error) == 0.5
-    assert told.transitions[-1].state is SessionState.BACKING_OFF
+    assert told.transitions[-1].state is BridgeState.BACKING_OFF
     assert told.transitions[-1].reason == str(error)
 
 
@@ -195,11 +207,11 @@ def test_each_transition_is_told_once(told: Told) -> None:
         told.beat(NOBODY, 1)
     told.session.ended(NOW_S, PeerConnectionLost('lost'))
     assert told.states() == [
-        SessionState.DIALLING,
-        SessionState.CONNECTED,
-        SessionState.OPERATED,
-        SessionState.CONNECTED,
-        SessionState.BACKING_OFF,
+        BridgeState.DIALLING,
+        BridgeState.CONNECTED,
+        BridgeState.OPERATED,
+        BridgeState.CONNECTED,
+        BridgeState.BACKING_OFF,
     ]
     assert [transition.reason for transition in told.transitions] == [
         '',
@@ -213,7 +225,7 @@ def test_each_transition_is_told_once(told: Told) -> None:
 def test_the_reason_of_the_last_failure_stays_known_while_it_dials_again(told: Told) -> None:
     told.fail(BrokerUnreachable('broker: no answer'))
     told.session.begin_dial()
-    assert told.session.state is SessionState.DIALLING
+    assert told.session.state is BridgeState.DIALLING
     assert told.session.reason == 'broker: no answer'
     told.session.created('s')
     told.session.connected()
@@ -224,11 +236,11 @@ def test_either_channel_to_the_robot_means_that_it_is_operated(told: Told) -> No
     for channels in (ChannelIds(cmd=2), ChannelIds(state=3)):
         told.connect()
         told.beat(channels)
-        assert told.session.state is SessionState.OPERATED
+        assert told.session.state is BridgeState.OPERATED
         told.lose(PeerConnectionLost('lost'))
     told.connect()
     told.beat(ChannelIds(state_back=4, map=5))
-    assert told.session.state is SessionState.CONNECTED
+    assert told.session.state is BridgeState.CONNECTED
 
 
 # --- epochs ----------------------------------------------------------------------------------
@@ -268,7 +280,7 @@ def test_the_epoch_rises_when_an_operator_is_replaced_between_two_heartbeats(tol
     before = told.session.control_epoch
     told.beat(OPERATOR, 2)
     assert told.session.control_epoch == before + 1
-    assert told.transitions[-1].state is SessionState.OPERATED
+    assert told.transitions[-1].state is BridgeState.OPERATED
 
 
 def test_fresh_ids_tell_a_new_operator_where_the_broker_knows_no_epochs(told: Told) -> None:
@@ -317,12 +329,12 @@ def test_a_session_that_never_connected_is_deleted_too(told: Told) -> None:
 
 
 def test_a_connection_needs_a_session_and_a_heartbeat_a_connection(told: Told) -> None:
-    with pytest.raises(RuntimeError, match='not while'):
+    with pytest.raises(RuntimeError, match='while backing_off'):
         told.session.connected()
     told.session.begin_dial()
     with pytest.raises(RuntimeError, match='without a session'):
         told.session.connected()
-    with pytest.raises(RuntimeError, match='not while dialling'):
+    with pytest.raises(RuntimeError, match='while dialling'):
         told.beat(NOBODY)
 
 
@@ -339,14 +351,14 @@ def test_a_goodbye_may_tell_that_the_session_had_been_taken_over(told: Told) -> 
     told.session.ended(NOW_S, PeerConnectionLost('closed'))
     told.session.farewell()
     told.session.ended(NOW_S + 1.0, SessionSuperseded('409'))
-    assert told.session.state is SessionState.SUPERSEDED
+    assert told.session.state is BridgeState.SUPERSEDED
     assert told.session.dial_at_s == NOW_S + 31.0
 
 
 # --- events in any order ---------------------------------------------------------------------
 
-WAITING = (SessionState.BACKING_OFF, SessionState.SUPERSEDED, SessionState.REFUSED)
-UP = (SessionState.CONNECTED, SessionState.OPERATED)
+WAITING = (BridgeState.BACKING_OFF, BridgeState.SUPERSEDED, BridgeState.REFUSED)
+UP = (BridgeState.CONNECTED, BridgeState.OPERATED)
 NUMBERS = st.floats(0.0, 1.0, exclude_max=True)
 ERRORS = st.one_of(
     st.sampled_from(
@@ -384,7 +396,9 @@ class AnyLife(RuleBasedStateMachine):
         self.number = 0.0
         self.now_s = NOW_S
         self.transitions: list[Transition] = []
-        self.session = Session(random=lambda: self.number, on_transition=self.transitions.append)
+        self.session = BridgeSession(
+            random=lambda: self.number, on_transition=self.transitions.append
+        )
         self.serial = itertools.count()
         self.dials = 0
         """Attempts in flight, and connections."""
@@ -401,7 +415,7 @@ class AnyLife(RuleBasedStateMachine):
         """Who commands, over which connection."""
         self.epoch = 0
 
-    def is_in(self, *states: SessionState) -> bool:
+    def is_in(self, *states: BridgeState) -> bool:
         return self.session.state in states
 
     # --- the robot ---------------------------------------------------------------------------
@@ -413,13 +427,13 @@ class AnyLife(RuleBasedStateMachine):
         self.session.begin_dial()
         self.dials += 1
 
-    @precondition(lambda self: self.is_in(SessionState.DIALLING) and self.at_broker is None)
+    @precondition(lambda self: self.is_in(BridgeState.DIALLING) and self.at_broker is None)
     @rule()
     def the_broker_makes_a_session(self) -> None:
         self.at_broker = f's{next(self.serial)}'
         self.session.created(self.at_broker)
 
-    @precondition(lambda self: self.is_in(SessionState.DIALLING) and self.at_broker is not None)
+    @precondition(lambda self: self.is_in(BridgeState.DIALLING) and self.at_broker is not None)
     @rule()
     def it_connects(self) -> None:
         before = self.session.control_epoch
@@ -450,9 +464,9 @@ class AnyLife(RuleBasedStateMachine):
             if operated:
                 assert (self.session.control_epoch > self.epoch) == (control != self.control)
                 self.epoch, self.control = self.session.control_epoch, control
-            assert self.is_in(SessionState.OPERATED if operated else SessionState.CONNECTED)
+            assert self.is_in(BridgeState.OPERATED if operated else BridgeState.CONNECTED)
 
-    @precondition(lambda self: self.is_in(SessionState.DIALLING, *UP))
+    @precondition(lambda self: self.is_in(BridgeState.DIALLING, *UP))
     @rule(error=ERRORS, number=NUMBERS, taken_over=st.booleans(), goodbye_s=st.floats(0.0, 2.0))
     def it_ends(
         self, error: TeleopError, number: float, taken_over: bool, goodbye_s: float
@@ -522,9 +536,9 @@ class AnyLife(RuleBasedStateMachine):
         wrong: list[Callable[[], None]] = []
         if not self.is_in(*WAITING):
             wrong.append(self.session.begin_dial)
-        if not self.is_in(SessionState.DIALLING) or self.at_broker is not None:
+        if not self.is_in(BridgeState.DIALLING) or self.at_broker is not None:
             wrong.append(lambda: self.session.created('another'))
-        if not self.is_in(SessionState.DIALLING) or self.at_broker is None:
+        if not self.is_in(BridgeState.DIALLING) or self.at_broker is None:
             wrong.append(self.session.connected)
         if not self.is_in(*UP):
             wrong.append(lambda: self.session.heartbeat(answer))
@@ -605,6 +619,6 @@ def test_a_lapsed_session_is_dialled_anew_at_once_and_the_broker_is_told(told: T
     told.connect()
     told.beat(NOBODY)
     told.session.ended(NOW_S, SessionLapsed('silence'))
-    assert told.session.state is SessionState.BACKING_OFF
+    assert told.session.state is BridgeState.BACKING_OFF
     assert told.session.dial_at_s == NOW_S
     assert told.session.farewell() is not None

@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-import os
 import signal
 import subprocess
 import sys
@@ -51,8 +50,6 @@ def quiet_ros(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path_factory.mktemp('log')))
     monkeypatch.setenv('ROS_PYTHON_CHECK_FIELDS', '1')
-    # Parallel test runs on one machine must not hear each other.
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(60 + os.getpid() % 11))
 
 
 class Watcher:

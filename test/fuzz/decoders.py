@@ -29,7 +29,7 @@ import ipaddress
 import json
 import math
 import struct
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 from aiortc.codecs.h264 import h264_depayload, H264Encoder
 from aiortc.rtcicetransport import parse_stun_turn_uri
@@ -52,10 +52,12 @@ from teleop_webrtc_bridge.bridge.ros.camera.image_intake import check_image, Ima
 from teleop_webrtc_bridge.bridge.ros.estop.record import EstopRecord
 from teleop_webrtc_bridge.bridge.ros.operator_messages import OperatorMessages
 from teleop_webrtc_bridge.broker.errors import ApiError
-from teleop_webrtc_bridge.broker.http import schemas
+from teleop_webrtc_bridge.broker.http.routes_admin import MAX_TOKEN_S, NewKey, NewToken
+from teleop_webrtc_bridge.broker.http.routes_operator import Join, JoinName, PeerAnswer, Person
+from teleop_webrtc_bridge.broker.http.routes_robot import DialIn, Heartbeat, MAX_WAIT_S
+from teleop_webrtc_bridge.broker.http.schema import ForeignSdp, read
 from teleop_webrtc_bridge.broker.identity import Identity, Role
-from teleop_webrtc_bridge.broker.media.channel_relay import EstopTap, Voice
-from teleop_webrtc_bridge.broker.media.flood_guard import FloodGuard
+from teleop_webrtc_bridge.broker.media.channels import EstopSigner, EstopTap, FloodGuard
 from teleop_webrtc_bridge.core.codec import (
     decode_command,
     decode_heartbeat_answer,
@@ -93,7 +95,7 @@ from teleop_webrtc_bridge.core.sdp import (
     spread_candidates,
     strip_forbidden_candidates,
 )
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 from teleop_webrtc_bridge.core.video.compressed_header import read_header
 from teleop_webrtc_bridge.core.video.h264 import AccessUnit, Stream
 from teleop_webrtc_bridge.core.video.pixel_formats import PIXEL_FORMATS
@@ -208,7 +210,7 @@ def check_operator_messages(data: bytes) -> None:
     )
     messages.set_operated(now, True)
     for label in (CMD_UNRELIABLE, STATE_RELIABLE):
-        messages.handle(Received(label=label, payload=data, text=False, arrival_s=now), now)
+        messages.handle(Received(label=label, payload=data, arrival_s=now), now)
         publish()
         now += 1.0
         messages.report(now)
@@ -246,7 +248,7 @@ def check_viewer(data: bytes) -> None:
     """Make sure that of what a viewer sends an E-STOP is passed on, written anew, or nothing."""
     forwarded: list[str] = []
     channel: Any = _Channel()
-    voice = Voice('m', VIEWER, lambda _stop: None)
+    voice = EstopSigner('m', VIEWER, lambda _stop: None)
     EstopTap(channel, FloodGuard(0.0), voice, lambda _label, text: forwarded.append(text))
     channel.receive(data)
     channel.receive(data.decode('utf-8', 'replace'))
@@ -259,7 +261,7 @@ def check_viewer(data: bytes) -> None:
 
 def check_operator(data: bytes) -> None:
     """Make sure that what an operator sends names nobody else as who stops or releases."""
-    signed = Voice('m', VIEWER, lambda _stop: None).sign(data)
+    signed = EstopSigner('m', VIEWER, lambda _stop: None).sign(data)
     if signed is None:
         with suppress(ProtocolError):
             decode_state(data)
@@ -387,28 +389,24 @@ def check_requests(data: bytes) -> None:
     body = parse(data)
     if body is None:
         return
-    readers: tuple[Callable[[dict[str, Any]], Any], ...] = (
-        schemas.robot_details,
-        schemas.optional_robot_id,
-        schemas.join_role,
-        schemas.named_person,
-        schemas.operator_media_id,
-        schemas.token_role,
-        lambda body: schemas.required_name(body, 'name'),
-        lambda body: schemas.usable_sdp(body, 'sdp_offer', allow_local=False),
-        lambda body: schemas.usable_sdp(body, 'sdp_answer', allow_local=True),
-    )
-    for read in readers:
+    for request in (DialIn, Heartbeat, Join, JoinName, PeerAnswer, Person, NewKey, NewToken):
+        for name, hint in get_type_hints(request, include_extras=True).items():
+            with suppress(ApiError):
+                check_field(name, hint.__metadata__[0].read(name, body.get(name)))
         with suppress(ApiError):
-            read(body)
-    with suppress(ApiError):
-        assert 0.0 <= schemas.wait_s(body) <= schemas.MAX_WAIT_S
-    with suppress(ApiError):
-        life_s = schemas.token_life_s(body)
-        assert life_s is None or 0.0 < life_s <= schemas.MAX_TOKEN_S
-    link = schemas.link_quality(body)
-    for value in (link.rtt_ms, link.packet_loss_pct):
-        assert value is None or math.isfinite(value)
+            whole = read(request, body)
+            assert not isinstance(whole, Person) or whole.named()
+
+
+def check_field(name: str, value: Any) -> None:
+    """Check a field of a request as it was read; ``None``: it is missing or null."""
+    if isinstance(value, ForeignSdp):
+        value.usable(allow_local=name == 'sdp_answer')
+    elif isinstance(value, float):
+        assert math.isfinite(value)
+        bounds = {'wait_s': (0.0, MAX_WAIT_S), 'expires_in_s': (0.0, MAX_TOKEN_S)}
+        lowest, highest = bounds.get(name, (-math.inf, math.inf))
+        assert lowest <= value <= highest
 
 
 # --- within the robot ------------------------------------------------------------------------
@@ -545,7 +543,6 @@ def check_link(data: bytes) -> None:
     if isinstance(packet, Status):
         assert isinstance(packet.reason, str)
         assert type(packet.control_epoch) is int
-        assert math.isfinite(packet.video_fps)
         assert all(map(math.isfinite, packet.counters.values()))
     if not isinstance(packet, Configure):
         assert decode(encode(packet)) == packet
@@ -647,12 +644,10 @@ ANSWER: Final = b'{"ack":true,' + b','.join(
 )
 OFFER: Final = json.dumps(SDP.decode()).encode()
 PACKETS: Final[tuple[Packet, ...]] = (
-    Received(label=CMD_UNRELIABLE, payload=COMMAND, text=False, arrival_s=1.0),
+    Received(label=CMD_UNRELIABLE, payload=COMMAND, arrival_s=1.0),
     Show(cameras=('front', 'rear')),
     Shutdown(),
-    Status(
-        state=SessionState.OPERATED, reason='', control_epoch=3, video_fps=9.0, counters={'a': 1.0}
-    ),
+    Status(state=BridgeState.OPERATED, reason='', control_epoch=3, counters={'a': 1.0}),
 )
 
 #: By the name that the campaign takes.
@@ -765,7 +760,7 @@ DECODERS: Final = {
         seeds=tuple(map(encode, PACKETS)),
         words=(
             *JSON_WORDS,
-            *(b'"state"', b'"reason"', b'"control_epoch"', b'"video_fps"', b'"counters"'),
+            *(b'"state"', b'"reason"', b'"control_epoch"', b'"counters"'),
             *(b'"configuration"', b'"video"', b'"operated"', b'"dialling"'),
         ),
     ),

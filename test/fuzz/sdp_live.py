@@ -47,7 +47,7 @@ from teleop_webrtc_bridge.aiortc_support.codec_choice import negotiated_codecs
 from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.broker.errors import ApiError
-from teleop_webrtc_bridge.broker.http import schemas
+from teleop_webrtc_bridge.broker.http.schema import ForeignSdp, SDP
 from teleop_webrtc_bridge.broker.media.backend import UnusableSdp
 from teleop_webrtc_bridge.broker.media.peer_session import PeerSession
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
@@ -177,7 +177,8 @@ class _Tracebacks(logging.Handler):
 
 
 def _usable(sdp: str, field: str) -> str:
-    return schemas.usable_sdp({field: sdp}, field, allow_local=True)
+    received: ForeignSdp = SDP.read(field, sdp)
+    return received.usable(allow_local=True)
 
 
 def _refused(error: ApiError) -> Outcome:

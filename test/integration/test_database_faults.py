@@ -29,7 +29,7 @@ import pytest
 
 from benchmark.attack import Healthy, healthy
 from benchmark.database_faults import Fault, faults
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 pytestmark = pytest.mark.real_programs
 
@@ -50,14 +50,14 @@ async def goes_on(subject: Healthy, epoch: int) -> None:
     enough = len(robot.arrivals) + COMMANDS
     await robot.until(lambda: len(robot.arrivals) > enough, 'commands')
     assert robot.status is not None
-    assert (robot.state, robot.status.control_epoch) == (SessionState.OPERATED, epoch)
+    assert (robot.state, robot.status.control_epoch) == (BridgeState.OPERATED, epoch)
 
 
 async def driven(subject: Healthy) -> int:
     """Wait until the robot is driven, and return the epoch of its control."""
     robot = subject.robot
     await robot.until(lambda: len(robot.arrivals) > COMMANDS, 'commands')
-    await robot.until(lambda: robot.state is SessionState.OPERATED, 'operated')
+    await robot.until(lambda: robot.state is BridgeState.OPERATED, 'operated')
     assert robot.status is not None
     return robot.status.control_epoch
 

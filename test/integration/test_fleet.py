@@ -26,7 +26,7 @@ from old_broker import KEY, NOBODY, old_broker, OldBroker
 import pytest
 from webrtc_half import configuration, webrtc_half
 
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 pytestmark = pytest.mark.real_programs
 
@@ -86,7 +86,7 @@ async def test_redials_leave_nothing_behind(forgetful: OldBroker, tmp_path: Path
         del forgetful.instead['heartbeat']
         await robot.until(lambda: len(forgetful.newest.beats_s) >= 3, 'served')
         after = Resources.of(robot.process.pid)
-        assert robot.state is SessionState.CONNECTED
+        assert robot.state is BridgeState.CONNECTED
         assert after.descriptors <= warm.descriptors + 4
         assert after.threads <= warm.threads + 3
         assert robot.counter('tasks') <= tasks + 8

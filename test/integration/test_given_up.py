@@ -31,7 +31,7 @@ from std_srvs.srv import Trigger
 import suspendable
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = [
@@ -98,7 +98,7 @@ async def test_a_robot_whose_heartbeats_failed_until_it_was_reaped_dials_anew(
     sleep(REAPED_S)
     broker.give_up()
     del broker.instead['heartbeat']
-    told = asyncio.create_task(robot.in_state(SessionState.BACKING_OFF))
+    told = asyncio.create_task(robot.in_state(BridgeState.BACKING_OFF))
     await robot.until(broker.visible, 'visible again')
     assert 'no heartbeat was answered for' in (await told).reason
     await robot.connected()
@@ -120,7 +120,7 @@ async def test_a_shorter_silence_keeps_the_session(
         sleep(asleep_s)
         await beats(broker, robot, 2)
     assert len(broker.tries_s) == 1
-    assert robot.state is SessionState.CONNECTED
+    assert robot.state is BridgeState.CONNECTED
 
 
 async def test_a_session_that_is_driven_is_kept_until_the_operator_has_left(
@@ -128,7 +128,7 @@ async def test_a_session_that_is_driven_is_kept_until_the_operator_has_left(
 ) -> None:
     session = broker.newest
     session.bridge()
-    await robot.until(lambda: robot.state is SessionState.OPERATED, 'operated')
+    await robot.until(lambda: robot.state is BridgeState.OPERATED, 'operated')
     sleep(REAPED_S)
     await beats(broker, robot, 3)
     assert len(broker.tries_s) == 1

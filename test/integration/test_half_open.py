@@ -31,7 +31,7 @@ from python_operator import operator
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
 from teleop_webrtc_bridge.core.messages import STATE_RELIABLE_BACK, Velocity
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 pytestmark = pytest.mark.real_programs
 
@@ -70,7 +70,7 @@ async def test_a_link_that_is_dead_one_way_or_both_is_found_and_dialled_anew(
 ) -> None:
     await robot.until(lambda: robot.counter('rtt_ms') > 0.0, 'an answer to a probe')
     detour.cut |= cut
-    status = await robot.in_state(SessionState.BACKING_OFF)
+    status = await robot.in_state(BridgeState.BACKING_OFF)
     assert 'no answer on the peer connection' in status.reason
     detour.cut.clear()
     epoch = status.control_epoch
@@ -86,9 +86,9 @@ async def test_a_link_on_which_nobody_says_anything_stays(
     beats = len(robot.statuses)
     await robot.until(lambda: len(robot.statuses) >= beats + HEALTHY_S, 'status once a second')
     assert set(robot.states()) <= {
-        SessionState.BACKING_OFF,
-        SessionState.DIALLING,
-        SessionState.CONNECTED,
+        BridgeState.BACKING_OFF,
+        BridgeState.DIALLING,
+        BridgeState.CONNECTED,
     }
     assert detour.created == 1
 
@@ -98,11 +98,11 @@ async def test_an_operator_who_says_nothing_stays(
 ) -> None:
     async with operator(broker.url, broker.token, with_video=False) as person:
         await person.connect(await person.wait_for_robot('go2-a'))
-        await robot.until(lambda: robot.state is SessionState.OPERATED, 'operated')
+        await robot.until(lambda: robot.state is BridgeState.OPERATED, 'operated')
         for beat in range(len(robot.statuses), len(robot.statuses) + int(HEALTHY_S)):
             robot.say(STATE_RELIABLE_BACK, b'{"type":"robot_telemetry"}')
             await robot.until(functools.partial(told, robot, beat), 'a status a second')
-        assert robot.state is SessionState.OPERATED
+        assert robot.state is BridgeState.OPERATED
         person.drive(Velocity(linear_x=0.1))
         await robot.until(lambda: robot.commands, 'a command')
     assert detour.created == 1
@@ -126,7 +126,7 @@ async def test_a_fifth_of_all_packets_lost_each_way_is_no_dead_link(
     await robot.until(lambda: len(robot.statuses) >= beats + 2 * HEALTHY_S, 'a status a second')
     stop.set()
     await filming
-    assert robot.state is SessionState.CONNECTED
+    assert robot.state is BridgeState.CONNECTED
     assert detour.created == 1
 
 
@@ -135,7 +135,7 @@ async def test_http_that_is_down_alone_does_not_end_a_session(
 ) -> None:
     detour.http_down = True
     await robot.until(lambda: robot.counter('heartbeats_missed') >= 3, 'missed heartbeats')
-    assert robot.state is SessionState.CONNECTED
+    assert robot.state is BridgeState.CONNECTED
     detour.http_down = False
     missed = robot.counter('heartbeats_missed')
     beats = len(robot.statuses)
@@ -158,5 +158,5 @@ async def test_a_process_that_was_stopped_for_a_while_keeps_a_link_that_works(
         os.kill(half.process.pid, signal.SIGCONT)
         beats = len(half.statuses)
         await half.until(lambda: len(half.statuses) >= beats + 3, 'a status a second')
-        assert half.state is SessionState.CONNECTED
+        assert half.state is BridgeState.CONNECTED
         assert len(broker.created) == 1

@@ -32,7 +32,7 @@ from twins import take_turns
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
 from teleop_webrtc_bridge.core.messages import Velocity
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 TAKEOVERS = 4
 
@@ -122,7 +122,7 @@ async def test_a_robot_that_dials_again_replaces_itself_silently(
             half.statuses.clear()
             half.kill()
             await half.connected()
-        assert SessionState.SUPERSEDED not in half.states()
+        assert BridgeState.SUPERSEDED not in half.states()
         assert len(await person.robots()) == 1
     assert len(broker.created) == 3
 
@@ -151,4 +151,4 @@ async def test_robots_without_an_id_stay_apart(broker: CountedBroker, tmp_path: 
                     person.drive(Velocity(linear_x=0.2))
                     await asyncio.sleep(0.02)
             assert len(driven()) == 1
-        assert all(half.state is not SessionState.SUPERSEDED for half in halves)
+        assert all(half.state is not BridgeState.SUPERSEDED for half in halves)

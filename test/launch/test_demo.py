@@ -21,9 +21,9 @@ import os
 from pathlib import Path
 import re
 import signal
-import socket
 import subprocess
 
+from programs import free_port
 import pytest
 from tree import ROOT
 
@@ -57,9 +57,7 @@ class RunningDemo:
 
 @pytest.fixture
 def demo() -> Iterator[RunningDemo]:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [DEMO, '--headless', '--verbose', '--port', str(port), '--robot-id', '007'],
         stdout=subprocess.PIPE,

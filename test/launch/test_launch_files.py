@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-import socket
 from typing import Any
 
 from package_setup import entry_points, read_setup
+from programs import free_port
 import pytest
 from starting import IS_STAND_IN, Refused, share, start, Started
 from tree import ROOT
@@ -38,9 +38,7 @@ ONE_FOR_ALL = [name for name in LAUNCH_FILES if name != 'fleet.launch.py']
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Return arguments with which the broker that is started here disturbs nobody."""
     monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path))
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return {'broker_port': str(probe.getsockname()[1])}
+    return {'broker_port': str(free_port())}
 
 
 def bridge(arguments: dict[str, str]) -> Started:

@@ -22,7 +22,6 @@ import os
 from pathlib import Path
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ from typing import Any
 import urllib.request
 
 from package_setup import python_command
+from programs import free_port
 import pytest
 from starting import IS_STAND_IN, start, Started
 
@@ -78,9 +78,7 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 def wait_for(

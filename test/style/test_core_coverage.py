@@ -1,4 +1,4 @@
-"""Every branch of the core is taken by the tests of the core alone."""
+"""Every branch of the core and of the registry is taken by their own tests."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -31,7 +31,10 @@ pytestmark = pytest.mark.real_programs
 CORE = (
     'codec',
     'configuration',
+    'frame_pacer',
+    'ice',
     'messages',
+    'rate_limit',
     'sdp',
     'session',
     'telemetry',
@@ -44,6 +47,19 @@ CORE = (
     'video/pixel_formats',
     'video/serialized_image',
 )
+#: Pure modules outside the core.
+PURE = ('aiortc_support/retransmission',)
+#: The registry's own tests, without those that try random orders.
+REGISTRY = tuple(
+    f'test/broker/{name}.py'
+    for name in (
+        'registry/test_registry',
+        'registry/test_registry_people',
+        'registry/test_registry_viewers',
+        'registry/test_video_choice',
+        'test_split_sessions',
+    )
+)
 #: The gate's tests need not all be repeated: these take long, and no branch for themselves.
 SLOW = (
     'test_gate_any_order.py',
@@ -55,10 +71,11 @@ SLOW = (
 
 def core_tests() -> list[str]:
     """Return the tests of each module, which have its name; those of the gate have a folder."""
-    names = [Path(name) for name in CORE if name != 'motion/command_gate']
-    files = [f'test/core/{name.with_name(f"test_{name.name}.py")}' for name in names]
+    names = [Path('core', name) for name in CORE if name != 'motion/command_gate']
+    names += map(Path, PURE)
+    files = [f'test/{name.with_name(f"test_{name.name}.py")}' for name in names]
     assert [file for file in files if not (ROOT / file).exists()] == []
-    return [*files, 'test/core/motion/gate']
+    return [*files, 'test/core/motion/gate', *REGISTRY]
 
 
 @pytest.mark.timeout(900)
@@ -69,10 +86,13 @@ def test_every_branch_of_the_core_is_taken_by_its_own_tests(tmp_path: Path) -> N
     command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *core_tests()]
     command += [f'--deselect=test/core/motion/gate/{name}' for name in SLOW]
     command += ['--cov=teleop_webrtc_bridge', '--cov-branch', f'--cov-report=json:{report}']
+    # The options of colcon and of scripts/test --coverage are for their own run.
+    others = ('PYTEST_ADDOPTS', 'COVERAGE_PROCESS_START')
+    environment = {name: value for name, value in os.environ.items() if name not in others}
     found = subprocess.run(
         command,
         cwd=ROOT,
-        env=os.environ | {'COVERAGE_FILE': str(tmp_path / 'coverage')},
+        env=environment | {'COVERAGE_FILE': str(tmp_path / 'coverage')},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -80,6 +100,13 @@ def test_every_branch_of_the_core_is_taken_by_its_own_tests(tmp_path: Path) -> N
     )
     assert found.returncode == 0, found.stdout
     files = json.loads(report.read_text('utf-8'))['files']
-    for name in CORE:
-        file = files[f'teleop_webrtc_bridge/core/{name}.py']
+    registry = [name for name in files if '/broker/registry/' in name]
+    assert registry
+    for name in (
+        *(f'teleop_webrtc_bridge/core/{name}.py' for name in CORE),
+        *(f'teleop_webrtc_bridge/{name}.py' for name in PURE),
+        *registry,
+        'teleop_webrtc_bridge/broker/split_sessions.py',
+    ):
+        file = files[name]
         assert (file['missing_lines'], file['missing_branches']) == ([], []), name

@@ -51,7 +51,7 @@ def exists(path: str) -> bool:
 def is_ours(path: str) -> bool:
     """Return whether a quoted text names a file or folder of this repository."""
     if SOURCE.fullmatch(path):
-        return not path.startswith('/')
+        return not path.startswith(('/', 'build/'))
     folder, slash, rest = path.partition('/')
     known = {*SOURCE_FOLDERS, *(p.name for p in BASES[1].iterdir() if p.is_dir())}
     return bool(slash) and folder in known and bool(re.fullmatch(r'[\w./-]*', rest))

@@ -50,7 +50,9 @@ def run(folder: Path, tests: str, *options: str, ci: bool = False) -> tuple[int,
     shutil.copy(TEST / 'conftest.py', folder / 'test')
     shutil.copy(TEST.parent / 'pyproject.toml', folder)
     (folder / 'test' / 'test_some.py').write_text(HEAD + textwrap.dedent(tests))
-    environment = os.environ | {'PYTHONPATH': str(TEST / 'support'), 'CI': str(ci).lower()}
+    # colcon's options are for its own run.
+    environment = {name: value for name, value in os.environ.items() if name != 'PYTEST_ADDOPTS'}
+    environment |= {'PYTHONPATH': str(TEST / 'support'), 'CI': str(ci).lower()}
     ended = subprocess.run(
         [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', *options],
         stdout=subprocess.PIPE,

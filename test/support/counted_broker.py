@@ -28,8 +28,8 @@ from aiohttp import web
 
 from teleop_webrtc_bridge.broker.access.database import Database
 from teleop_webrtc_bridge.broker.access.store import Store
-from teleop_webrtc_bridge.broker.app import build_app, serving
 from teleop_webrtc_bridge.broker.configuration import read_configuration
+from teleop_webrtc_bridge.broker.http.app import build_app, serving
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.media.backend import DataChannelRequest, MediaSession
 from teleop_webrtc_bridge.broker.media.embedded import EmbeddedMedia
@@ -112,7 +112,7 @@ async def counted_broker(folder: Path) -> AsyncIterator[CountedBroker]:
         key_file = folder / 'key'
         key_file.write_text(key)
         broker = CountedBroker(CountingMedia(), key_file, token)
-    with closing(Database.open(configuration.state_dir)) as database:
+    with closing(Database(configuration.state_dir)) as database:
         app = build_app(configuration, database, broker.media)
         app.middlewares.insert(0, broker.spy)
         async with serving(app, broker.media, host='127.0.0.1', port=0) as served:

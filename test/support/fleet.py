@@ -32,7 +32,7 @@ from webrtc_half import configuration, webrtc_half, WebrtcHalf
 from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.core.messages import Velocity
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 OWNER = 'owner'
 DRIVEN_S = 120.0
@@ -148,7 +148,7 @@ class Fleet:
         await asyncio.gather(
             *(
                 robot.until(
-                    lambda robot=robot: robot.state is SessionState.CONNECTED,
+                    lambda robot=robot: robot.state is BridgeState.CONNECTED,
                     'without an operator',
                     timeout_s=timeout_s,
                 )

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from teleop_webrtc_bridge.core.messages import DriveCommand, Velocity
-from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, GateLimits, Verdict
+from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, CommandVerdict, GateLimits
 
 #: A busy machine makes slow examples, not wrong ones.
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -92,7 +92,9 @@ class Drive:
             self.publish()
         self.now = end
 
-    def send(self, velocity: Velocity, *, delay_s: float = LATENCY_S, seq: int = 0) -> Verdict:
+    def send(
+        self, velocity: Velocity, *, delay_s: float = LATENCY_S, seq: int = 0
+    ) -> CommandVerdict:
         """Deliver a command now that was sent a moment ago."""
         stamp_s = self.now - delay_s + self.skew_s
         command = DriveCommand(seq=seq, stamp_s=stamp_s, frame_id='test', velocity=velocity)
@@ -102,7 +104,7 @@ class Drive:
 
     def stream(
         self, velocity: Velocity, seconds: float, *, delay_s: float = LATENCY_S
-    ) -> list[Verdict]:
+    ) -> list[CommandVerdict]:
         verdicts = []
         for _ in range(round(seconds / PERIOD_S)):
             verdicts.append(self.send(velocity, delay_s=delay_s))
@@ -111,8 +113,8 @@ class Drive:
 
     def begin(self) -> None:
         """Arm and drive."""
-        assert set(self.stream(ZERO, 0.2)) == {Verdict.ACCEPTED}
-        assert set(self.stream(FORWARD, 0.5)) == {Verdict.ACCEPTED}
+        assert set(self.stream(ZERO, 0.2)) == {CommandVerdict.ACCEPTED}
+        assert set(self.stream(FORWARD, 0.5)) == {CommandVerdict.ACCEPTED}
         assert self.gate.moving
 
     def since(self, start_s: float) -> list[Velocity]:

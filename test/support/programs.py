@@ -29,9 +29,12 @@ import sys
 import time
 from typing import TypeVar
 
+from ros_domain import FIRST_FREE_PORT
 from tree import ROOT
 
 END_S = 10.0
+#: Of this process alone: tests that run beside it must not try the same ports.
+_RANDOM = random.SystemRandom()
 
 _T = TypeVar('_T')
 
@@ -49,20 +52,24 @@ def wait_for(condition: Callable[[], _T], *, timeout_s: float = 30.0, what: str 
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port that is free, and stays so while its user restarts."""
+    return _free_ports(1, socket.SOCK_STREAM)[0]
 
 
 def free_udp_ports(count: int) -> tuple[int, int]:
-    """Return a range that nobody uses, below what the system hands out by itself."""
+    """Return the first and the last of a range of UDP ports that nobody uses."""
+    return _free_ports(count, socket.SOCK_DGRAM)
+
+
+def _free_ports(count: int, kind: socket.SocketKind) -> tuple[int, int]:
     while True:
-        first = random.randrange(20_000, 30_000)
+        # Above the ports of DDS, below those that the system hands out by itself.
+        first = _RANDOM.randrange(FIRST_FREE_PORT, 32_768 - count)
         ports = range(first, first + count)
         with ExitStack() as ends:
             try:
                 for port in ports:
-                    probe = ends.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                    probe = ends.enter_context(socket.socket(socket.AF_INET, kind))
                     probe.bind(('', port))
             except OSError:
                 continue

@@ -37,12 +37,12 @@ from aiortc.jitterbuffer import JitterBuffer
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError
 
 from teleop_webrtc_bridge.aiortc_support.codec_choice import codec_of
+from teleop_webrtc_bridge.aiortc_support.forwarding import VideoIngress
 from teleop_webrtc_bridge.aiortc_support.internals import (
     configure_aiortc,
     NTP_EPOCH_S,
     prepare_receiving,
 )
-from teleop_webrtc_bridge.aiortc_support.rtp.forwarding import VideoIngress
 from teleop_webrtc_bridge.core.codec import encode_drive_command
 from teleop_webrtc_bridge.core.messages import CHANNELS, DriveCommand, Velocity, VideoCodec
 

@@ -25,7 +25,7 @@ from webrtc_half import configuration
 
 from teleop_webrtc_bridge.bridge.link.frame_slot import create_slot
 from teleop_webrtc_bridge.bridge.webrtc.peer import RobotPeer
-from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
+from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
 
 __all__ = ['robot_peer']
 
@@ -37,7 +37,7 @@ async def robot_peer() -> AsyncIterator[RobotPeer]:
     memory, wake = create_slot(), os.eventfd(0, os.EFD_NONBLOCK)
     peer = RobotPeer(
         settings,
-        cameras=Cameras(settings.cameras, memories=[memory], wake=wake),
+        cameras=CameraFeeds(settings.cameras, memories=[memory], wake=wake),
         on_message=lambda label, message, arrival_s: None,
     )
     yield peer

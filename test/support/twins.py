@@ -26,7 +26,7 @@ from python_operator import operator
 from webrtc_half import configuration, webrtc_half, WebrtcHalf
 
 from teleop_webrtc_bridge.core.messages import Velocity
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 ROBOT_ID = 'twin'
 PERIOD_S = 0.02
@@ -56,11 +56,11 @@ async def take_turns(broker: CountedBroker, folder: Path, takeovers: int) -> lis
             )
             for _ in range(2)
         ]
-        told = [asyncio.create_task(it.in_state(SessionState.SUPERSEDED)) for it in (one, two)]
+        told = [asyncio.create_task(it.in_state(BridgeState.SUPERSEDED)) for it in (one, two)]
         _, others = await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
         for task in others:
             task.cancel()
-        holder, other = (one, two) if two.state is SessionState.SUPERSEDED else (two, one)
+        holder, other = (one, two) if two.state is BridgeState.SUPERSEDED else (two, one)
         turns = []
         for number in range(takeovers):
             turns.append(await _drive_and_lose(broker, holder, other, tag=0.1 + 0.001 * number))
@@ -84,7 +84,7 @@ async def _drive_and_lose(
             person.drive(Velocity(linear_x=tag))
             sent += 1
             await asyncio.sleep(PERIOD_S)
-    await holder.until(lambda: holder.state is SessionState.SUPERSEDED, 'told')
+    await holder.until(lambda: holder.state is BridgeState.SUPERSEDED, 'told')
     await other.connected()
     here = [command.velocity.linear_x for command in holder.commands]
     wrong = sum(value != tag for value in here)

@@ -47,10 +47,10 @@ from teleop_webrtc_bridge.core.codec import decode_command
 from teleop_webrtc_bridge.core.configuration import BridgeConfiguration, VideoConfiguration
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
 from teleop_webrtc_bridge.core.messages import CMD_UNRELIABLE, DriveCommand
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 END_S = 10.0
-DRIVABLE = (SessionState.CONNECTED, SessionState.OPERATED)
+DRIVABLE = (BridgeState.CONNECTED, BridgeState.OPERATED)
 
 
 def configuration(
@@ -150,12 +150,12 @@ class WebrtcHalf:
         return self.statuses[-1][1] if self.statuses else None
 
     @property
-    def state(self) -> SessionState | None:
+    def state(self) -> BridgeState | None:
         return self.status.state if self.status else None
 
-    def states(self) -> list[SessionState]:
+    def states(self) -> list[BridgeState]:
         """Return the states that it went through."""
-        states: list[SessionState] = []
+        states: list[BridgeState] = []
         for _, status in self.statuses:
             if not states or states[-1] is not status.state:
                 states.append(status.state)
@@ -195,7 +195,7 @@ class WebrtcHalf:
         await self.until(news, 'a newer session', timeout_s=timeout_s)
         return news()[0]
 
-    async def in_state(self, state: SessionState, *, timeout_s: float = 20.0) -> Status:
+    async def in_state(self, state: BridgeState, *, timeout_s: float = 20.0) -> Status:
         """Wait for a state from now on and return the status that tells it."""
         seen = len(self.statuses)
 

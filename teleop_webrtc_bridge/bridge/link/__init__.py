@@ -1,4 +1,4 @@
-"""What the two halves of the bridge share: a socket pair and a slot for the newest frame."""
+"""The link between the two halves of the bridge: packets, a frame slot, a ring of pictures."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

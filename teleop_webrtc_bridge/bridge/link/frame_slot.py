@@ -1,13 +1,13 @@
 """
 The newest camera frame, in memory that both halves share.
 
-A queue of frames would grow whenever the WebRTC half stalls; a slot keeps the newest and forgets
-the rest. The memory is a memfd that the child inherits: it has no name, so nothing is left behind
-after ``kill -9``, and pages that no frame ever touched take no memory.
+A queue of frames would grow whenever the WebRTC half stalls; a slot keeps only the newest one. The
+memory is a memfd that the child inherits: it has no name, so nothing is left behind after
+``kill -9``, and pages that no frame ever touched take no memory.
 
-Four buffers in turn, one writer, one reader: the writer, which may have begun with the next frame
-already, needs two more frames before it comes back to the buffer that is being read, and the
-reader notices if it did (``Frame.is_intact``).
+There are four buffers, one writer and one reader. The writer may already have begun the next frame
+and needs two more before it returns to the buffer that is being read; the reader notices if it did
+(``Frame.is_intact``).
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -28,12 +28,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+import fcntl
 import mmap
 import os
 import struct
 from typing import Final
-
-from teleop_webrtc_bridge.bridge.link.memory import create_memory
 
 __all__ = [
     'MAX_FRAME_BYTES',
@@ -42,45 +41,47 @@ __all__ = [
     'FrameHeader',
     'FrameReader',
     'FrameWriter',
+    'create_memory',
     'create_slot',
+    'grey_frame',
 ]
 
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 MAX_PICTURE_PX: Final = MAX_FRAME_BYTES // 3
-"""Of a compressed picture; as many as fit uncompressed, as ``bgr8``."""
+"""Pixels of a compressed picture: as many as fit uncompressed, as ``bgr8``."""
+_GREY: Final = 128
 _BUFFERS: Final = 4
 _INDEX: Final = struct.Struct('<Q')
 #: sequence, capture time, width, height, step, place, bytes, byte order, filler, encoding
 _HEADER: Final = struct.Struct('<QdIIIII??32s')
 _HEADER_BYTES: Final = 4096
-_AROUND_BYTES: Final = 4096
-"""Room for what a message has around its pixels."""
-_BODY_BYTES: Final = MAX_FRAME_BYTES + _AROUND_BYTES
+_BODY_BYTES: Final = MAX_FRAME_BYTES + 4096
+"""The largest frame, and the fields that a message has around its pixels."""
 _STRIDE: Final = _HEADER_BYTES + _BODY_BYTES
 _SLOT_BYTES: Final = _HEADER_BYTES + _BUFFERS * _STRIDE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameHeader:
-    """What a frame's bytes mean; the fields of ``sensor_msgs/Image``."""
+    """The meaning of a frame's bytes: the fields of ``sensor_msgs/Image``."""
 
     capture_s: float
     """When the picture was taken, in seconds of ``time.monotonic``."""
     width: int
     height: int
     step: int
-    """Bytes a row; of a compressed picture 0."""
+    """Bytes per row; 0 for a compressed picture."""
     encoding: str
-    """One of :data:`PIXEL_FORMATS`, or ``jpeg`` or ``png``; a PNG whose grey of 16 bits is
-    brightness is ``png/mono16``, else it is taken for distances."""
+    """One of :data:`PIXEL_FORMATS`, or ``jpeg`` or ``png``. A 16-bit grey PNG holds brightness if
+    this is ``png/mono16``, otherwise distances."""
     is_bigendian: bool = False
     is_filler: bool = False
-    """Whether it is grey in place of a picture, and was taken by no camera."""
+    """Whether this is the grey placeholder and not a camera's picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """A frame in place; read it, then ask whether it stayed intact."""
+    """A frame in place: read it, then check that it stayed intact."""
 
     sequence: int
     header: FrameHeader
@@ -88,6 +89,35 @@ class Frame:
     """Its bytes in the shared memory."""
     is_intact: Callable[[], bool]
     """Whether the writer has not begun to overwrite it."""
+
+
+def grey_frame(width: int, height: int, capture_s: float, *, sequence: int = 0) -> Frame:
+    """Return the placeholder that is shown instead of a picture that is missing or stale."""
+    header = FrameHeader(
+        capture_s=capture_s,
+        width=width,
+        height=height,
+        step=width,
+        encoding='mono8',
+        is_filler=True,
+    )
+    data = memoryview(bytes([_GREY]) * (width * height))
+    return Frame(sequence=sequence, header=header, data=data, is_intact=lambda: True)
+
+
+def create_memory(name: str, size: int) -> int:
+    """
+    Return the descriptor of zeroed memory that a child process inherits; the caller closes it.
+
+    :param name: Shown in ``/proc`` only.
+    :param size: In bytes.
+    """
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, size)
+    # Shrinking it would crash the half that stops the robot.
+    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    return descriptor
 
 
 def create_slot() -> int:
@@ -111,26 +141,26 @@ class FrameWriter:
 
     def spare(self) -> memoryview:
         """
-        Return the memory of the next frame; what is in it is none from now on.
+        Return the memory of the next frame; the frame that was in it becomes invalid.
 
-        Whoever puts a frame there calls :meth:`publish` then, and nothing is copied.
+        Write a frame into it, then call :meth:`publish`: nothing is copied.
         """
         start = self._start(self._sequence + 1)
-        _INDEX.pack_into(self._memory, start, 0)  # nobody may take the old frame from now on
+        _INDEX.pack_into(self._memory, start, 0)  # invalidates the old frame
         body = start + _HEADER_BYTES
         return self._view[body : body + _BODY_BYTES]
 
     def is_spare(self, data: memoryview) -> bool:
-        """Return whether this is, or was, of :meth:`spare`."""
+        """Return whether this memory came from :meth:`spare`."""
         return data.obj is self._memory
 
     def publish(self, header: FrameHeader, place: int, size: int) -> None:
         """
-        Make what is in the spare memory the newest frame.
+        Make the contents of the spare memory the newest frame.
 
-        :param place: Where its bytes begin in there.
-        :param size: Of all rows of all planes, or of the compressed picture.
-        :raises ValueError: It is larger than :data:`MAX_FRAME_BYTES`.
+        :param place: Where its bytes begin in that memory.
+        :param size: Bytes of all rows of all planes, or of the compressed picture.
+        :raises ValueError: The frame is larger than :data:`MAX_FRAME_BYTES`.
         """
         if size > MAX_FRAME_BYTES or place + size > _BODY_BYTES:
             raise ValueError(f'frame of {size} bytes; at most {MAX_FRAME_BYTES}')
@@ -145,15 +175,20 @@ class FrameWriter:
 
     def write(self, header: FrameHeader, data: memoryview) -> None:
         """
-        Make this the newest frame: one copy.
+        Copy a frame into the slot and make it the newest one.
 
-        :param data: As for :meth:`publish`.
-        :raises ValueError: It is larger than :data:`MAX_FRAME_BYTES`.
+        :param data: All rows of all planes, or the compressed picture.
+        :raises ValueError: The frame is larger than :data:`MAX_FRAME_BYTES`.
         """
         if len(data) > MAX_FRAME_BYTES:
             raise ValueError(f'frame of {len(data)} bytes; at most {MAX_FRAME_BYTES}')
         self.spare()[: len(data)] = data
         self.publish(header, 0, len(data))
+
+    def write_grey(self, width: int, height: int, now: float) -> None:
+        """Make the grey placeholder the newest frame."""
+        grey = grey_frame(width, height, now)
+        self.write(grey.header, grey.data)
 
     @staticmethod
     def _start(sequence: int) -> int:
@@ -165,7 +200,7 @@ class FrameWriter:
 
 
 class FrameReader:
-    """Takes the newest frame out of the slot."""
+    """Reads the newest frame of the slot."""
 
     def __init__(self, slot: int) -> None:
         self._memory = mmap.mmap(slot, _SLOT_BYTES, prot=mmap.PROT_READ)

@@ -1,11 +1,12 @@
 """
-Pictures that the camera encoded itself, in memory that both halves share: in order, none left out.
+A ring of pictures that the camera encoded itself, in memory that both halves share.
 
-Unlike frames, a picture that is skipped spoils those that refer to it. So they wait in a ring; but
-neither without end nor for long: a reader that is behind goes on with the next keyframe.
+A skipped picture spoils the ones that refer to it, so they are kept in order. Their number and
+their age are limited: a reader that falls behind continues with the next keyframe.
 
-The memory is a memfd like the frame slot's. One writer, which never waits; one reader, which
-notices when it was overrun. Places in the ring count on for ever, so that older is smaller.
+The memory is a memfd like the frame slot's. There is one writer, which never waits, and one
+reader, which notices when it was overrun. Places in the ring never wrap, so that a smaller one is
+older.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -30,36 +31,36 @@ import os
 import struct
 from typing import Final
 
-from teleop_webrtc_bridge.bridge.link.memory import create_memory
+from teleop_webrtc_bridge.bridge.link.frame_slot import create_memory
 from teleop_webrtc_bridge.core.video.h264 import AccessUnit, MAX_UNIT_BYTES
 
 __all__ = ['MAX_BEHIND_S', 'PacketReader', 'PacketWriter', 'Unit', 'create_ring']
 
 MAX_BEHIND_S: Final = 0.5
-"""A picture that waited for longer is too old to drive by."""
+"""A picture that waited longer is too old to drive by."""
 _ENTRIES: Final = 256
-"""As many units as the ring remembers; at 120 Hz, four times of what may wait."""
+"""Units that the ring remembers: at 120 Hz, four times as many as may wait."""
 _DATA_BYTES: Final = 4 * MAX_UNIT_BYTES
 _HEADER_BYTES: Final = 4096
 _SEQUENCE_BYTES: Final = 8
-#: When it was written and when it was taken; place, bytes, width, height, keyframe. The sequence
-#: number is before it.
+#: Time of writing, time of capture, place, bytes, width, height, keyframe; the sequence number
+#: precedes it.
 _ENTRY: Final = struct.Struct('=ddQIII?')
 _ENTRY_BYTES: Final = 64
 _DATA_START: Final = _HEADER_BYTES + _ENTRIES * _ENTRY_BYTES
 _RING_BYTES: Final = _DATA_START + _DATA_BYTES
-#: Words at the beginning: the newest unit, the newest keyframe, and the end of what is written, or
-#: about to be.
+#: Words at the beginning: the newest unit, the newest keyframe, and the end of the data that is
+#: written or being written.
 _NEWEST, _NEWEST_KEYFRAME, _END = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """One picture, out of the ring."""
+    """One picture that was read from the ring."""
 
     sequence: int
     data: bytes
-    """None at all: grey is to be shown, which whoever reads encodes."""
+    """Empty: the reader shows the grey placeholder."""
     capture_s: float
     """When the picture was taken, in seconds of ``time.monotonic``."""
     keyframe: bool
@@ -82,30 +83,30 @@ class PacketWriter:
 
     def __init__(self, ring: int, wake: int) -> None:
         self._memory = mmap.mmap(ring, _RING_BYTES)
-        # Single words of eight bytes, which a reader sees whole.
+        # Reads and writes of eight aligned bytes are atomic.
         self._words = memoryview(self._memory).cast('Q')
         self._wake = wake
-        # Its own memory of them: what the reader's process may have changed is not relied on.
+        # Own copies, because the reader's process could have changed the shared ones.
         self._place = self._words[_END]
         self._sequence = self._words[_NEWEST]
 
     def write(self, unit: AccessUnit, capture_s: float, now: float) -> None:
         """
-        Append a picture, over the oldest ones if need be.
+        Append a picture; overwrites the oldest ones if necessary.
 
         :param capture_s: When it was taken, in seconds of ``time.monotonic``.
         :param now: Seconds of ``time.monotonic``.
-        :raises ValueError: It is larger than :data:`MAX_UNIT_BYTES`.
+        :raises ValueError: The picture is larger than :data:`MAX_UNIT_BYTES`.
         """
         size = len(unit.data)
         if size > MAX_UNIT_BYTES:
             raise ValueError(f'access unit of {size} bytes; at most {MAX_UNIT_BYTES}')
         place = self._place
         if place % _DATA_BYTES + size > _DATA_BYTES:
-            place += -place % _DATA_BYTES  # each lies in one piece
+            place += -place % _DATA_BYTES  # each picture is contiguous
         sequence = self._sequence + 1
         entry = _entry(sequence)
-        self._words[entry // _SEQUENCE_BYTES] = 0  # nobody may take the old unit from now on
+        self._words[entry // _SEQUENCE_BYTES] = 0  # invalidates the old unit
         self._words[_END] = place + size
         start = _DATA_START + place % _DATA_BYTES
         self._memory[start : start + size] = unit.data
@@ -120,7 +121,7 @@ class PacketWriter:
 
     def write_grey(self, width: int, height: int, now: float) -> None:
         """
-        Have grey shown; what comes after it begins with a keyframe.
+        Append the grey placeholder; a keyframe must follow it.
 
         :param now: Seconds of ``time.monotonic``.
         """
@@ -133,7 +134,7 @@ class PacketWriter:
 
 class PacketReader:
     """
-    Takes one picture after the other out of the ring; begins with a keyframe.
+    Reads one picture after the other from the ring, from a keyframe on.
 
     :param ring: Descriptor of the shared memory.
     """
@@ -142,20 +143,20 @@ class PacketReader:
         self._memory = mmap.mmap(ring, _RING_BYTES, prot=mmap.PROT_READ)
         self._words = memoryview(self._memory).cast('Q')
         self._sequence = max(self._words[_NEWEST_KEYFRAME], 1) - 1
-        """Of the last unit that was taken or left out."""
+        """Of the last unit that was read or skipped."""
         self._waiting = True
-        """For a keyframe."""
+        """Whether the next unit must be a keyframe."""
         self._counting = False
         self.skipped = 0
-        """Pictures that were left out because this reader was behind."""
+        """Pictures that were skipped because this reader was behind."""
 
     def restart(self) -> None:
-        """Go on with a keyframe: something else was shown, or the pictures before got lost."""
+        """Continue with a keyframe: something else was shown, or pictures were lost."""
         self._waiting, self._counting = True, False
 
     def next(self, now: float) -> Unit | None:
         """
-        Return the next picture that can be shown; ``None`` if it is not there yet.
+        Return the next picture that can be shown; ``None`` if there is none yet.
 
         :param now: Seconds of ``time.monotonic``.
         """
@@ -180,7 +181,7 @@ class PacketReader:
         self._sequence = sequence
 
     def _read(self, sequence: int, now: float) -> Unit | None:
-        """Return a copy of a unit; ``None`` if it was overwritten, or waited for too long."""
+        """Return a copy of a unit; ``None`` if it was overwritten or waited too long."""
         entry = _entry(sequence)
         if self._words[entry // _SEQUENCE_BYTES] != sequence:
             return None
@@ -205,5 +206,5 @@ class PacketReader:
 
 
 def _entry(sequence: int) -> int:
-    """Return where the description of a unit is."""
+    """Return the place of a unit's entry."""
     return _HEADER_BYTES + sequence % _ENTRIES * _ENTRY_BYTES

@@ -1,9 +1,9 @@
 """
 The packets between the ROS half and the WebRTC half.
 
-They travel over an AF_UNIX SOCK_SEQPACKET pair, one packet a message: a kind byte, a fixed head,
-a payload. The two ends are always of the same version, so the format is free to change.
-Monotonic times are valid on both ends: CLOCK_MONOTONIC is shared by all processes.
+They travel over an AF_UNIX SOCK_SEQPACKET pair, one packet per message: a kind byte, a fixed head
+and a payload. Both ends always have the same version, so the format may change freely. Monotonic
+times are valid on both ends: all processes share CLOCK_MONOTONIC.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -22,11 +22,14 @@ Monotonic times are valid on both ends: CLOCK_MONOTONIC is shared by all process
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import dataclasses
 from dataclasses import dataclass
 import enum
 import json
 import math
+import select
+import socket
 import struct
 from typing import Any, Final
 
@@ -38,7 +41,7 @@ from teleop_webrtc_bridge.core.configuration import (
 )
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
 from teleop_webrtc_bridge.core.messages import CHANNELS
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 __all__ = [
     'MAX_PACKET_BYTES',
@@ -49,6 +52,7 @@ __all__ = [
     'Show',
     'Shutdown',
     'Status',
+    'backlog_check',
     'decode',
     'encode',
 ]
@@ -56,8 +60,8 @@ __all__ = [
 MAX_PACKET_BYTES: Final = 128 * 1024
 _LABELS: Final = tuple(spec.label for spec in CHANNELS)
 _SEND_HEAD: Final = struct.Struct('<BB??')
-_RECEIVED_HEAD: Final = struct.Struct('<BB?d')
-#: What reading broken bytes ends in.
+_RECEIVED_HEAD: Final = struct.Struct('<BBd')
+#: Exceptions that reading broken bytes raises.
 _BROKEN: Final = (
     *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
     *(RecursionError, struct.error),
@@ -75,7 +79,7 @@ class _Kind(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configure:
-    """ROS → WebRTC, first of all: who the robot is."""
+    """ROS → WebRTC, the first packet: the configuration."""
 
     configuration: BridgeConfiguration
 
@@ -88,12 +92,12 @@ class Send:
     payload: bytes
     text: bool
     urgent: bool
-    """Whether he waits for it: an acknowledgement, not telemetry."""
+    """Whether the operator waits for it: an acknowledgement, not telemetry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Show:
-    """ROS → WebRTC: the picture consists of these cameras from now on."""
+    """ROS → WebRTC: show these cameras from now on."""
 
     cameras: tuple[str, ...]
     """Their names, from the left; at least one."""
@@ -101,33 +105,30 @@ class Show:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shutdown:
-    """ROS → WebRTC: say goodbye to the broker and end."""
+    """ROS → WebRTC: say goodbye to the broker and exit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """WebRTC → ROS: the operator sent this; unexamined."""
+    """WebRTC → ROS: the operator sent this; not yet checked."""
 
     label: str
     payload: bytes
-    text: bool
     arrival_s: float
-    """``time.monotonic`` at arrival."""
+    """``time.monotonic`` at its arrival."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """WebRTC → ROS: on every change and once a second."""
 
-    state: SessionState
+    state: BridgeState
     reason: str
     control_epoch: int
-    """Rises with every operator and every session: commands of different epochs never mix."""
-    video_fps: float
-    """Frames per second that are wanted in the frame slot now."""
+    """Rises with every operator and every session: commands of two epochs never mix."""
     counters: dict[str, float]
     path: str = ''
-    """How the broker is reached: ``direct``, or over which relay; empty: not connected."""
+    """``direct``, or the relay over which the broker is reached; empty: not connected."""
 
 
 Packet = Configure | Send | Show | Shutdown | Received | Status
@@ -137,10 +138,8 @@ def encode(packet: Packet) -> bytes:
     """Return the packet's bytes."""
     match packet:
         case Received():
-            head = _RECEIVED_HEAD.pack(
-                _Kind.RECEIVED, _LABELS.index(packet.label), packet.text, packet.arrival_s
-            )
-            return head + packet.payload
+            label = _LABELS.index(packet.label)
+            return _RECEIVED_HEAD.pack(_Kind.RECEIVED, label, packet.arrival_s) + packet.payload
         case Send():
             label = _LABELS.index(packet.label)
             head = _SEND_HEAD.pack(_Kind.SEND, label, packet.text, packet.urgent)
@@ -161,16 +160,16 @@ def decode(data: bytes) -> Packet:
     """
     Return the packet.
 
-    :raises ProtocolError: The bytes are not one: the other half is broken.
+    :raises ProtocolError: The bytes are no packet: the other half is broken.
     """
     try:
         kind = _Kind(data[0])
         if kind is _Kind.RECEIVED:
-            _, label, text, arrival_s = _RECEIVED_HEAD.unpack_from(data)
+            _, label, arrival_s = _RECEIVED_HEAD.unpack_from(data)
             if not math.isfinite(arrival_s):
-                raise ValueError('an arrival at no time')
+                raise ValueError('the arrival time is not finite')
             payload = data[_RECEIVED_HEAD.size :]
-            return Received(label=_LABELS[label], payload=payload, text=text, arrival_s=arrival_s)
+            return Received(label=_LABELS[label], payload=payload, arrival_s=arrival_s)
         if kind is _Kind.SEND:
             _, label, text, urgent = _SEND_HEAD.unpack_from(data)
             payload = data[_SEND_HEAD.size :]
@@ -184,7 +183,7 @@ def decode(data: bytes) -> Packet:
 
 def _decode_json(kind: _Kind, fields: dict[str, Any]) -> Packet:
     if kind is _Kind.STATUS:
-        status = Status(**fields | {'state': SessionState(fields['state'])})
+        status = Status(**fields | {'state': BridgeState(fields['state'])})
         _check_status(status)
         return status
     if kind is _Kind.SHOW:
@@ -201,13 +200,25 @@ def _decode_json(kind: _Kind, fields: dict[str, Any]) -> Packet:
 
 def _check_status(status: Status) -> None:
     """
-    Make sure that nobody trips over a field: the half that parses foreign bytes sent it.
+    Check the fields: they come from the half that parses bytes from the network.
 
-    :raises ValueError: It has another type than it should, or is not finite.
+    :raises ValueError: A field has the wrong type or is not finite.
     """
-    numbers = (status.video_fps, *status.counters.values())
+    numbers = status.counters.values()
     texts = (status.reason, status.path)
     if not all(isinstance(text, str) for text in texts) or type(status.control_epoch) is not int:
         raise ValueError('a status with a wrong type')
     if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
-        raise ValueError('a status with a number that is none')
+        raise ValueError('a status with a number that is not finite')
+
+
+def backlog_check(link: socket.socket) -> Callable[[], bool]:
+    """
+    Return a predicate: whether the other half has still to read much of what was sent.
+
+    The kernel calls an AF_UNIX socket writable while at most a quarter of its buffer is in use
+    (``unix_writable``). Routine packets that are sent only then leave the rest to urgent ones.
+    """
+    poll = select.poll()
+    poll.register(link, select.POLLOUT)
+    return lambda: not any(events & select.POLLOUT for _, events in poll.poll(0))

@@ -28,7 +28,7 @@ from teleop_webrtc_bridge.bridge.ros.drive import DriveSnapshot
 from teleop_webrtc_bridge.bridge.ros.graph import NODE_NAME, TopicReport
 from teleop_webrtc_bridge.bridge.ros.parameters.table import Settings
 from teleop_webrtc_bridge.bridge.ros.self_diagnosis import Concern
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 __all__ = ['INSECURE', 'diagnose']
 
@@ -38,12 +38,12 @@ TOO_NARROW: Final = 0.9
 """Part of a camera's own stream; nothing here can make that smaller."""
 
 _SESSION_LEVELS: Final = {
-    SessionState.CONNECTED: DiagnosticStatus.OK,
-    SessionState.OPERATED: DiagnosticStatus.OK,
-    SessionState.DIALLING: DiagnosticStatus.WARN,
-    SessionState.BACKING_OFF: DiagnosticStatus.ERROR,
-    SessionState.SUPERSEDED: DiagnosticStatus.ERROR,
-    SessionState.REFUSED: DiagnosticStatus.ERROR,
+    BridgeState.CONNECTED: DiagnosticStatus.OK,
+    BridgeState.OPERATED: DiagnosticStatus.OK,
+    BridgeState.DIALLING: DiagnosticStatus.WARN,
+    BridgeState.BACKING_OFF: DiagnosticStatus.ERROR,
+    BridgeState.SUPERSEDED: DiagnosticStatus.ERROR,
+    BridgeState.REFUSED: DiagnosticStatus.ERROR,
 }
 
 

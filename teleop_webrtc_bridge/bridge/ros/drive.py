@@ -33,6 +33,7 @@ import time
 from typing import Final
 
 from teleop_webrtc_bridge.bridge.link.packets import (
+    backlog_check,
     decode,
     encode,
     MAX_PACKET_BYTES,
@@ -42,14 +43,13 @@ from teleop_webrtc_bridge.bridge.link.packets import (
     Shutdown,
     Status,
 )
-from teleop_webrtc_bridge.bridge.link.room import has_room
 from teleop_webrtc_bridge.bridge.ros.estop.record import EstopCause, EstopEvent, EstopRecord
 from teleop_webrtc_bridge.bridge.ros.operator_messages import OperatorMessages
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
 from teleop_webrtc_bridge.core.messages import Origin, Velocity
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
 from teleop_webrtc_bridge.core.motion.command_gate import CommandGate
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 __all__ = ['DriveSnapshot', 'DriveThread']
 
@@ -57,9 +57,7 @@ BATCH_PACKETS: Final = 512
 """More than the link holds, so that only a writer without end is interrupted."""
 REALTIME_PRIORITY: Final = 10
 """Of SCHED_FIFO: above everything that is not real time, below what drives hardware."""
-_DISCONNECTED: Final = Status(
-    state=SessionState.DIALLING, reason='', control_epoch=0, video_fps=0.0, counters={}
-)
+_DISCONNECTED: Final = Status(state=BridgeState.DIALLING, reason='', control_epoch=0, counters={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +146,7 @@ class DriveThread(threading.Thread):
         self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
         self._link: socket.socket | None = None
+        self._is_link_behind: Callable[[], bool] = lambda: False
         self._shown: Show | None = None
         self._shown_is_told = True
         self._status = _DISCONNECTED
@@ -290,6 +289,7 @@ class DriveThread(threading.Thread):
         self._drop_link()
         self._goodbye = ''
         self._link = link
+        self._is_link_behind = backlog_check(link)
         self._poll.register(link, select.POLLIN)
         self._shown_is_told = self._shown is None
         self._tell_shown()
@@ -331,10 +331,9 @@ class DriveThread(threading.Thread):
         self._messages.forget_selection()
         self._messages.set_operated(now, False)
         self._status = Status(
-            state=SessionState.DIALLING,
+            state=BridgeState.DIALLING,
             reason=self._goodbye or 'the WebRTC process ended',
             control_epoch=0,
-            video_fps=0.0,
             counters={},
         )
         self._show()
@@ -356,8 +355,8 @@ class DriveThread(threading.Thread):
         self.words += 1
         previous, self._status = self._status, status
         now = time.monotonic()
-        operated = status.state is SessionState.OPERATED
-        was_operated = previous.state is SessionState.OPERATED
+        operated = status.state is BridgeState.OPERATED
+        was_operated = previous.state is BridgeState.OPERATED
         if status.control_epoch != previous.control_epoch or (was_operated and not operated):
             self._gate.begin_control(now)
             self._publish_output()
@@ -367,7 +366,7 @@ class DriveThread(threading.Thread):
         self._show()
 
     def _send_to_operator(self, label: str, payload: bytes, text: bool, urgent: bool) -> None:
-        if self._link is not None and not urgent and not has_room(self._link):
+        if self._link is not None and not urgent and self._is_link_behind():
             self._counters['telemetry_lost'] += 1
             return
         self._send(encode(Send(label=label, payload=payload, text=text, urgent=urgent)))

@@ -58,7 +58,7 @@ from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 from teleop_webrtc_bridge.core.messages import Velocity
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
 from teleop_webrtc_bridge.core.motion.command_gate import CommandGate
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 __all__ = ['TeleopBridge']
 
@@ -70,8 +70,8 @@ ACKNOWLEDGED_S: Final = 0.2
 """How long the last zero may take to be acknowledged by its subscribers."""
 
 COMMAND_QOS: Final = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-_TROUBLE: Final = (SessionState.BACKING_OFF, SessionState.SUPERSEDED, SessionState.REFUSED)
-_ATTEMPTS: Final = (SessionState.BACKING_OFF, SessionState.DIALLING)
+_TROUBLE: Final = (BridgeState.BACKING_OFF, BridgeState.SUPERSEDED, BridgeState.REFUSED)
+_ATTEMPTS: Final = (BridgeState.BACKING_OFF, BridgeState.DIALLING)
 
 
 class TeleopBridge(Node):
@@ -319,8 +319,8 @@ class TeleopBridge(Node):
     def _watched_fps(self) -> float:
         """Return how many frames a second somebody watches."""
         snapshot = self._drive.snapshot
-        watched = snapshot.link_up and snapshot.status.state is SessionState.OPERATED
-        return snapshot.status.video_fps if watched else 0.0
+        watched = snapshot.link_up and snapshot.status.state is BridgeState.OPERATED
+        return self._settings.video_fps if watched else 0.0
 
     def _on_drive_change(self) -> None:
         snapshot = self._drive.snapshot
@@ -374,7 +374,7 @@ class TeleopBridge(Node):
     def _keep_track_alive(self) -> None:
         """Send something while nobody watches: media backends give up tracks that are silent."""
         snapshot = self._drive.snapshot
-        if snapshot.link_up and snapshot.status.state is SessionState.CONNECTED:
+        if snapshot.link_up and snapshot.status.state is BridgeState.CONNECTED:
             self._cameras.keep_alive(time.monotonic())
 
     def _watch_graph(self) -> None:

@@ -27,7 +27,7 @@ from rclpy.node import Node
 from teleop_webrtc_bridge.bridge.ros.drive import DriveSnapshot
 from teleop_webrtc_bridge.bridge.ros.graph import TopicReport
 from teleop_webrtc_bridge.bridge.ros.webrtc_process import WebrtcProcess
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 from teleop_webrtc_bridge.processes.child_process import memory_bytes
 
 __all__ = ['ClockWatch', 'Concern', 'SelfDiagnosis', 'estop', 'operator', 'processes']
@@ -45,7 +45,7 @@ STANDS_STILL_S: Final = 1.5
 def operator(snapshot: DriveSnapshot) -> Concern:
     """Tell whether somebody drives, and how well he and the robot hear each other."""
     status = snapshot.status
-    operated = snapshot.link_up and status.state is SessionState.OPERATED
+    operated = snapshot.link_up and status.state is BridgeState.OPERATED
     level, message = DiagnosticStatus.OK, 'somebody drives or watches' if operated else 'nobody'
     if operated and snapshot.round_trip_s > SLOW_ROUND_TRIP_S:
         level, message = DiagnosticStatus.WARN, f'round trip of {snapshot.round_trip_s:.1f} s'

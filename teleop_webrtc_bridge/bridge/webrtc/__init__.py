@@ -1,4 +1,4 @@
-"""The WebRTC half: asyncio and aiortc, no ROS."""
+"""The WebRTC half of the bridge: asyncio and aiortc, no ROS."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

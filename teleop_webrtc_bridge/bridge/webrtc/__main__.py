@@ -1,8 +1,8 @@
 """
-The WebRTC half as a program; the ROS half starts it, nobody else.
+The WebRTC half as a program, which only the ROS half starts.
 
-``python3 -m teleop_webrtc_bridge.bridge.webrtc LINK PARENT WAKE MEMORY...``: inherited
-descriptors, one memory a camera, and the parent's process id.
+``python3 -m teleop_webrtc_bridge.bridge.webrtc LINK PARENT WAKE MEMORY...``: the inherited
+descriptors, with one memory per camera, and the parent's process id.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -32,13 +32,13 @@ from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.bridge.link.packets import Configure, Send, Show, Shutdown
 from teleop_webrtc_bridge.bridge.webrtc.robot import Robot
 from teleop_webrtc_bridge.bridge.webrtc.ros_link import RosLink
-from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
+from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
 from teleop_webrtc_bridge.core.configuration import is_loopback_url
 from teleop_webrtc_bridge.processes.child_process import live_as_child
 
 
 class _Ended(Exception):
-    """The ROS half asked for the end, or is gone."""
+    """The ROS half asked this process to end, or has ended itself."""
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _name_robot_in_logs(robot_id: str) -> None:
-    """Tell the lines of a fleet apart, which may share one terminal."""
+    """Prefix log lines with the robot's id: a fleet may share one terminal."""
     name = f'webrtc {robot_id}'.strip().replace('%', '%%')
     for handler in logging.getLogger().handlers:
         handler.setFormatter(logging.Formatter(f'[{name}] %(levelname)s %(message)s'))
@@ -63,9 +63,9 @@ async def _run(socket_end: socket.socket, wake: int, memories: Sequence[int]) ->
     configuration = first.configuration
     _name_robot_in_logs(configuration.robot_id)
     configure_aiortc(loopback=is_loopback_url(configuration.broker_url))
-    cameras = Cameras(configuration.cameras, memories=memories, wake=wake)
+    cameras = CameraFeeds(configuration.cameras, memories=memories, wake=wake)
     robot = Robot(configuration, link=link, cameras=cameras)
-    # What there is now stays for good. To look through all of it takes the collector 30 ms, during
+    # These objects live as long as the process. Scanning them would take the collector 30 ms, in
     # which no command is passed on.
     gc.collect()
     gc.freeze()
@@ -78,11 +78,11 @@ async def _run(socket_end: socket.socket, wake: int, memories: Sequence[int]) ->
         pass
 
 
-async def _serve_link(link: RosLink, robot: Robot, cameras: Cameras) -> None:
+async def _serve_link(link: RosLink, robot: Robot, cameras: CameraFeeds) -> None:
     """
-    Forward the ROS half's messages and do what it asks for.
+    Obey the ROS half's packets.
 
-    :raises _Ended: The ROS half asked for the end, or is gone.
+    :raises _Ended: The ROS half asked this process to end, or has ended itself.
     """
     while True:
         packet = await link.packets.get()

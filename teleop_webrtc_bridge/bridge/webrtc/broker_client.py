@@ -1,4 +1,4 @@
-"""The robot's side of the broker's HTTP API (docs/protocol.md §2)."""
+"""The robot's client of the broker's HTTP API (docs/protocol.md §2)."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 import ssl
-from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -47,10 +46,10 @@ from teleop_webrtc_bridge.core.texts import shown
 __all__ = ['GOODBYE_S', 'BrokerClient']
 
 CALL_S: Final = 10.0
-"""How long a call may take: the broker gathers candidates while it answers an offer."""
+"""Time limit of a call: the broker gathers candidates before it answers an offer."""
 HEARTBEAT_S: Final = 3.0
 GOODBYE_S: Final = 2.0
-"""All that an end may take, whatever the broker does."""
+"""Time limit of the goodbye, whatever the broker does."""
 MAX_RETRY_AFTER_S: Final = 300.0
 
 
@@ -58,7 +57,7 @@ class BrokerClient:
     """
     Calls the broker for one robot; an async context manager.
 
-    Redirects are refused: aiohttp would carry the API key to whatever host the answer names.
+    Redirects are refused: aiohttp would send the API key to the host in the answer.
     """
 
     def __init__(self, configuration: BridgeConfiguration) -> None:
@@ -68,25 +67,20 @@ class BrokerClient:
         self._http = aiohttp.ClientSession(
             headers={'X-Robot-API-Key': configuration.api_key},
             timeout=aiohttp.ClientTimeout(total=CALL_S),
-            # Here, not at aiohttp's import: SSL_CERT_FILE may name the CA of one's own broker.
+            # Not aiohttp's default context, which ignores a later SSL_CERT_FILE.
             connector=aiohttp.TCPConnector(ssl=ssl.create_default_context()),
-            # A proxy for plain http would be shown the API key; and it cannot reach our loopback.
+            # A proxy would see the API key over plain http, and cannot reach our loopback.
             trust_env=not is_loopback_url(configuration.broker_url),
         )
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._http.close()
 
     async def ice_servers(self) -> tuple[IceServer, ...] | None:
-        """Return the broker's STUN and TURN servers; ``None`` if it has no answer to that."""
+        """Return the broker's STUN and TURN servers; ``None`` if it names none."""
         try:
             return decode_ice_servers(await self._call('GET', '/sessions/turn-credentials'))
         except BrokerRefused:
@@ -98,8 +92,8 @@ class BrokerClient:
         """
         Announce the robot.
 
-        :raises BrokerError: The broker cannot be reached or does not take the robot.
-        :raises ProtocolError: The answer makes no sense.
+        :raises BrokerError: The broker cannot be reached or refuses the robot.
+        :raises ProtocolError: The answer is invalid.
         """
         robot = self._configuration
         body = {
@@ -119,12 +113,12 @@ class BrokerClient:
         self, session_id: str, report: Mapping[str, float], *, wait_s: float
     ) -> HeartbeatAnswer:
         """
-        Say that the robot lives and hear what the broker wants.
+        Report that the robot is alive and return what the broker wants.
 
         :param wait_s: How long the broker may hold the answer while nothing changes, in seconds;
             old brokers answer at once.
         :raises BrokerError: As for any call.
-        :raises ProtocolError: The answer makes no sense; the last one stays in force.
+        :raises ProtocolError: The answer is invalid; the last one stays in force.
         """
         body = {**report, 'wait_s': wait_s, 'instance_id': self._configuration.instance_id}
         path = f'/sessions/{session_id}/heartbeat'
@@ -137,7 +131,7 @@ class BrokerClient:
         """
         Answer the offer that came with a heartbeat.
 
-        :raises BrokerError: As for any call; a conflict means that the offer is out of date.
+        :raises BrokerError: As for any call, or the offer is out of date.
         """
         body = {'sdp_answer': sdp_answer}
         try:
@@ -149,14 +143,14 @@ class BrokerClient:
         """
         Say goodbye; best effort, bounded.
 
-        :raises SessionSuperseded: Another instance had taken the session over: no other failure.
+        :raises SessionSuperseded: Another instance has taken the session over.
         """
         try:
             await self._call('DELETE', f'/sessions/{session_id}', timeout_s=GOODBYE_S)
         except SessionSuperseded:
             raise
         except (BrokerError, ProtocolError):
-            return  # the broker finds out by itself
+            return  # the broker will notice by itself
 
     async def _call(
         self,
@@ -180,7 +174,7 @@ class BrokerClient:
         return parse_json_object(text, max_bytes=MAX_HTTP_BODY_BYTES) if text else {}
 
     def _check(self, response: aiohttp.ClientResponse, text: bytes) -> None:
-        """Raise what a status other than success means."""
+        """Raise an exception unless the status means success."""
         if response.status in (200, 201, 204):
             return
         said = f'{self._host}: HTTP {response.status} {_detail(text)}'.rstrip()
@@ -200,7 +194,7 @@ class BrokerClient:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body, of bounded size."""
+    """Return the body, whose size is limited."""
     body = await response.content.read(MAX_HTTP_BODY_BYTES + 1)
     while len(body) <= MAX_HTTP_BODY_BYTES:
         more = await response.content.read(MAX_HTTP_BODY_BYTES + 1 - len(body))
@@ -211,7 +205,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _detail(text: bytes) -> str:
-    """Return the broker's own words, printable and short."""
+    """Return the broker's own explanation, printable and short."""
     try:
         detail = parse_json_object(text, max_bytes=MAX_HTTP_BODY_BYTES).get('detail', '')
     except ProtocolError:
@@ -220,7 +214,7 @@ def _detail(text: bytes) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """Return the reason of a failed connection without the address, which is said already."""
+    """Return why a connection failed, without the address, which the caller adds."""
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return f'proxy {error.host}:{error.port} cannot be reached: {error.os_error}'
     if isinstance(error, aiohttp.ClientHttpProxyError):
@@ -235,6 +229,6 @@ def _cause(error: Exception) -> str:
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Return the seconds of a ``Retry-After`` header; dates are not used by brokers."""
+    """Return the seconds of a ``Retry-After`` header; brokers do not use dates."""
     value = response.headers.get('Retry-After', '')
     return min(float(value), MAX_RETRY_AFTER_S) if value.isdecimal() else None

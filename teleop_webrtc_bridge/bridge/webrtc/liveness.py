@@ -1,8 +1,8 @@
 """
-Whether the link to the media backend still works, both ways.
+Decides whether the connection to the media backend still works in both directions; pure.
 
-The robot probes it below the data channels, so that every peer answers, old ones too, whether
-somebody drives or not. Packets that merely arrive prove one direction only, and do not count.
+The robot probes it below the data channels, where every peer answers, whether somebody drives or
+not. Packets that merely arrive do not count: they prove one direction only.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -24,20 +24,20 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-__all__ = ['LOST_AFTER_S', 'LinkLiveness', 'Verdict']
+__all__ = ['LOST_AFTER_S', 'LinkLiveness', 'ProbeDecision']
 
 PROBE_PERIOD_S: Final = 1.0
-"""Between an answer and the next probe, while all is well."""
+"""Between an answer and the next probe, usually."""
 URGENT_PERIOD_S: Final = 0.1
-"""Between probes after that, and in the beginning: 15 have to be lost before it is given up."""
+"""Between further probes, and at the beginning: 15 must be lost before the link is."""
 LOST_AFTER_S: Final = 2.5
 SHORTEST_TURN_S: Final = 0.01
-LATE_S: Final = 0.2
-"""Later turns than this count as this late: a process that stood still has heard nobody."""
+MAX_LATENESS_S: Final = 0.2
+"""Cap on counted lateness: our own suspension is not the peer's silence."""
 
 
-class Verdict(enum.Enum):
-    """What to do now."""
+class ProbeDecision(enum.Enum):
+    """What :class:`LinkLiveness` decides to do now."""
 
     WAIT = enum.auto()
     PROBE = enum.auto()
@@ -46,10 +46,9 @@ class Verdict(enum.Enum):
 
 class LinkLiveness:
     """
-    Decides when to probe and when to give a link up.
+    Decides when to probe the link and when to give it up; ``now`` is in steady seconds.
 
-    Pure: ``now`` comes in seconds of any steady clock. A peer that has never answered is never
-    given up: ICE consent has to find out about that one.
+    A peer that has never answered is never given up: ICE consent detects its loss.
     """
 
     def __init__(self, now: float) -> None:
@@ -64,17 +63,17 @@ class LinkLiveness:
         self._silent_s = 0.0
         self._has_answered = True
 
-    def turn(self, now: float) -> Verdict:
+    def turn(self, now: float) -> ProbeDecision:
         """Return what to do, and set :attr:`delay_s`."""
-        self._silent_s += min(max(now - self._turn_s, 0.0), self.delay_s + LATE_S)
+        self._silent_s += min(max(now - self._turn_s, 0.0), self.delay_s + MAX_LATENESS_S)
         self._turn_s = now
         if self._silent_s < PROBE_PERIOD_S:
             self.delay_s = max(PROBE_PERIOD_S - self._silent_s, SHORTEST_TURN_S)
-            return Verdict.WAIT
+            return ProbeDecision.WAIT
         if self._has_answered and self._silent_s > LOST_AFTER_S:
-            return Verdict.LOST
-        # In the beginning too: the first probes may come before the association, and only a peer
-        # that has answered can be given up.
+            return ProbeDecision.LOST
+        # Also at the beginning: the first probes may precede the association, and only a peer that
+        # has answered can be given up.
         is_urgent = self._silent_s <= LOST_AFTER_S
         self.delay_s = URGENT_PERIOD_S if is_urgent else PROBE_PERIOD_S
-        return Verdict.PROBE
+        return ProbeDecision.PROBE

@@ -1,4 +1,4 @@
-"""What a robot remembers of its network from one dial to the next."""
+"""The robot's knowledge of its network, from one connection to the next."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -22,12 +22,10 @@ import logging
 from typing import Final
 from urllib.parse import urlsplit
 
-from teleop_webrtc_bridge.aiortc_support.ice.gathering import Gathering
-from teleop_webrtc_bridge.aiortc_support.ice.outside_address import OutsideAddress
-from teleop_webrtc_bridge.aiortc_support.ice.relays import RelaySearch
-from teleop_webrtc_bridge.aiortc_support.ice.resolver import Resolver
+from teleop_webrtc_bridge.aiortc_support.gathering import Gathering
+from teleop_webrtc_bridge.aiortc_support.ice_servers import OutsideAddress, RelaySearch, Resolver
 from teleop_webrtc_bridge.core.exceptions import PeerConnectionLost, ProtocolError
-from teleop_webrtc_bridge.core.ice_urls import (
+from teleop_webrtc_bridge.core.ice import (
     IceUrl,
     parse_ice_url,
     RelayOrder,
@@ -39,19 +37,18 @@ from teleop_webrtc_bridge.core.messages import IceServer
 __all__ = ['RobotNetwork']
 
 BROKER_NAME_S: Final = 1.0
-"""For the broker's name, which has just been used: only a hint hangs on it."""
-
+"""Time limit for resolving the broker's name, which is only a hint."""
 MOST_TOLD: Final = 100
-"""Addresses that cannot be used: a broker may name others with each dial."""
+"""Limit of logged unusable addresses: a broker may name new ones each time."""
 
 _logger = logging.getLogger(__name__)
 
 
 class RobotNetwork:
     """
-    Plans how each connection gathers candidates, and owns what the last ones have shown.
+    Plans how each connection gathers candidates, and learns from the previous ones.
 
-    :param broker_url: The robot's broker; relays are remembered for this one.
+    :param broker_url: The robot's broker.
     """
 
     def __init__(self, broker_url: str) -> None:
@@ -67,7 +64,7 @@ class RobotNetwork:
         """
         Return how the next connection gathers its candidates.
 
-        :param servers: STUN and TURN, as the broker has handed them out.
+        :param servers: The broker's STUN and TURN servers.
         """
         self._name_unusable(servers)
         stun = stun_servers_of(servers)
@@ -81,7 +78,7 @@ class RobotNetwork:
         )
 
     def gathered(self, gathering: Gathering) -> None:
-        """Say which relays were tried in vain, if none gives an address; not with each dial."""
+        """Log once which relays were tried if no relay gave an address."""
         search = gathering.relays
         text = '' if search is None or search.found is not None else str(search)
         if text and text != self._told_relays:
@@ -89,15 +86,15 @@ class RobotNetwork:
         self._told_relays = text
 
     def connected(self, gathering: Gathering) -> None:
-        """Begin with this relay the next time."""
+        """Try this relay first next time."""
         if gathering.relays is not None and gathering.relays.found is not None:
             self._order.worked(gathering.relays.found.url)
 
     def failed(self, gathering: Gathering, error: PeerConnectionLost) -> PeerConnectionLost:
         """
-        Try this relay last the next time: no connection came about.
+        Try this relay last next time.
 
-        :returns: The reason, with how the relays failed if there was none.
+        :returns: The reason for the failure, including what happened with the relays.
         """
         search = gathering.relays
         if search is None:
@@ -115,12 +112,12 @@ class RobotNetwork:
             return []
 
     def _name_unusable(self, servers: Sequence[IceServer]) -> None:
-        """Say once which addresses cannot be used, and why."""
+        """Log once which addresses cannot be used, and why."""
         for url in (url for server in servers for url in server.urls):
             try:
                 parse_ice_url(url)
             except ProtocolError as error:
-                # Somebody may have put a password before the host.
+                # There may be a password before the host.
                 shown = '(with a user, not shown)' if '@' in url else url
                 if shown not in self._told_urls and len(self._told_urls) < MOST_TOLD:
                     self._told_urls.add(shown)

@@ -1,4 +1,4 @@
-"""What the operator sends, thinned out before the ROS half has to read it."""
+"""The operator's messages on their way to the ROS half: sorted and limited."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -23,26 +23,30 @@ from typing import Final
 
 from teleop_webrtc_bridge.bridge.link.packets import Received
 from teleop_webrtc_bridge.bridge.webrtc.ros_link import Newest, RosLink
+from teleop_webrtc_bridge.core.codec import begins_json, decode_command, decode_state
+from teleop_webrtc_bridge.core.exceptions import ProtocolError
 from teleop_webrtc_bridge.core.messages import (
     CMD_UNRELIABLE,
     DriveCommand,
     Estop,
     Lease,
     OperatorMessage,
+    Ping,
     STATE_RELIABLE,
 )
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
+from teleop_webrtc_bridge.core.rate_limit import MessageBudget
 
-__all__ = ['OperatorInbox', 'TokenBucket']
+__all__ = ['OperatorInbox', 'operator_budget']
 
 MESSAGES_PER_S: Final = 300.0
-"""Commands at 80 Hz, echoes of the lease at 33 Hz and E-STOPs at 50 Hz are 163."""
+"""Commands at 80 Hz, lease echoes at 33 Hz and E-STOPs at 50 Hz make 163."""
 BURST_MESSAGES: Final = 600.0
-"""What a network that has held all of these back for three seconds delivers at once."""
+"""More than three seconds of them, which a network may hold back and then deliver at once."""
 BYTES_PER_S: Final = 512.0 * 1024
 BURST_BYTES: Final = 1024.0 * 1024
-TURN_S: Final = 0.01
-"""How soon what is held is tried again."""
+RETRY_S: Final = 0.01
+"""How soon messages that wait for a token are tried again."""
 
 _NEWEST: Final[dict[type, Newest]] = {
     Estop: Newest.ESTOP,
@@ -51,42 +55,19 @@ _NEWEST: Final[dict[type, Newest]] = {
 }
 
 
-class TokenBucket:
-    """
-    How many messages, and bytes, may pass.
-
-    :param now_s: Monotonic seconds.
-    """
-
-    def __init__(self, now_s: float) -> None:
-        self._messages = BURST_MESSAGES
-        self._bytes = BURST_BYTES
-        self._filled_s = now_s
-
-    def take(self, size: int, now_s: float) -> bool:
-        """
-        Return whether a message may pass, and count it if so.
-
-        :param size: In bytes.
-        """
-        elapsed_s = max(0.0, now_s - self._filled_s)
-        self._filled_s = now_s
-        self._messages = min(BURST_MESSAGES, self._messages + elapsed_s * MESSAGES_PER_S)
-        self._bytes = min(BURST_BYTES, self._bytes + elapsed_s * BYTES_PER_S)
-        if self._messages < 1.0 or self._bytes < size:
-            return False
-        self._messages -= 1.0
-        self._bytes -= size
-        return True
+def operator_budget(now_s: float) -> MessageBudget:
+    """Return the budget of one channel; ``now_s`` in monotonic seconds."""
+    return MessageBudget((MESSAGES_PER_S, BURST_MESSAGES), (BYTES_PER_S, BURST_BYTES), now_s)
 
 
 class OperatorInbox:
     """
-    A token bucket for each channel, and one for E-STOPs, which no other message can use up.
+    Passes the operator's messages to the ROS half, within limits; owned by the event loop.
 
-    Of what is above a limit, the newest E-STOP, lease and command wait for the next token; the
-    rest is lost. A command that does not mean the base never takes the place of one that does:
-    what it would delete may be the zero of the base. Owned by the event loop.
+    Each channel has a budget, and E-STOPs have one that no other message can use up. Above a
+    budget, the newest E-STOP, lease and command wait for the next token, and everything else is
+    lost. A command for something else than the base never replaces one for the base, which may
+    be its zero.
 
     :param link: To the ROS half.
     :param frames: Tells which commands do not mean the base.
@@ -95,42 +76,47 @@ class OperatorInbox:
     def __init__(self, link: RosLink, frames: CommandFrames) -> None:
         self.counters: Counter[str] = Counter()
         now_s = time.monotonic()
-        self._buckets = {label: TokenBucket(now_s) for label in (CMD_UNRELIABLE, STATE_RELIABLE)}
-        self._estops = TokenBucket(now_s)
+        self._budgets = {
+            label: operator_budget(now_s) for label in (CMD_UNRELIABLE, STATE_RELIABLE)
+        }
+        self._estops = operator_budget(now_s)
         self._waiting: dict[Newest, Received] = {}
-        self._turn: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
         self._link = link
         self._frames = frames
 
-    def admit(self, received: Received, message: OperatorMessage | None) -> bool:
+    def take(self, received: Received) -> Ping | None:
         """
-        Return whether a message is within the limits; if not, deal with it.
+        Pass a message on, hold it, or lose it.
 
-        :param message: What it says; ``None`` if that is nothing.
+        :returns: A clock probe, which the caller answers at once.
         """
-        kind = self._kind(message)
-        # However many jogs there are, the next token is for the command that waits.
-        is_behind = kind is Newest.OTHER_COMMAND and Newest.COMMAND in self._waiting
-        if not is_behind and self._take(kind, received):
-            if kind is not None:
-                self._waiting.pop(kind, None)
-            return True
-        self.counters[f'excess_{received.label}'] += 1
-        if kind is not None:
-            self._waiting[kind] = received
-            self._schedule()
-        return False
-
-    def deliver(self, received: Received, message: OperatorMessage | None) -> None:
-        """Hand a message that was admitted to the ROS half."""
-        kind = self._kind(message)
-        if kind is None:
+        is_command = received.label == CMD_UNRELIABLE and not begins_json(received.payload)
+        if is_command and not self._waiting and self._link.is_clear() and self._admit(received):
+            # The usual way. The ROS half decodes and judges the command. Its meaning matters here
+            # only if it has to wait: it decides which older one this one replaces.
             self._link.send(received)
-        else:
+            return None
+        message = _meaning(received)
+        kind = self._kind(message)
+        # A command for the base that waits gets the next token, however many others come.
+        is_behind = kind is Newest.OTHER_COMMAND and Newest.COMMAND in self._waiting
+        if is_behind or not self._admit(received, kind):
+            self.counters[f'excess_{received.label}'] += 1
+            if kind is not None:
+                self._waiting[kind] = received
+                self._schedule()
+        elif kind is not None:
+            self._waiting.pop(kind, None)
             self._link.send_newest(kind, received)
+        elif isinstance(message, Ping) and received.label == STATE_RELIABLE:
+            return message
+        else:
+            self._link.send(received)
+        return None
 
     def forget_motion(self) -> None:
-        """Hold no command any more: another operator, or none, is in control."""
+        """Drop the commands and leases that wait: another operator, or nobody, is in control."""
         estop = self._waiting.get(Newest.ESTOP)
         self._waiting = {} if estop is None else {Newest.ESTOP: estop}
         self._link.forget_motion()
@@ -140,19 +126,29 @@ class OperatorInbox:
             return Newest.OTHER_COMMAND
         return _NEWEST.get(type(message))
 
-    def _take(self, kind: Newest | None, received: Received) -> bool:
-        bucket = self._estops if kind is Newest.ESTOP else self._buckets[received.label]
-        return bucket.take(len(received.payload), time.monotonic())
+    def _admit(self, received: Received, kind: Newest | None = None) -> bool:
+        budget = self._estops if kind is Newest.ESTOP else self._budgets[received.label]
+        return budget.take(len(received.payload), time.monotonic())
 
     def _schedule(self) -> None:
-        if self._turn is None:
-            self._turn = asyncio.get_running_loop().call_later(TURN_S, self._release)
+        if self._retry is None:
+            self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._release)
 
     def _release(self) -> None:
-        self._turn = None
+        self._retry = None
         for kind, received in sorted(self._waiting.items()):
-            if self._take(kind, received):
+            if self._admit(received, kind):
                 del self._waiting[kind]
                 self._link.send_newest(kind, received)
         if self._waiting:
             self._schedule()
+
+
+def _meaning(received: Received) -> OperatorMessage | None:
+    """Return the decoded message; ``None``: the ROS half will ignore it or count it as broken."""
+    try:
+        if received.label == CMD_UNRELIABLE:
+            return decode_command(received.payload)
+        return decode_state(received.payload)
+    except ProtocolError:
+        return None

@@ -40,22 +40,22 @@ from teleop_webrtc_bridge.aiortc_support.codec_choice import (
     send_as,
 )
 from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
-from teleop_webrtc_bridge.aiortc_support.ice.gathering import gather_with, Gathering, selected_path
-from teleop_webrtc_bridge.aiortc_support.internals import (
-    FrameExtensions,
-    tag_frames,
-    take_keyframe_requests,
-)
-from teleop_webrtc_bridge.aiortc_support.rtp.feedback import (
+from teleop_webrtc_bridge.aiortc_support.feedback import (
     Estimate,
     Feedback,
     LossReport,
     take_feedback,
 )
-from teleop_webrtc_bridge.aiortc_support.sctp.probe import SctpProbe
-from teleop_webrtc_bridge.bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, Verdict
+from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering, selected_path
+from teleop_webrtc_bridge.aiortc_support.internals import (
+    FrameExtensions,
+    tag_frames,
+    take_keyframe_requests,
+)
+from teleop_webrtc_bridge.aiortc_support.sctp import SctpProbe
+from teleop_webrtc_bridge.bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, ProbeDecision
+from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
 from teleop_webrtc_bridge.bridge.webrtc.video.camera_track import CameraTrack
-from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
 from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import RateController
 from teleop_webrtc_bridge.core.codec import MAX_MESSAGE_BYTES
 from teleop_webrtc_bridge.core.configuration import BridgeConfiguration
@@ -66,22 +66,21 @@ from teleop_webrtc_bridge.core.sdp import check_sdp
 __all__ = ['RobotPeer']
 
 CONSTRAINED_BASELINE: Final = '42e01f'
-"""A profile of H.264, which x264's *baseline* is (RFC 6184 §8.1)."""
+"""The H.264 profile that x264 calls *baseline* (RFC 6184 §8.1)."""
 GATHER_S: Final = 10.0
 CONNECT_S: Final = 15.0
 CLOSE_S: Final = 2.0
 QUEUE_PROBE_PERIOD_S: Final = 0.1
-"""While so much is sent that it may fill a link."""
+"""Period of probes while enough is sent to fill a link."""
 LONGEST_TRIP_S: Final = 60.0
-"""An answer to an older probe, or to none of ours, is not one."""
+"""Answers with a longer round trip are ignored as bogus."""
 MAX_BUFFERED_BYTES: Final = 64 * 1024
-"""``bufferedAmount`` grows without bound on a dead link; what does not fit below this is lost."""
+"""``bufferedAmount`` grows without bound on a dead link; messages beyond this are lost."""
 MAX_BUFFERED_ROUTINE_BYTES: Final = 32 * 1024
-"""Telemetry, maps and leases must leave room for acknowledgements and pongs: all wait in one row.
-The largest message fits when nothing else waits."""
+"""Limit for telemetry, maps and leases, because acknowledgements and pongs share their queue. The
+largest message fits if the queue is empty."""
 MAX_UNRELIABLE_BYTES: Final = 1024
-"""Of a channel whose messages are worth nothing when they are late: tokens of the lease."""
-
+"""Limit for a channel whose messages are worthless when late: lease tokens."""
 MAX_EARLY_ANSWERS: Final = 64
 
 _logger = logging.getLogger(__name__)
@@ -92,39 +91,39 @@ OnMessage = Callable[[str, bytes | str, float], None]
 
 class RobotPeer:
     """
-    One peer connection, from the offer to the end.
+    One peer connection, from its offer to its end.
 
     :param configuration: The robot.
-    :param cameras: The robot's cameras.
-    :param on_message: Called for each message of the operator; must not raise.
-    :param gathering: How it finds its candidates, relays too.
+    :param cameras: Its cameras.
+    :param on_message: Called for each of the operator's messages; must not raise.
+    :param gathering: How the connection finds its candidates.
     """
 
     def __init__(
         self,
         configuration: BridgeConfiguration,
         *,
-        cameras: Cameras,
+        cameras: CameraFeeds,
         on_message: OnMessage,
         gathering: Gathering | None = None,
     ) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """Done, with the reason, when the connection is over."""
+        """Done, with the reason, when the connection has ended."""
         self.counters: Counter[str] = Counter()
         self.round_trip_ms: float | None = None
-        """To the media backend and back, without what its congestion control holds back."""
+        """To the media backend and back, without the queue of its congestion control."""
         self._configuration = configuration
         self._on_message = on_message
         self._liveness = LinkLiveness(time.monotonic())
         self._connected = asyncio.Event()
         self._drains: set[asyncio.Task[None]] = set()
         self._codecs: tuple[VideoCodec, ...] = ()
-        """What was negotiated, the favourite first."""
+        """The negotiated codecs, the preferred one first."""
         self._sent = VideoCodec.H264
         self._channels: dict[str, tuple[int, RTCDataChannel]] = {}
         self._early: deque[tuple[RTCDataChannel, bytes | str]] = deque(maxlen=MAX_EARLY_ANSWERS)
-        """Answers to what overtook the last packet of the association's set-up: it is heard before
-        anything can be sent."""
+        """Answers to messages that came before the association's set-up was complete, when nothing
+        could be sent."""
         self._gathering = Gathering() if gathering is None else gathering
         self._pc = RTCPeerConnection(
             RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
@@ -137,13 +136,13 @@ class RobotPeer:
         self._add_media()
 
     def _add_media(self) -> None:
-        """Add what the offer consists of, in the order of docs/protocol.md §5: video first."""
+        """Add the media of the offer in the order of docs/protocol.md §5: video first."""
         sender = self._pc.addTrack(self.track)
         self._video = self._pc.getTransceivers()[0]
         capabilities = RTCRtpSender.getCapabilities('video').codecs
         wanted = f'video/{self._configuration.video.codec}'
-        # Before the remote description is known, or VP8 is chosen. Of H.264 the variant that all
-        # browsers take.
+        # Must precede the remote description, or VP8 is chosen. Of H.264, the variant that all
+        # browsers support.
         self._video.setCodecPreferences(
             sorted(
                 capabilities,
@@ -163,8 +162,7 @@ class RobotPeer:
             lambda: FrameExtensions.of(self.track.capture_s + ahead_s, playout_delay_s),
         )
         self._pc.addTransceiver('audio', direction='recvonly')
-        # Stays open for the life of the connection: it forces an SCTP section, and keeps stream 0
-        # from being handed out.
+        # Stays open as long as the connection: it forces an SCTP section and reserves stream 0.
         self._pc.createDataChannel('_sctp_init', negotiated=True, id=0)
         assert self._pc.sctp is not None
         self._probe = SctpProbe(self._pc.sctp, self._on_answer)
@@ -174,9 +172,9 @@ class RobotPeer:
 
     async def offer(self) -> str:
         """
-        Return the offer, with all candidates.
+        Return the offer with all candidates.
 
-        :raises PeerConnectionLost: Gathering them failed, or took too long.
+        :raises PeerConnectionLost: Gathering them failed or took too long.
         """
         try:
             async with asyncio.timeout(GATHER_S):
@@ -189,9 +187,9 @@ class RobotPeer:
 
     async def connect(self, sdp_answer: str) -> None:
         """
-        Take the answer and wait until the connection is up.
+        Apply the answer and wait until the connection is up.
 
-        :raises PeerConnectionLost: The answer cannot be used, or nothing came about in time.
+        :raises PeerConnectionLost: The answer is unusable, or there was no connection in time.
         """
         await self._take(sdp_answer, 'answer')
         self._codecs = negotiated_codecs(self._video)
@@ -215,9 +213,9 @@ class RobotPeer:
 
     async def answer(self, sdp_offer: str) -> str:
         """
-        Answer an offer that the broker sends later.
+        Answer a later offer of the broker.
 
-        :raises PeerConnectionLost: It cannot be used.
+        :raises PeerConnectionLost: The offer is unusable.
         """
         await self._take(sdp_offer, 'offer')
         try:
@@ -235,30 +233,30 @@ class RobotPeer:
 
     @property
     def path(self) -> str:
-        """How the media backend is reached: ``direct``, or over which relay; empty: not yet."""
+        """``direct``, or the relay over which the media backend is reached; empty: not yet."""
         return selected_path(self._pc, self._gathering.relays)
 
     # --- liveness -----------------------------------------------------------------------------
 
     async def watch(self) -> None:
         """
-        Watch the connection from when it is up.
+        Watch the connection once it is up.
 
-        :raises PeerConnectionLost: It ended, or the peer answers no more.
+        :raises PeerConnectionLost: It ended, or the peer stopped answering.
         """
         self._liveness = LinkLiveness(time.monotonic())
         while not self.ended.done():
             now = time.monotonic()
-            verdict = self._liveness.turn(now)
-            if verdict is Verdict.LOST:
+            decision = self._liveness.turn(now)
+            if decision is ProbeDecision.LOST:
                 raise PeerConnectionLost(
                     f'no answer on the peer connection for {LOST_AFTER_S:g} s'
                 )
             delay_s = self._liveness.delay_s
             if self._rate.is_busy(now):
                 delay_s = min(delay_s, QUEUE_PROBE_PERIOD_S)
-                verdict = Verdict.PROBE
-            if verdict is Verdict.PROBE:
+                decision = ProbeDecision.PROBE
+            if decision is ProbeDecision.PROBE:
                 self._rate.on_probe(now)
                 await self._probe.send(now)
             await asyncio.wait([self.ended], timeout=delay_s)
@@ -279,7 +277,7 @@ class RobotPeer:
             drain.cancel()
         try:
             async with asyncio.timeout(CLOSE_S):
-                # Shielded: aiortc, which may be closing it too, breaks when a wait is cancelled.
+                # Shielded: aiortc may be closing it as well and breaks if its wait is cancelled.
                 await asyncio.shield(self._pc.close())
         except TimeoutError:
             _logger.warning('event=close_timeout seconds=%g', CLOSE_S)
@@ -305,7 +303,7 @@ class RobotPeer:
             self._connected.set()
 
     def _drain(self, track: MediaStreamTrack) -> None:
-        """Throw away what the operator's microphone sends: unread it would fill the memory."""
+        """Discard the operator's audio, which would fill the memory if it were not read."""
 
         async def drain() -> None:
             try:
@@ -321,7 +319,7 @@ class RobotPeer:
     # --- channels -----------------------------------------------------------------------------
 
     def reconcile(self, wanted: ChannelIds) -> None:
-        """Open and close channels until they are those of the broker's snapshot."""
+        """Open and close channels to match the broker's snapshot."""
         ids = wanted.by_label()
         for spec in CHANNELS:
             stream_id = ids[spec.label]
@@ -344,11 +342,11 @@ class RobotPeer:
                 id=stream_id,
             )
         except ValueError:
-            # The id is still taken by a channel that is closing: ids are the broker's to assign.
+            # A channel that is closing still has this id, and only the broker assigns ids.
             self.counters['channel_id_taken'] += 1
             return
         except InvalidStateError:
-            return  # the connection has just ended, which watch() tells
+            return  # the connection has just ended; watch() reports it
         self._channels[spec.label] = (stream_id, channel)
         channel.on('open', lambda: self._send_early(channel))
         if spec.to_robot:
@@ -367,9 +365,9 @@ class RobotPeer:
 
     def send(self, label: str, payload: bytes | str, *, urgent: bool) -> None:
         """
-        Send to the operator if he is there; on a link that does not drain, lose the message.
+        Send to the operator, if there is one; the message is lost if the link does not drain.
 
-        :param urgent: Whether it is an answer that he waits for, and lost after all others only.
+        :param urgent: Whether the operator waits for it; routine messages are lost first.
         """
         _, channel = self._channels.get(label, (0, None))
         if channel is None or channel.readyState != 'open':

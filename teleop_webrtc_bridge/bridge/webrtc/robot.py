@@ -1,4 +1,4 @@
-"""One robot's life on the WebRTC side: dial, serve, and dial again."""
+"""The robot's session with its broker: dial, serve, and dial again."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -29,8 +29,8 @@ from teleop_webrtc_bridge.bridge.webrtc.network import RobotNetwork
 from teleop_webrtc_bridge.bridge.webrtc.operator_inbox import OperatorInbox
 from teleop_webrtc_bridge.bridge.webrtc.peer import RobotPeer
 from teleop_webrtc_bridge.bridge.webrtc.ros_link import Newest, RosLink
-from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
-from teleop_webrtc_bridge.core.codec import decode_command, decode_state, encode_pong
+from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
+from teleop_webrtc_bridge.core.codec import encode_pong
 from teleop_webrtc_bridge.core.configuration import BridgeConfiguration, is_loopback_url
 from teleop_webrtc_bridge.core.exceptions import (
     BrokerError,
@@ -42,19 +42,15 @@ from teleop_webrtc_bridge.core.exceptions import (
     TeleopError,
 )
 from teleop_webrtc_bridge.core.messages import (
-    CMD_UNRELIABLE,
     HeartbeatAnswer,
     IceServer,
-    OperatorMessage,
-    Ping,
     SessionAnswer,
     STATE_RELIABLE_BACK,
 )
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
 from teleop_webrtc_bridge.core.session import (
+    BridgeSession,
     HeartbeatSilence,
-    Session,
-    SessionState,
     Transition,
 )
 from teleop_webrtc_bridge.core.texts import shown
@@ -63,16 +59,14 @@ __all__ = ['Robot']
 
 HEARTBEAT_PERIOD_S: Final = 1.0
 SHORTEST_PERIOD_S: Final = 0.1
-"""Between heartbeats, whatever a broker answers."""
+"""Between heartbeats, whatever the broker answers."""
 LONGEST_PAUSE_S: Final = 10.0
-"""Between heartbeats, whatever a broker asks for: it reaps robots that are silent for 30 s."""
+"""Between heartbeats, whatever the broker asks for: it reaps robots after 30 s of silence."""
 STATUS_PERIOD_S: Final = 1.0
 MAX_REASON_CHARS: Final = 1000
-"""Why there is no connection may be said by proxies and servers, in their own words."""
-KEEP_ALIVE_FPS: Final = 1.0
-"""While nobody watches: media backends give up tracks that send nothing."""
+"""Limit for the reason of a failure, which may contain a proxy's or server's own text."""
 DEFAULT_STUN: Final = IceServer(urls=('stun:stun.cloudflare.com:3478',))
-"""For brokers that name no ICE servers."""
+"""Used if the broker names no ICE servers."""
 
 _logger = logging.getLogger(__name__)
 
@@ -87,21 +81,21 @@ class Robot:
     """
 
     def __init__(
-        self, configuration: BridgeConfiguration, *, link: RosLink, cameras: Cameras
+        self, configuration: BridgeConfiguration, *, link: RosLink, cameras: CameraFeeds
     ) -> None:
         self._configuration = configuration
         self._link = link
-        self._inbound = OperatorInbox(link, CommandFrames(configuration.command_frames_refused))
+        self._inbox = OperatorInbox(link, CommandFrames(configuration.command_frames_refused))
         self._network = RobotNetwork(configuration.broker_url)
         self._cameras = cameras
         self._peer: RobotPeer | None = None
-        self._session = Session(random=random.random, on_transition=self._on_transition)
+        self._session = BridgeSession(random=random.random, on_transition=self._on_transition)
         self._missed = 0
 
     # --- the session --------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Dial for ever; when cancelled, say goodbye to the broker."""
+        """Dial again and again; when cancelled, say goodbye to the broker."""
         async with BrokerClient(self._configuration) as broker:
             while True:
                 await asyncio.sleep(max(0.0, self._session.dial_at_s - time.monotonic()))
@@ -110,7 +104,7 @@ class Robot:
                     try:
                         await self._one_session(broker, cleanup)
                     except TeleopError as error:
-                        # Before the goodbye, which a network that is down holds up.
+                        # Before the goodbye, which takes long if the network is down.
                         self._end(error)
 
     def _end(self, error: TeleopError) -> None:
@@ -119,10 +113,10 @@ class Robot:
 
     async def _one_session(self, broker: BrokerClient, cleanup: AsyncExitStack) -> None:
         """
-        Dial once and serve until the session is over.
+        Dial once and serve until the session ends.
 
-        :param cleanup: Gets what is to be done after that.
-        :raises TeleopError: Why it is over.
+        :param cleanup: Receives the steps that must follow.
+        :raises TeleopError: Why the session ended.
         """
         gathering = await self._network.plan(await self._ice_servers(broker))
         peer = RobotPeer(
@@ -136,7 +130,7 @@ class Robot:
         self._network.gathered(gathering)
         creating = asyncio.create_task(self._create(broker, sdp_offer))
         cleanup.push_async_callback(self._say_goodbye, broker, creating)
-        # Shielded: a broker that has the request makes the session, whoever waits for its answer.
+        # Shielded: once the broker has the request, it creates the session.
         answer = await asyncio.shield(creating)
         silence = HeartbeatSilence(_awake_or_not_s())
         try:
@@ -156,9 +150,9 @@ class Robot:
     async def _say_goodbye(
         self, broker: BrokerClient, creating: asyncio.Task[SessionAnswer]
     ) -> None:
-        """Delete the session, one that the broker is still creating too; bounded."""
+        """Delete the session, even if the broker is still creating it; bounded."""
         self._peer = None
-        # A broker that is slower than that reaps the session.
+        # A slower broker reaps the session later.
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
                 with suppress(TeleopError):
@@ -171,15 +165,15 @@ class Robot:
         try:
             await broker.delete_session(session_id)
         except SessionSuperseded as error:
-            # The broker had closed the connection of a session that was taken over, and that was
-            # noticed first. Dialled again at once, the two robots would take turns.
+            # The broker had closed the connection because another robot took the session over. If
+            # this one dialled again at once, the two would alternate.
             self._end(error)
 
     async def _ice_servers(self, broker: BrokerClient) -> tuple[IceServer, ...]:
         servers = await broker.ice_servers()
         if servers is not None:
             return servers
-        # A STUN server that cannot be reached would hold up the offer for five seconds.
+        # An unreachable STUN server would delay the offer by five seconds.
         return () if is_loopback_url(self._configuration.broker_url) else (DEFAULT_STUN,)
 
     async def _serve(
@@ -195,8 +189,8 @@ class Robot:
                 tasks.create_task(self._heartbeats(broker, peer, session_id, silence))
                 tasks.create_task(peer.watch())
         except* TeleopError as group:
-            reason = group
-        raise _first(reason)
+            reason = group.exceptions[0]
+        raise reason
 
     async def _heartbeats(
         self, broker: BrokerClient, peer: RobotPeer, session_id: str, silence: HeartbeatSilence
@@ -213,15 +207,16 @@ class Robot:
             except (SessionGone, SessionSuperseded, BrokerRefused):
                 raise
             except (BrokerError, ProtocolError) as error:
-                # The media session goes on for as long as its own connection does.
+                # The media session lasts as long as its own connection.
                 self._missed += 1
                 _logger.info('event=heartbeat_missed reason=%r', str(error))
-                pause_s = max(pause_s, min(_retry_after_s(error), LONGEST_PAUSE_S))
+                asked_s = error.retry_after_s if isinstance(error, BrokerError) else None
+                pause_s = max(pause_s, min(asked_s or 0.0, LONGEST_PAUSE_S))
             else:
                 silence.answered(beat_s, _awake_or_not_s(), answer)
                 await self._follow(answer, broker, peer, session_id)
                 if answer != previous:
-                    # The next one tells the broker that this one has been followed.
+                    # The next heartbeat confirms that this answer was obeyed.
                     pause_s = SHORTEST_PERIOD_S
             await asyncio.sleep(max(0.0, sent_s + pause_s - time.monotonic()))
             previous = answer
@@ -229,7 +224,7 @@ class Robot:
     async def _follow(
         self, answer: HeartbeatAnswer, broker: BrokerClient, peer: RobotPeer, session_id: str
     ) -> None:
-        """Bring about what the broker wants."""
+        """Obey the broker's answer."""
         peer.reconcile(answer.channels)
         if answer.video_codec is not None:
             peer.send_codec(answer.video_codec)
@@ -246,20 +241,13 @@ class Robot:
     # --- between the operator and the ROS half ------------------------------------------------
 
     def _on_message(self, label: str, message: bytes | str, arrival_s: float) -> None:
-        """Answer clock probes here, at once; everything else is the ROS half's to judge."""
-        text = isinstance(message, str)
+        """Answer clock probes at once; pass on everything else, for the ROS half to judge."""
         payload = message.encode() if isinstance(message, str) else message
-        received = Received(label=label, payload=payload, text=text, arrival_s=arrival_s)
-        meaning = _meaning(label, message)
-        if not self._inbound.admit(received, meaning):
-            return
-        if isinstance(meaning, Ping) and label != CMD_UNRELIABLE:
-            if self._peer is not None:
-                clock_s = arrival_s + self._configuration.clock_ahead_s
-                pong = encode_pong(meaning.client_ts_s, clock_s)
-                self._peer.send(STATE_RELIABLE_BACK, pong, urgent=True)
-            return
-        self._inbound.deliver(received, meaning)
+        received = Received(label=label, payload=payload, arrival_s=arrival_s)
+        probe = self._inbox.take(received)
+        if probe is not None and self._peer is not None:
+            pong = encode_pong(probe.client_ts_s, arrival_s + self._configuration.clock_ahead_s)
+            self._peer.send(STATE_RELIABLE_BACK, pong, urgent=True)
 
     def forward(self, packet: Send) -> None:
         """Send a message of the ROS half to the operator."""
@@ -270,7 +258,7 @@ class Robot:
     # --- status -------------------------------------------------------------------------------
 
     async def report_status(self) -> None:
-        """Tell the ROS half once a second how things are."""
+        """Send the status to the ROS half once a second."""
         while True:
             self.send_status()
             await asyncio.sleep(STATUS_PERIOD_S)
@@ -279,21 +267,16 @@ class Robot:
         _logger.debug(
             'event=session state=%s reason=%r', transition.state.value, transition.reason
         )
-        # The ROS half is about to hear of a change after which older commands do not count.
-        self._inbound.forget_motion()
+        # The ROS half is about to hear of a change that makes older commands void.
+        self._inbox.forget_motion()
         self.send_status()
 
     def send_status(self) -> None:
         state = self._session.state
-        fps = {
-            SessionState.OPERATED: self._configuration.video.fps,
-            SessionState.CONNECTED: KEEP_ALIVE_FPS,
-        }
         status = Status(
             state=state,
             reason=shown(self._session.reason, MAX_REASON_CHARS),
             control_epoch=self._session.control_epoch,
-            video_fps=fps.get(state, 0.0),
             path='' if self._peer is None else self._peer.path,
             counters=self._counters(),
         )
@@ -304,39 +287,17 @@ class Robot:
             'heartbeats_missed': float(self._missed),
             'tasks': float(len(asyncio.all_tasks())),
         }
-        sources = [self._link.counters, self._inbound.counters]
+        sources = [self._link.counters, self._inbox.counters]
         if self._peer is not None:
             counters |= _report(self._peer) | self._peer.track.figures()
             sources += [self._peer.counters, self._peer.track.counters]
         return counters | {name: float(n) for source in sources for name, n in source.items()}
 
 
-def _meaning(label: str, message: bytes | str) -> OperatorMessage | None:
-    """Return what a message says; ``None``: nothing, or the ROS half will drop and count it."""
-    try:
-        return decode_command(message) if label == CMD_UNRELIABLE else decode_state(message)
-    except ProtocolError:
-        return None
-
-
 def _awake_or_not_s() -> float:
-    """Return the time of a clock that runs on while the computer is suspended."""
+    """Return the time of a clock that keeps running while the computer is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def _retry_after_s(error: TeleopError) -> float:
-    asked_s = error.retry_after_s if isinstance(error, BrokerError) else None
-    return asked_s or 0.0
 
 
 def _report(peer: RobotPeer) -> dict[str, float]:
     return {} if peer.round_trip_ms is None else {'rtt_ms': peer.round_trip_ms}
-
-
-def _first(group: BaseExceptionGroup[TeleopError]) -> TeleopError:
-    """Return one exception of a group that may be nested."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, TeleopError)
-    return error

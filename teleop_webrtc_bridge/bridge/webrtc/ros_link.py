@@ -22,24 +22,30 @@ import enum
 import socket
 from typing import Final
 
-from teleop_webrtc_bridge.bridge.link.packets import decode, encode, MAX_PACKET_BYTES, Packet
-from teleop_webrtc_bridge.bridge.link.room import has_room
+from teleop_webrtc_bridge.bridge.link.packets import (
+    backlog_check,
+    decode,
+    encode,
+    MAX_PACKET_BYTES,
+    Packet,
+)
 
 __all__ = ['Newest', 'RosLink']
 
 SEND_BUFFER_BYTES: Final = 32 * 1024
-"""Linux takes it twice. Commands get a quarter of that, about 20 of them."""
+"""Linux doubles it. Commands get a quarter of that, which is about 20 of them."""
 
 
 class Newest(enum.IntEnum):
-    """What a newer packet of the same kind makes worthless; the most urgent first."""
+    """Packets that a newer one of the same kind replaces; the most urgent first."""
 
     ESTOP = 0
     STATUS = 1
     LEASE = 2
     COMMAND = 3
     OTHER_COMMAND = 4
-    """One that does not mean the base: it is refused and told, but replaces none that does."""
+    """One for something else than the base. The ROS half refuses it, counts it and says so; it
+    must not replace a command for the base."""
 
 
 MOTION: Final = (Newest.LEASE, Newest.COMMAND, Newest.OTHER_COMMAND)
@@ -47,18 +53,19 @@ MOTION: Final = (Newest.LEASE, Newest.COMMAND, Newest.OTHER_COMMAND)
 
 class RosLink:
     """
-    Packets of the ROS half, as the event loop sees them.
+    Sends packets to the ROS half and queues the ones that it sends; owned by the event loop.
 
     :param link: Our end of the socket pair.
     """
 
     def __init__(self, link: socket.socket) -> None:
         self.packets: asyncio.Queue[Packet | None] = asyncio.Queue()
-        """What arrived; ``None``: the ROS half is gone. It sends a few packets a second."""
+        """Packets of the ROS half, a few a second; ``None``: it has ended."""
         self.counters: Counter[str] = Counter()
         self._held: dict[Newest, bytes] = {}
-        """What waits until the ROS half has read what was sent before."""
+        """The packets that wait until the ROS half has read the earlier ones."""
         self._link = link
+        self._is_behind = backlog_check(link)
         self._link.setblocking(False)
         self._link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         asyncio.get_running_loop().add_reader(link, self._on_readable)
@@ -74,30 +81,35 @@ class RosLink:
             asyncio.get_running_loop().remove_reader(self._link)
         self.packets.put_nowait(decode(data) if data else None)
 
+    def is_clear(self) -> bool:
+        """Return whether nothing waits here and the ROS half has read most of what was sent."""
+        return not self._held and not self._is_behind()
+
     def send(self, packet: Packet) -> None:
-        """Hand a packet over; when the ROS half stalls, lose it."""
-        self._flush()
+        """Send a packet; it is lost if the ROS half has stalled."""
+        if self._held:
+            self._flush()
         if not self._hand_over(encode(packet)):
             self.counters['link_full'] += 1
 
     def send_newest(self, kind: Newest, packet: Packet) -> None:
-        """Hand a packet over; while the ROS half is behind, hold it until a newer one comes."""
+        """Send a packet; while the ROS half is behind, hold it until a newer one comes."""
         if kind in self._held:
             self.counters[f'superseded_{kind.name.lower()}'] += 1
         self._held[kind] = encode(packet)
         self._flush()
 
     def forget_motion(self) -> None:
-        """Hold no command any more: another operator, or none, is in control."""
+        """Drop the held commands and leases: another operator, or nobody, is in control now."""
         for kind in MOTION:
             self._held.pop(kind, None)
 
     def _flush(self) -> None:
-        """Hand over what is held as far as there is room, and go on when there is more."""
+        """Send as many held packets as the link takes, and go on when it takes more."""
         for kind in Newest:
             if kind not in self._held:
                 continue
-            if kind in MOTION and not has_room(self._link):
+            if kind in MOTION and self._is_behind():
                 break
             if not self._hand_over(self._held[kind]):
                 break
@@ -108,12 +120,12 @@ class RosLink:
             asyncio.get_running_loop().remove_writer(self._link)
 
     def _hand_over(self, data: bytes) -> bool:
-        """Return whether the packet has left, or has nowhere to go any more."""
+        """Return whether the packet was sent, or can never be sent."""
         try:
             self._link.send(data)
         except BlockingIOError:
             return False
         except OSError:
-            # Closed, or the packet is too large ever to leave.
+            # The link is closed, or the packet is larger than its buffer.
             self.counters['link_full'] += 1
         return True

@@ -1,4 +1,4 @@
-"""Keys, tokens, identities and the audit trail."""
+"""Access: keys, tokens, sign-in and the audit trail."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,9 +1,9 @@
 """
-The audit trail: who did what, with which robot, when, and from where.
+The audit trail: who did what, to which robot, when, and from where.
 
-It is written in batches by the database's thread. Whoever does something never waits for it, and
-it never fails because of it: while the database cannot be written to, lines are kept up to a
-bound; beyond it they are counted, and the trail says later how many were lost.
+The database's thread writes it in batches, so nothing that is recorded waits for the database or
+fails with it. While the database cannot be written to, a limited number of lines is kept in
+memory. Further ones are counted, and the trail says later how many were lost.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -32,37 +32,36 @@ import logging
 from typing import Final
 
 from teleop_webrtc_bridge.broker.access.database import Database, DatabaseUnavailable
-from teleop_webrtc_bridge.broker.access.records import AuditRow, KeyRecord, TokenRecord
-from teleop_webrtc_bridge.broker.access.store import Store
+from teleop_webrtc_bridge.broker.access.store import AuditRow, KeyRecord, Store, TokenRecord
 from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller
 from teleop_webrtc_bridge.broker.registry.sessions import CloseMedia, Effect, Reason, Session
 
-__all__ = ['Audit', 'AuditAction', 'about_key', 'about_token', 'audit_row']
+__all__ = ['DAY_S', 'Audit', 'AuditAction', 'about_key', 'about_token']
 
+DAY_S: Final = 86_400.0
 GATHER_S: Final = 0.2
-"""What happens within this time is written together."""
-RETRY_S: Final = 2.0
+"""Lines within this time are written together."""
+WRITE_RETRY_S: Final = 2.0
 MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 500
 FORGET_PERIOD_S: Final = 3600.0
-DAY_S: Final = 86_400.0
 SIGN_IN_AGAIN_S: Final = 3600.0
-"""Who was not seen for this long signs in anew."""
+"""Use of a token after a longer pause counts as a new sign-in."""
 MAX_SEEN: Final = 4096
-FLUSH_TIMEOUT_S: Final = 0.3
+AUDIT_FLUSH_TIMEOUT_S: Final = 0.3
 
 _log = logging.getLogger(__name__)
 
 
 class AuditAction(enum.Enum):
-    """What is in the trail."""
+    """What a line reports."""
 
     SIGN_IN = 'sign_in'
     """A token is used from an address for the first time within an hour."""
     JOIN = 'join'
     WATCH = 'watch'
     LEAVE = 'leave'
-    """Whatever the reason, which is in the detail."""
+    """The reason is in the detail."""
     GRANT = 'grant'
     TAKE_OVER = 'take_over'
     ESTOP = 'estop'
@@ -73,7 +72,7 @@ class AuditAction(enum.Enum):
     TOKEN_REVOKED = 'token_revoked'
     VIEWER_REMOVED = 'viewer_removed'
     DATABASE = 'database'
-    """The database began or ceased to fail, or lines of this trail were lost."""
+    """The database started or stopped failing, or lines of this trail were lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,54 +85,22 @@ class _Presence:
     address: str
 
 
-@dataclass(slots=True)
-class _Batch:
-    """What is written at once."""
-
-    lines: int = 0
-    lost: int = 0
-
-
-def audit_row(
-    at_s: float,
-    action: AuditAction,
-    who: Identity | None,
-    *,
-    robot_id: str = '',
-    session_id: str = '',
-    address: str = '',
-    detail: str = '',
-) -> AuditRow:
-    """Return a line of the trail; nobody is an empty name."""
-    return AuditRow(
-        at_s=at_s,
-        action=action.value,
-        tenant=who.tenant if who else '',
-        subject=who.sub if who else '',
-        role=who.role.value if who else '',
-        robot_id=robot_id,
-        session_id=session_id,
-        address=address,
-        detail=detail,
-    )
-
-
 def about_key(record: KeyRecord) -> str:
-    """Return which key a line is about."""
+    """Describe a key for the trail."""
     return f'key {record.key_id} {record.name!r} of {record.owner}'
 
 
 def about_token(record: TokenRecord) -> str:
-    """Return which token a line is about."""
+    """Describe a token for the trail."""
     return f'token {record.token_id} of {record.sub} ({record.role.value} of {record.tenant})'
 
 
 class Audit:
     """
-    Owns the lines that are not written yet; for the event loop's thread.
+    Records what happens; used on the event loop's thread.
 
     :param wall_clock: Seconds since 1970.
-    :param keep_days: How old lines become.
+    :param keep_days: Older lines are deleted.
     """
 
     def __init__(
@@ -144,49 +111,37 @@ class Audit:
         self._keep_s = keep_days * DAY_S
         self._waiting: deque[AuditRow] = deque()
         self._lost = 0
-        self._lost_told = 0
-        """Of them, those that the trail tells of; changed by the thread that writes."""
+        self._lost_reported = 0
+        """How many of them the trail reports; changed by the writing thread."""
         self._has_news = asyncio.Event()
         self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
-        """Credential and address → when it was used last."""
+        """Credential and address → when it was last used."""
         self._present: dict[str, _Presence] = {}
         """Media session → who it is."""
         database.health.on_news = self._note_database
 
-    def record(
-        self,
-        action: AuditAction,
-        who: Identity | None,
-        *,
-        robot_id: str = '',
-        session_id: str = '',
-        address: str = '',
-        detail: str = '',
-    ) -> None:
-        """Add a line; never waits, never fails."""
+    def record(self, action: AuditAction, who: Identity | None, **fields: str) -> None:
+        """
+        Append a line; never waits, never fails.
+
+        :param fields: The remaining fields of an ``AuditRow``.
+        """
         if len(self._waiting) >= MAX_WAITING:
             self._lost += 1
             return
-        self._waiting.append(
-            audit_row(
-                self._wall_clock(),
-                action,
-                who,
-                robot_id=robot_id,
-                session_id=session_id,
-                address=address,
-                detail=detail,
-            )
-        )
+        if who is not None:
+            fields |= {'tenant': who.tenant, 'subject': who.sub, 'role': who.role.value}
+        row = AuditRow(at_s=self._wall_clock(), action=action.value, **fields)
+        self._waiting.append(row)
         self._has_news.set()
 
     def _note_database(self, text: str) -> None:
         self.record(AuditAction.DATABASE, None, detail=text)
 
-    # --- what takes more than one line to say ---------------------------------------------------
+    # --- who is here ----------------------------------------------------------------------------
 
     def used(self, caller: OperatorCaller, address: str) -> None:
-        """Note that somebody uses their token; a line only if they have not for an hour."""
+        """Record a sign-in if somebody uses their token for the first time within an hour."""
         now_s, key = self._wall_clock(), (caller.credential, address)
         last_s = self._seen.get(key)
         self._seen[key] = now_s
@@ -206,9 +161,9 @@ class Audit:
         effects: Iterable[Effect] = (),
     ) -> None:
         """
-        Note that somebody has joined or watches; :meth:`left` is to be called when that ends.
+        Record that somebody has joined or watches; call :meth:`left` when that ends.
 
-        :param effects: What happens because of it: an older operator's connection may end.
+        :param effects: Its effects: they may close the connection of an earlier operator.
         """
         presence = _Presence(
             who=who,
@@ -234,7 +189,7 @@ class Audit:
 
     def left(self, media_id: str, reasons: Mapping[str, str]) -> None:
         """
-        Note that a media session is closed, if it was somebody's.
+        Record that somebody has left, if the closed media session was a person's.
 
         :param reasons: Session id → why it changed.
         """
@@ -244,7 +199,7 @@ class Audit:
             self._record_of(AuditAction.LEAVE, presence, reason)
 
     def acted(self, action: AuditAction, media_id: str, detail: str) -> None:
-        """Note what somebody who has joined or watches did to the robot."""
+        """Record what somebody who has joined or watches did to the robot."""
         presence = self._present.get(media_id)
         if presence is not None:
             self._record_of(action, presence, detail)
@@ -262,7 +217,7 @@ class Audit:
     # --- writing -------------------------------------------------------------------------------
 
     async def write_for_ever(self) -> None:
-        """Write what there is, and forget what is too old; ends only by cancellation."""
+        """Write new lines and delete old ones; ends only by cancellation."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._forget_for_ever())
             while True:
@@ -270,59 +225,57 @@ class Audit:
                 await asyncio.sleep(GATHER_S)
                 while self._waiting:
                     if not await self._write():
-                        await asyncio.sleep(RETRY_S)
+                        await asyncio.sleep(WRITE_RETRY_S)
 
     async def flush(self) -> None:
-        """Write what there is, if that is possible quickly."""
+        """Write the lines that wait, if that is quick."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(FLUSH_TIMEOUT_S):
+            async with asyncio.timeout(AUDIT_FLUSH_TIMEOUT_S):
                 while self._waiting and await self._write():
                     pass
-        lost = len(self._waiting) + self._lost - self._lost_told
+        lost = len(self._waiting) + self._lost - self._lost_reported
         if lost:
             _log.error('event=audit_lost lines=%d', lost)
 
     async def _write(self) -> bool:
-        """Write one batch, and return whether that was possible."""
-        batch = _Batch()
+        """Write one batch; returns whether that was possible."""
+        lines = lost = 0
 
-        # Both run on the thread that writes, and only there are lines taken away. Nothing is
-        # written twice, even if it took so long that nobody waits for it any more.
+        # Both functions run on the writing thread, which alone removes lines. No line is written
+        # twice, even if a write takes so long that nobody waits for it any more.
         def write(store: Store) -> None:
+            nonlocal lines, lost
             waiting = len(self._waiting)
-            batch.lines = min(waiting, MAX_BATCH)
-            # What was lost came after all that waits.
-            batch.lost = self._lost - self._lost_told if waiting <= MAX_BATCH else 0
-            rows = [self._waiting[at] for at in range(batch.lines)]
-            store.append_audit([*rows, *self._loss(batch.lost)])
+            lines = min(waiting, MAX_BATCH)
+            rows = [self._waiting[at] for at in range(lines)]
+            # The lost lines are newer than all that wait.
+            lost = self._lost - self._lost_reported if waiting <= MAX_BATCH else 0
+            if lost:
+                detail = f'{lost} lines were lost while the database failed'
+                action = AuditAction.DATABASE.value
+                rows.append(AuditRow(at_s=self._wall_clock(), action=action, detail=detail))
+            store.append_audit(rows)
 
         def written() -> None:
-            for _ in range(batch.lines):
+            for _ in range(lines):
                 self._waiting.popleft()
-            self._lost_told += batch.lost
+            self._lost_reported += lost
 
         try:
             await self._database.write(write, written)
         except DatabaseUnavailable:
             return False
-        if batch.lost:
-            _log.error('event=audit_lost lines=%d', batch.lost)
+        if lost:
+            _log.error('event=audit_lost lines=%d', lost)
         if not self._waiting:
             self._has_news.clear()
         return True
-
-    def _loss(self, lost: int) -> list[AuditRow]:
-        """Return what is to be said of lines that were lost."""
-        if not lost:
-            return []
-        detail = f'{lost} lines were lost while the database failed'
-        return [audit_row(self._wall_clock(), AuditAction.DATABASE, None, detail=detail)]
 
     async def _forget_for_ever(self) -> None:
         def forget(store: Store) -> None:
             store.forget_audit(self._wall_clock() - self._keep_s)
 
         while True:
-            with suppress(DatabaseUnavailable):  # said by whoever watches its health
+            with suppress(DatabaseUnavailable):  # reported by its health
                 await self._database.write(forget)
             await asyncio.sleep(FORGET_PERIOD_S)

@@ -1,10 +1,10 @@
 """
-The database, away from the event loop.
+The database: accessed by two threads, so that a slow disk never blocks the event loop.
 
-Two threads own a connection each: one reads, one writes. The event loop only waits for them, each
-time with a time-out, so a disk that is slow or a file that is locked makes nobody wait but the
-one who asked. Two, because a sign-in must not wait for a write: SQLite's readers do not wait for
-writers (WAL), and a thread that writes may wait for seconds.
+One thread reads and one writes; each has its own connection. The event loop awaits them with a
+time-out, so a slow disk or a locked file delays only the request that needs it. There are two so
+that a sign-in does not wait for a write: SQLite's readers do not wait for writers (WAL), but the
+writing thread may wait for seconds.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -26,60 +26,157 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+import enum
 from functools import partial
+import logging
 from pathlib import Path
 from queue import SimpleQueue
 import sqlite3
 import threading
 import time
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
 from teleop_webrtc_bridge.broker.access.database_file import (
     check_is_ours,
     DATABASE_NAME,
     FileSignature,
 )
-from teleop_webrtc_bridge.broker.access.database_health import DatabaseHealth, Fault
 from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.core.exceptions import TeleopError
 
-__all__ = ['RETRY_S', 'Database', 'DatabaseUnavailable']
+__all__ = ['HOLD_S', 'RETRY_AFTER_S', 'Database', 'DatabaseHealth', 'DatabaseUnavailable']
 
 READ_TIMEOUT_S: Final = 2.0
 WRITE_TIMEOUT_S: Final = 8.0
-"""More than SQLite waits for another process that writes."""
-ATTEMPTS: Final = 3
-"""To write to a file that others change."""
+"""Longer than SQLite waits for another process that writes."""
+WRITE_ATTEMPTS: Final = 3
+"""Another program may change the file between our check and our write."""
 MAX_CALLS: Final = 1000
-"""That may wait for one thread."""
-CLOSE_TIMEOUT_S: Final = 0.3
+"""Calls that may wait for one thread."""
+JOIN_TIMEOUT_S: Final = 0.3
 REOPEN_TIMEOUT_S: Final = 1.0
-"""How long the one who reads waits for a write, to open another file."""
-RETRY_S: Final = 5.0
+"""How long a reader that must open another file waits for a write."""
+RETRY_AFTER_S: Final = 5.0
+HOLD_S: Final = 60.0
+"""How long the last known credentials stay valid while the database cannot be read."""
+REPLACED_SHOWN_S: Final = 60.0
+"""How long the health report mentions that the file was replaced."""
 
 _T = TypeVar('_T')
 
+_logger = logging.getLogger(__name__)
+
 
 class DatabaseUnavailable(TeleopError):
-    """The database cannot be used now, or does not answer in time; the text says why."""
+    """The database fails, or does not answer in time; the text says why."""
 
-    retry_after_s: Final = RETRY_S
+    retry_after_s: Final = RETRY_AFTER_S
 
 
 class _FileChanged(Exception):
-    """Somebody else has changed the file: it has to be looked at again."""
+    """Another program has changed the file: check it again."""
 
 
 class _Abandoned(Exception):
-    """Nobody waits for this any more."""
+    """Nobody waits for the result any more."""
+
+
+class Fault(enum.Enum):
+    """What can fail separately: a full disk is still readable."""
+
+    READING = 'reading'
+    WRITING = 'writing'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failure:
+    since_s: float
+    reason: str
+
+
+class DatabaseHealth:
+    """
+    The current faults; logs one line when the first begins and one when all are over.
+
+    :param file: Named in the log.
+    :param clock: Monotonic seconds.
+    """
+
+    def __init__(self, file: Path, clock: Callable[[], float]) -> None:
+        self._file = file
+        self._clock = clock
+        self._failures: dict[Fault, _Failure] = {}
+        self._began_s = 0.0
+        self._replaced_at_s: float | None = None
+        self._is_given_up = False
+        self.on_news: Callable[[str], None] = lambda text: None
+        """Called with each message for the audit trail."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why the database fails; ``None``: it works."""
+        reasons = dict.fromkeys(failure.reason for failure in self._failures.values())
+        return '; '.join(reasons) or None
+
+    @property
+    def note(self) -> str | None:
+        """A remark for the health report while nothing fails."""
+        at_s = self._replaced_at_s
+        if at_s is None or self._clock() - at_s > REPLACED_SHOWN_S:
+            return None
+        return 'the file was replaced; the new one is in use'
+
+    def works(self, fault: Fault) -> None:
+        """Record that reading or writing has succeeded."""
+        if self._failures.pop(fault, None) is None:
+            return
+        if fault is Fault.READING:
+            self._is_given_up = False
+        if not self._failures:
+            for_s = self._clock() - self._began_s
+            _logger.warning('event=database_works_again file=%s after_s=%.1f', self._file, for_s)
+            self.on_news(f'works again after {for_s:.1f} s')
+
+    def fails(self, fault: Fault, reason: str) -> None:
+        """Record that reading or writing has failed."""
+        now_s = self._clock()
+        older = self._failures.get(fault)
+        if not self._failures:
+            self._began_s = now_s
+            _logger.error(
+                'event=database_fails file=%s what=%s reason="%s"', self._file, fault.value, reason
+            )
+            self.on_news(f'fails, {fault.value}: {reason}')
+        since_s = now_s if older is None else older.since_s
+        self._failures[fault] = _Failure(since_s=since_s, reason=reason)
+
+    def was_replaced(self) -> None:
+        """Record that another database of ours has replaced the file."""
+        self._replaced_at_s = self._clock()
+        _logger.warning(
+            'event=database_replaced file=%s hint="the new file is in use"', self._file
+        )
+        self.on_news('the file was replaced; the new one is in use')
+
+    def is_given_up(self) -> bool:
+        """Return whether reading has failed for so long that known credentials are void."""
+        failure = self._failures.get(Fault.READING)
+        if failure is None or self._clock() - failure.since_s < HOLD_S:
+            return False
+        if not self._is_given_up:
+            self._is_given_up = True
+            _logger.error('event=credentials_void after_s=%g reason="%s"', HOLD_S, failure.reason)
+            self.on_news(f'could not be read for {HOLD_S:g} s: nobody can sign in any more')
+        return True
 
 
 class _Thread:
-    """Runs calls one after the other, on a thread of its own."""
+    """A thread that runs calls one after the other."""
 
     def __init__(self, name: str) -> None:
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        # A daemon: a disk that hangs must not keep the program from ending.
+        # A daemon: a hanging disk must not keep the program from ending.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -89,17 +186,17 @@ class _Thread:
         afterwards: Callable[[], None] = lambda: None,
     ) -> asyncio.Future[_T]:
         """
-        Have something done.
+        Run a job on the thread.
 
-        :param job: Gets what tells whether the future was cancelled.
-        :param afterwards: Called when the job is done and whoever waits for it goes on.
-        :raises DatabaseUnavailable: Too many calls wait already.
+        :param job: Receives a predicate: whether the future was cancelled.
+        :param afterwards: Called after the result of a successful job was handed over.
+        :raises DatabaseUnavailable: Too many calls are waiting.
         """
         if self._calls.qsize() >= MAX_CALLS:
             raise DatabaseUnavailable('too many calls wait for the database')
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_T] = loop.create_future()
-        # Who has given up does not fetch the exception.
+        # A caller who has given up does not retrieve the exception.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
         def deliver(result: _T | None, error: BaseException | None) -> None:
@@ -118,7 +215,7 @@ class _Thread:
             try:
                 result = job(future.cancelled)
             except Exception as raised:  # noqa: BLE001
-                error = raised  # told to whoever waits
+                error = raised  # handed to the caller
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(deliver, result, error)
             if error is None:
@@ -132,44 +229,38 @@ class _Thread:
             call()
 
     def close(self) -> bool:
-        """End the thread, and return whether it has ended in time."""
+        """End the thread; returns whether it ended in time."""
         self._calls.put(None)
-        self._thread.join(CLOSE_TIMEOUT_S)
+        self._thread.join(JOIN_TIMEOUT_S)
         return not self._thread.is_alive()
 
 
 class Database:
     """
-    Owns both threads, their connections, and what is known of the database's health.
+    Owns both threads, their connections, and the record of the database's health.
 
-    All methods are for the event loop's thread. What is passed as a job runs on another one.
+    Methods are called on the event loop's thread. The jobs passed to them run on the other two.
+
+    :param directory: The database in it is opened, or created.
+    :raises ConfigurationError: The directory or the database is unusable.
     """
 
-    def __init__(self, directory: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = directory / DATABASE_NAME
         self._writer: Store | None = Store.open(directory)
         self._reader: Store | None = Store.of_file(self._path)
         self._signature: FileSignature | None = FileSignature.of(self._path)
         self._log_inode = self._inode_of_log()
         self._lock = threading.Lock()
-        """Held by the thread that uses the writer's connection or replaces both."""
+        """Held while the writer's connection is used, or both are replaced."""
         self._was_replaced = False
-        """And nobody has said so yet."""
+        """Whether the file was replaced, unless ``health`` knows already."""
         self.health = DatabaseHealth(self._path, clock)
         self._reading = _Thread('database_reader')
         self._writing = _Thread('database_writer')
 
-    @classmethod
-    def open(cls, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> Self:
-        """
-        Open, or create, the database in a directory.
-
-        :raises ConfigurationError: The directory or the database cannot be used.
-        """
-        return cls(directory, clock)
-
     def close(self) -> None:
-        """End the threads; one that hangs is left behind."""
+        """End the threads; a hanging one is left behind."""
         if all([self._reading.close(), self._writing.close()]):
             self._close_stores()
 
@@ -177,64 +268,64 @@ class Database:
 
     def ask(self, job: Callable[[Store], _T]) -> asyncio.Future[_T]:
         """
-        Begin to read something; :meth:`answer` waits for it.
+        Start reading; :meth:`answer` waits for the result.
 
-        :raises DatabaseUnavailable: Too many calls wait already.
+        :raises DatabaseUnavailable: Too many calls are waiting.
         """
         return self._reading.submit(lambda is_cancelled: job(self._current_reader()))
 
     async def answer(self, asked: asyncio.Future[_T]) -> _T:
         """
-        Return what was asked for; several may wait for the same.
+        Return the result of :meth:`ask`; several callers may wait for the same one.
 
-        :raises DatabaseUnavailable: It cannot be read, or not in time.
+        :raises DatabaseUnavailable: Reading fails or takes too long.
         """
         return await self._within(asyncio.shield(asked), READ_TIMEOUT_S, Fault.READING)
 
     async def read(self, job: Callable[[Store], _T]) -> _T:
         """
-        Read something.
+        Run a job that reads.
 
-        :raises DatabaseUnavailable: It cannot be read, or not in time.
+        :raises DatabaseUnavailable: Reading fails or takes too long.
         """
         return await self._within(self.ask(job), READ_TIMEOUT_S, Fault.READING)
 
     async def check(self, job: Callable[[Store], _T]) -> _T:
         """
-        Read what has to be readable before the database is said to work again.
+        Run a job that reads; only its success proves that the database can be read again.
 
-        Not just anything: if one table is broken, others may still answer.
+        Other reads prove nothing: if one table is broken, others may still be readable.
 
-        :raises DatabaseUnavailable: It cannot be read, or not in time.
+        :raises DatabaseUnavailable: Reading fails or takes too long.
         """
-        found, is_settled = await self.read(lambda store: (job(store), self._is_settled()))
+        found, log_is_empty = await self.read(lambda store: (job(store), self._log_is_empty()))
         self.health.works(Fault.READING)
-        if not is_settled:
-            self._writing.submit(lambda is_cancelled: self._settle())
+        if not log_is_empty:
+            self._writing.submit(lambda is_cancelled: self._checkpoint())
         return found
 
     async def write(
         self, job: Callable[[Store], _T], committed: Callable[[], None] = lambda: None
     ) -> _T:
         """
-        Write something, in a transaction.
+        Run a job that writes, in a transaction.
 
-        :param committed: Called by the thread that writes, once it is written, even if nobody
-            waits for it any more.
-        :raises DatabaseUnavailable: It cannot be written; or not in time, and then it is not
-            known whether it was.
+        :param committed: Called by the writing thread after the commit, even if nobody waits for
+            the result any more.
+        :raises DatabaseUnavailable: Writing fails, or takes too long; in the second case it is
+            unknown whether the job was committed.
         """
-        for _ in range(ATTEMPTS):
-            await self.read(lambda store: None)  # looks at the file
+        for _ in range(WRITE_ATTEMPTS):
+            await self.read(lambda store: None)  # opens the file anew if it was replaced
             write = partial(self._write, job, committed)
-            written = self._writing.submit(write, self._settle)
+            written = self._writing.submit(write, self._checkpoint)
             try:
                 result = await self._within(written, WRITE_TIMEOUT_S, Fault.WRITING)
             except _FileChanged:
                 continue
             self.health.works(Fault.WRITING)
             return result
-        raise DatabaseUnavailable('another program changes the database all the time')
+        raise DatabaseUnavailable('another program keeps changing the database')
 
     async def _within(self, future: asyncio.Future[_T], timeout_s: float, fault: Fault) -> _T:
         try:
@@ -272,25 +363,25 @@ class Database:
             committed()
             return result
 
-    def _settle(self) -> None:
-        """Empty the log, if the file is still the one that it belongs to."""
+    def _checkpoint(self) -> None:
+        """Empty the write-ahead log, if it still belongs to the file."""
         with self._lock, suppress(OSError):
             if self._writer is None or FileSignature.of(self._path) != self._signature:
                 return
-            size_bytes = self._writer.settle()
-            # Somebody may have written to the file meanwhile: then it is to be looked at again.
+            size_bytes = self._writer.checkpoint()
+            # If another program has written too, the signature stays old and the file is reopened.
             signature = FileSignature.of(self._path)
             if signature.size_bytes == size_bytes and signature.is_same_file(self._signature):
                 self._signature = signature
 
-    def _is_settled(self) -> bool:
+    def _log_is_empty(self) -> bool:
         try:
             return self._log.stat().st_size == 0
         except OSError:
             return True
 
     def _current_reader(self) -> Store:
-        """Return what reads the file that is there now."""
+        """Return the store that reads the current file."""
         signature = FileSignature.of(self._path)
         if signature == self._signature and self._reader is not None:
             return self._reader
@@ -300,19 +391,19 @@ class Database:
             and signature.is_same_file(self._signature)
             and self._lock.locked()
         ):
-            return self._reader  # we are writing: most likely it is we who change the file
+            return self._reader  # most likely the change is our own: the writer is busy
         if not self._lock.acquire(timeout=REOPEN_TIMEOUT_S):
-            raise sqlite3.OperationalError('the file was replaced while it was written to')
+            raise sqlite3.OperationalError('the file was replaced during a write')
         try:
             return self._reopen(FileSignature.of(self._path))
         finally:
             self._lock.release()
 
     def _reopen(self, signature: FileSignature) -> Store:
-        """Open the file anew, because it is another one or another program has written to it."""
+        """Open the file anew: it was replaced, or another program has written to it."""
         older = self._signature
         if signature == older and self._reader is not None:
-            return self._reader  # it was we
+            return self._reader  # the change was our own
         self._close_stores()
         is_other_file = older is not None and not signature.is_same_file(older)
         if is_other_file:
@@ -340,9 +431,9 @@ class Database:
             return None
 
     def _remove_old_log(self) -> None:
-        """Remove what the file that is gone has left: SQLite would add it to the new one."""
+        """Remove the log of the file that is gone: SQLite would apply it to the new one."""
         if self._log_inode is None or self._inode_of_log() != self._log_inode:
             return
-        # If the new one is not for us, the old one may come back, and needs it.
+        # Unless the new file is ours, the old one may come back and need its log.
         check_is_ours(self._path)
         self._log.unlink()

@@ -1,5 +1,5 @@
 """
-The broker's SQLite file: opening it, telling it from others', bringing it up to date.
+The broker's SQLite file: opens it, recognises it as ours, migrates its schema.
 
 A file is changed only after it has been recognised as ours.
 """
@@ -37,9 +37,9 @@ __all__ = [
 
 DATABASE_NAME: Final = 'broker.sqlite3'
 APPLICATION_ID: Final = 0x54656C65
-"""In the header of the file: "Tele"."""
+"""In the file's header: "Tele"."""
 BUSY_TIMEOUT_S: Final = 5.0
-"""How long to wait for another process that writes."""
+"""How long SQLite waits for another process that writes."""
 
 _CREATE: Final = (
     """
@@ -68,7 +68,7 @@ _CREATE: Final = (
 )
 _TENANTS: Final = ('ALTER TABLE operator_token ADD COLUMN tenant TEXT',)
 _AUDIT: Final = (
-    # What is counted and listed of one tenant must not cost more the more others have.
+    # The cost of one tenant's counts and lists must not depend on other tenants.
     'CREATE INDEX robot_key_of_owner ON robot_key (owner) WHERE revoked_at_s IS NULL',
     """
     CREATE INDEX operator_token_of_tenant ON operator_token (coalesce(tenant, sub))
@@ -109,9 +109,9 @@ _AUDIT: Final = (
 
 _KEY_USAGE: Final = ('ALTER TABLE robot_key ADD COLUMN last_used_at_s REAL',)
 
-#: What brings a database from version n to n + 1.
+#: Version n → the statements that migrate it to n + 1.
 _STEPS: Final = (_CREATE, _TENANTS, _AUDIT, _KEY_USAGE)
-#: Version → the tables it has.
+#: Version → its tables.
 _TABLES: Final = (
     frozenset[str](),
     frozenset({'robot_key', 'operator_token'}),
@@ -120,12 +120,12 @@ _TABLES: Final = (
     frozenset({'robot_key', 'operator_token', 'audit'}),
 )
 MARKED_SINCE: Final = 3
-"""The version from which on the file's header tells that it is ours."""
+"""The first version whose file header has our application id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSignature:
-    """Tells whether a path still names the same file, and whether anybody has written to it."""
+    """Detects that a file was replaced or written to by another program."""
 
     device: int
     inode: int
@@ -135,9 +135,9 @@ class FileSignature:
     @classmethod
     def of(cls, path: Path) -> Self:
         """
-        Look at a file.
+        Return the signature of a file.
 
-        :raises OSError: It is missing, or cannot be looked at.
+        :raises OSError: It is missing or inaccessible.
         """
         found = path.stat()
         return cls(
@@ -153,16 +153,16 @@ class FileSignature:
 
 def create_file(directory: Path) -> None:
     """
-    Make an empty file that only we can read, unless there is a file.
+    Create an empty file with mode 0600, unless the file exists.
 
-    :raises OSError: The directory cannot be used.
+    :raises OSError: The directory is unusable.
     """
-    # A directory that exists is left as it is: it may be somebody's home.
+    # The mode of an existing directory is left alone: it may be somebody's home.
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / DATABASE_NAME
     try:
-        # Only a file that is new: closing a descriptor of one that SQLite has open in this
-        # process would take SQLite's locks away.
+        # O_EXCL: closing a descriptor of a file that SQLite has open in this process would
+        # release SQLite's locks.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
         path.chmod(0o600)  # SQLite gives the same mode to the files beside it
@@ -170,10 +170,10 @@ def create_file(directory: Path) -> None:
 
 def connect(path: Path, *, may_be_new: bool) -> sqlite3.Connection:
     """
-    Open a database of ours and bring it up to date.
+    Open a database of ours and migrate it to the current version.
 
-    :param may_be_new: An empty file becomes a database.
-    :raises sqlite3.Error: It cannot be used, or somebody else has written it.
+    :param may_be_new: Create the tables if the file is empty.
+    :raises sqlite3.Error: It is unusable, or another program has written it.
     """
     database = sqlite3.connect(
         f'{path.absolute().as_uri()}?mode=rw',
@@ -185,9 +185,9 @@ def connect(path: Path, *, may_be_new: bool) -> sqlite3.Connection:
     try:
         if _version(database) == 0 and not may_be_new:
             raise sqlite3.DatabaseError(f'{path.name} is empty')
-        # Who reads does not wait for whoever writes.
+        # With WAL, readers do not wait for writers.
         database.execute('PRAGMA journal_mode = WAL')
-        # When the log is emptied is decided by whoever writes: see Store.settle().
+        # The writer decides when: see Store.checkpoint().
         database.execute('PRAGMA wal_autocheckpoint = 0')
         _migrate(database)
     except BaseException:
@@ -198,9 +198,9 @@ def connect(path: Path, *, may_be_new: bool) -> sqlite3.Connection:
 
 def check_is_ours(path: Path) -> None:
     """
-    Look at a database as it is without its log, and at nothing beside it.
+    Check a database file alone, without its write-ahead log.
 
-    :raises sqlite3.Error: It cannot be used, or somebody else has written it.
+    :raises sqlite3.Error: It is unusable, or another program has written it.
     """
     database = sqlite3.connect(f'{path.absolute().as_uri()}?immutable=1', uri=True)
     try:
@@ -211,9 +211,9 @@ def check_is_ours(path: Path) -> None:
 
 def _version(database: sqlite3.Connection) -> int:
     """
-    Return the version of a database of ours; 0: it is empty.
+    Return the schema version of a database of ours; 0: it is empty.
 
-    :raises sqlite3.Error: Somebody else has written it, or a newer broker.
+    :raises sqlite3.Error: Another program has written it, or a newer broker.
     """
     (application_id,) = database.execute('PRAGMA application_id').fetchone()
     (version,) = database.execute('PRAGMA user_version').fetchone()

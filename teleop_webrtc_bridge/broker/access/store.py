@@ -1,10 +1,10 @@
 """
-Robot API keys, operator tokens and the audit trail, on disk.
+The store: robot API keys, operator tokens and the audit trail, in SQLite.
 
-Only SHA-256 hashes of secrets are kept. That is enough here, and no slow password hash is needed,
-because every secret has 160 random bits: nobody can guess one, so nobody can search for the one
-behind a hash. It is also why looking a secret up by its hash is safe: how long the lookup takes
-depends on bits of the hash, which a caller cannot steer towards a stored one.
+Only SHA-256 hashes of secrets are stored. A slow password hash is not needed: every secret has 160
+random bits, so nobody can guess one or search for the one behind a hash. Lookup by hash is safe
+for the same reason: its duration depends on bits of the hash, which a caller cannot steer towards
+a stored one.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import astuple, fields
+from dataclasses import astuple, dataclass, fields
 import hashlib
 import json
 from pathlib import Path
@@ -39,31 +39,89 @@ from teleop_webrtc_bridge.broker.access.database_file import (
     create_file,
     DATABASE_NAME,
 )
-from teleop_webrtc_bridge.broker.access.records import (
-    AuditRow,
-    KeyRecord,
-    Known,
-    TokenRecord,
-    TooManyCredentials,
-)
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller, Role
-from teleop_webrtc_bridge.core.exceptions import ConfigurationError
+from teleop_webrtc_bridge.core.exceptions import ConfigurationError, TeleopError
 
-__all__ = ['API_KEY_PREFIX', 'OPERATOR_TOKEN_PREFIX', 'SECRET_BYTES', 'Store', 'hash_of']
+__all__ = [
+    'API_KEY_PREFIX',
+    'OPERATOR_TOKEN_PREFIX',
+    'SECRET_BYTES',
+    'AuditRow',
+    'KeyRecord',
+    'Known',
+    'Store',
+    'TokenRecord',
+    'TooManyCredentials',
+    'hash_of',
+]
 
 API_KEY_PREFIX: Final = 'dtk_live_'
 OPERATOR_TOKEN_PREFIX: Final = 'dto_live_'
 SECRET_BYTES: Final = 20
-#: So much of a key is shown, to tell keys apart; the remaining 128 bits stay secret.
 SHOWN_CHARS: Final = len(API_KEY_PREFIX) + 8
-SETTLE_BUSY_MS: Final = 100
-"""How long to wait for readers before the log is left as it is."""
+"""Length of the key prefix that is displayed; the remaining 128 bits stay secret."""
+CHECKPOINT_BUSY_MS: Final = 100
+"""How long a checkpoint waits for readers."""
 ROWS_AT_ONCE: Final = 500
 NO_CAP: Final = 2**63 - 1
 
 
+class TooManyCredentials(TeleopError):
+    """A tenant already has as many keys or tokens as it may have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """The caller to whom a secret belongs."""
+
+    caller: RobotCaller | OperatorCaller
+    is_revoked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """An API key without its secret."""
+
+    key_id: str
+    name: str
+    prefix: str
+    robot_id: str | None
+    owner: str
+    created_at_s: float
+    """Seconds since 1970, as all times here."""
+    last_used_at_s: float | None = None
+    """``None``: no use has been recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRecord:
+    """An operator token without its secret."""
+
+    token_id: str
+    sub: str
+    role: Role
+    tenant: str
+    created_at_s: float
+    expires_at_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """One line of the audit trail."""
+
+    at_s: float
+    action: str
+    tenant: str = ''
+    subject: str = ''
+    role: str = ''
+    robot_id: str = ''
+    session_id: str = ''
+    address: str = ''
+    detail: str = ''
+
+
 class Store:
-    """Owns one connection to the database; used by one thread at a time."""
+    """One connection to the database; used by one thread at a time."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
@@ -71,9 +129,9 @@ class Store:
     @classmethod
     def open(cls, directory: Path, *, may_create: bool = True) -> Self:
         """
-        Open, or create, the database in a directory.
+        Open the database in a directory, or create it.
 
-        :raises ConfigurationError: The directory or the database cannot be used.
+        :raises ConfigurationError: The directory or the database is unusable.
         """
         try:
             if may_create:
@@ -89,26 +147,26 @@ class Store:
     @classmethod
     def of_file(cls, path: Path) -> Self:
         """
-        Open a database that is there.
+        Open an existing database.
 
-        :raises sqlite3.Error: It cannot be used.
+        :raises sqlite3.Error: It is unusable.
         """
         return cls(connect(path, may_be_new=False))
 
     def close(self) -> None:
         self._database.close()
 
-    def settle(self) -> int:
+    def checkpoint(self) -> int:
         """
-        Move what was written from the log into the database file, if nobody reads just now.
+        Move the write-ahead log into the database file, unless somebody is reading.
 
-        If somebody puts another file in its place, the log of the old one must be empty: SQLite
-        would add it to the new one.
+        If somebody replaces the file, the log of the old one must be empty: SQLite would apply it
+        to the new one.
 
-        :returns: How large the file is to be, in bytes.
+        :returns: The size that the file has once all is written, in bytes.
         """
-        self._database.execute(f'PRAGMA busy_timeout = {SETTLE_BUSY_MS}')
-        with suppress(sqlite3.Error):  # the log is as good, and the next call tries again
+        self._database.execute(f'PRAGMA busy_timeout = {CHECKPOINT_BUSY_MS}')
+        with suppress(sqlite3.Error):  # nothing is lost, and the next call tries again
             self._database.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchone()
         self._database.execute(f'PRAGMA busy_timeout = {int(1e3 * BUSY_TIMEOUT_S)}')
         (pages,) = self._database.execute('PRAGMA page_count').fetchone()
@@ -116,13 +174,13 @@ class Store:
         return int(pages * page_bytes)
 
     def version(self) -> int:
-        """Return a number that is another one after each change through other connections."""
+        """Return a number that changes with each commit through another connection."""
         (version,) = self._database.execute('PRAGMA data_version').fetchone()
         return int(version)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Keep all that happens inside, or nothing of it if an exception leaves."""
+        """Commit what happens inside, or roll it back if an exception is raised."""
         self._database.execute('BEGIN IMMEDIATE')
         try:
             yield
@@ -133,7 +191,7 @@ class Store:
             raise
 
     def is_empty(self) -> bool:
-        """Return whether nobody was ever given a key or a token."""
+        """Return whether no key and no token has ever been made."""
         query = 'SELECT EXISTS (SELECT 1 FROM robot_key) OR EXISTS (SELECT 1 FROM operator_token)'
         (occupied,) = self._database.execute(query).fetchone()
         return not occupied
@@ -142,11 +200,11 @@ class Store:
         self, key_ids: Collection[str], token_ids: Collection[str], now_s: float
     ) -> tuple[set[str], set[str]]:
         """
-        Return those of some keys and tokens that are neither revoked nor expired.
+        Return those of the given keys and tokens that are neither revoked nor expired.
 
-        :param now_s: Seconds since 1970.
+        :param now_s: Seconds since 1970, as everywhere in this class.
         """
-        # Fetched at once: a query that is not at its end sees the database as it was.
+        # fetchall: a query that is still open would keep seeing the database as it was.
         keys = self._database.execute(
             'SELECT robot_key.id FROM json_each(?) CROSS JOIN robot_key ON robot_key.id = value'
             ' WHERE revoked_at_s IS NULL',
@@ -172,13 +230,12 @@ class Store:
         most: int = NO_CAP,
     ) -> tuple[KeyRecord, str]:
         """
-        Make an API key.
+        Create an API key.
 
-        :param robot_id: The only robot that it is good for; ``None``: any of the owner's.
-        :param now_s: Seconds since 1970.
-        :param most: How many the owner may have; inside a transaction, nobody gets in between.
-        :returns: What is known of it, and the key itself, which is nowhere kept.
-        :raises TooManyCredentials: The owner has that many.
+        :param robot_id: The only robot that may use it; ``None``: any of the owner's.
+        :param most: How many keys the owner may have; exact only inside a transaction.
+        :returns: Its record, and the key itself, which is not stored.
+        :raises TooManyCredentials: The owner already has that many.
         """
         query = 'SELECT count(*) FROM robot_key WHERE owner = ? AND revoked_at_s IS NULL'
         (count,) = self._database.execute(query, (owner,)).fetchone()
@@ -204,7 +261,7 @@ class Store:
         return record, api_key
 
     def robot_of(self, secret_hash: bytes) -> Known | None:
-        """Return whom the key behind a hash belongs to, or belonged to."""
+        """Return the caller to whom the key behind a hash belongs or belonged."""
         row = self._database.execute(
             'SELECT id, owner, robot_id, revoked_at_s FROM robot_key WHERE hash = ?',
             (secret_hash,),
@@ -215,7 +272,7 @@ class Store:
         return Known(caller=caller, is_revoked=row[3] is not None)
 
     def robot_keys(self, caller: OperatorCaller) -> list[KeyRecord]:
-        """Return the keys that a caller may see and that work, the oldest first."""
+        """Return the valid keys that a caller may see, the oldest first."""
         where, values = _visible(caller, 'owner')
         rows = self._database.execute(
             f'SELECT {_KEY_COLUMNS} FROM robot_key'
@@ -228,9 +285,9 @@ class Store:
         self, key_id: str, caller: OperatorCaller, now_s: float
     ) -> KeyRecord | None:
         """
-        Make a key useless, from now on and for ever.
+        Revoke a key for good.
 
-        :returns: What it was; ``None``: there is no such key that the caller may see.
+        :returns: Its record; ``None``: the caller may see no such key.
         """
         where, values = _visible(caller, 'owner')
         rows = self._database.execute(
@@ -241,11 +298,7 @@ class Store:
         return _key_record(rows[0]) if rows else None
 
     def note_key_usage(self, last_used_s: Mapping[str, float]) -> None:
-        """
-        Note when some keys were last used.
-
-        :param last_used_s: Key → seconds since 1970.
-        """
+        """Store when some keys were last used, by key id."""
         self._database.executemany(
             'UPDATE robot_key SET last_used_at_s = ? WHERE id = ?',
             [(at_s, key_id) for key_id, at_s in last_used_s.items()],
@@ -264,14 +317,13 @@ class Store:
         most: int = NO_CAP,
     ) -> str:
         """
-        Make a bearer token.
+        Create a bearer token.
 
-        :param now_s: Seconds since 1970.
-        :param expires_at_s: Seconds since 1970; ``None``: never.
+        :param expires_at_s: ``None``: never.
         :param tenant_name: The tenant whose robots it is for; ``None``: the one called ``sub``.
-        :param most: How many the tenant may have; inside a transaction, nobody gets in between.
-        :returns: The token, which is nowhere kept.
-        :raises TooManyCredentials: The tenant has that many.
+        :param most: How many tokens the tenant may have; exact only inside a transaction.
+        :returns: The token, which is not stored.
+        :raises TooManyCredentials: The tenant already has that many.
         """
         tenant = sub if tenant_name is None else tenant_name
         (count,) = self._database.execute(
@@ -301,7 +353,7 @@ class Store:
 
     def token_record(self, token: str) -> TokenRecord:
         """
-        Return what is known of a token.
+        Return the record of a token.
 
         :raises KeyError: It is unknown.
         """
@@ -313,7 +365,7 @@ class Store:
         return _token_record(row)
 
     def operator_of(self, secret_hash: bytes) -> Known | None:
-        """Return whom the token behind a hash belongs to, or belonged to, expired or not."""
+        """Return the caller to whom the token behind a hash belongs or belonged."""
         row = self._database.execute(
             'SELECT sub, role, tenant, id, expires_at_s, revoked_at_s FROM operator_token'
             ' WHERE hash = ?',
@@ -331,11 +383,7 @@ class Store:
         return Known(caller=caller, is_revoked=row[5] is not None)
 
     def operator_tokens(self, caller: OperatorCaller, now_s: float) -> list[TokenRecord]:
-        """
-        Return the tokens that a caller may see and that work, the oldest first.
-
-        :param now_s: Seconds since 1970.
-        """
+        """Return the valid tokens that a caller may see, the oldest first."""
         where, values = _visible(caller, _TENANT)
         rows = self._database.execute(
             f'SELECT {_TOKEN_COLUMNS} FROM operator_token WHERE {_TOKEN_WORKS} AND {where}'
@@ -348,20 +396,16 @@ class Store:
         self, token_id: str, caller: OperatorCaller, now_s: float
     ) -> TokenRecord | None:
         """
-        Make one token useless, from now on and for ever.
+        Revoke one token for good.
 
-        :returns: What it was; ``None``: there is no such token that the caller may see.
+        :returns: Its record; ``None``: the caller may see no such token.
         """
         where, values = _visible(caller, _TENANT)
         rows = self._revoke_tokens(f'id = ? AND {where}', (token_id, *values), now_s)
         return rows[0] if rows else None
 
     def revoke_operator_tokens(self, sub: str, now_s: float) -> list[TokenRecord]:
-        """
-        Make all tokens of a name useless, of whatever tenant.
-
-        :returns: What they were.
-        """
+        """Revoke all tokens with a name, whatever their tenant, and return their records."""
         return self._revoke_tokens('sub = ?', (sub,), now_s)
 
     def _revoke_tokens(
@@ -377,7 +421,7 @@ class Store:
     # --- the audit trail -----------------------------------------------------------------------
 
     def append_audit(self, rows: Iterable[AuditRow]) -> None:
-        """Add lines to the audit trail, in their order."""
+        """Append lines to the audit trail."""
         self._database.executemany(
             f'INSERT INTO audit ({", ".join(_AUDIT_COLUMNS)})'
             f' VALUES ({", ".join("?" * len(_AUDIT_COLUMNS))})',
@@ -388,11 +432,10 @@ class Store:
         """
         Return lines of the audit trail, the newest last.
 
-        :param since_s: Seconds since 1970.
-        :param robot_id: Only those of robots with this name; ``None``: all.
+        :param robot_id: Only lines about robots with this name; ``None``: all.
         """
         after = (since_s, -1)
-        # Bit by bit: whoever reads slowly must not keep the log from being emptied.
+        # In portions: a slow reader must not hold up the checkpoint.
         while rows := self._database.execute(
             f'SELECT number, {", ".join(_AUDIT_COLUMNS)} FROM audit'
             ' WHERE (at_s, number) > (?, ?) AND (? IS NULL OR robot_id = ?)'
@@ -405,7 +448,7 @@ class Store:
                 after = (line.at_s, number)
 
     def forget_audit(self, before_s: float) -> None:
-        """Delete the lines of the audit trail from before a time, in seconds since 1970."""
+        """Delete the lines of the audit trail that are older than a time."""
         self._database.execute('DELETE FROM audit WHERE at_s < ?', (before_s,))
 
 
@@ -440,12 +483,12 @@ def _token_record(row: tuple[Any, ...]) -> TokenRecord:
 
 
 def _visible(caller: OperatorCaller, tenant: str) -> tuple[str, tuple[str, ...]]:
-    """Return a condition for what a caller may see, and its values."""
+    """Return the SQL condition for what a caller may see, and its values."""
     if caller.role is Role.ADMIN:
         return 'TRUE', ()
     return f'{tenant} = ?', (caller.tenant,)
 
 
 def hash_of(secret: str) -> bytes:
-    """Return what is stored of a secret."""
+    """Return the hash under which a secret is stored."""
     return hashlib.sha256(secret.encode('utf-8', 'surrogateescape')).digest()

@@ -31,14 +31,14 @@ DEFAULT_PORTS: Final = {'http': 80, 'https': 443}
 
 class HostNames:
     """
-    Tells our own names from those that somebody else lets point at our address.
+    Distinguishes our own host names from names that others point at our address.
 
-    A page of another site can be served under a name that its owner then moves to our address: for
-    the browser, our answers are that page's own. Such an attack needs a name, so IP addresses are
-    always ours, as is localhost, which no DNS server is asked for.
+    The owner of a web site can serve a page and then point the site's name at our address: for the
+    browser, our answers then belong to that page. Such an attack needs a name, so IP addresses are
+    always ours, and so is localhost, which is never looked up in DNS.
 
-    :param listen_host: The ``--host``; its name is ours.
-    :param public_urls: Other URLs under which we are reached.
+    :param listen_host: The ``--host``, which is one of our names.
+    :param public_urls: Other URLs at which clients reach the broker.
     """
 
     def __init__(self, listen_host: str, public_urls: Iterable[str]) -> None:
@@ -50,7 +50,7 @@ class HostNames:
         """
         Return whether a request is for us.
 
-        :param hosts: All of its ``Host`` headers.
+        :param hosts: All ``Host`` headers of the request.
         """
         if len(hosts) != 1:
             return False
@@ -81,7 +81,7 @@ def name_of_host(host: str) -> str | None:
 
 
 def is_ip_literal(name: str) -> bool:
-    """Return whether the result of :func:`name_of_host` is an address, and not a name."""
+    """Return whether the result of :func:`name_of_host` is an address rather than a name."""
     is_bracketed = name.startswith('[')
     try:
         version = ipaddress.ip_address(name.strip('[]')).version

@@ -1,4 +1,4 @@
-"""What all routes share: the app's parts, JSON bodies, errors as JSON, headers, the access log."""
+"""What happens to every request: errors as JSON, headers, own hosts only, the access log."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -17,32 +17,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Generator
 import logging
 import math
-from typing import Any, Final, TypeVar
+import time
+from typing import Any, Final, Generic, TypeVar
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
-from teleop_webrtc_bridge.broker.access.audit import Audit
-from teleop_webrtc_bridge.broker.access.authenticator import Authenticator, SignIn
-from teleop_webrtc_bridge.broker.access.database import Database, DatabaseUnavailable
-from teleop_webrtc_bridge.broker.access.key_usage import KeyUsage
-from teleop_webrtc_bridge.broker.access.records import TooManyCredentials
-from teleop_webrtc_bridge.broker.caller_addresses import network_of, TrustedProxies
-from teleop_webrtc_bridge.broker.configuration import OidcSettings
-from teleop_webrtc_bridge.broker.errors import ApiError, NoGuess
-from teleop_webrtc_bridge.broker.http import schemas
-from teleop_webrtc_bridge.broker.http.client_connection import CONNECTION
-from teleop_webrtc_bridge.broker.http.front import HttpFront
-from teleop_webrtc_bridge.broker.http.host_names import HostNames
-from teleop_webrtc_bridge.broker.http.metered import Metered
-from teleop_webrtc_bridge.broker.http.metrics import Metrics
-from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
-from teleop_webrtc_bridge.broker.limits import Limits
+from teleop_webrtc_bridge.broker.access.database import DatabaseUnavailable
+from teleop_webrtc_bridge.broker.access.store import TooManyCredentials
+from teleop_webrtc_bridge.broker.caller_addresses import network_of
+from teleop_webrtc_bridge.broker.errors import ApiError
+from teleop_webrtc_bridge.broker.http.connections import CONNECTION
+from teleop_webrtc_bridge.broker.http.routes import caller_address, PARTS, SIGN_IN
 from teleop_webrtc_bridge.broker.media.backend import (
     MediaBug,
     MediaError,
@@ -50,9 +40,8 @@ from teleop_webrtc_bridge.broker.media.backend import (
     MediaSessionGone,
     UnusableSdp,
 )
-from teleop_webrtc_bridge.broker.registry.bans import PutOut
-from teleop_webrtc_bridge.broker.registry.named_person import AmbiguousName
-from teleop_webrtc_bridge.broker.registry.sessions import (
+from teleop_webrtc_bridge.broker.registry.refusals import (
+    AmbiguousName,
     ClaimLost,
     JoinReplaced,
     NoPendingOffer,
@@ -61,6 +50,7 @@ from teleop_webrtc_bridge.broker.registry.sessions import (
     NotRemovable,
     NotRequested,
     NotWatching,
+    PutOut,
     RegistryRefusal,
     SessionUnknown,
     SlotTaken,
@@ -68,24 +58,15 @@ from teleop_webrtc_bridge.broker.registry.sessions import (
     TooManySessions,
     TooManyViewers,
 )
-from teleop_webrtc_bridge.broker.service import Broker
-from teleop_webrtc_bridge.core.codec import MAX_HTTP_BODY_BYTES, parse_json_object
-from teleop_webrtc_bridge.core.exceptions import ProtocolError
-from teleop_webrtc_bridge.core.messages import IceServer
 from teleop_webrtc_bridge.core.rate_limit import RateLimit
 
 __all__ = [
     'MIDDLEWARES',
-    'PARTS',
-    'Parts',
-    'RequestLimits',
+    'Metered',
     'access_log',
-    'caller_address',
-    'read_json',
     'server_log',
 ]
 
-BODY_DEADLINE_S: Final = 5.0
 OPEN_PATHS: Final = frozenset({'/api/v1/health', '/api/v1/openapi.json', '/api/v1/auth/config'})
 MAX_SHOWN_CHARS: Final = 80
 NO_PORT: Final = 'the broker has no UDP port left'
@@ -126,149 +107,7 @@ _log = logging.getLogger(__name__)
 _access_log = logging.getLogger('teleop_webrtc_bridge.broker.access')
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_Caller = TypeVar('_Caller', bound=RobotCaller | OperatorCaller)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestLimits:
-    """How often one caller may do what costs most."""
-
-    key_writes: RateLimit
-    sessions: RateLimit
-    """Per robot, and per operator."""
-    sessions_of_key: RateLimit
-    """Of all robots that share an API key."""
-    sign_ins: RateLimit
-    """Failed ones, per address."""
-    turn_credentials: RateLimit
-    turn_credentials_of_key: RateLimit
-    """Of all robots that share an API key: who asks does not say which of them he is."""
-
-    @classmethod
-    def of_protocol(cls, caps: Limits) -> RequestLimits:
-        """Return the limits of docs/protocol.md §1."""
-        # All robots of a key dial at once when the broker has been away.
-        of_key = {'per_minute': 120, 'burst': max(12, caps.robots_per_key)}
-        return cls(
-            key_writes=RateLimit(per_minute=10, burst=10),
-            sessions=RateLimit(per_minute=12, burst=12),
-            sessions_of_key=RateLimit(**of_key),
-            sign_ins=RateLimit(per_minute=10, burst=10),
-            turn_credentials=RateLimit(per_minute=6, burst=6),
-            turn_credentials_of_key=RateLimit(**of_key),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What routes work with."""
-
-    broker: Broker
-    database: Database
-    authenticator: Authenticator
-    key_usage: KeyUsage
-    oidc: OidcSettings | None
-    audit: Audit
-    caps: Limits
-    limits: RequestLimits
-    ice_servers: tuple[IceServer, ...]
-    front: HttpFront
-    metrics: Metrics
-    allow_local: bool
-    """Peers may be at loopback and link-local addresses."""
-    clock: Callable[[], float]
-    wall_clock: Callable[[], float]
-    hosts: HostNames
-    proxies: TrustedProxies
-    seldom: RateLimit
-    """Of log lines that others can cause as often as they like, by what they say."""
-
-    def robot(self, request: web.Request) -> RobotCaller:
-        """
-        Return the robot that calls.
-
-        :raises ApiError: 401; 429 after too many of these.
-        """
-        return self._known(request, SignIn.robot)
-
-    def operator(self, request: web.Request) -> OperatorCaller:
-        """
-        Return the operator that calls.
-
-        :raises ApiError: 401, 403; 429 after too many of these.
-        """
-        caller = self._known(request, SignIn.operator)
-        self.audit.used(caller, caller_address(request))
-        return caller
-
-    def anyone(self, request: web.Request) -> RobotCaller | OperatorCaller:
-        """
-        Return the robot or the operator that calls.
-
-        :raises ApiError: 401, 403; 429 after too many of these.
-        """
-        caller = self._known(request, SignIn.anyone)
-        if isinstance(caller, OperatorCaller):
-            self.audit.used(caller, caller_address(request))
-        return caller
-
-    def _known(self, request: web.Request, ask: Callable[[SignIn], _Caller]) -> _Caller:
-        """Who has a valid secret is let in, whatever others at the same address have tried."""
-        try:
-            caller = ask(request.get(SIGN_IN) or SignIn())
-        except NoGuess:
-            self.front.unverified()
-            raise
-        except ApiError:
-            self.front.unverified()
-            self.limit(self.limits.sign_ins, network_of(caller_address(request)))
-            raise
-        self.front.verified(caller)
-        return caller
-
-    def sdp(self, body: dict[str, Any], field: str) -> str:
-        """
-        Read a session description, checked, without candidates that are not to be tried.
-
-        :raises ApiError: 422 without one, 400 for one that is not usable.
-        """
-        return schemas.usable_sdp(body, field, allow_local=self.allow_local)
-
-    def limit(self, limit: RateLimit, caller: Hashable) -> None:
-        """
-        Count one request of a caller.
-
-        :raises ApiError: 429.
-        """
-        retry_after_s = limit.take(caller, self.clock())
-        if retry_after_s is not None:
-            raise ApiError(429, 'Too many requests', retry_after_s=retry_after_s)
-
-
-#: Of a request: what :func:`prepare_sign_in` has found. Before aiohttp 3.14, any key will do.
-SIGN_IN: Final[Any] = getattr(web, 'RequestKey', web.AppKey)('sign_in', SignIn)
-
-
-PARTS: Final = web.AppKey('parts', Parts)
-
-
-async def read_json(request: web.Request) -> dict[str, Any]:
-    """
-    Read a JSON object; no body at all is an empty one.
-
-    :raises ApiError: 408 for a slow client, 413 above 64 KiB, 422 for what is no JSON object.
-    """
-    try:
-        async with asyncio.timeout(BODY_DEADLINE_S):
-            data = await request.read()
-    except TimeoutError:
-        raise ApiError(408, f'The request took longer than {BODY_DEADLINE_S:g} s') from None
-    if not data:
-        return {}
-    try:
-        return parse_json_object(data, max_bytes=MAX_HTTP_BODY_BYTES)
-    except ProtocolError as error:
-        raise ApiError(422, f'body: {error}') from error
+_T = TypeVar('_T')
 
 
 def _error_response(
@@ -361,6 +200,39 @@ async def same_origin_only(request: web.Request, handler: Handler) -> web.Stream
     return await handler(request)
 
 
+class Metered(Generic[_T]):
+    """
+    Awaits something once, and adds up the processor time of its steps.
+
+    The tasks and threads that it starts do not count.
+    """
+
+    def __init__(self, awaitable: Awaitable[_T]) -> None:
+        self.cpu_s = 0.0
+        self._awaitable = awaitable
+
+    def __await__(self) -> Generator[Any, Any, _T]:
+        steps = self._awaitable.__await__()
+        resume: Callable[[Any], Any] = steps.send
+        brought: Any = None
+        while True:
+            began_s = time.thread_time()
+            try:
+                awaited = resume(brought)
+            except StopIteration as ended:
+                return ended.value  # type: ignore[no-any-return]
+            finally:
+                self.cpu_s += time.thread_time() - began_s
+            try:
+                resume, brought = steps.send, (yield awaited)
+            except GeneratorExit:
+                steps.close()
+                raise
+            except BaseException as error:  # noqa: BLE001
+                # For example a cancellation: the awaited object decides what to do with it.
+                resume, brought = steps.throw, error
+
+
 @web.middleware
 async def track_connection(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Measure what a request takes, and tell its connection when it is answered."""
@@ -371,7 +243,7 @@ async def track_connection(request: web.Request, handler: Handler) -> web.Stream
         response = await answering
     finally:
         may_go_on = connection.request_finished(answering.cpu_s)
-    request.app[PARTS].metrics.answered(response.status)
+    request.app[PARTS].answers[response.status] += 1
     if not may_go_on:
         response.force_close()
     return response
@@ -401,17 +273,6 @@ MIDDLEWARES: Final = (
     same_origin_only,
     prepare_sign_in,
 )
-
-
-def caller_address(request: web.BaseRequest) -> str:
-    """Return who calls: the address of the peer, or of whom a trusted proxy calls for."""
-    try:
-        app = request.app if isinstance(request, web.Request) else None
-    except (AssertionError, AttributeError):
-        # No application gets what aiohttp cannot parse, and its headers are unknown.
-        return TrustedProxies().caller(request.remote, [])
-    proxies = TrustedProxies() if app is None else app[PARTS].proxies
-    return proxies.caller(request.remote, request.headers.getall('X-Forwarded-For', []))
 
 
 class _AccessLog(AbstractAccessLogger):

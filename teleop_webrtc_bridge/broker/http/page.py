@@ -1,7 +1,7 @@
 """
 The operator page: files of the package, read once at start.
 
-What is served is decided then; no path of a request ever reaches the file system.
+The paths that are served are fixed then: no path of a request ever reaches the file system.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -20,17 +20,16 @@ What is served is decided then; no path of a request ever reaches the file syste
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
 
 from aiohttp import web
 
-from teleop_webrtc_bridge.broker.http.constant_answers import constant
-
-__all__ = ['PageFile', 'add_page', 'read_page']
+__all__ = ['PageFile', 'add_page', 'constant', 'read_page']
 
 #: Not ``mimetypes``: its answers depend on the machine.
 CONTENT_TYPES: Final[Mapping[str, str]] = {
@@ -49,13 +48,16 @@ CONTENT_TYPES: Final[Mapping[str, str]] = {
 }
 TEXT: Final = frozenset({'.css', '.html', '.js', '.json', '.mjs', '.svg', '.txt', '.webmanifest'})
 
+NO_CACHE: Final = 'no-cache'
+"""Browsers keep the answer, but ask each time whether it is still current."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageFile:
     """One file of the page."""
 
     path: str
-    """Where it is served, starting with a slash."""
+    """The path at which it is served, with a leading slash."""
     content: bytes
     content_type: str
     charset: str | None
@@ -65,7 +67,7 @@ def read_page(folder: Traversable | None = None) -> list[PageFile]:
     """
     Read all files of the page.
 
-    :param folder: Where they are; by default the package's own.
+    :param folder: The folder of the page; by default the package's own.
     """
     folder = files('teleop_webrtc_bridge') / 'operator_page' if folder is None else folder
     return list(_read(folder, '/')) if folder.is_dir() else []
@@ -86,6 +88,27 @@ def _read(folder: Traversable, path: str) -> Iterator[PageFile]:
                 content_type=CONTENT_TYPES[suffix],
                 charset='utf-8' if suffix in TEXT else None,
             )
+
+
+def constant(
+    content: bytes, content_type: str, charset: str | None = None
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """
+    Return a handler whose answer, with its ETag, never changes.
+
+    :param charset: For text only.
+    """
+    value = sha256(content).hexdigest()[:32]
+    kind = content_type if charset is None else f'{content_type}; charset={charset}'
+    headers = {'Cache-Control': NO_CACHE, 'ETag': f'"{value}"'}
+
+    async def answer(request: web.Request) -> web.Response:
+        known = request.if_none_match or ()
+        if any(tag.value in (value, '*') for tag in known):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=content, headers={'Content-Type': kind, **headers})
+
+    return answer
 
 
 def add_page(app: web.Application, page: list[PageFile]) -> None:

@@ -1,8 +1,8 @@
 """
-What the head of a request tells before it is parsed: whose it is, and how urgent.
+A first look at a request's head: whom to charge for it, how urgent it is, what is wrong.
 
-Only to account for it: what is believed of a request is up to aiohttp and the routes. What no
-route would ever get, or what aiohttp may read in another way than we do, is told too.
+It is used to choose a budget only: aiohttp and the routes decide what to believe. Faults are heads
+that no route would ever receive, and heads that aiohttp may read differently.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -36,7 +36,7 @@ _FIELDS: Final = re.compile(
     rb'x-forwarded-for):[ \t]*([^\r\n]*)',
     re.IGNORECASE,
 )
-#: All that robots and operators do about sessions; asking for the list is none of it.
+#: All calls of robots and operators about one session; asking for the list is not urgent.
 _URGENT: Final = re.compile(
     rb'(?:(?:POST|DELETE) /api/v1/sessions[/ ]|GET /api/v1/sessions/turn-credentials )'
 )
@@ -46,12 +46,12 @@ _VERSIONS: Final = (b'1.0', b'1.1')
 _EXPECT: Final = re.compile(rb'\r\nexpect[ \t]*:[ \t]*([^\r\n]*)', re.IGNORECASE)
 _LENGTH: Final = re.compile(rb'\r\ncontent-length:[ \t]*([^\r\n]*)', re.IGNORECASE)
 _LENGTH_ALLOWED: Final = re.compile(rb'\d{1,15}[ \t]*')
-#: A line end that is not CR LF, or a line that goes on in the next one.
+#: A line end that is not CR LF, or a line that continues in the next one.
 _ODD_LINES: Final = re.compile(rb'\r(?!\n)|(?<!\r)\n|\n[ \t]')
 
 
 class HeadFault(enum.Enum):
-    """Why a request is answered before anything reads it."""
+    """Why a request is refused before aiohttp sees it."""
 
     NO_REQUEST = 'no_request'
     VERSION = 'version'
@@ -60,16 +60,16 @@ class HeadFault(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestHead:
-    """One request's head."""
+    """The fields of a head that matter for accounting."""
 
     robot_secret: bytes | None = None
-    """Digest of the API key that it brings."""
+    """Digest of its API key."""
     operator_secret: bytes | None = None
-    """Digest of the token that it brings."""
+    """Digest of its token."""
     is_urgent: bool = False
     body_bytes: int = 0
     is_last: bool = False
-    """Where its body ends is not known: it is chunked, or what follows is no HTTP."""
+    """Its body has no known end: it is chunked, or another protocol than HTTP follows."""
     forwarded: tuple[str, ...] = ()
 
     @property
@@ -79,7 +79,7 @@ class RequestHead:
 
 def read_head(head: bytes) -> RequestHead:
     """
-    Read what counts; whatever is malformed counts as missing.
+    Read a head; malformed fields count as missing.
 
     :param head: With the empty line at its end.
     """
@@ -109,7 +109,7 @@ def read_head(head: bytes) -> RequestHead:
 
 def fault_of(head: bytes) -> HeadFault | None:
     """
-    Return what is wrong with a head, if no route can get it or the line ends are ambiguous.
+    Return the fault of a head that no route would receive, or whose line ends are ambiguous.
 
     :param head: With the empty line at its end.
     """
@@ -126,5 +126,5 @@ def fault_of(head: bytes) -> HeadFault | None:
 
 
 def _digest(value: bytes) -> bytes:
-    """Return what stands for a secret in memory."""
+    """Return a keyed digest, so that no secret is kept in memory."""
     return blake2b(value.strip(), digest_size=16, key=_DIGEST_KEY).digest()

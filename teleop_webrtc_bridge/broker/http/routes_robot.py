@@ -16,82 +16,216 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from aiohttp import web
+from dataclasses import dataclass, replace
+from typing import Annotated, Final, Literal, NotRequired, TypedDict
 
 from teleop_webrtc_bridge.broker.errors import ApiError
-from teleop_webrtc_bridge.broker.http import schemas
-from teleop_webrtc_bridge.broker.http.middleware import caller_address, PARTS, read_json
-from teleop_webrtc_bridge.broker.identity import RobotCaller
+from teleop_webrtc_bridge.broker.http.routes import Call, Parts, RobotCall, Routes
+from teleop_webrtc_bridge.broker.http.schema import (
+    finite_number,
+    ice_server_fields,
+    IceServerFields,
+    Kind,
+    Label,
+    NAME,
+    Name,
+    Ok,
+    one_of,
+    OPERATOR,
+    or_blank,
+    or_null,
+    refuse,
+    ROBOT,
+    Sdp,
+    Shape,
+    StreamId,
+)
+from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller
+from teleop_webrtc_bridge.broker.registry.sessions import LinkQuality
 from teleop_webrtc_bridge.broker.service import RobotDetails
+from teleop_webrtc_bridge.core.messages import VideoCodec
 
-__all__ = ['ROUTES']
+__all__ = ['MAX_WAIT_S', 'ROUTES', 'ROUTES_WITH_OPERATORS', 'DialIn', 'Heartbeat']
 
-ROUTES = web.RouteTableDef()
+MAX_WAIT_S: Final = 5.0
+
+ROUTES: Final = Routes(Parts.robot, (ROBOT,))
+ROUTES_WITH_OPERATORS: Final = Routes(Parts.anyone, (ROBOT, OPERATOR))
 
 
-@ROUTES.post('/api/v1/sessions')
-async def create_session(request: web.Request) -> web.Response:
-    """Answer a robot that dials in."""
-    parts = request.app[PARTS]
-    caller = parts.robot(request)
-    parts.limit(parts.limits.sessions_of_key, caller.key_id)
-    body = await read_json(request)
-    robot = _bound_to_key(schemas.robot_details(body), caller)
-    # Per robot as well: a fleet under one key comes back at once when the broker restarts.
+def _read_codecs(name: str, value: object) -> tuple[VideoCodec, ...]:
+    if not isinstance(value, list) or not all(isinstance(codec, str) for codec in value):
+        raise refuse(name, 'a list of names is accepted')
+    # Unknown names may be those of later versions.
+    return tuple(codec for codec in VideoCodec if codec.value in value)
+
+
+CODECS: Final = or_null(Kind({'type': 'array', 'items': {'type': 'string'}}, _read_codecs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialIn:
+    """What a robot says about itself when it dials in."""
+
+    robot_name: Name
+    robot_id: Label = None
+    robot_type: Annotated[str | None, or_blank(NAME)] = None
+    instance_id: Label = None
+    video_codecs: Annotated[tuple[VideoCodec, ...] | None, CODECS] = None
+    sdp_offer: Sdp
+
+    def details(self, caller: RobotCaller) -> RobotDetails:
+        """
+        Return the robot's details, with the ``robot_id`` to which its key may be bound.
+
+        :raises ApiError: 403 if the key is bound to another robot.
+        """
+        robot = RobotDetails(
+            robot_id=self.robot_id or '',
+            robot_name=self.robot_name,
+            robot_type=self.robot_type,
+            instance_id=self.instance_id,
+            video_codecs=self.video_codecs or (),
+        )
+        if caller.robot_id is None or robot.robot_id == caller.robot_id:
+            return robot
+        if robot.robot_id == '':
+            return replace(robot, robot_id=caller.robot_id)
+        raise ApiError(403, f'This API key is for robot_id {caller.robot_id!r} only')
+
+
+class NewSession(TypedDict):
+    """The broker's end of a robot's new peer connection."""
+
+    session_id: str
+    sdp_answer: str
+    cf_session_id: str
+    ice_servers: list[IceServerFields]
+
+
+@ROUTES.add('post', '/api/v1/sessions', body=DialIn, status=201, errors=(400, 403, 502))
+async def create_session(call: RobotCall) -> NewSession:
+    """Dial in."""
+    parts, caller = call.parts, call.caller
+    call.limit(parts.limits.sessions_of_key, caller.key_id)
+    body = await call.read(DialIn)
+    robot = body.details(caller)
+    # Per robot as well: all robots of a key dial in at once when the broker restarts.
     name = robot.robot_id or robot.instance_id or ''
-    parts.limit(parts.limits.sessions, f'robot {caller.key_id} {name}')
-    sdp_offer = parts.sdp(body, 'sdp_offer')
+    call.limit(parts.limits.sessions, f'robot {caller.key_id} {name}')
     session_id, media = await parts.broker.create_session(
-        caller, robot, sdp_offer, caller_address(request)
+        caller, robot, call.usable(body.sdp_offer), call.address
     )
-    return web.json_response(
-        schemas.session_body(session_id, media, parts.ice_servers), status=201
-    )
+    return {
+        'session_id': session_id,
+        'sdp_answer': media.sdp_answer,
+        'cf_session_id': media.media_id,
+        'ice_servers': ice_server_fields(parts.ice_servers),
+    }
 
 
-def _bound_to_key(robot: RobotDetails, caller: RobotCaller) -> RobotDetails:
-    """Apply the ``robot_id`` that a key may be bound to."""
-    if caller.robot_id is None or robot.robot_id == caller.robot_id:
-        return robot
-    if robot.robot_id == '':
-        return replace(robot, robot_id=caller.robot_id)
-    raise ApiError(403, f'This API key is for robot_id {caller.robot_id!r} only')
+def _read_wait_s(name: str, value: object) -> float:
+    number = finite_number(value)
+    if number is None or number < 0.0:
+        raise refuse(name, 'a number of seconds from 0 to 5 is accepted')
+    return min(MAX_WAIT_S, number)
 
 
-@ROUTES.post('/api/v1/sessions/{session_id}/heartbeat')
-async def heartbeat(request: web.Request) -> web.Response:
-    """Keep a session alive and tell the robot what it should look like."""
-    parts = request.app[PARTS]
-    caller = parts.robot(request)
-    body = await read_json(request)
-    session_id = request.match_info['session_id']
-    await parts.broker.wait_for_news(
-        caller, session_id, schemas.link_quality(body), schemas.wait_s(body)
-    )
-    if request.transport is None or request.transport.is_closing():
-        # Nobody gets this answer, so it must not count as sent.
+WAIT_S: Final = or_null(Kind({'type': 'number', 'minimum': 0}, _read_wait_s))
+#: A heartbeat keeps the session alive, so a malformed statistic does not refuse it.
+STATISTIC: Final = Kind(
+    {'description': 'Unknown, unless it is a number'}, lambda name, value: finite_number(value)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """How long the broker may hold a heartbeat, and the state of the robot's link."""
+
+    wait_s: Annotated[float | None, WAIT_S] = None
+    rtt_ms: Annotated[float | None, STATISTIC] = None
+    packet_loss_pct: Annotated[float | None, STATISTIC] = None
+
+
+class Snapshot(TypedDict):
+    """The desired state of a robot."""
+
+    ack: Literal[True]
+    cmd_channel_subscriber_id: StreamId | None
+    state_channel_subscriber_id: StreamId | None
+    state_back_channel_publisher_id: StreamId | None
+    map_channel_publisher_id: StreamId | None
+    renegotiate_offer: str | None
+    control_epoch: Annotated[int | None, Shape({'type': 'integer'})]
+    video_codec: NotRequired[Annotated[str, one_of(*(codec.value for codec in VideoCodec))]]
+
+
+@ROUTES.add('post', '/api/v1/sessions/{session_id}/heartbeat', body=Heartbeat, errors=(404, 409))
+async def heartbeat(call: RobotCall) -> Snapshot:
+    """Keep the session alive, and learn the desired state."""
+    body = await call.read(Heartbeat)
+    broker = call.parts.broker
+    link = LinkQuality(rtt_ms=body.rtt_ms, packet_loss_pct=body.packet_loss_pct)
+    await broker.wait_for_news(call.caller, call.session_id, link, body.wait_s or 0.0)
+    if call.request.transport is None or call.request.transport.is_closing():
+        # The robot does not get this answer, so it must not count as sent.
         raise ApiError(408, 'The robot hung up')
-    answer = parts.broker.answer_heartbeat(caller, session_id)
-    return web.json_response(schemas.heartbeat_body(answer))
+    answer = broker.answer_heartbeat(call.caller, call.session_id)
+    snapshot: Snapshot = {
+        'ack': True,
+        'cmd_channel_subscriber_id': answer.channels.cmd,
+        'state_channel_subscriber_id': answer.channels.state,
+        'state_back_channel_publisher_id': answer.channels.state_back,
+        'map_channel_publisher_id': answer.channels.map,
+        'renegotiate_offer': answer.renegotiate_offer,
+        'control_epoch': answer.control_epoch,
+    }
+    if answer.video_codec is not None:
+        snapshot['video_codec'] = answer.video_codec.value
+    return snapshot
 
 
-@ROUTES.post('/api/v1/sessions/{session_id}/renegotiate-robot')
-async def renegotiate_robot(request: web.Request) -> web.Response:
-    """Take a robot's answer to a ``renegotiate_offer``."""
-    parts = request.app[PARTS]
-    caller = parts.robot(request)
-    sdp_answer = parts.sdp(await read_json(request), 'sdp_answer')
-    await parts.broker.take_robot_answer(caller, request.match_info['session_id'], sdp_answer)
-    return web.json_response({'ok': True})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobotAnswer:
+    """A robot's answer to a ``renegotiate_offer``."""
+
+    sdp_answer: Sdp
 
 
-# Not the neighbour of that name, which has a GET only.
-@ROUTES.delete('/api/v1/sessions/{session_id:(?!turn-credentials$)[^/]+}')
-async def delete_session(request: web.Request) -> web.Response:
-    """End a session at its robot's wish."""
-    parts = request.app[PARTS]
-    caller = parts.robot(request)
-    await parts.broker.delete_session(caller, request.match_info['session_id'])
-    return web.Response(status=204)
+@ROUTES.add(
+    'post',
+    '/api/v1/sessions/{session_id}/renegotiate-robot',
+    body=RobotAnswer,
+    errors=(400, 404, 409, 502),
+)
+async def renegotiate_robot(call: RobotCall) -> Ok:
+    """Answer a renegotiate_offer."""
+    body = await call.read(RobotAnswer)
+    sdp_answer = call.usable(body.sdp_answer)
+    await call.parts.broker.take_robot_answer(call.caller, call.session_id, sdp_answer)
+    return {'ok': True}
+
+
+@ROUTES.add(
+    'delete', '/api/v1/sessions/{session_id:(?!turn-credentials$)[^/]+}', errors=(404, 409)
+)
+async def delete_session(call: RobotCall) -> None:
+    """Hang up."""
+    await call.parts.broker.delete_session(call.caller, call.session_id)
+
+
+class IceServers(TypedDict):
+    """The servers with which a peer connection is built."""
+
+    ice_servers: list[IceServerFields]
+
+
+@ROUTES_WITH_OPERATORS.add('get', '/api/v1/sessions/turn-credentials')
+async def turn_credentials(call: Call[RobotCaller | OperatorCaller]) -> IceServers:
+    """Get the ICE servers."""
+    parts, caller = call.parts, call.caller
+    if isinstance(caller, RobotCaller):
+        call.limit(parts.limits.turn_credentials_of_key, caller.key_id)
+    else:
+        call.limit(parts.limits.turn_credentials, caller.identity)
+    return {'ice_servers': ice_server_fields(parts.ice_servers)}

@@ -1,4 +1,4 @@
-"""What carries video and commands between peers."""
+"""Media: backends that carry video and data channels between peers."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,11 +1,11 @@
 """
-What the broker asks of whatever carries its media.
+The interface of a media backend.
 
-The operations are those of the Cloudflare Realtime API (sessions/new, tracks/new, renegotiate,
+Its operations are those of the Cloudflare Realtime API (sessions/new, tracks/new, renegotiate,
 datachannels/new, datachannels/close), so that our own SFU and a hosted one are interchangeable.
-Ours (:mod:`~teleop_webrtc_bridge.broker.media.embedded`) runs in processes of its own, which
-:mod:`~teleop_webrtc_bridge.broker.media.processes` starts and asks.
-A *media session* is one peer connection with one robot or one operator.
+Our own (:mod:`~teleop_webrtc_bridge.broker.media.embedded`) runs in separate processes, which
+:mod:`~teleop_webrtc_bridge.broker.media.processes` starts and calls.
+A *media session* is one peer connection with a robot, an operator or a viewer.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -50,11 +50,11 @@ __all__ = [
 
 
 class MediaError(TeleopError):
-    """The media backend could not do what it was asked."""
+    """The media backend could not carry out a request."""
 
 
 class UnusableSdp(MediaError):
-    """An SDP from outside is malformed or does not fit the session: the caller's fault."""
+    """A peer's SDP is malformed or does not fit the session."""
 
 
 class MediaSessionGone(MediaError):
@@ -62,19 +62,19 @@ class MediaSessionGone(MediaError):
 
 
 class MediaFull(MediaError):
-    """There is no UDP port for another peer connection; the text says of which."""
+    """No UDP port is free for another peer connection; the text names the range."""
 
 
 class MediaBug(MediaError):
-    """The backend met an error of ours; its traceback is in the log."""
+    """The backend has a bug; its traceback is in the log."""
 
 
 class NoPublishedTrack(MediaError):
-    """The robot's video cannot be pulled: its offer had none, or no packet of it arrived yet."""
+    """There is no video to pull: the robot offered none, or no packet has arrived yet."""
 
 
 class NoCommonCodec(MediaError):
-    """The receiver takes none of the codecs that the robot may send."""
+    """The receiver supports no codec that the robot may send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +84,8 @@ class MediaSession:
     media_id: str
     sdp_answer: str
     video_codecs: tuple[VideoCodec, ...] | None = None
-    """A robot's: those it may send, the favourite first. A receiver's: those it takes; ``None``:
-    that is not known yet."""
+    """The codecs that a robot may send, in order of preference, or that a receiver supports;
+    ``None``: not known yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +93,8 @@ class DataChannelRequest:
     """
     One end of a named one-way channel.
 
-    Without ``publisher`` the media session that asks publishes under ``label``; with it, the
-    session subscribes to what that other session publishes.
+    Without ``publisher``, the requesting session publishes under ``label``. With it, the session
+    subscribes to what the other one publishes.
     """
 
     label: str
@@ -103,7 +103,7 @@ class DataChannelRequest:
     publisher: str | None = None
     """The publishing media session's id."""
     by: Identity | None = None
-    """Who publishes to a robot: the robot is told with each E-STOP."""
+    """The person who publishes to a robot; each E-STOP names them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,26 +115,26 @@ class StopSeen:
     by: Identity
     is_release: bool
     left_out: int = 0
-    """How many that came before were not told of, because they were too many."""
+    """How many earlier ones were not reported, because there were too many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:
-    """What a robot has sent since it dialled."""
+    """What a robot has sent since it connected."""
 
     video: bool = False
     answers: bool = False
     """Anything on its channels to operators and viewers."""
     messages: bool = False
-    """The same, but for answers to pings: some robots give them before they do anything else."""
+    """The same without pongs, which some robots send before anything else."""
 
 
 @runtime_checkable
 class CountsArrivals(Protocol):
-    """What a media backend may be able to tell besides; a hosted one is not."""
+    """An optional ability of a media backend, which a hosted one lacks."""
 
     def arrived(self, media_id: str) -> Arrived | None:
-        """Return what a robot has sent; ``None``: the session is gone, or is no robot's."""
+        """Return what a robot has sent; ``None``: there is no such robot session."""
 
 
 class Media(Protocol):
@@ -142,9 +142,9 @@ class Media(Protocol):
 
     async def run(self, on_stop: Callable[[StopSeen], None]) -> None:
         """
-        Do the backend's own work for as long as the broker runs; ends only by cancellation.
+        Run the backend; ends only by cancellation.
 
-        :param on_stop: Told of each E-STOP and release that passes; their repetitions count once.
+        :param on_stop: Called once for each E-STOP and release that passes, not for its copies.
         """
 
     async def new_session(
@@ -155,31 +155,31 @@ class Media(Protocol):
         video_codecs: Sequence[VideoCodec] = (),
     ) -> MediaSession:
         """
-        Answer a robot's or an operator's offer with a new peer connection.
+        Answer a peer's offer with a new peer connection.
 
-        :param beside: An operator's or viewer's: the media session of their robot.
-        :param video_codecs: A robot's: those it can change between while it sends.
+        :param beside: For an operator or viewer: the media session of their robot.
+        :param video_codecs: For a robot: the codecs between which it can switch while it sends.
         :raises UnusableSdp: The offer cannot be used.
         :raises MediaSessionGone: The robot's session is gone.
         """
 
     async def close_session(self, media_id: str) -> None:
-        """Close the peer connection and all that hangs on it; unknown ids are ignored."""
+        """Close a peer connection with its tracks and channels; unknown ids are ignored."""
 
     async def pull_video(self, media_id: str, *, publisher: str) -> str:
         """
         Let a session receive the video that another one publishes.
 
-        :returns: The SDP offer that the receiving peer has to answer through :meth:`renegotiate`.
+        :returns: The SDP offer, which the receiving peer answers through :meth:`renegotiate`.
         :raises NoPublishedTrack: There is nothing to pull.
         :raises MediaSessionGone: Either session is gone.
         """
 
     async def renegotiate(self, media_id: str, sdp_answer: str) -> tuple[VideoCodec, ...] | None:
         """
-        Take the answer to the offer that :meth:`pull_video` returned.
+        Apply the answer to the offer that :meth:`pull_video` returned.
 
-        :returns: The codecs that the receiver takes; ``None``: that is not known.
+        :returns: The codecs that the receiver supports; ``None``: not known.
         :raises UnusableSdp: The answer cannot be used.
         :raises MediaSessionGone: The session is gone.
         """
@@ -198,7 +198,7 @@ class Media(Protocol):
         """
         Open a robot's ends while nobody drives it: all channels but the one for commands.
 
-        :returns: Label → stream id, as :meth:`new_data_channels`.
+        :returns: Label → stream id, as for :meth:`new_data_channels`.
         :raises MediaSessionGone: The session is gone.
         """
 
@@ -208,13 +208,13 @@ class Media(Protocol):
         """
         Open a viewer's ends of all four channels.
 
-        The viewer receives copies of what the robot sends, also from channels that it opens later.
-        Of what they send nothing reaches the robot but an E-STOP.
+        The viewer receives what the robot sends, also on channels that it opens later. Of what
+        the viewer sends, only E-STOPs reach the robot.
 
         :param publisher: The robot's media session.
-        :param by: The viewer: the robot is told with each E-STOP.
-        :param may_stop: Whether their E-STOP reaches the robot at all.
-        :returns: Label → stream id on the viewer's connection, as :meth:`new_data_channels`.
+        :param by: The viewer; each E-STOP names them.
+        :param may_stop: Whether the viewer's E-STOPs reach the robot.
+        :returns: Label → stream id on the viewer's connection, as for :meth:`new_data_channels`.
         :raises MediaSessionGone: Either session is gone.
         """
 
@@ -223,28 +223,27 @@ class Media(Protocol):
 
     def subscriber_ready(self, media_id: str) -> None:
         """
-        Say that the session's peer has opened the channels that it subscribes to.
+        Note that the session's peer has opened the channels to which it subscribes.
 
-        What was published on reliable channels before is held until then and delivered now:
-        data that reaches a stream before its channel exists is lost (docs/protocol.md §5).
+        Messages on reliable channels are held until then, because data that arrives on a stream
+        before its channel exists is lost (docs/protocol.md §5).
         """
 
     async def connected(self, media_id: str) -> None:
         """
         Wait until a session's peer connection is connected.
 
-        A browser may see itself connected a moment before the backend does.
+        A browser may consider itself connected a moment earlier than the backend does.
 
         :raises MediaSessionGone: The session is gone.
         """
 
     def last_heard_s(self, media_id: str) -> float | None:
         """
-        Return when the session's peer was last heard.
+        Return when the last authenticated packet (RTP, RTCP, SCTP) from a peer arrived.
 
-        :returns: Seconds of ``time.monotonic``, at most half a second out of date, from any
-            authenticated packet (RTP, RTCP, SCTP); the time of creation before the first one;
-            ``None`` when the session is gone.
+        :returns: Seconds of ``time.monotonic``, at most half a second out of date; before the
+            first packet, the time of creation; ``None``: the session is gone.
         """
 
     async def close(self) -> None:

@@ -1,8 +1,8 @@
 """
-An SFU on aiortc: the media backend of one process.
+The embedded SFU, on aiortc: the media backend inside one process.
 
-It terminates one peer connection for each robot and each operator, forwards the robot's RTP
-packets and both sides' channel messages, and never decodes anything.
+It terminates one peer connection for each robot, operator and viewer, and forwards the robot's RTP
+packets and both sides' data channel messages. It decodes no video.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -24,9 +24,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from teleop_webrtc_bridge.aiortc_support.ice.gathering import Gathering
-from teleop_webrtc_bridge.aiortc_support.ice.outside_address import OutsideAddress
-from teleop_webrtc_bridge.aiortc_support.ice.resolver import Resolver
+from teleop_webrtc_bridge.aiortc_support.gathering import Gathering
+from teleop_webrtc_bridge.aiortc_support.ice_servers import OutsideAddress, Resolver
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
 from teleop_webrtc_bridge.broker.identity import Identity
 from teleop_webrtc_bridge.broker.media.backend import (
@@ -36,10 +35,10 @@ from teleop_webrtc_bridge.broker.media.backend import (
     MediaSessionGone,
     StopSeen,
 )
-from teleop_webrtc_bridge.broker.media.channel_relay import Voice
+from teleop_webrtc_bridge.broker.media.channels import EstopSigner
 from teleop_webrtc_bridge.broker.media.peer_session import PeerSession
-from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
-from teleop_webrtc_bridge.core.ice_urls import parse_ice_url
+from teleop_webrtc_bridge.broker.media.process_link import NetworkSettings
+from teleop_webrtc_bridge.core.ice import parse_ice_url
 from teleop_webrtc_bridge.core.messages import VideoCodec
 
 __all__ = ['EmbeddedMedia']
@@ -47,10 +46,10 @@ __all__ = ['EmbeddedMedia']
 
 class EmbeddedMedia:
     """
-    Implements :class:`~teleop_webrtc_bridge.broker.media.backend.Media`, and counts arrivals.
+    Implements :class:`~teleop_webrtc_bridge.broker.media.backend.Media` and ``CountsArrivals``.
 
-    :param include_loopback: Offer 127.0.0.1 to peers, for a broker that serves this machine.
-    :param network: Which ports to use, and by which addresses peers reach them.
+    :param include_loopback: Offer 127.0.0.1 to peers on this machine.
+    :param network: The UDP ports to use, and the addresses at which peers reach them.
     """
 
     def __init__(self, *, include_loopback: bool, network: NetworkSettings | None = None) -> None:
@@ -65,7 +64,7 @@ class EmbeddedMedia:
 
     async def run(self, on_stop: Callable[[StopSeen], None]) -> None:
         self._on_stop = on_stop
-        await asyncio.get_running_loop().create_future()  # everything happens in the peers
+        await asyncio.get_running_loop().create_future()  # the peer sessions do the work
 
     async def new_session(
         self,
@@ -76,7 +75,12 @@ class EmbeddedMedia:
     ) -> MediaSession:
         if beside is not None:
             self._session(beside)
-        session = PeerSession(self._forget, self._gathering())
+        gathering = Gathering(
+            outside=self._outside,
+            udp_ports=self._network.udp_ports,
+            public_addresses=self._network.public_addresses,
+        )
+        session = PeerSession(self._forget, gathering)
         answer = await session.answer(sdp_offer, video_codecs)
         self._sessions[session.media_id] = session
         if beside is None:
@@ -86,13 +90,6 @@ class EmbeddedMedia:
             media_id=session.media_id,
             sdp_answer=answer,
             video_codecs=() if sends_none else session.video_codecs,
-        )
-
-    def _gathering(self) -> Gathering:
-        return Gathering(
-            outside=self._outside,
-            udp_ports=self._network.udp_ports,
-            public_addresses=self._network.public_addresses,
         )
 
     async def close_session(self, media_id: str) -> None:
@@ -105,7 +102,7 @@ class EmbeddedMedia:
         await session.close()
 
     def _forget(self, media_id: str) -> None:
-        """Close a session whose connection ended by itself."""
+        """Close a session whose connection has ended by itself."""
         task = asyncio.get_running_loop().create_task(self.close_session(media_id))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -130,8 +127,8 @@ class EmbeddedMedia:
         ids = {}
         for request in requests:
             publisher = publishers[request.publisher].channels if request.publisher else None
-            voice = self._voice(media_id, request.by) if request.by is not None else None
-            ids[request.label] = session.channels.open(request, publisher, voice)
+            signer = self._signer(media_id, request.by) if request.by is not None else None
+            ids[request.label] = session.channels.open(request, publisher, signer)
         return ids
 
     async def open_for_viewers(self, media_id: str) -> dict[str, int]:
@@ -141,11 +138,11 @@ class EmbeddedMedia:
         self, media_id: str, *, publisher: str, by: Identity, may_stop: bool
     ) -> dict[str, int]:
         robot = self._session(publisher).channels
-        voice = self._voice(media_id, by) if may_stop else None
-        return self._session(media_id).channels.watch_channels(robot, voice)
+        signer = self._signer(media_id, by) if may_stop else None
+        return self._session(media_id).channels.watch_channels(robot, signer)
 
-    def _voice(self, media_id: str, by: Identity) -> Voice:
-        return Voice(media_id, by, lambda stop: self._on_stop(stop))
+    def _signer(self, media_id: str, by: Identity) -> EstopSigner:
+        return EstopSigner(media_id, by, lambda stop: self._on_stop(stop))
 
     async def close_data_channels(self, media_id: str, stream_ids: Sequence[int]) -> None:
         session = self._sessions.get(media_id)
@@ -163,7 +160,7 @@ class EmbeddedMedia:
 
     @property
     def media_ids(self) -> list[str]:
-        """The sessions that there are."""
+        """All sessions."""
         return list(self._sessions)
 
     def last_heard_s(self, media_id: str) -> float | None:

@@ -1,7 +1,7 @@
 """
-One peer connection of the SFU in this process, with a robot or with an operator.
+One peer connection of the embedded SFU, with a robot, an operator or a viewer.
 
-A part of :mod:`~teleop_webrtc_bridge.broker.media.embedded`.
+Belongs to :mod:`~teleop_webrtc_bridge.broker.media.embedded`.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -44,14 +44,14 @@ from teleop_webrtc_bridge.aiortc_support.codec_choice import (
     prefer_codecs,
 )
 from teleop_webrtc_bridge.aiortc_support.descriptions import take_description
-from teleop_webrtc_bridge.aiortc_support.ice.gathering import gather_with, Gathering
+from teleop_webrtc_bridge.aiortc_support.gathering import gather_with, Gathering
 from teleop_webrtc_bridge.aiortc_support.ingress import budget_of
 from teleop_webrtc_bridge.aiortc_support.internals import (
     packets_received,
     prepare_receiving,
     receive_window,
 )
-from teleop_webrtc_bridge.aiortc_support.sctp.probe import SctpProbe
+from teleop_webrtc_bridge.aiortc_support.sctp import SctpProbe
 from teleop_webrtc_bridge.broker.media.backend import (
     Arrived,
     MediaError,
@@ -61,7 +61,7 @@ from teleop_webrtc_bridge.broker.media.backend import (
     NoPublishedTrack,
     UnusableSdp,
 )
-from teleop_webrtc_bridge.broker.media.peer_channels import PeerChannels
+from teleop_webrtc_bridge.broker.media.channels import PeerChannels
 from teleop_webrtc_bridge.broker.media.video_relay import VideoRelay
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
 from teleop_webrtc_bridge.core.messages import VideoCodec
@@ -69,33 +69,33 @@ from teleop_webrtc_bridge.core.messages import VideoCodec
 __all__ = ['PeerSession']
 
 CONNECT_S: Final = 20.0
-"""A peer that has not connected by then is given up."""
+"""A peer that takes longer to connect is given up."""
 CHECK_PERIOD_S: Final = 0.5
 PROBE_AFTER_S: Final = 1.0
-"""Of silence."""
+"""Silence after which the peer is probed."""
 PROBE_PERIOD_S: Final = 0.2
-"""Between probes that are not answered: several may get lost before the peer counts as lost."""
-CLOSE_S: Final = 3.0
+"""Time between unanswered probes: several may get lost before the peer counts as lost."""
+PEER_CLOSE_TIMEOUT_S: Final = 3.0
 
 _logger = logging.getLogger(__name__)
 
 
 class PeerSession:
     """
-    One peer connection and what hangs on it.
+    One peer connection with its video and its channels.
 
-    :param on_end: Called once with the media id when the connection ended by itself.
-    :param gathering: How it finds its candidates.
+    :param on_end: Called with the media id when the connection has ended by itself.
+    :param gathering: How its ICE candidates are gathered.
     """
 
     def __init__(self, on_end: Callable[[str], None], gathering: Gathering | None = None) -> None:
         self.media_id = uuid.uuid4().hex
         self.video: VideoRelay | None = None
-        """What this session publishes."""
+        """The video that this peer publishes."""
         self._on_end = on_end
         self._gathering = Gathering() if gathering is None else gathering
         self._connected = asyncio.Event()
-        """Also set at the end, for those who wait for it."""
+        """Also set when the connection ends, to wake those who wait."""
         self._pc = RTCPeerConnection(
             RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         )
@@ -105,7 +105,7 @@ class PeerSession:
         self.channels = PeerChannels(self._pc)
         self._watched: VideoRelay | None = None
         self._offered: tuple[RTCRtpCodecParameters, ...] = ()
-        """The codecs of video that the peer's own offer had, as far as they are known here."""
+        """The video codecs in the peer's first offer, as far as aiortc knows them."""
         self._heard_packets = 0
         self._heard_s = time.monotonic()
         self._started_s = self._heard_s
@@ -130,7 +130,7 @@ class PeerSession:
             raise MediaSessionGone('the connection ended')
 
     def last_heard_s(self) -> float:
-        """Return when a packet last arrived, as exactly as this is asked."""
+        """Return when a packet last arrived, as precisely as this is polled."""
         transports = [item for item in (self._pc.sctp, *self._pc.getReceivers()) if item]
         packets = max((packets_received(item) for item in transports), default=0)
         if packets != self._heard_packets:
@@ -150,12 +150,12 @@ class PeerSession:
 
     def _probe_if_silent(self) -> float:
         """
-        Ask a peer that says nothing whether it is there.
+        Probe a silent peer.
 
-        An operator may have nothing to say: without video there is no RTCP, and a headset that
-        lies on the table sends no commands.
+        An operator's browser may have nothing to send: without video there is no RTCP, and a
+        headset that lies on the table sends no commands.
 
-        :returns: When to look again, in seconds.
+        :returns: When to check again, in seconds.
         """
         now = time.monotonic()
         if self._probe is None or now - self.last_heard_s() < PROBE_AFTER_S:
@@ -165,7 +165,7 @@ class PeerSession:
         return PROBE_PERIOD_S
 
     def _check(self) -> None:
-        """Give up a peer that does not connect, or takes more than its share."""
+        """Give up a peer that does not connect, or is abusive."""
         reason = self._abuse()
         if reason is None and not self.is_connected:
             late = time.monotonic() - self._started_s > CONNECT_S
@@ -178,7 +178,7 @@ class PeerSession:
         self._check_timer = asyncio.get_running_loop().call_later(delay_s, self._check)
 
     def _abuse(self) -> str | None:
-        """Return what the peer does that no peer of good will does."""
+        """Return how the peer is abusive; ``None``: it is not."""
         if self._pc.sctp is not None and receive_window(self._pc.sctp) < 0:
             return 'endless_message'
         budget = budget_of(self._pc)
@@ -195,7 +195,7 @@ class PeerSession:
             self._on_end(self.media_id)
 
     async def close(self) -> None:
-        """Close the connection; what it watched and received from stops sending to it."""
+        """Unsubscribe from everything and close the connection."""
         self._check_timer.cancel()
         self._connected.set()
         if self._probing is not None:
@@ -207,8 +207,8 @@ class PeerSession:
             self.video.close()
         self.channels.release()
         try:
-            async with asyncio.timeout(CLOSE_S):
-                # Shielded: aiortc, which may be closing it too, breaks when a wait is cancelled.
+            async with asyncio.timeout(PEER_CLOSE_TIMEOUT_S):
+                # Shielded: aiortc may be closing it too, and breaks if that is cancelled.
                 await asyncio.shield(self._pc.close())
         except TimeoutError:
             _logger.warning('event=media_close_timeout media_id=%s', self.media_id)
@@ -217,12 +217,12 @@ class PeerSession:
 
     async def answer(self, sdp_offer: str, video_codecs: Sequence[VideoCodec] = ()) -> str:
         """
-        Take the peer's first offer and return the answer; after a failure nothing is left.
+        Apply the peer's first offer and return the answer; a failure closes the connection.
 
-        :param video_codecs: Those that a robot can change between while it sends.
-        :raises UnusableSdp: It cannot be used.
-        :raises MediaFull: There is no port left for it.
-        :raises MediaError: There is no socket left for it.
+        :param video_codecs: The codecs between which a robot can switch while it sends.
+        :raises UnusableSdp: The offer is unusable.
+        :raises MediaFull: No UDP port is free.
+        :raises MediaError: No socket can be opened.
         """
         answered = False
         try:
@@ -248,7 +248,7 @@ class PeerSession:
                     _logger.warning(line, self.media_id, names)
                 _prepare_video(transceiver, video_codecs)
             else:
-                # Each that is received costs a thread and memory.
+                # Receiving it would cost a thread and memory.
                 transceiver.direction = 'inactive'
         gather_with(self._pc, self._gathering)
         await self._pc.setLocalDescription(await self._pc.createAnswer())
@@ -262,12 +262,12 @@ class PeerSession:
 
     async def take_answer(self, sdp_answer: str) -> None:
         """
-        Take the peer's answer to our offer.
+        Apply the peer's answer to our offer.
 
-        After a refusal the offer still stands. After any other failure the connection is not what
-        either side believes, and is closed.
+        If the answer is unusable, the offer still stands. After any other failure the state of
+        the connection is unknown, and it is closed.
 
-        :raises UnusableSdp: It cannot be used.
+        :raises UnusableSdp: The answer is unusable.
         """
         try:
             await self._take(sdp_answer, 'answer')
@@ -296,7 +296,7 @@ class PeerSession:
 
     @property
     def video_codecs(self) -> tuple[VideoCodec, ...] | None:
-        """Those of the video that it may send, or that it takes; ``None``: it has not said."""
+        """The codecs that the peer may send, or that it supports; ``None``: not known."""
         transceiver = _video_transceiver(self._pc)
         return None if transceiver is None else negotiated_codecs(transceiver)
 
@@ -306,8 +306,8 @@ class PeerSession:
 
         :returns: The offer for the peer.
         :raises NoPublishedTrack: The publisher has no video.
-        :raises NoCommonCodec: The peer takes none of the codecs that the publisher may send.
-        :raises UnusableSdp: The peer's connection is in the middle of another negotiation.
+        :raises NoCommonCodec: The peer supports no codec that the publisher may send.
+        :raises UnusableSdp: Another negotiation with the peer is in progress.
         """
         if publisher.video is None:
             raise NoPublishedTrack('the robot publishes no video')
@@ -323,7 +323,7 @@ class PeerSession:
                 self.media_id, transceiver, only_watches=self.channels.only_watches
             )
             self._watched = publisher.video
-        if self._pc.signalingState != 'have-local-offer':  # asked again: the offer still stands
+        if self._pc.signalingState != 'have-local-offer':  # else a repeated call: same offer
             prefer_codecs(transceiver, codecs, self._offered)
             assert self._numbers is not None
             await self._pc.setLocalDescription(await self._numbers.create_offer(self._pc))
@@ -332,10 +332,11 @@ class PeerSession:
 
 def _prepare_video(transceiver: RTCRtpTransceiver, codecs: Sequence[VideoCodec]) -> None:
     """
-    Prepare the section of video of a first offer: take it in, if it is the peer's.
+    Prepare the video section of a first offer for receiving, if the peer sends video.
 
-    :param codecs: Those that the peer can change between. Of any other one exactly one is
-        answered, the peer's favourite: then every viewer can be promised the right one.
+    :param codecs: The codecs between which the peer can switch; the answer has one variant of
+        each. Without them it has only the peer's preferred codec, so that viewers are offered the
+        codec that the peer is going to send.
     """
     if transceiver.receiver.track is not None:
         prepare_receiving(transceiver)

@@ -1,11 +1,11 @@
 """
-One of the broker's media processes, as a program; the broker starts it, nobody else.
+The program that runs as a media process; only the broker starts it.
 
 ``python3 -m teleop_webrtc_bridge.broker.media.process LINK PARENT LOOPBACK NETWORK LOG_LEVEL``: an
-inherited descriptor, the parent's process id, whether 127.0.0.1 is offered to peers (0 or 1), the
-settings of the network, and what is logged. It holds an
-:class:`~teleop_webrtc_bridge.broker.media.embedded.EmbeddedMedia`; see
-:mod:`~teleop_webrtc_bridge.broker.media.process_link` for what it is asked.
+inherited descriptor, the parent's process id, whether to offer 127.0.0.1 to peers (0 or 1), the
+network settings, and the log level. It serves an
+:class:`~teleop_webrtc_bridge.broker.media.embedded.EmbeddedMedia` over
+:mod:`~teleop_webrtc_bridge.broker.media.process_link`.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -49,18 +49,18 @@ from teleop_webrtc_bridge.broker.media.process_link import (
     as_request,
     error_kind,
     MAX_LINE_BYTES,
+    NetworkSettings,
     read_line,
     write_line,
 )
-from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.processes.child_process import live_as_child
 
 __all__ = ['serve']
 
 REPORT_PERIOD_S: Final = 0.25
-"""Operators that fall silent are let go after 3 s, so their robots must be told of soon."""
-CLOSE_S: Final = 0.8
-"""How long the goodbyes to the peers may take."""
+"""Short compared with the 3 s after which the broker evicts a silent operator."""
+GOODBYE_TIMEOUT_S: Final = 0.8
+"""How long closing the connections may take."""
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ _CALLS: Final[dict[str, Callable[[Media, dict[str, Any]], Coroutine[Any, Any, An
 
 
 async def serve(media: EmbeddedMedia, link: socket.socket) -> None:
-    """Answer the broker's calls until it hangs up."""
+    """Serve the broker's calls until it closes the link."""
     reader, writer = await asyncio.open_unix_connection(sock=link, limit=MAX_LINE_BYTES)
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -102,7 +102,7 @@ async def serve(media: EmbeddedMedia, link: socket.socket) -> None:
                     task = tasks.create_task(_carry_out(media, writer, message))
                     if (number := message.get('call')) is not None:
                         calls[number] = task
-                        task.add_done_callback(functools.partial(_forget, calls, number))
+                        task.add_done_callback(functools.partial(calls.pop, number))
                     if message['method'] == 'new_session':
                         working.append(tasks.create_task(_tell_connected(media, writer, task)))
                         working = [task for task in working if not task.done()]
@@ -112,17 +112,11 @@ async def serve(media: EmbeddedMedia, link: socket.socket) -> None:
         writer.close()
 
 
-def _forget(
-    calls: dict[int, asyncio.Task[str | None]], number: int, task: asyncio.Task[str | None]
-) -> None:
-    del calls[number]
-
-
 async def _report(media: EmbeddedMedia, writer: asyncio.StreamWriter) -> None:
-    """Tell the broker when each peer was last heard; this is also our sign of life."""
+    """Report when each peer was last heard; the reports are also our sign of life."""
     while True:
         heard = {media_id: media.last_heard_s(media_id) for media_id in media.media_ids}
-        # A broker that does not read, because it is stopped or overloaded, misses some.
+        # A broker that does not read, because it is suspended or overloaded, misses reports.
         if writer.transport.get_write_buffer_size() < MAX_LINE_BYTES:
             arrived = {it: found for it in heard if (found := media.arrived(it)) is not None}
             write_line(writer, {'heard': heard, 'arrived': arrived})
@@ -133,9 +127,9 @@ async def _carry_out(
     media: EmbeddedMedia, writer: asyncio.StreamWriter, message: dict[str, Any]
 ) -> str | None:
     """
-    Do what the broker asks for, and answer if it waits for that.
+    Carry out a call of the broker, and send the result if it waits for one.
 
-    :returns: The media session that came of it, if any.
+    :returns: The new media session, if the call has created one.
     """
     result = None
     try:
@@ -144,7 +138,7 @@ async def _carry_out(
     except MediaError as error:
         answer = {'error': error_kind(error), 'text': str(error)}
     except Exception as error:  # noqa: BLE001
-        # The outermost boundary: one call fails, the peers of all others go on.
+        # The outermost boundary: one call fails, and all other peers go on.
         _log.exception('event=media_call_failed method=%s', message['method'])
         answer = {'error': MediaBug.__name__, 'text': repr(error)}
     if 'call' in message:
@@ -155,7 +149,7 @@ async def _carry_out(
 async def _tell_connected(
     media: EmbeddedMedia, writer: asyncio.StreamWriter, making: asyncio.Task[str | None]
 ) -> None:
-    """Tell the broker when a new session is connected, if it comes to that."""
+    """Tell the broker when a new session is connected, if it ever is."""
     await asyncio.wait([making])
     media_id = None if making.cancelled() else making.result()
     if media_id is None:
@@ -166,15 +160,15 @@ async def _tell_connected(
 
 
 async def _run(media: EmbeddedMedia, link: socket.socket) -> None:
-    # What there is now stays for good. To look through all of it takes the collector 30 ms of CPU,
-    # during which no command is forwarded.
+    # All objects so far are permanent. Scanning them takes the garbage collector 30 ms, during
+    # which no command is forwarded.
     gc.collect()
     gc.freeze()
     try:
         await serve(media, link)
     finally:
         with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(GOODBYE_TIMEOUT_S):
                 await media.close()
 
 

@@ -1,11 +1,11 @@
 """
-What the broker and its media processes say to each other: one JSON object a line, both ways.
+The link between the broker and its media processes: one JSON object per line, both ways.
 
-The broker sends calls: ``{"call": n, "method": ..., "arguments": {...}}``, without ``call`` what
-wants no answer, and ``{"cancel": n}`` when nobody waits for a call any more. A media process sends
-``{"call": n, "result": ...}`` or ``{"call": n, "error": kind, "text": ...}``; ``{"heard": {media
-id: seconds}}`` four times a second, whose first one says that it is ready; ``{"connected": media
-id}`` once a session; and ``{"stop": {...}}`` for each E-STOP that passes.
+The broker sends calls, ``{"call": n, "method": ..., "arguments": {...}}``, without ``call`` if no
+result is needed; and ``{"cancel": n}`` when nobody waits for a result any more. A media process
+sends ``{"call": n, "result": ...}`` or ``{"call": n, "error": kind, "text": ...}``; ``{"heard":
+{media id: seconds}}`` four times a second, for the first time when it is ready; ``{"connected":
+media id}`` once per session; and ``{"stop": {...}}`` for each E-STOP that passes.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -25,11 +25,11 @@ id}`` once a session; and ``{"stop": {...}}`` for each E-STOP that passes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 import json
 import logging
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.media.backend import (
@@ -45,24 +45,25 @@ from teleop_webrtc_bridge.broker.media.backend import (
     StopSeen,
     UnusableSdp,
 )
-from teleop_webrtc_bridge.core.messages import VideoCodec
+from teleop_webrtc_bridge.core.ice import stun_servers_of
+from teleop_webrtc_bridge.core.messages import IceServer, VideoCodec
 
 __all__ = [
     'MAX_LINE_BYTES',
+    'NetworkSettings',
     'as_codecs',
     'as_identity',
     'as_request',
     'as_session',
     'as_stop',
     'error_kind',
-    'plain',
     'read_line',
     'refusal',
     'write_line',
 ]
 
 MAX_LINE_BYTES: Final = 2**20
-"""An SDP has 64 KiB at most; a report of 1,000 sessions has 60 KB."""
+"""An SDP has at most 64 KiB, a report of 1,000 sessions 60 KB."""
 
 _log = logging.getLogger(__name__)
 
@@ -75,8 +76,45 @@ _KINDS: Final[dict[str, type[MediaError]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSettings:
+    """The network between media processes and peers, as a media process needs it."""
+
+    public_addresses: tuple[str, ...] = ()
+    """Addresses of a NAT that maps each port to the same port of this machine."""
+    udp_ports: tuple[int, int] | None = None
+    """First and last port; ``None``: any."""
+    stun_urls: tuple[str, ...] = ()
+    """Servers that report this machine's public address, if none is configured."""
+
+    @classmethod
+    def of(
+        cls,
+        public_addresses: tuple[str, ...],
+        udp_ports: tuple[int, int] | None,
+        ice_servers: Sequence[IceServer],
+    ) -> Self:
+        """Derive the settings from the broker's configuration, without secrets."""
+        stun = () if public_addresses else tuple(u for s in ice_servers for u in s.urls)
+        usable = (url for url in stun if stun_servers_of([IceServer(urls=(url,))]))
+        return cls(public_addresses=public_addresses, udp_ports=udp_ports, stun_urls=tuple(usable))
+
+    def as_argument(self) -> str:
+        """Return the settings as one command line argument."""
+        return json.dumps([self.public_addresses, self.udp_ports, self.stun_urls])
+
+    @classmethod
+    def from_argument(cls, text: str) -> Self:
+        addresses, ports, urls = json.loads(text)
+        return cls(
+            public_addresses=tuple(addresses),
+            udp_ports=None if ports is None else (ports[0], ports[1]),
+            stun_urls=tuple(urls),
+        )
+
+
 async def read_line(reader: asyncio.StreamReader) -> dict[str, Any] | None:
-    """Return the next object, or ``None`` when the other side is gone or talks nonsense."""
+    """Return the next object; ``None``: the other side is gone or has sent nonsense."""
     try:
         return dict(json.loads(await reader.readuntil(b'\n')))
     except (asyncio.IncompleteReadError, ConnectionError):
@@ -87,13 +125,13 @@ async def read_line(reader: asyncio.StreamReader) -> dict[str, Any] | None:
 
 
 def write_line(writer: asyncio.StreamWriter, message: Mapping[str, Any]) -> None:
-    """Send one object; without effect when the other side is gone."""
+    """Send an object; has no effect if the other side is gone."""
     if not writer.is_closing():
-        writer.write(json.dumps(message, default=plain).encode() + b'\n')
+        writer.write(json.dumps(message, default=_plain).encode() + b'\n')
 
 
-def plain(value: object) -> Any:
-    """Return a value of the interface as JSON has it."""
+def _plain(value: object) -> Any:
+    """Return a value of the interface in a form that JSON can represent."""
     if isinstance(value, Role | VideoCodec):
         return value.value
     if isinstance(value, Arrived | DataChannelRequest | Identity | MediaSession | StopSeen):
@@ -123,10 +161,10 @@ def as_stop(fields: Mapping[str, Any]) -> StopSeen:
 
 
 def error_kind(error: MediaError) -> str:
-    """Return the name of an error for the line; the nearest kind that the broker knows."""
+    """Return the name of the most specific kind of an error that the broker knows."""
     return next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _KINDS)
 
 
 def refusal(kind: str, text: str) -> MediaError:
-    """Return the error that a line names."""
+    """Return the error of a kind."""
     return _KINDS[kind](text)

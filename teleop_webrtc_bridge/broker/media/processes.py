@@ -1,8 +1,9 @@
 """
-Our SFU in processes of its own: a robot and its operators in one of them.
+The embedded SFU in separate processes, each with some robots and their operators.
 
-Strangers who load the broker's HTTP side share no interpreter with the drive; a crash in a codec
-or a parser ends the sessions of one process and not the broker; one machine uses all its cores.
+Load on the broker's HTTP side does not slow down the media, because they share no interpreter. A
+crash in a codec or a parser ends the sessions of one process and not the broker. All processor
+cores are used.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -47,11 +48,11 @@ from teleop_webrtc_bridge.broker.media.process_link import (
     as_session,
     as_stop,
     MAX_LINE_BYTES,
+    NetworkSettings,
     read_line,
     refusal,
     write_line,
 )
-from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 from teleop_webrtc_bridge.core.messages import VideoCodec
 from teleop_webrtc_bridge.processes.child_process import (
@@ -62,27 +63,22 @@ from teleop_webrtc_bridge.processes.child_process import (
     TURN_S,
 )
 
-__all__ = ['MediaProcess', 'MediaProcesses', 'Start', 'processor_count']
+__all__ = ['MediaProcess', 'MediaProcesses', 'Start']
 
-HUNG_S: Final = 5.0
-"""Of silence. Its robots have stopped after a quarter of a second."""
-LARGEST_BYTES: Final = 2 * 2**30
-"""Of memory that is its own. 20 robots and their operators take 0.2 GB."""
-CLOSE_S: Final = 0.9
-"""How long a process may take to say goodbye to its peers."""
+MEDIA_HUNG_S: Final = 5.0
+"""Silence after which a process counts as hung. Its robots stop after a quarter of a second."""
+MEDIA_LARGEST_BYTES: Final = 2 * 2**30
+"""Limit on a process's own memory. 20 robots and their operators take 0.2 GB."""
+END_TIMEOUT_S: Final = 0.9
+"""How long a process may take to close its connections and end."""
 READY_S: Final = 10.0
 """How long a call waits for a process that is starting."""
 MOST_FALSE_STARTS: Final = 3
-"""A process that has never been ready by then never will be."""
+"""If the first process has never been ready after so many starts, it never will be."""
 MOST_CALLS: Final = 256
-"""That one process may have before it; further ones fail."""
+"""Pending calls to one process; further ones fail."""
 
 _log = logging.getLogger(__name__)
-
-
-def processor_count() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +86,12 @@ class Start:
     """How a media process is started."""
 
     include_loopback: bool
-    """Offer 127.0.0.1 to peers, for a broker that serves this machine."""
+    """Offer 127.0.0.1 to peers on this machine."""
     log_level: str
     network: NetworkSettings = field(default_factory=NetworkSettings)
-    """The same for all: they share one range of ports."""
+    """The same for all processes: they share one range of ports."""
     program: str = 'teleop_webrtc_bridge.broker.media.process'
-    hung_s: float = HUNG_S
+    hung_s: float = MEDIA_HUNG_S
 
     def command(self, link: int) -> list[str]:
         loopback = str(int(self.include_loopback))
@@ -106,20 +102,20 @@ class Start:
 
 class MediaProcess:
     """
-    One media process, which is started again when it ends, and what is known of its sessions.
+    One media process, restarted whenever it ends, and the state of its sessions.
 
-    :param on_stop: Told of each E-STOP that passes.
-    :param must_start: Give up for good if it does not start.
+    :param on_stop: Called for each E-STOP that passes.
+    :param must_start: Fail if it does not start, instead of trying for ever.
     """
 
     def __init__(
         self, start: Start, on_stop: Callable[[StopSeen], None], *, must_start: bool = False
     ) -> None:
         self.heard_s: dict[str, float] = {}
-        self.arrived: dict[str, dict[str, bool]] = {}
         """Media session → when its peer was last heard, in seconds of ``time.monotonic``."""
+        self.arrived: dict[str, dict[str, bool]] = {}
         self.pid: int | None = None
-        """Of the newest process."""
+        """The id of the newest process."""
         self._start = start
         self._on_stop = on_stop
         self._robots: set[str] = set()
@@ -127,31 +123,31 @@ class MediaProcess:
         self._writer: asyncio.StreamWriter | None = None
         self._is_ready = asyncio.Event()
         self._connections: dict[str, asyncio.Event] = {}
-        """Media session → set when it is connected, or gone."""
+        """Media session → an event that is set when it is connected or gone."""
         self._must_start = must_start
         self._false_starts = 0
         self._calls: dict[int, asyncio.Future[Any]] = {}
-        """Each is answered, or the process ends."""
+        """Each gets its result, or an error when the process ends."""
         self._numbers = itertools.count()
-        self._words = 0
+        self._reports = 0
         self._closing = asyncio.Event()
         self._ended = asyncio.Event()
 
     @property
     def robots(self) -> int:
-        """How many robots it has, with those that are dialling."""
+        """How many robots it serves, including those that are connecting."""
         return len(self._robots & self.heard_s.keys()) + self._dialling
 
     @property
     def is_ready(self) -> bool:
-        """Whether it answers calls now."""
+        """Whether it serves calls."""
         return self._is_ready.is_set()
 
     async def run(self) -> None:
         """
         Keep the process running; ends after :meth:`close`, or by cancellation.
 
-        :raises ConfigurationError: It must start, and never does.
+        :raises ConfigurationError: It must start and does not.
         """
         pause_s = 0.0
         try:
@@ -173,11 +169,11 @@ class MediaProcess:
             self._ended.set()
 
     async def _try_to_live(self) -> object:
-        """Return the exit status, or why there was no process."""
+        """Run the process once; returns its exit status, or why it could not be started."""
         self._false_starts += 1
         try:
             status: object = await self._live()
-        except OSError as error:  # out of descriptors, processes or memory: not for ever
+        except OSError as error:  # out of descriptors, processes or memory: may be temporary
             status = error.strerror
         if self._must_start and self._false_starts >= MOST_FALSE_STARTS:
             allowed = 'a program that starts (its output is in the log)'
@@ -185,7 +181,7 @@ class MediaProcess:
         return status
 
     async def close(self) -> None:
-        """Let the process say goodbye to its peers, and wait for its end."""
+        """Have the process close its connections, and wait until it has ended."""
         self._closing.set()
         if self._writer is not None:
             self._writer.close()
@@ -214,7 +210,7 @@ class MediaProcess:
             self._dialling -= beside is None
 
     def close_session(self, media_id: str) -> None:
-        """Close a peer connection; whoever waits for it to connect learns that it is gone."""
+        """Close a peer connection; wakes those who wait for it to connect."""
         self.heard_s.pop(media_id, None)
         self._gone(media_id)
         self.tell('close_session', media_id=media_id)
@@ -238,9 +234,9 @@ class MediaProcess:
 
     async def call(self, method: str, **arguments: Any) -> Any:
         """
-        Ask for something and wait for the result; the caller has a time-out.
+        Call a method in the process and wait for the result; the caller sets a time-out.
 
-        :raises MediaError: What the process refuses, or that it has ended.
+        :raises MediaError: The error of the process, or that it has ended.
         """
         try:
             async with asyncio.timeout(READY_S):
@@ -264,17 +260,17 @@ class MediaProcess:
             self._calls.pop(number, None)
 
     def tell(self, method: str, **arguments: Any) -> None:
-        """Ask for something that has no result."""
+        """Call a method that has no result."""
         self._send({'method': method, 'arguments': arguments})
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._writer is not None:
             write_line(self._writer, message)
 
-    # --- one life of the process ---------------------------------------------------------------
+    # --- one run of the process ----------------------------------------------------------------
 
     async def _live(self) -> int | None:
-        """Start the process and listen to it until it ends; returns its exit status."""
+        """Start the process and read from it until it ends; returns its exit status."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -283,7 +279,7 @@ class MediaProcess:
                     pass_fds=(theirs.fileno(),),
                     stdin=asyncio.subprocess.DEVNULL,
                     env=child_environment(),
-                    # A terminal's Ctrl-C is ours alone, also while it cannot ignore it yet.
+                    # Ctrl-C in a terminal must reach only us, even while the child is starting.
                     process_group=0,
                 )
         except BaseException:
@@ -303,15 +299,18 @@ class MediaProcess:
         return child.returncode
 
     async def _watch(self, child: asyncio.subprocess.Process) -> None:
-        """Kill a process that hangs or takes all memory."""
+        """Kill a process that hangs or takes too much memory."""
         watch = ChildWatch(
-            time.monotonic(), self._words, largest_bytes=LARGEST_BYTES, hung_s=self._start.hung_s
+            time.monotonic(),
+            self._reports,
+            largest_bytes=MEDIA_LARGEST_BYTES,
+            hung_s=self._start.hung_s,
         )
         reason = None
         while reason is None:
             await asyncio.sleep(TURN_S)
             reason = watch.turn(
-                time.monotonic(), words=self._words, memory_bytes=memory_bytes(child.pid)
+                time.monotonic(), words=self._reports, memory_bytes=memory_bytes(child.pid)
             )
         _log.error('event=media_process_given_up pid=%d reason="%s"', child.pid, reason)
         child.kill()
@@ -319,7 +318,7 @@ class MediaProcess:
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while (message := await read_line(reader)) is not None:
             if 'heard' in message:
-                self._words += 1
+                self._reports += 1
                 self.heard_s = message['heard']
                 self.arrived = message.get('arrived', {})
                 self._robots &= self.heard_s.keys()
@@ -345,12 +344,12 @@ class MediaProcess:
             answer.set_result(result)
 
     def _close_unwanted(self, result: object) -> None:
-        """Close a new session that nobody waits for any more: nobody else ever would."""
+        """Close a new session that nobody waits for any more; nobody else would."""
         if isinstance(result, dict) and 'media_id' in result:
             self.close_session(result['media_id'])
 
     def _forget(self) -> None:
-        """Let go of a process that has hung up: its sessions and what it was asked."""
+        """Drop the sessions and the calls of a process that has closed the link."""
         self._is_ready.clear()
         if self._writer is not None:
             self._writer.close()
@@ -367,10 +366,10 @@ class MediaProcess:
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
-    """Wait for a process that was hung up on, and kill it if it does not end."""
+    """Wait for a process whose link is closed, and kill it if it does not end."""
     try:
         with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(END_TIMEOUT_S):
                 await child.wait()
     finally:
         if child.returncode is None:
@@ -381,11 +380,11 @@ async def _end(child: asyncio.subprocess.Process) -> None:
 
 class MediaProcesses:
     """
-    Implements :class:`~teleop_webrtc_bridge.broker.media.backend.Media`, and counts arrivals.
+    Implements :class:`~teleop_webrtc_bridge.broker.media.backend.Media` and ``CountsArrivals``.
 
     :param start: How each process is started.
-    :param most: How many there may be. The first one is started at once, each further one when a
-        robot comes and every process has one.
+    :param most: The largest number of processes. The first is started at once, each further one
+        when a robot connects and every process already serves one.
     """
 
     def __init__(self, start: Start, *, most: int) -> None:
@@ -403,7 +402,7 @@ class MediaProcesses:
 
     def _add_process(self) -> MediaProcess:
         assert self._tasks is not None
-        # The first one shows whether such a process works here at all.
+        # The first one shows whether such a process can run here at all.
         process = MediaProcess(self._start, self._on_stop, must_start=not self._processes)
         self._tasks.create_task(process.run())
         self._processes.append(process)
@@ -411,9 +410,9 @@ class MediaProcesses:
 
     def _place_for_robot(self) -> MediaProcess:
         """
-        Return the process with the fewest robots; a new one rather than one that has any.
+        Return the process with the fewest robots, or a new one if all have some.
 
-        One that is starting, perhaps again and again, is taken only if no other one is ready.
+        A process that is starting, perhaps again and again, is used only if none is ready.
         """
         if not self._processes:
             raise MediaError('the broker is starting')
@@ -497,7 +496,7 @@ class MediaProcesses:
 
     def arrived(self, media_id: str) -> Arrived | None:
         process = self._find(media_id)
-        # One that is new may not have been reported yet.
+        # A new session may not have been reported yet.
         found = None if process is None else process.arrived.get(media_id)
         return None if found is None else Arrived(**found)
 

@@ -1,4 +1,4 @@
-"""A robot's video, forwarded packet by packet to whoever watches."""
+"""The video of one robot, forwarded packet by packet to its operator and viewers."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -26,20 +26,19 @@ from typing import Final
 from aiortc import RTCRtpReceiver, RTCRtpTransceiver
 from aiortc.rtp import RtpPacket
 
-from teleop_webrtc_bridge.aiortc_support.rtp.feedback import Feedback, take_feedback
-from teleop_webrtc_bridge.aiortc_support.rtp.forwarding import VideoEgress, VideoIngress
+from teleop_webrtc_bridge.aiortc_support.feedback import Feedback, take_feedback
+from teleop_webrtc_bridge.aiortc_support.forwarding import VideoEgress, VideoIngress
 
 __all__ = ['VideoRelay']
 
 KEYFRAME_PERIOD_S: Final = 1.0
-"""Keyframes are large: no more of them than this, however many ask. Who has lost the picture gets
-the first one at once."""
+"""Shortest time between keyframes, which are large; the first request is served at once."""
 VIEWERS_KEYFRAME_PERIOD_S: Final = 2.0
-"""The same for those who only watch, while somebody drives: their bad links are not his."""
-KEYFRAME_COMES_S: Final = 0.4
-"""Who asks so soon after another asked gets the same one: it is on its way."""
+"""The same for viewers while somebody drives, so that their bad links do not cost the driver."""
+KEYFRAME_ARRIVES_S: Final = 0.4
+"""A request this soon after another one is served by the same keyframe."""
 FEEDBACK_PERIOD_S: Final = 0.05
-"""Receivers report a few times a second; who reports more often is not listened to."""
+"""Receivers report a few times a second; more frequent reports are ignored."""
 
 _logger = logging.getLogger(__name__)
 
@@ -49,15 +48,15 @@ class _Viewer:
     egress: VideoEgress
     only_watches: bool
     reported_s: dict[type[Feedback], float]
-    """When a report of each kind was last passed on, in seconds of ``time.monotonic``."""
+    """When a report of each kind was last forwarded, in seconds of ``time.monotonic``."""
 
 
 class VideoRelay:
     """
-    One published video track and its viewers.
+    One published video track and its receivers.
 
-    The robot adapts its video to what the viewers report. That is the operator's word alone while
-    there is one: a viewer on a bad link gets what he can, and takes nothing from who drives.
+    The robot adapts its video to its receivers' reports. While somebody drives, only the
+    operator's reports count: a viewer on a bad link must not degrade the driver's video.
 
     :param receiver: The robot's track, from the ``track`` event.
     """
@@ -72,16 +71,16 @@ class VideoRelay:
 
     @property
     def has_begun(self) -> bool:
-        """Whether any packet has come."""
+        """Whether a packet has arrived."""
         return self._ingress.packets > 0
 
     def add_viewer(
         self, media_id: str, transceiver: RTCRtpTransceiver, *, only_watches: bool
     ) -> None:
         """
-        Send the video to a media session as well.
+        Forward the video to a media session too.
 
-        :param only_watches: It does not drive.
+        :param only_watches: Whether it is a viewer's, not the operator's.
         """
         request_keyframe = functools.partial(self.request_keyframe, only_watches=only_watches)
         egress = VideoEgress(transceiver, self._ingress, request_keyframe)
@@ -97,9 +96,9 @@ class VideoRelay:
 
     async def request_keyframe(self, *, only_watches: bool = False, is_new: bool = False) -> None:
         """
-        Ask the robot for a keyframe, as soon as one may be asked for.
+        Request a keyframe from the robot as soon as the shortest period allows.
 
-        :param is_new: The one that is on its way may come before the viewer is ready for it.
+        :param is_new: A keyframe on its way may arrive before this receiver is ready for it.
         """
         now = time.monotonic()
         yields = only_watches and self._is_driven
@@ -108,7 +107,7 @@ class VideoRelay:
         )
         if now >= due_s:
             await self._ask_for_keyframe(now)
-        elif (is_new or now - self._keyframe_asked_s >= KEYFRAME_COMES_S) and (
+        elif (is_new or now - self._keyframe_asked_s >= KEYFRAME_ARRIVES_S) and (
             due_s < self._keyframe_due_s
         ):
             self._cancel_timer()
@@ -130,7 +129,7 @@ class VideoRelay:
         self._keyframe_timer, self._keyframe_due_s = None, float('inf')
 
     def close(self) -> None:
-        """Ask the robot for nothing any more: it is gone."""
+        """Stop requesting keyframes: the robot is gone."""
         self._cancel_timer()
 
     def _keep(self, task: asyncio.Task[None]) -> None:
@@ -152,6 +151,6 @@ class VideoRelay:
             try:
                 await viewer.egress.forward(packet)
             except Exception:
-                # An exception in here would close the robot's connection: lose the viewer instead.
+                # An exception here would close the robot's connection: drop the viewer instead.
                 _logger.exception('event=viewer_lost media_id=%s', media_id)
                 self.remove_viewer(media_id)

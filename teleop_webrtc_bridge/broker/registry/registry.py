@@ -1,28 +1,28 @@
 """
-Which robot sessions exist, who operates them, and what each robot is to be told.
+The registry: which robots are there, who drives each, and who watches.
 
 Pure: no clock, no I/O, no lock. ``now_s`` is monotonic seconds. A method either raises a
-:class:`~teleop_webrtc_bridge.broker.registry.sessions.RegistryRefusal` and nothing has changed, or
-returns what the caller has to do (media to close, long polls to answer), in that order.
+:class:`RegistryRefusal` and changes nothing, or returns the effects that the caller has
+to carry out, in that order.
 
-The states of a session follow from its operator slot::
+- ``robots.py``: who is there. Robots create sessions and send heartbeats.
+- ``operators.py``: who drives. The operator slot, and how it changes hands.
+- ``viewers.py``: who watches.
+- ``sessions.py``: what a session holds, its state machine, and the table of all sessions.
+- ``people.py``, ``refusals.py``: names and bans; why the registry refuses something.
 
-    idle   ── claim ─────────────────────────────────────────────────► active
-    active ── leave, operator silent, its media lost, join failed ───► idle
-    any    ── deleted, superseded, robot silent, its media lost, key revoked ──► disconnected
+The rules:
 
-- One robot has one session: a new one of the same (owner, robot_id) supersedes the older. The
-  older one is told so (409) if it was another process, because two robots that share a name by
-  mistake must not take turns under one operator; a robot that dialled again is not told (404).
-- Who claims the slot first has it; the holder may claim it again, from a reloaded page. Another
-  one gets it when the holder grants his request, and joins; the epoch counts the operators.
-- What the operator's browser takes decides which codec a robot that has a choice sends; see
-  :mod:`~teleop_webrtc_bridge.broker.registry.video_choice`.
-- Viewers watch beside the slot; see :mod:`~teleop_webrtc_bridge.broker.registry.viewers`.
-- A person is a tenant, a name and a role: a token of the same name that only watches is another
-  person's. Several joins of one person are told apart by their media sessions, else by the token.
-- Who was put out of a robot's viewers is neither viewer nor operator of it for ten minutes.
-- What another tenant has does not exist.
+- One robot has one session: a new one of the same (owner, robot_id) supersedes the older. If the
+  older one was another process, it learns this (409): two robots that share a name by mistake must
+  not take turns under one operator. A robot that merely dialled again does not (404).
+- The first claim gets the operator slot. Its holder may claim it again, from a reloaded page;
+  another person only after a grant. The epoch counts the operators.
+- A person is a tenant, a name and a role: the same name with another role is another person.
+  Media session ids, else tokens, distinguish several joins of one person.
+- A person who was removed from a robot's viewers may neither watch nor drive it for ten minutes.
+- The operator's browser decides which codec a robot sends, then the viewers' browsers.
+- For a caller, the sessions of other tenants do not exist.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -42,26 +42,23 @@ The states of a session follow from its operator slot::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from teleop_webrtc_bridge.broker.identity import OperatorCaller
 from teleop_webrtc_bridge.broker.limits import Limits
-from teleop_webrtc_bridge.broker.registry.bans import Bans
-from teleop_webrtc_bridge.broker.registry.bridge_state import BridgeState
-from teleop_webrtc_bridge.broker.registry.control_requests import ControlRequests
-from teleop_webrtc_bridge.broker.registry.operator_slots import eviction, OperatorSlots
-from teleop_webrtc_bridge.broker.registry.robot_sessions import RobotSessions
-from teleop_webrtc_bridge.broker.registry.session_table import is_alive, SessionTable
+from teleop_webrtc_bridge.broker.registry.operators import eviction, Operators
+from teleop_webrtc_bridge.broker.registry.people import Bans
+from teleop_webrtc_bridge.broker.registry.refusals import NoPendingOffer, NotOperator
+from teleop_webrtc_bridge.broker.registry.robots import Robots, video_reason
 from teleop_webrtc_bridge.broker.registry.sessions import (
     Effect,
+    Join,
     MediaLiveness,
     Operator,
     Reason,
     Session,
     SessionState,
-    Viewer,
+    SessionTable,
 )
-from teleop_webrtc_bridge.broker.registry.video_choice import video_reason
 from teleop_webrtc_bridge.broker.registry.viewers import Viewers
 from teleop_webrtc_bridge.core.messages import VideoCodec
 
@@ -72,93 +69,151 @@ class Registry:
     """
     Owns all sessions; used by one event loop (or test) only.
 
-    :param udp_ports: How many peer connections there can be; ``None``: as many as come.
+    :param udp_ports: The largest number of peer connections; ``None``: unlimited.
     """
 
-    def __init__(self, caps: Limits, udp_ports: int | None = None) -> None:
+    def __init__(self, limits: Limits, udp_ports: int | None = None) -> None:
         self._table = SessionTable()
         self._bans = Bans()
-        self.robots = RobotSessions(self._table, caps)
-        """What robots do."""
-        self.operators = OperatorSlots(self._table, self._bans)
-        """What operators do."""
-        self.viewers = Viewers(self._table, self._bans, caps, udp_ports)
-        """Who only watches."""
-        self.control = ControlRequests(self._table, self._bans)
-        """How control goes from one operator to another."""
-        self.bridges = BridgeState(self._table)
-        """The data channels between the two."""
+        self.robots = Robots(self._table, limits)
+        self.operators = Operators(self._table, self._bans)
+        self.viewers = Viewers(self._table, self._bans, limits, udp_ports)
 
-    def media_ids(self) -> list[str]:
-        """Return every media session that a session or its operator uses."""
-        sessions = self._table.where(lambda session: True)
-        ids = [session.identity.media_id for session in sessions]
-        ids += [session.operator.media_id for session in sessions if session.operator]
-        return ids + [viewer.media_id for session in sessions for viewer in session.viewers]
+    # --- sessions ------------------------------------------------------------------------------
 
     def sessions(self) -> list[Session]:
         """Return all sessions, the oldest first."""
-        return self._table.where(lambda session: True)
+        return list(self._table)
+
+    def visible(self, caller: OperatorCaller, now_s: float) -> list[Session]:
+        """Return the sessions that a caller may see, the oldest first."""
+        return self._table.where(
+            lambda session: caller.sees(session.identity.owner) and session.is_alive(now_s)
+        )
+
+    def get(self, session_id: str, caller: OperatorCaller, now_s: float) -> Session:
+        """
+        Return one of them.
+
+        :raises SessionUnknown: It is unknown, not this caller's, or its robot is silent.
+        """
+        return self._table.get(session_id, caller, now_s)
+
+    def media_ids(self) -> list[str]:
+        """Return the media sessions of all robots, operators and viewers."""
+        robots = [session.identity.media_id for session in self._table]
+        return robots + [join.media_id for session in self._table for join in session.joins]
 
     def session_of_media(self, media_id: str) -> Session | None:
         """Return the session that an operator's or viewer's media session belongs to."""
         found = self._table.where(
-            lambda session: (
-                (session.operator is not None and session.operator.media_id == media_id)
-                or any(viewer.media_id == media_id for viewer in session.viewers)
-            )
+            lambda session: any(join.media_id == media_id for join in session.joins)
         )
         return found[0] if found else None
 
-    def note_codecs(self, media_id: str, codecs: tuple[VideoCodec, ...]) -> None:
-        """Note which codecs an operator or a viewer has turned out to take."""
-        session = self.session_of_media(media_id)
-        if session is None:
-            return
-        operator = session.operator
-        if operator is not None and operator.media_id == media_id:
-            self._table.store(replace(session, operator=replace(operator, video_codecs=codecs)))
-            return
-        viewers = tuple(
-            replace(viewer, video_codecs=codecs) if viewer.media_id == media_id else viewer
-            for viewer in session.viewers
-        )
-        self._table.store(replace(session, viewers=viewers))
-
-    def video_reason(self, media_id: str) -> str | None:
-        """Say why an operator or a viewer sees no picture; ``None``: no codec is in the way."""
-        session = self.session_of_media(media_id)
-        if session is None:
-            return None
-        people: list[Operator | Viewer] = [*session.viewers]
-        people += [session.operator] if session.operator else []
-        taken = next(person.video_codecs for person in people if person.media_id == media_id)
-        return video_reason(session, taken)
-
     def figures(self) -> dict[SessionState, int]:
-        """Count the live sessions by state."""
-        states = [session.state for session in self._table.where(lambda session: True)]
+        """Return the number of sessions in each state."""
+        states = [session.state for session in self._table]
         return {state: states.count(state) for state in (SessionState.IDLE, SessionState.ACTIVE)}
 
     def key_ids(self) -> set[str]:
-        """Return the API keys that live sessions were made with."""
-        sessions = self._table.where(lambda session: True)
-        return {session.identity.key_id for session in sessions}
+        """Return the API keys that the sessions were created with."""
+        return {session.identity.key_id for session in self._table}
 
     def token_ids(self) -> set[str]:
-        """Return our own tokens that people in live sessions came with."""
-        sessions = self._table.where(lambda session: True)
-        callers = [viewer.caller for session in sessions for viewer in session.viewers]
-        callers += [session.operator.caller for session in sessions if session.operator]
+        """Return the broker's own tokens that operators and viewers use."""
+        callers = [join.caller for session in self._table for join in session.joins]
         return {caller.token_id for caller in callers if caller.token_id is not None}
 
-    def revoke(self, is_revoked: Callable[[OperatorCaller], bool]) -> list[Effect]:
-        """Let all go whose tokens are not valid any more."""
+    # --- operators and viewers alike -----------------------------------------------------------
+
+    def join_of(
+        self, session_id: str, caller: OperatorCaller, media_id: str | None, now_s: float
+    ) -> Join:
+        """
+        Return the caller as the operator or a viewer of a session.
+
+        :param media_id: The join that the request is about; see :meth:`Join.is_of`.
+        :raises SessionUnknown: See :meth:`get`.
+        :raises NotOperator: The caller is neither.
+        """
+        return self._table.of_join(session_id, caller, media_id, now_s)[1]
+
+    def heartbeat(
+        self, session_id: str, caller: OperatorCaller, media_id: str | None, now_s: float
+    ) -> Join:
+        """
+        Note that an operator or a viewer is alive.
+
+        :returns: Who it is.
+        :raises RegistryRefusal: See :meth:`join_of`.
+        """
+        join = self.join_of(session_id, caller, media_id, now_s)
+        renewed = join.caller.renewed_by(caller)
+        self._table.change_join(session_id, join.media_id, caller=renewed, heartbeat_at_s=now_s)
+        return join
+
+    def leave(
+        self, session_id: str, caller: OperatorCaller, media_id: str | None, now_s: float
+    ) -> tuple[SessionState, list[Effect]]:
+        """
+        Disconnect the caller; nothing happens if they are neither operator nor viewer.
+
+        :raises SessionUnknown: See :meth:`get`.
+        """
         effects: list[Effect] = []
-        for session in self._table.where(lambda session: True):
+        try:
+            session, join = self._table.of_join(session_id, caller, media_id, now_s)
+        except NotOperator:
+            pass
+        else:
+            if isinstance(join, Operator):
+                effects = self._table.drop_operator(session, Reason.LEFT)
+            else:
+                effects = self.viewers.drop(session_id, join.media_id)
+        return self.get(session_id, caller, now_s).state, effects
+
+    def expect_video_answer(self, session_id: str, media_id: str) -> None:
+        """Note that a ``video_offer`` was sent, or that the answer to it was unusable."""
+        self._table.change_join(session_id, media_id, video_offer_pending=True)
+
+    def take_video_answer(
+        self, session_id: str, caller: OperatorCaller, media_id: str | None, now_s: float
+    ) -> str:
+        """
+        Accept the answer to a ``video_offer``, once per offer.
+
+        :returns: The caller's media session.
+        :raises RegistryRefusal: See :meth:`join_of`.
+        :raises NoPendingOffer: No offer was sent, or it was answered already.
+        """
+        join = self.join_of(session_id, caller, media_id, now_s)
+        if not join.video_offer_pending:
+            raise NoPendingOffer
+        self._table.change_join(session_id, join.media_id, video_offer_pending=False)
+        return join.media_id
+
+    def note_codecs(self, session_id: str, media_id: str, codecs: tuple[VideoCodec, ...]) -> None:
+        """Note which codecs an operator or a viewer can receive."""
+        self._table.change_join(session_id, media_id, video_codecs=codecs)
+
+    def video_reason(self, session_id: str, media_id: str) -> str | None:
+        """Say which codec keeps an operator or a viewer from seeing a picture, if one does."""
+        session = self._table.find(session_id)
+        if session is None:
+            return None
+        join = next((join for join in session.joins if join.media_id == media_id), None)
+        return None if join is None else video_reason(session, join.video_codecs)
+
+    # --- revocation and time -------------------------------------------------------------------
+
+    def revoke(self, is_revoked: Callable[[OperatorCaller], bool]) -> list[Effect]:
+        """Disconnect all operators and viewers whose tokens are no longer valid."""
+        effects: list[Effect] = []
+        for session in self._table:
             for viewer in session.viewers:
                 if is_revoked(viewer.caller):
-                    effects += self.viewers.leave(session.session_id, viewer)
+                    effects += self.viewers.drop(session.session_id, viewer.media_id)
             session = self._table.find(session.session_id) or session
             if session.operator is not None and is_revoked(session.operator.caller):
                 effects += self._table.drop_operator(session, Reason.OPERATOR_REVOKED)
@@ -166,15 +221,14 @@ class Registry:
 
     def reap(self, now_s: float, liveness: Mapping[str, MediaLiveness]) -> list[Effect]:
         """
-        End the sessions of silent robots and evict silent operators.
+        End the sessions of silent robots, and disconnect silent operators and viewers.
 
-        :param liveness: Of the media sessions of :meth:`media_ids`; what is not in it is not
-            judged.
+        :param liveness: Of media sessions; one that is missing is not judged.
         """
         effects: list[Effect] = []
-        for session in self._table.where(lambda session: True):
+        for session in self._table:
             robot_media = liveness.get(session.identity.media_id)
-            if not is_alive(session, now_s):
+            if not session.is_alive(now_s):
                 effects += self._table.end(session, Reason.ROBOT_SILENT)
             elif robot_media is not None and robot_media.last_heard_s is None:
                 effects += self._table.end(session, Reason.ROBOT_MEDIA_LOST)

@@ -28,10 +28,10 @@ import math
 from typing import Final
 
 from teleop_webrtc_bridge.core.messages import DriveCommand, Velocity
-from teleop_webrtc_bridge.core.motion.freshness import Freshness, Lease, Verdict
+from teleop_webrtc_bridge.core.motion.freshness import CommandLease, CommandVerdict, Freshness
 from teleop_webrtc_bridge.core.motion.velocity_limits import GateLimits
 
-__all__ = ['NEWEST_S', 'CommandGate', 'GateLimits', 'Verdict']
+__all__ = ['NEWEST_S', 'CommandGate', 'CommandVerdict', 'GateLimits']
 
 ZERO: Final = Velocity()
 
@@ -72,14 +72,14 @@ class CommandGate:
     """
 
     def __init__(self, limits: GateLimits, *, first_token: int = 1) -> None:
-        self.verdicts: Counter[Verdict] = Counter()
+        self.verdicts: Counter[CommandVerdict] = Counter()
         self.limited = 0
         """Commands that asked for more than the limits allow."""
         self.limiting = False
         """Whether the velocity in force is less than what was asked for."""
         self._limits = limits
         self._freshness = Freshness()
-        self._lease = Lease(first_token)
+        self._lease = CommandLease(first_token)
         self._latch: int | None = None
         self._latches = 0
         self._enabled = True
@@ -90,7 +90,7 @@ class CommandGate:
         self._velocity = ZERO
         self._received_s: float | None = None
         """When a command last arrived, whatever became of it: a held key is no silence."""
-        self._last_verdict = Verdict.ACCEPTED
+        self._last_verdict = CommandVerdict.ACCEPTED
         self._began_s: float | None = None
         """When the present operator's control began."""
         self._heard_s: float | None = None
@@ -159,7 +159,7 @@ class CommandGate:
 
     # --- commands --------------------------------------------------------------------------------
 
-    def command(self, now: float, command: DriveCommand) -> Verdict:
+    def command(self, now: float, command: DriveCommand) -> CommandVerdict:
         """
         Judge a command and put it in force if it passes.
 
@@ -170,7 +170,7 @@ class CommandGate:
         self._last_verdict = verdict
         return verdict
 
-    def refusing(self, now: float) -> Verdict | None:
+    def refusing(self, now: float) -> CommandVerdict | None:
         """Return what became of the newest command; ``None``: it was obeyed, or is long ago."""
         is_refused = self.is_commanded(now) and self._last_verdict.is_refusal
         return self._last_verdict if is_refused else None
@@ -179,40 +179,40 @@ class CommandGate:
         """Return whether a command arrived just now, whatever became of it."""
         return self._received_s is not None and now - self._received_s < NEWEST_S
 
-    def _judge(self, now: float, command: DriveCommand) -> Verdict:
+    def _judge(self, now: float, command: DriveCommand) -> CommandVerdict:
         self._expire(now)
         if not all(map(math.isfinite, (command.stamp_s, *command.velocity.axes()))):
-            return Verdict.NOT_FINITE
+            return CommandVerdict.NOT_FINITE
         silence_s = 0.0 if self._received_s is None else now - self._received_s
         self._received_s = now
         verdict = self._freshness.judge(now, command.stamp_s, standing=not self.moving)
-        if verdict is Verdict.CLOCK_STEP:
+        if verdict is CommandVerdict.CLOCK_STEP:
             self._disarm(now)
-        if verdict is not Verdict.ACCEPTED:
+        if verdict is not CommandVerdict.ACCEPTED:
             return verdict
         refusal = self._refusal(now)
         if refusal is not None:
             return refusal
         self._rearm(now, command.velocity.is_zero(), silence_s)
         if not self._armed:
-            return Verdict.NOT_NEUTRAL
+            return CommandVerdict.NOT_NEUTRAL
         self._freshness.advance(command.stamp_s)
         self._accepted.append((now, command))
         self._wanted = command.velocity
         self._apply(now)
         self.limited += self.limiting
-        return Verdict.ACCEPTED
+        return CommandVerdict.ACCEPTED
 
-    def _refusal(self, now: float) -> Verdict | None:
+    def _refusal(self, now: float) -> CommandVerdict | None:
         """Return why no command at all may pass now."""
         if self.estopped:
-            return Verdict.LATCHED
+            return CommandVerdict.LATCHED
         if not self._enabled:
-            return Verdict.DISABLED
+            return CommandVerdict.DISABLED
         if self._lease.is_overdue(now):
-            return Verdict.NO_LEASE
+            return CommandVerdict.NO_LEASE
         if self._lease.round_trip_s(now) > LONGEST_ROUND_TRIP_S:
-            return Verdict.ROUND_TRIP
+            return CommandVerdict.ROUND_TRIP
         return None
 
     def _rearm(self, now: float, neutral: bool, silence_s: float) -> None:
@@ -320,7 +320,7 @@ class CommandGate:
     def begin_control(self, now: float) -> None:
         """Forget the previous operator: a new session or operator begins, or there is none."""
         self._freshness = Freshness()
-        self._lease = Lease(self._lease.next_token)
+        self._lease = CommandLease(self._lease.next_token)
         self._began_s = now
         self._received_s = None
         self._heard_s = None

@@ -20,7 +20,7 @@ from collections import deque
 import enum
 from typing import Final
 
-__all__ = ['Freshness', 'Lease', 'Verdict']
+__all__ = ['CommandLease', 'CommandVerdict', 'Freshness']
 
 MAX_EXCESS_DELAY_S: Final = 0.5
 """How much later than the quickest recent command one may arrive and still be obeyed."""
@@ -35,7 +35,7 @@ LEASE_WINDOW_S: Final = 5.0
 """How far back tokens and round trips are remembered."""
 
 
-class Verdict(enum.Enum):
+class CommandVerdict(enum.Enum):
     """What became of a command; the value names the counter in telemetry and diagnostics."""
 
     ACCEPTED = 'accepted'
@@ -51,7 +51,7 @@ class Verdict(enum.Enum):
 
     @property
     def is_refusal(self) -> bool:
-        return self is not Verdict.ACCEPTED
+        return self is not CommandVerdict.ACCEPTED
 
 
 class Freshness:
@@ -73,7 +73,7 @@ class Freshness:
         self._witnesses: list[tuple[float, float]] = []
         """(stamp, delay) of commands that fit only if a clock stepped."""
 
-    def judge(self, now: float, stamp_s: float, *, standing: bool) -> Verdict:
+    def judge(self, now: float, stamp_s: float, *, standing: bool) -> CommandVerdict:
         """
         Judge one command; only an accepted one moves the watermark.
 
@@ -91,13 +91,17 @@ class Freshness:
                 self._watermark_s = None
                 self._delays.clear()
                 self._witnesses.clear()
-                return Verdict.CLOCK_STEP
-            return Verdict.STALE if jumped and delay > self._delays[0][1] else Verdict.OUT_OF_ORDER
+                return CommandVerdict.CLOCK_STEP
+            return (
+                CommandVerdict.STALE
+                if jumped and delay > self._delays[0][1]
+                else CommandVerdict.OUT_OF_ORDER
+            )
         self._witnesses.clear()
         self._remember(now, delay)
         if delay - self._delays[0][1] > MAX_EXCESS_DELAY_S:
-            return Verdict.STALE
-        return Verdict.ACCEPTED
+            return CommandVerdict.STALE
+        return CommandVerdict.ACCEPTED
 
     def advance(self, stamp_s: float) -> None:
         """Move the watermark: the command passed every other check as well."""
@@ -118,7 +122,7 @@ class Freshness:
         return len(self._witnesses) >= STEP_WITNESSES
 
 
-class Lease:
+class CommandLease:
     """
     A bound on the age of commands by one clock: ours.
 

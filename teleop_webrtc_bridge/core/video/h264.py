@@ -27,24 +27,22 @@ import enum
 from typing import Final, Generic, TypeVar
 
 from teleop_webrtc_bridge.core.exceptions import PictureUndecodable
-from teleop_webrtc_bridge.core.video.h264_parameters import (
+from teleop_webrtc_bridge.core.video.h264_syntax import (
     Bits,
-    PictureParameters,
-    read_pps,
-    read_sps,
-    SequenceParameters,
-    unescaped,
-)
-from teleop_webrtc_bridge.core.video.h264_units import (
     IDR_SLICE,
     KEPT,
     MAX_NAL_UNITS,
     nal_units,
+    PictureParameters,
     PPS,
+    read_pps,
+    read_sps,
     recovery_pictures,
+    SequenceParameters,
     SLICE,
     SPS,
     START_CODE,
+    unescaped,
     unit_kind,
 )
 

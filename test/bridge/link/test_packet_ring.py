@@ -13,7 +13,7 @@
 # limitations under the License.
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 import os
 from pathlib import Path
@@ -25,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
+from teleop_webrtc_bridge.bridge.link.frame_slot import create_slot
 from teleop_webrtc_bridge.bridge.link.packet_ring import (
     create_ring,
     MAX_BEHIND_S,
@@ -36,7 +37,7 @@ from teleop_webrtc_bridge.core.video.h264 import AccessUnit, MAX_UNIT_BYTES
 
 NOW_S = 5000.0
 KEPT_UNITS = 255
-"""While so many more are written, a unit stays; with the next one it may be overwritten."""
+"""A unit survives this many later ones; the next one may overwrite it."""
 
 
 @dataclass
@@ -59,7 +60,7 @@ class Ring:
         return data
 
     def take(self) -> list[int]:
-        """Return the numbers of the pictures that are there to be taken."""
+        """Return the numbers of the pictures that can be read."""
         numbers = []
         while (unit := self.reader.next(self.now)) is not None:
             assert int.from_bytes(unit.data[:8]) == unit.sequence == unit.width
@@ -274,7 +275,7 @@ print(taken, reader.skipped, flush=True)
 
 @pytest.mark.real_programs
 def test_another_process_never_sees_a_torn_picture(ring: Ring) -> None:
-    """The writer is much faster than the reader, which is overrun all the time."""
+    """The writer is much faster than the reader and overruns it all the time."""
     last = 6000
     with subprocess.Popen(
         [
@@ -288,7 +289,7 @@ def test_another_process_never_sees_a_torn_picture(ring: Ring) -> None:
         assert child.stdout is not None
         assert child.stdout.readline() == 'ready\n'
         for number in range(1, last + 1):
-            # The last one is a keyframe, which no reader leaves out.
+            # The last one is a keyframe, which no reader skips.
             data = number.to_bytes(8) * (8000 if number % 3 else 100)
             keyframe = number % 7 == 0 or number == last
             unit = AccessUnit(data=data, keyframe=keyframe, width=number, height=1)
@@ -317,3 +318,16 @@ def test_what_the_other_process_writes_does_not_move_the_writer(ring: Ring) -> N
     os.pwrite(ring.descriptor, b'\xff' * 24, 0)
     ring.put('K')
     assert os.pread(ring.descriptor, 8, 0) == (3).to_bytes(8, sys.byteorder)
+
+
+@pytest.mark.parametrize('create', [create_slot, create_ring])
+def test_the_other_half_cannot_change_its_size(create: Callable[[], int]) -> None:
+    memory = create()
+    try:
+        size = os.fstat(memory).st_size
+        for other in (0, size - 1, size + 1):
+            with pytest.raises(PermissionError):
+                os.ftruncate(memory, other)
+        assert os.fstat(memory).st_size == size
+    finally:
+        os.close(memory)

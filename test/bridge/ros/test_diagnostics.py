@@ -27,7 +27,7 @@ from teleop_webrtc_bridge.bridge.ros.estop.record import EstopCause
 from teleop_webrtc_bridge.bridge.ros.parameters.table import PARAMETERS, Settings
 from teleop_webrtc_bridge.bridge.ros.self_diagnosis import estop
 from teleop_webrtc_bridge.core.messages import Origin, OriginRole
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -53,10 +53,9 @@ class CommandTopic:
 def broker(counters: dict[str, float], path: str = 'direct') -> DiagnosticStatus:
     """Return what is said of the broker of an operated robot."""
     status = Status(
-        state=SessionState.OPERATED,
+        state=BridgeState.OPERATED,
         reason='',
         control_epoch=1,
-        video_fps=30.0,
         counters=counters,
         path=path,
     )
@@ -95,9 +94,7 @@ def test_pictures_that_are_encoded_here_are_made_to_fit() -> None:
 
 # --- E-STOP ------------------------------------------------------------------------------------
 
-STATUS = Status(
-    state=SessionState.OPERATED, reason='', control_epoch=1, video_fps=0.0, counters={}
-)
+STATUS = Status(state=BridgeState.OPERATED, reason='', control_epoch=1, counters={})
 ANN = Origin(sub='ann', role=OriginRole.VIEWER)
 
 

@@ -46,7 +46,7 @@ from teleop_webrtc_bridge.core.messages import (
     Velocity,
 )
 from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, GateLimits
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 PATIENCE_S = 20.0
 ZERO = Velocity()
@@ -80,7 +80,7 @@ class Robot:
 
     def say(self, payload: bytes, label: str, *, arrival_s: float | None = None) -> None:
         arrival_s = time.monotonic() if arrival_s is None else arrival_s
-        packet = Received(label=label, payload=payload, text=False, arrival_s=arrival_s)
+        packet = Received(label=label, payload=payload, arrival_s=arrival_s)
         self.link.send(encode(packet))
 
     def drive(self, speed: float, *, arrival_s: float | None = None) -> None:
@@ -171,12 +171,10 @@ def test_a_command_from_the_future_does_not_put_off_the_stop(robot: Robot) -> No
 
 
 def test_a_stalled_webrtc_half_costs_telemetry_before_acknowledgements(robot: Robot) -> None:
-    status = Status(
-        state=SessionState.OPERATED, reason='', control_epoch=1, video_fps=0.0, counters={}
-    )
+    status = Status(state=BridgeState.OPERATED, reason='', control_epoch=1, counters={})
     robot.thread.start()
     robot.link.send(encode(status))
-    until(lambda: robot.thread.snapshot.status.state is SessionState.OPERATED)
+    until(lambda: robot.thread.snapshot.status.state is BridgeState.OPERATED)
 
     def lost() -> int:
         """Ask for the counters anew."""
@@ -255,9 +253,7 @@ def test_who_pressed_and_who_released_is_told_whoever_it_was(robot: Robot) -> No
 
 
 def operated(epoch: int) -> bytes:
-    status = Status(
-        state=SessionState.OPERATED, reason='', control_epoch=epoch, video_fps=0.0, counters={}
-    )
+    status = Status(state=BridgeState.OPERATED, reason='', control_epoch=epoch, counters={})
     return encode(status)
 
 

@@ -35,6 +35,7 @@ from programs import Program, Programs, programs, wait_for
 import pytest
 from python_operator import operator, PythonOperator
 from rclpy.qos import qos_profile_system_default
+from ros_domain import next_domain
 from ros_probe import Acquaintance, ros_node, RosProbe
 from sensor_msgs.msg import Image
 from small_camera import SmallCamera
@@ -303,7 +304,7 @@ def restarted(
     unheard by the successor that was given a port of the same number.
     """
     kill(started.running[-1])
-    domain_id = 1 + int(started.environment['ROS_DOMAIN_ID']) % 100
+    domain_id = next_domain(int(started.environment['ROS_DOMAIN_ID']))
     started.environment['ROS_DOMAIN_ID'] = str(domain_id)
     start(started, key_file, 'local', *options)
     client = Client(new_node(domain_id), '/local')

@@ -36,7 +36,7 @@ from teleop_webrtc_bridge.core.messages import (
     STATE_RELIABLE_BACK,
     Velocity,
 )
-from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, GateLimits, Verdict
+from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, CommandVerdict, GateLimits
 
 CLOCK_AHEAD_S = 1.7e9
 BOTH_CHANNELS = pytest.mark.parametrize('label', [CMD_UNRELIABLE, STATE_RELIABLE])
@@ -78,7 +78,7 @@ class Robot:
         if isinstance(payload, dict):
             payload = json.dumps(payload)
         data = payload.encode() if isinstance(payload, str) else payload
-        received = Received(label=label, payload=data, text=True, arrival_s=self.now)
+        received = Received(label=label, payload=data, arrival_s=self.now)
         return self.messages.handle(received, self.now)
 
     def drive(self, velocity: Velocity) -> None:
@@ -413,9 +413,9 @@ def test_malformed_commands_are_counted_and_the_next_good_one_is_obeyed(robot: R
     for payload in (encode_drive_command(good)[:-1], encode_drive_command(nan), b'\x9c'):
         assert not robot.take(payload, CMD_UNRELIABLE)
     assert robot.messages.counters == {'malformed': 3}
-    before = robot.gate.verdicts[Verdict.ACCEPTED]
+    before = robot.gate.verdicts[CommandVerdict.ACCEPTED]
     robot.drive(FORWARD)
-    assert robot.gate.verdicts[Verdict.ACCEPTED] == before + 1
+    assert robot.gate.verdicts[CommandVerdict.ACCEPTED] == before + 1
 
 
 @BOTH_CHANNELS
@@ -651,7 +651,7 @@ def test_a_zero_of_an_arm_stops_nothing_and_is_not_neutral(robot: Robot) -> None
     jog(robot, ZERO)
     robot.drive(FORWARD)
     assert not robot.gate.moving
-    assert robot.gate.verdicts[Verdict.NOT_NEUTRAL] == 1
+    assert robot.gate.verdicts[CommandVerdict.NOT_NEUTRAL] == 1
 
 
 def test_an_arms_jogs_do_not_disturb_who_drives_the_base(robot: Robot) -> None:

@@ -1,4 +1,4 @@
-"""The real client against a real HTTP server that misbehaves."""
+"""Tests of the broker client against a real HTTP server that misbehaves."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -62,7 +62,7 @@ def configuration(broker_url: str) -> BridgeConfiguration:
 
 @pytest_asyncio.fixture
 async def client_of() -> AsyncIterator[Answers]:
-    """Start servers that answer everything in one way, and a client of each."""
+    """Start servers that give one answer to everything, each with a client."""
     async with AsyncExitStack() as stack:
 
         async def start(handler: Handler) -> BrokerClient:
@@ -76,7 +76,7 @@ async def client_of() -> AsyncIterator[Answers]:
 
 
 def saying(body: Any = None, **options: Any) -> Handler:
-    """Return a handler that always answers the same."""
+    """Return a handler that always gives the same answer."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if isinstance(body, str | bytes | None):

@@ -1,4 +1,4 @@
-"""When a link is given up: the decision alone, and the probe on a plain aiortc peer."""
+"""Tests of when a link is given up, and of the probe on a plain aiortc peer."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -23,27 +23,27 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teleop_webrtc_bridge.aiortc_support.sctp.probe import SctpProbe
-from teleop_webrtc_bridge.bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, Verdict
+from teleop_webrtc_bridge.aiortc_support.sctp import SctpProbe
+from teleop_webrtc_bridge.bridge.webrtc.liveness import LinkLiveness, LOST_AFTER_S, ProbeDecision
 
 
 def run(
     liveness: LinkLiveness, now: float, until_s: float, late_s: float = 0.0
 ) -> tuple[float, list[float]]:
-    """Take turns in silence; return when it ended, and when it probed."""
+    """Take turns in silence; return the times of its end and of its probes."""
     probes = []
     while now < until_s:
         verdict = liveness.turn(now)
-        if verdict is Verdict.LOST:
+        if verdict is ProbeDecision.LOST:
             break
-        if verdict is Verdict.PROBE:
+        if verdict is ProbeDecision.PROBE:
             probes.append(now)
         now += liveness.delay_s + late_s
     return now, probes
 
 
 def test_it_probes_at_once() -> None:
-    assert LinkLiveness(7.0).turn(7.0) is Verdict.PROBE
+    assert LinkLiveness(7.0).turn(7.0) is ProbeDecision.PROBE
 
 
 def test_silence_ends_it_within_three_seconds_but_not_before_many_probes() -> None:
@@ -60,8 +60,8 @@ def test_answers_keep_it_alive_for_a_probe_a_second() -> None:
     now, probes = 0.0, 0
     while now < 1000.0:
         verdict = liveness.turn(now)
-        assert verdict is not Verdict.LOST
-        if verdict is Verdict.PROBE:
+        assert verdict is not ProbeDecision.LOST
+        if verdict is ProbeDecision.PROBE:
             probes += 1
             now += 0.05
             liveness.answered()
@@ -76,7 +76,7 @@ def test_a_peer_that_never_answers_is_left_to_ice() -> None:
 
 
 def test_the_first_answer_is_sought_urgently() -> None:
-    """A probe is lost where there is no association yet; a link may die young."""
+    """A probe before the association is lost, and the link may fail right then."""
     _, probes = run(LinkLiveness(0.0), 0.0, 1.0)
     assert len(probes) >= 9
 
@@ -89,14 +89,14 @@ def test_a_process_that_stood_still_blames_nobody(pause_s: float, turns_before: 
     now = 0.0
     for turn in range(turns_before + 1):
         now += liveness.delay_s + (pause_s if turn == turns_before else 0.0)
-        assert liveness.turn(now) is not Verdict.LOST
+        assert liveness.turn(now) is not ProbeDecision.LOST
 
 
 def test_a_clock_that_steps_back_changes_nothing() -> None:
     liveness = LinkLiveness(100.0)
     liveness.turn(100.0)
     liveness.answered()
-    assert liveness.turn(50.0) is Verdict.WAIT
+    assert liveness.turn(50.0) is ProbeDecision.WAIT
     ended_s, _ = run(liveness, 50.0, 60.0)
     assert LOST_AFTER_S < ended_s - 50.0 < 3.0
 

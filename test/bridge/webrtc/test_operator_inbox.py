@@ -1,4 +1,4 @@
-"""What of the operator's messages is handed to the ROS half, over a real socket pair."""
+"""Tests of which messages reach the ROS half, over a real socket pair."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -29,68 +29,67 @@ from teleop_webrtc_bridge.bridge.webrtc.operator_inbox import (
     BURST_BYTES,
     BURST_MESSAGES,
     MESSAGES_PER_S,
+    operator_budget,
     OperatorInbox,
-    TokenBucket,
 )
 from teleop_webrtc_bridge.bridge.webrtc.ros_link import RosLink
 from teleop_webrtc_bridge.core.codec import decode_command, encode_drive_command, encode_lease
 from teleop_webrtc_bridge.core.messages import CMD_UNRELIABLE, DriveCommand, Velocity
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
+from teleop_webrtc_bridge.core.rate_limit import MessageBudget
 
 PATIENCE_S = 20.0
 HONEST_HZ = 80.0 + 33.0 + 50.0
-"""Commands, echoes of the lease, repeated E-STOPs, all on one channel."""
+"""Commands, lease echoes and repeated E-STOPs, all on one channel."""
 
 
-def passed(bucket: TokenBucket, *, rate_hz: float, seconds: float, from_s: float = 0.0) -> int:
+def passed(budget: MessageBudget, *, rate_hz: float, seconds: float, from_s: float = 0.0) -> int:
     count = int(rate_hz * seconds)
-    return sum(bucket.take(100, from_s + number / rate_hz) for number in range(count))
+    return sum(budget.take(100, from_s + number / rate_hz) for number in range(count))
 
 
 def test_nothing_of_what_a_page_sends_is_lost() -> None:
-    bucket = TokenBucket(0.0)
-    assert passed(bucket, rate_hz=HONEST_HZ, seconds=600.0) == int(HONEST_HZ * 600.0)
+    budget = operator_budget(0.0)
+    assert passed(budget, rate_hz=HONEST_HZ, seconds=600.0) == int(HONEST_HZ * 600.0)
 
 
 def test_what_a_network_has_held_back_passes_at_once() -> None:
-    bucket = TokenBucket(0.0)
+    budget = operator_budget(0.0)
     held = int(HONEST_HZ * 3.0)
-    assert all(bucket.take(100, 0.0) for _ in range(held))
-    assert passed(bucket, rate_hz=HONEST_HZ, seconds=60.0) == int(HONEST_HZ * 60.0)
+    assert all(budget.take(100, 0.0) for _ in range(held))
+    assert passed(budget, rate_hz=HONEST_HZ, seconds=60.0) == int(HONEST_HZ * 60.0)
 
 
 def test_a_flood_gets_the_burst_and_its_share() -> None:
-    bucket = TokenBucket(0.0)
-    count = passed(bucket, rate_hz=20_000.0, seconds=10.0)
+    budget = operator_budget(0.0)
+    count = passed(budget, rate_hz=20_000.0, seconds=10.0)
     assert count == pytest.approx(BURST_MESSAGES + 10.0 * MESSAGES_PER_S, abs=2)
 
 
 def test_bytes_count_as_well() -> None:
-    bucket = TokenBucket(0.0)
+    budget = operator_budget(0.0)
     size = 32 * 1024
-    assert sum(bucket.take(size, 0.0) for _ in range(100)) == BURST_BYTES // size
+    assert sum(budget.take(size, 0.0) for _ in range(100)) == BURST_BYTES // size
 
 
 def test_time_that_goes_back_gives_nothing() -> None:
-    bucket = TokenBucket(100.0)
-    assert sum(bucket.take(1, 100.0 - number) for number in range(1000)) == BURST_MESSAGES
+    budget = operator_budget(100.0)
+    assert sum(budget.take(1, 100.0 - number) for number in range(1000)) == BURST_MESSAGES
 
 
 class Robot:
-    """The operator's messages in, and what a ROS half reads."""
+    """An inbox, and the ROS half that reads behind it."""
 
     def __init__(self) -> None:
         theirs, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
         self._theirs = theirs
-        self.inbound = OperatorInbox(RosLink(theirs), CommandFrames())
+        self.inbox = OperatorInbox(RosLink(theirs), CommandFrames())
         self.read: list[Packet] = []
 
     def take(self, payload: bytes, label: str = CMD_UNRELIABLE, *, read: bool = True) -> None:
-        received = Received(label=label, payload=payload, text=False, arrival_s=time.monotonic())
-        message = decode_command(payload)
-        if self.inbound.admit(received, message):
-            self.inbound.deliver(received, message)
+        received = Received(label=label, payload=payload, arrival_s=time.monotonic())
+        self.inbox.take(received)
         if read:
             self.read_all()
 
@@ -146,8 +145,18 @@ async def test_the_newest_of_a_flood_arrives_though_the_rest_is_lost(robot: Robo
     sent = [decode_command(payload) for payload in robot.payloads()]
     seqs = [message.seq for message in sent if isinstance(message, DriveCommand)]
     assert seqs == sorted(set(seqs))
-    lost = robot.inbound.counters[f'excess_{CMD_UNRELIABLE}']
+    lost = robot.inbox.counters[f'excess_{CMD_UNRELIABLE}']
     assert lost >= 5000 - len(robot.read)
+
+
+@pytest.mark.parametrize(
+    'payload', [b'', b'\0' * 7, command(1)[:-1], command(1) + b'\0', b'{"type"']
+)
+async def test_a_broken_command_reaches_the_ros_half_which_counts_it(
+    robot: Robot, payload: bytes
+) -> None:
+    robot.take(payload)
+    assert robot.payloads() == [payload]
 
 
 async def test_no_estop_is_lost_in_a_flood(robot: Robot) -> None:
@@ -170,7 +179,7 @@ async def test_a_held_command_of_the_previous_operator_is_forgotten(robot: Robot
         robot.take(command(seq))
     for number in range(2000):
         robot.take(estop(number))
-    robot.inbound.forget_motion()
+    robot.inbox.forget_motion()
     await robot.until_read(estop(1999))
     assert command(1999) not in robot.payloads()
 
@@ -200,7 +209,7 @@ async def test_a_jog_of_an_arm_replaces_no_command_that_waits_for_the_ros_half(
 async def test_a_jog_of_the_previous_operators_arm_is_forgotten(robot: Robot) -> None:
     for seq in range(2000):
         robot.take(command(seq, 'left'))
-    robot.inbound.forget_motion()
+    robot.inbox.forget_motion()
     robot.take(estop(1))
     await robot.until_read(estop(1))
     assert command(1999, 'left') not in robot.payloads()

@@ -1,4 +1,4 @@
-"""The link to a ROS half that does not read, over a real socket pair."""
+"""Tests of the link to a ROS half that does not read, over a real socket pair."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -38,7 +38,7 @@ from teleop_webrtc_bridge.core.messages import (
     STATE_RELIABLE,
     Velocity,
 )
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 PATIENCE_S = 20.0
 
@@ -61,7 +61,7 @@ class Ros:
                 return
 
     async def until(self, last: Packet) -> None:
-        """Read until this comes last."""
+        """Read until this packet is the last one."""
         async with asyncio.timeout(PATIENCE_S):
             while self.read[-1:] != [last]:
                 self.read_all()
@@ -86,18 +86,16 @@ def command(seq: int) -> Received:
     payload = encode_drive_command(
         DriveCommand(seq=seq, stamp_s=1.0, frame_id='', velocity=Velocity())
     )
-    return Received(label=CMD_UNRELIABLE, payload=payload, text=False, arrival_s=float(seq))
+    return Received(label=CMD_UNRELIABLE, payload=payload, arrival_s=float(seq))
 
 
 def state(**fields: object) -> Received:
     payload = json.dumps(fields).encode()
-    return Received(label=STATE_RELIABLE, payload=payload, text=True, arrival_s=1.0)
+    return Received(label=STATE_RELIABLE, payload=payload, arrival_s=1.0)
 
 
 def status(epoch: int) -> Status:
-    return Status(
-        state=SessionState.OPERATED, reason='', control_epoch=epoch, video_fps=0.0, counters={}
-    )
+    return Status(state=BridgeState.OPERATED, reason='', control_epoch=epoch, counters={})
 
 
 def fill(ros: Ros, *, commands: int = 1000) -> None:

@@ -1,4 +1,4 @@
-"""DNS, TLS and proxies in trouble: named by host and cause; with a CA of our own."""
+"""Tests that DNS, TLS and proxy failures are reported with host and cause."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -63,7 +63,7 @@ def name(text: str) -> x509.Name:
 
 
 def usage_of_authorities() -> x509.KeyUsage:
-    """Return that a key may sign certificates, and nothing else."""
+    """Return the extension of a key that may only sign certificates."""
     return x509.KeyUsage(
         digital_signature=False,
         content_commitment=False,
@@ -78,7 +78,7 @@ def usage_of_authorities() -> x509.KeyUsage:
 
 
 class Authority:
-    """A certificate authority in a folder; the environment names it."""
+    """A certificate authority in a folder, named by the environment."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -105,7 +105,7 @@ class Authority:
         public = (signed_by or self.key).public_key()
         builder = x509.CertificateBuilder()
         if is_ca:
-            # Python 3.13 and newer insist on it.
+            # Python 3.13 and newer require it.
             builder = builder.add_extension(usage_of_authorities(), critical=True)
         return (
             builder.subject_name(name(subject))
@@ -128,7 +128,7 @@ class Authority:
     def context(
         self, subject: str, *, ends_in: timedelta = DAY, self_signed: bool = False
     ) -> ssl.SSLContext:
-        """Return what a server with such a certificate uses."""
+        """Return the context of a server with such a certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
         issuer = name(subject) if self_signed else self.certificate.subject
         certificate = self.sign(
@@ -160,7 +160,7 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
 
 @pytest_asyncio.fixture
 async def serve() -> AsyncIterator[Serve]:
-    """Start servers that answer each call with a session, and count them."""
+    """Start servers that answer every call with a session and count the calls."""
     async with AsyncExitStack() as stack:
 
         async def start(context: ssl.SSLContext | None) -> tuple[str, list[web.Request]]:

@@ -1,4 +1,4 @@
-"""What a broker answers and a robot cannot use, and what is not the broker's fault."""
+"""Tests of unusable answers of the broker, and of failures that are not its fault."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

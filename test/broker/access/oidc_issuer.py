@@ -1,4 +1,4 @@
-"""An OpenID Connect issuer that really listens, and can be made to misbehave."""
+"""An OpenID Connect issuer that serves HTTP and can be made to misbehave."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -35,7 +35,7 @@ __all__ = ['CLIENT_ID', 'Issuer', 'issuing', 'private_key', 'public_jwk']
 
 CLIENT_ID = 'teleop'
 ALGORITHMS = {'rsa': 'RS256', 'pss': 'PS256', 'ec': 'ES256', 'ed': 'EdDSA'}
-"""The keys that it has at first → what it signs with them."""
+"""Initial key → the algorithm that it signs with."""
 DISCOVERY = '/.well-known/openid-configuration'
 
 Respond = Callable[[web.Request], web.StreamResponse]
@@ -43,7 +43,7 @@ Respond = Callable[[web.Request], web.StreamResponse]
 
 @cache
 def private_key(name: str) -> Any:
-    """Return a key of a kind that its name begins with; the same one for the same name."""
+    """Return the key with a name; the name begins with the kind of key."""
     if name.startswith('ec'):
         return ec.generate_private_key(ec.SECP256R1())
     if name.startswith('ed'):
@@ -53,7 +53,7 @@ def private_key(name: str) -> Any:
 
 
 def public_jwk(name: str, **members: Any) -> dict[str, Any]:
-    """Return what an issuer publishes of a key."""
+    """Return the public part of a key, as an issuer publishes it."""
     key = private_key(name).public_key()
     kind: Any = RSAAlgorithm
     if name.startswith('ec'):
@@ -61,13 +61,13 @@ def public_jwk(name: str, **members: Any) -> dict[str, Any]:
     elif name.startswith('ed'):
         kind = OKPAlgorithm
     jwk = json.loads(kind.to_jwk(key))
-    # Some versions write it, and it would only be about one use of the key.
+    # Some versions add it; it would restrict the key to one use.
     jwk.pop('key_ops', None)
     return {**jwk, 'kid': name, 'use': 'sig', **members}
 
 
 class Issuer:
-    """Makes tokens, and publishes its keys."""
+    """Issues tokens and publishes its keys."""
 
     def __init__(self, wall_clock: Callable[[], float]) -> None:
         self._wall_clock = wall_clock
@@ -75,10 +75,10 @@ class Issuer:
         self.keys = [public_jwk(name) for name in ALGORITHMS]
         self.requests: list[str] = []
         self.answers: dict[str, Respond] = {}
-        """Path → what is answered instead."""
+        """Path → the response to send instead."""
 
     def settings(self, **changes: Any) -> OidcSettings:
-        """Return settings of a broker that trusts it."""
+        """Return the settings of a broker that accepts its tokens."""
         values: dict[str, Any] = {
             'issuer': self.url,
             'client_id': CLIENT_ID,
@@ -90,7 +90,7 @@ class Issuer:
         return OidcSettings(**{**values, **changes})
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """Return good claims; ``None`` leaves one out."""
+        """Return valid claims; ``None`` omits one."""
         now_s = int(self._wall_clock())
         claims: dict[str, Any] = {
             'iss': self.url,
@@ -126,7 +126,7 @@ class Issuer:
 
     @property
     def fetches(self) -> int:
-        """How often somebody began to ask for its keys."""
+        """How many requests for its keys were started."""
         return self.requests.count(DISCOVERY)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -142,7 +142,7 @@ class Issuer:
 
 @asynccontextmanager
 async def issuing(wall_clock: Callable[[], float]) -> AsyncIterator[tuple[Issuer, TestServer]]:
-    """Run an issuer until the context is left."""
+    """Run an issuer while the context is open."""
     issuer = Issuer(wall_clock)
     app = web.Application()
     app.router.add_get('/{path:.*}', issuer.answer)

@@ -1,4 +1,4 @@
-"""The audit trail: what is in it, that nothing waits for it, and how it is read."""
+"""The audit trail: its contents, that nothing waits for it, and its listing."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -33,8 +33,7 @@ from rig import Rig, running
 from tree import ROOT
 
 from teleop_webrtc_bridge.broker.access.audit import AuditAction
-from teleop_webrtc_bridge.broker.access.records import AuditRow
-from teleop_webrtc_bridge.broker.access.store import Store
+from teleop_webrtc_bridge.broker.access.store import AuditRow, Store
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.main import main
 from teleop_webrtc_bridge.broker.media.backend import StopSeen
@@ -45,12 +44,12 @@ ANN = Identity(tenant='yard', sub='ann', role=Role.OPERATOR)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return where the rig keeps its database."""
+    """Return the path of the rig's database."""
     return tmp_path / 'state'
 
 
 async def trail(rig: Rig, is_complete: Callable[[list[AuditRow]], bool]) -> list[AuditRow]:
-    """Return what is written, once it is complete."""
+    """Return the stored lines, once they are complete."""
     async with asyncio.timeout(30.0):
         while not is_complete(  # noqa: ASYNC110
             rows := await rig.database.read(lambda store: list(store.audit()))
@@ -60,7 +59,7 @@ async def trail(rig: Rig, is_complete: Callable[[list[AuditRow]], bool]) -> list
 
 
 async def written(rig: Rig) -> list[AuditRow]:
-    """Return the trail once everything up to now is in it."""
+    """Return the trail once everything so far is in it."""
     mark = f'until {time.monotonic_ns()}'
     rig.audit.record(AuditAction.DATABASE, None, detail=mark)
     rows = await trail(rig, lambda rows: any(row.detail == mark for row in rows))
@@ -68,7 +67,7 @@ async def written(rig: Rig) -> list[AuditRow]:
 
 
 def told(rows: list[AuditRow], *actions: AuditAction) -> list[tuple[str, str, str]]:
-    """Return who did what and the detail, without sign-ins unless they are asked for."""
+    """Return who did what and the detail, by default without sign-ins."""
     wanted = {action.value for action in actions or set(AuditAction) - {AuditAction.SIGN_IN}}
     return [(row.action, row.subject, row.detail) for row in rows if row.action in wanted]
 

@@ -1,4 +1,4 @@
-"""The broker while its database is locked, gone, replaced or somebody else's."""
+"""The broker while its database is locked, missing, replaced or another program's."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -29,7 +29,7 @@ import threading
 import pytest
 from rig import Rig
 
-from teleop_webrtc_bridge.broker.access.credentials import Credentials
+from teleop_webrtc_bridge.broker.access.authenticator import Credentials
 from teleop_webrtc_bridge.broker.access.database import Database, DatabaseUnavailable
 from teleop_webrtc_bridge.broker.access.store import Store
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
@@ -41,12 +41,12 @@ EVERYBODY = OperatorCaller(sub='', role=Role.ADMIN)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return where the rig keeps its database."""
+    """Return the path of the rig's database."""
     return tmp_path / 'state'
 
 
 def copied(folder: Path, name: str) -> Path:
-    """Return a copy of the database as it is now."""
+    """Return a copy of the current database."""
     path = folder.parent / name
     with closing(sqlite3.connect(folder / FILE)) as source, closing(sqlite3.connect(path)) as copy:
         source.backup(copy)
@@ -61,7 +61,7 @@ def foreign_database(path: Path) -> Path:
 
 
 async def healthy_session(rig: Rig) -> tuple[str, dict[str, str], dict[str, str]]:
-    """Return a session that somebody drives, the robot and the driver."""
+    """Return a session with an operator, its robot and that operator."""
     robot, driver = rig.robot(), rig.operator()
     session = await rig.dial(robot)
     assert (await rig.join(session, driver)).status == 200
@@ -77,7 +77,7 @@ async def goes_on(rig: Rig, session: str, robot: dict[str, str], driver: dict[st
 
 
 async def until(rig: Rig, condition: Callable[[], bool]) -> None:
-    """Look at the database until something is so: a write that is under way may hide it."""
+    """Check the database until a condition holds: a pending write may delay it."""
     async with asyncio.timeout(20.0):
         while not condition():
             await rig.broker.let_revoked_go()
@@ -121,7 +121,7 @@ async def test_a_database_that_stays_locked_is_told_of_and_ends_nothing(
         assert answer.detail.startswith('The database fails: ')
         health = await rig.get('/health')
         assert (health.status, health.body['status']) == (200, 'degraded')
-        # However long: that keys and tokens work can be read, so nobody is let go.
+        # However long it lasts: keys and tokens can still be read, so nobody is disconnected.
         for _ in range(5):
             await rig.pass_time(15.0)
             await goes_on(rig, session, robot, driver)
@@ -300,7 +300,7 @@ async def test_a_replaced_database_is_in_use_at_once(
     if in_place:
         # What the broker and its command line do; and SQLite shares what it knows of a file with
         # all connections of a process, so this one must not keep it.
-        rig.store.settle()
+        rig.store.checkpoint()
         rig.store.close()
         shutil.copyfile(copy, folder / FILE)
     else:
@@ -324,7 +324,7 @@ async def test_a_replaced_database_is_in_use_at_once(
 async def test_what_the_old_file_has_left_is_not_added_to_the_new_one(
     rig: Rig, folder: Path
 ) -> None:
-    """Somebody reads all the time, so the log of the old file is not empty."""
+    """Somebody keeps reading, so the log of the old file is not empty."""
     new, old = copied(folder, 'copy'), rig.operator('old')
     with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as reader:
         reader.execute('BEGIN')
@@ -344,7 +344,7 @@ async def test_what_the_old_file_has_left_is_not_added_to_the_new_one(
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    with closing(Database.open(tmp_path)) as database:
+    with closing(Database(tmp_path)) as database:
         yield database
 
 
@@ -400,7 +400,7 @@ async def test_what_is_revoked_while_it_is_looked_up_is_noticed(
         with closing(Store.open(tmp_path)) as other:
             assert other.revoke_robot_key(key_id, EVERYBODY, 2.0)
 
-    # The thread does one after the other: look it up, revoke it, look what has changed.
+    # The thread runs these in turn: look up the key, revoke it, check for changes.
     database.ask(lambda store: hanging.wait(60.0))
     looking_up = asyncio.create_task(credentials.robot(key))
     await asyncio.sleep(0)
@@ -419,7 +419,7 @@ async def test_what_is_revoked_while_it_is_looked_up_is_noticed(
 
 
 async def test_only_what_is_in_use_is_asked_about(database: Database) -> None:
-    """However many keys there are: what a check asks for is what has come."""
+    """A check asks only about keys that were presented, however many others exist."""
     credentials = Credentials(database, lambda: 1.0)
     used_id, used = await database.write(new_key)
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""Operators who come with an id token: a real issuer, over HTTP, and all that can be wrong."""
+"""Sign-in with id tokens: a real issuer over HTTP, and everything that can be wrong."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -41,24 +41,26 @@ import pytest_asyncio
 from rig import Clock, no_limits, OFFER, Rig, running
 from tree import ROOT, SUPPORT
 
-from teleop_webrtc_bridge.broker.access.issuer_keys import (
+from teleop_webrtc_bridge.broker.access.oidc import (
+    CLOCK_SKEW_S,
     FETCH_PAUSE_S,
+    IdTokens,
     IssuerKeys,
     KEYS_AGE_S,
     MAX_DOCUMENT_BYTES,
+    MAX_TOKEN_CHARS,
 )
-from teleop_webrtc_bridge.broker.access.oidc import CLOCK_SKEW_S, IdTokens, MAX_TOKEN_CHARS
 from teleop_webrtc_bridge.broker.errors import ApiError
 from teleop_webrtc_bridge.broker.identity import Role
 
 PROGRAM = SUPPORT / 'broker_on_fake_media.py'
 NOW_S = 1.7e9
-"""What the rig's clock says at first."""
+"""The initial time of the rig's clock."""
 WAIT_S = 20.0
 
 
 class Server:
-    """What :func:`issuing` yields, with the clock that it shares with the broker."""
+    """The issuer of :func:`issuing`, with the clock that it shares with the broker."""
 
     def __init__(self, issuer: Issuer, server: TestServer, wall: Clock) -> None:
         self.issuer, self.server, self.wall = issuer, server, wall
@@ -78,7 +80,7 @@ def issuer(served: Server) -> Issuer:
 
 @pytest_asyncio.fixture
 async def rig(tmp_path: Path, served: Server) -> AsyncIterator[Rig]:
-    """Run a broker that trusts the issuer."""
+    """Run a broker that accepts the issuer's tokens."""
     limits, oidc = no_limits(), served.issuer.settings()
     async with running(tmp_path / 'state', limits=limits, oidc=oidc) as rig:
         served.wall = rig.wall
@@ -378,7 +380,7 @@ async def test_guessing_is_slowed_down(tmp_path: Path, issuer: Issuer) -> None:
         statuses = [await status_of(rig, wrong) for _ in range(12)]
         assert statuses == [401] * 10 + [429] * 2
         assert await status_of(rig, issuer.signed_in()) == 200
-        # Nobody has guessed what the issuer has signed.
+        # The issuer has signed it, so it is not a guess.
         expired = issuer.signed_in(exp=int(NOW_S))
         assert [await status_of(rig, expired) for _ in range(12)] == [401] * 12
 
@@ -525,7 +527,7 @@ def _discovery(**changes: Any) -> Callable[[web.Request], web.Response]:
 
 
 def _keys_beyond_this_machine(request: web.Request) -> web.Response:
-    # It is reached all the same, so that following it would be seen.
+    # The target exists, so that a followed redirect would be noticed.
     return _discovery(jwks_uri=f'http://0.0.0.0:{request.url.port}/keys')(request)
 
 
@@ -693,7 +695,7 @@ def _config(folder: Path, issuer: str) -> str:
 
 
 def _without_pyjwt(packages: Path) -> None:
-    """Make a folder with all packages that are installed, but PyJWT."""
+    """Make a folder with all installed packages except PyJWT."""
     packages.mkdir()
     for folder in sys.path:
         if folder.endswith('-packages') and Path(folder).is_dir():

@@ -1,4 +1,4 @@
-"""Keys and tokens on disk."""
+"""The store: keys, tokens and the audit trail on disk."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -26,8 +26,13 @@ import time
 
 import pytest
 
-from teleop_webrtc_bridge.broker.access.records import AuditRow, Known, TooManyCredentials
-from teleop_webrtc_bridge.broker.access.store import hash_of, Store
+from teleop_webrtc_bridge.broker.access.store import (
+    AuditRow,
+    hash_of,
+    Known,
+    Store,
+    TooManyCredentials,
+)
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller, Role
 from teleop_webrtc_bridge.broker.main import main
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
@@ -228,7 +233,7 @@ def test_a_long_audit_trail_is_read_in_order_and_holds_nobody_up(
     reading = store.audit()
     read = [next(reading)]
     with closing(Store.open(tmp_path / 'a' / 'state')) as other:
-        assert other.settle() > 0
+        assert other.checkpoint() > 0
     assert (tmp_path / 'a' / 'state' / 'broker.sqlite3-wal').stat().st_size == 0
     assert read + list(reading) == rows
 

@@ -26,7 +26,7 @@ from rig import OFFER, Rig, running
 from teleop_webrtc_bridge.broker.access.database import DatabaseUnavailable
 from teleop_webrtc_bridge.broker.configuration import OidcSettings
 from teleop_webrtc_bridge.broker.http.page import PageFile, read_page
-from teleop_webrtc_bridge.broker.http.schemas import sign_in_body
+from teleop_webrtc_bridge.broker.http.routes_operator import sign_in_fields
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
 from teleop_webrtc_bridge.broker.limits import Limits
 from teleop_webrtc_bridge.core.messages import IceServer
@@ -232,12 +232,12 @@ def issuer(url: str) -> OidcSettings:
 def test_who_has_an_issuer_is_told_it_and_an_old_console_its_user_pool() -> None:
     told = {'sign_in': ['token', 'oidc'], 'client_id': 'teleop'}
     url = 'https://login.example.org/realms/yard'
-    assert sign_in_body(issuer(url)) == {**told, 'issuer': url}
+    assert sign_in_fields(issuer(url)) == {**told, 'issuer': url}
     url = 'https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Ab12'
     pool = {'region': 'eu-west-1', 'user_pool_id': 'eu-west-1_Ab12'}
-    assert sign_in_body(issuer(url)) == {**told, 'issuer': url, **pool}
+    assert sign_in_fields(issuer(url)) == {**told, 'issuer': url, **pool}
     url = 'https://cognito-idp.eu-west-1.amazonaws.com.example.org/x'
-    assert sign_in_body(issuer(url)) == {**told, 'issuer': url}
+    assert sign_in_fields(issuer(url)) == {**told, 'issuer': url}
 
 
 # --- rate limits -------------------------------------------------------------------------------

@@ -23,9 +23,9 @@ from typing import Any
 import pytest
 from rig import NO_IDS, Rig, running
 
-from teleop_webrtc_bridge.broker import bridging
+from teleop_webrtc_bridge.broker import channel_setup
 from teleop_webrtc_bridge.broker.identity import Role
-from teleop_webrtc_bridge.broker.registry.bans import BAN_S
+from teleop_webrtc_bridge.broker.registry.people import BAN_S
 
 
 async def driven(rig: Rig, **fields: Any) -> tuple[str, dict[str, str], dict[str, str]]:
@@ -273,7 +273,7 @@ async def test_a_viewer_is_told_whether_its_stop_counts(tmp_path: Path, may_stop
 async def test_a_viewer_that_never_connects_holds_up_nobody(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bridging, 'CONNECT_WAIT_S', 600.0)
+    monkeypatch.setattr(channel_setup, 'CONNECT_TIMEOUT_S', 600.0)
     robot, alice = rig.robot(), rig.operator()
     session = await rig.dial(robot)
     eve = rig.operator('eve', Role.VIEWER, 'alice')

@@ -22,7 +22,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, RuleBasedStateMachine
 
-from teleop_webrtc_bridge.broker.http.connection_table import Activity, ConnectionTable
+from teleop_webrtc_bridge.broker.http.admission import Activity, ConnectionTable
 
 
 def table(total: int = 100, per_address: int = 100, per_token: int = 100) -> ConnectionTable[str]:

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from teleop_webrtc_bridge.broker.http.cpu_budgets import FairQueue, Share
+from teleop_webrtc_bridge.broker.http.admission import FairQueue, Share
 
 PLENTY = Share(total=100.0, total_burst_s=100.0, each=100.0, each_burst_s=100.0)
 REQUEST_S = 0.01

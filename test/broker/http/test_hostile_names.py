@@ -34,7 +34,7 @@ import pytest
 from tree import SUPPORT
 
 from teleop_webrtc_bridge.broker.access.store import Store
-from teleop_webrtc_bridge.broker.http.schemas import required_name
+from teleop_webrtc_bridge.broker.http.schema import NAME
 
 pytestmark = pytest.mark.browser
 
@@ -130,7 +130,7 @@ def test_there_are_a_hundred_different_names() -> None:
 def test_the_broker_takes_none_of_them_for_a_robots_or_a_persons_name() -> None:
     for name in NAMES:
         with pytest.raises(Exception, match='are accepted'):
-            required_name({'robot_name': name}, 'robot_name')
+            NAME.read('robot_name', name)
 
 
 @pytest.mark.real_programs

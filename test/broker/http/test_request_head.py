@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from teleop_webrtc_bridge.broker.http.metered import Metered
+from teleop_webrtc_bridge.broker.http.middleware import Metered
 from teleop_webrtc_bridge.broker.http.request_head import (
     END_OF_HEAD,
     fault_of,

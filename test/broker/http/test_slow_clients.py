@@ -29,11 +29,9 @@ import pytest
 from rig import Rig, running
 
 from teleop_webrtc_bridge.broker.caller_addresses import TrustedProxies
-from teleop_webrtc_bridge.broker.http import client_connection
-from teleop_webrtc_bridge.broker.http.client_connection import ClientConnection
-from teleop_webrtc_bridge.broker.http.connection_table import ConnectionTable
-from teleop_webrtc_bridge.broker.http.cpu_budgets import RequestClass, Share, SHARES
-from teleop_webrtc_bridge.broker.http.front import HttpFront
+from teleop_webrtc_bridge.broker.http import connections
+from teleop_webrtc_bridge.broker.http.admission import ConnectionTable, RequestClass, Share, SHARES
+from teleop_webrtc_bridge.broker.http.connections import ClientConnection, HttpFront
 from teleop_webrtc_bridge.broker.identity import Role
 from teleop_webrtc_bridge.broker.limits import Limits
 from teleop_webrtc_bridge.core.rate_limit import RateLimit
@@ -160,7 +158,7 @@ async def test_who_sends_a_header_byte_by_byte_is_dropped(rig: Rig) -> None:
     wire = await Wire.to(rig.port)
     wire.writer.get_extra_info('socket').setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
-        for byte in HEALTH[: 2 * client_connection.MAX_READS]:
+        for byte in HEALTH[: 2 * connections.MAX_READS]:
             wire.send(bytes([byte]))
             await asyncio.sleep(0.005)
     except ConnectionError:
@@ -171,7 +169,7 @@ async def test_who_sends_a_header_byte_by_byte_is_dropped(rig: Rig) -> None:
 
 async def test_a_header_that_never_ends_is_refused(rig: Rig) -> None:
     wire = await Wire.to(rig.port)
-    wire.send(HEALTH[:-2] + b'X-Long: ' + b'a' * client_connection.MAX_HEAD_BYTES)
+    wire.send(HEALTH[:-2] + b'X-Long: ' + b'a' * connections.MAX_HEAD_BYTES)
     status, _ = await wire.answer()
     assert status == 431
     assert await wire.is_dropped()
@@ -342,7 +340,7 @@ async def serving_with(
 async def test_a_request_that_no_route_has_got_gives_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client_connection, 'HEAD_DEADLINE_S', 1e9)
+    monkeypatch.setattr(connections, 'HEAD_DEADLINE_S', 1e9)
     async with serving_with(Swallowing, 2) as (_, made, port):
         wires = []
         for number in range(4):
@@ -358,7 +356,7 @@ async def test_a_request_that_no_route_has_got_gives_way(
 async def test_a_request_that_no_route_has_got_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, protocol: type[Swallowing]
 ) -> None:
-    monkeypatch.setattr(client_connection, 'HEAD_DEADLINE_S', 0.1)
+    monkeypatch.setattr(connections, 'HEAD_DEADLINE_S', 0.1)
     async with serving_with(protocol, 2) as (front, made, port):
         wire = await Wire.to(port)
         wire.send(HEALTH)
@@ -548,7 +546,7 @@ async def test_a_failed_accept_is_one_line_and_accepting_goes_on(
 async def test_without_descriptors_the_oldest_idle_connection_makes_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client_connection, 'HEAD_DEADLINE_S', 1e9)
+    monkeypatch.setattr(connections, 'HEAD_DEADLINE_S', 1e9)
     table: ConnectionTable[ClientConnection] = ConnectionTable(total=9, per_address=9, per_token=9)
     front = HttpFront(table, TrustedProxies(), RateLimit(per_minute=6, burst=1), lambda: None)
     listener = Exhausted()

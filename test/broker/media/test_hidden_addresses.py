@@ -1,4 +1,4 @@
-"""A browser that hides its addresses, and says that it has named all, is found by its checks."""
+"""A browser that hides its addresses is found through its connectivity checks."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

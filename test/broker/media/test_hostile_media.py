@@ -1,4 +1,4 @@
-"""Peers whose media is hostile, to the SFU in this process."""
+"""Peers that send hostile media to the embedded SFU."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -39,8 +39,8 @@ from aiortc.rtp import RtpPacket
 from hostile_packets import ATTACKS, one_pli, send_srtp
 import pytest
 
+from teleop_webrtc_bridge.aiortc_support.forwarding import VideoIngress
 from teleop_webrtc_bridge.aiortc_support.internals import take_keyframe_requests
-from teleop_webrtc_bridge.aiortc_support.rtp.forwarding import VideoIngress
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.media.backend import DataChannelRequest
 from teleop_webrtc_bridge.broker.media.embedded import EmbeddedMedia
@@ -59,7 +59,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Peer:
-    """One peer connection with the SFU: a robot with a camera, or a person with or without."""
+    """One peer connection with the SFU: a robot with a camera, or a person."""
 
     def __init__(self, media: EmbeddedMedia, *, publishes: bool) -> None:
         self._media = media
@@ -87,7 +87,7 @@ class Peer:
         await until(lambda: self.pc.sctp.state == 'connected')
 
     def _watch(self, track: object) -> None:
-        """Take packets that are no pictures, without decoding them."""
+        """Receive packets without decoding them: they contain no pictures."""
 
         async def ignore(packet: RtpPacket) -> None:
             return
@@ -101,7 +101,7 @@ class Peer:
         await self._media.renegotiate(self.media_id, self.pc.localDescription.sdp)
 
     async def film(self) -> None:
-        """Send packets of video, until cancelled."""
+        """Send video packets until cancelled."""
         ssrc = getattr(self.video.sender, '_ssrc')  # noqa: B009 - what the SFU expects
         payload_type = int(self.pc.remoteDescription.sdp.split('m=video ')[1].split()[2])
         while True:
@@ -117,7 +117,7 @@ class Peer:
             await asyncio.sleep(VIDEO_PERIOD_S)
 
     async def open(self, publisher: Peer | None = None) -> RTCDataChannel:
-        """Open both ends of the channel of commands."""
+        """Open both ends of the command channel."""
         request = DataChannelRequest(
             label=CMD_UNRELIABLE,
             ordered=False,
@@ -175,7 +175,7 @@ class Tracebacks(logging.Handler):
 
 @pytest.fixture
 async def media() -> AsyncIterator[EmbeddedMedia]:
-    """Serve, and look at the end for what is left, and for tracebacks."""
+    """Run the SFU; at the end check for leftovers and tracebacks."""
     problems: list[object] = []
     log = Tracebacks(problems)
     logging.getLogger().addHandler(log)
@@ -192,7 +192,7 @@ async def media() -> AsyncIterator[EmbeddedMedia]:
 
 
 class Drive:
-    """A robot that somebody drives beside."""
+    """Another robot on the same SFU, with its operator."""
 
     def __init__(self, sending: RTCDataChannel, receiving: RTCDataChannel) -> None:
         self.sent = 0
@@ -205,7 +205,7 @@ class Drive:
         self.sent += 1
 
     async def is_fine(self) -> None:
-        """Check that commands go on arriving, whatever was lost before."""
+        """Check that commands still arrive, whatever was lost before."""
         arrived = len(self.received)
         async with asyncio.timeout(PATIENCE_S):
             while len(self.received) < arrived + COMMANDS // 2:
@@ -215,7 +215,7 @@ class Drive:
 
 @asynccontextmanager
 async def driven(media: EmbeddedMedia) -> AsyncIterator[tuple[Peer, Peer, Drive]]:
-    """Let an operator watch and drive a robot."""
+    """Connect an operator to a robot, with video and commands."""
     async with peer_of(media, publishes=True) as robot, peer_of(media) as person:
         await person.watch(robot)
         sending = await person.open()

@@ -1,4 +1,4 @@
-"""Peers that send what no peer of good will sends, to the SFU in this process."""
+"""Peers that attack the embedded SFU through their data channels."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -34,7 +34,7 @@ import pytest_asyncio
 
 from teleop_webrtc_bridge.broker.identity import Identity, Role
 from teleop_webrtc_bridge.broker.media.backend import DataChannelRequest, StopSeen
-from teleop_webrtc_bridge.broker.media.channel_relay import Voice
+from teleop_webrtc_bridge.broker.media.channels import EstopSigner
 from teleop_webrtc_bridge.broker.media.embedded import EmbeddedMedia
 from teleop_webrtc_bridge.core.codec import decode_command
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
@@ -134,7 +134,7 @@ async def test_a_flood_is_thinned_and_its_sender_disconnected(media: EmbeddedMed
                 sent += 20
                 await asyncio.sleep(0.02)
         assert sent > 2000
-        # The burst, and 200 a second for the 3 s to 4 s that it lasted.
+        # The burst, and 200 messages a second while it lasted: 3 s to 4 s.
         assert 400 < len(received) < 2000
         assert robot.is_served
 
@@ -183,7 +183,7 @@ async def test_a_peer_may_not_open_channels_without_end(media: EmbeddedMedia) ->
 
 
 class Viewer:
-    """A peer that watches a robot, with all four channels."""
+    """A viewer of a robot, with all four channels."""
 
     def __init__(self, peer: Peer, *, may_stop: bool = True) -> None:
         self.peer = peer
@@ -257,7 +257,7 @@ async def test_a_viewer_who_may_not_stop_does_not(media: EmbeddedMedia) -> None:
         await viewer.open(media, robot)
         for label in ('cmd_unreliable', 'state_reliable'):
             viewer.channels[label].send('{"type":"estop"}')
-        # What the viewer has sent by now has been judged when their connection answers again.
+        # Once the viewer's connection answers again, all earlier messages were processed.
         own = third.pc.createDataChannel('own')
         await until(lambda: own.readyState == 'open')
         sending.send('last')
@@ -332,10 +332,10 @@ async def test_what_only_another_parser_takes_for_an_estop_is_not_forwarded(
 
 async def test_many_stops_are_told_of_in_part_and_the_rest_is_counted() -> None:
     stops: list[StopSeen] = []
-    voice = Voice('m', BOB, stops.append)
+    voice = EstopSigner('m', BOB, stops.append)
     for nonce in range(100):
         voice.sign(json.dumps({'type': 'estop', 'nonce': nonce}))
-    # A release is told of however many stops came before it.
+    # A release is reported however many stops preceded it.
     voice.sign('{"type":"estop_clear","nonce":1}')
     assert [stop.is_release for stop in stops] == [False] * 10 + [True]
     assert stops[-1].left_out == 90

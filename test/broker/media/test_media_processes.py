@@ -1,4 +1,4 @@
-"""The SFU in processes of its own: who is placed where, and what the end of a process means."""
+"""The media processes: placement of sessions, and the effect of a process that ends."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -53,8 +53,8 @@ from teleop_webrtc_bridge.broker.media.backend import (
     StopSeen,
     UnusableSdp,
 )
+from teleop_webrtc_bridge.broker.media.process_link import NetworkSettings
 from teleop_webrtc_bridge.broker.media.processes import MediaProcess, MediaProcesses, Start
-from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
 from teleop_webrtc_bridge.core.exceptions import ConfigurationError
 from teleop_webrtc_bridge.core.messages import Velocity
 
@@ -62,7 +62,7 @@ pytestmark = pytest.mark.real_programs
 
 PATIENCE_S = 30.0
 HUNG_S = 2.0
-"""Shorter than in service; four signs of life come each second."""
+"""Shorter than in production; each process reports four times a second."""
 BOB = Identity(tenant='yard', sub='bob', role=Role.OPERATOR)
 
 
@@ -73,7 +73,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 class Running:
-    """Media processes, at most two, and the E-STOPs that they tell of."""
+    """At most two media processes, and the E-STOPs that they report."""
 
     def __init__(self, network: NetworkSettings | None = None) -> None:
         self.stops: list[StopSeen] = []
@@ -148,7 +148,7 @@ async def test_robots_are_spread_and_operators_are_placed_beside_them(running: R
     async with peer() as first, peer() as second, peer() as third, peer() as person:
         robots = [await connect(running.media, pc) for pc in (first, second, third)]
         assert len(children(os.getpid())) == 2  # no third one: two is the most
-        # Only who is in the same process can be subscribed to.
+        # Only sessions in the same process can subscribe to each other.
         operator_id = await connect(running.media, person, beside=robots[1])
         state = DataChannelRequest(label='state_reliable', ordered=True, max_retransmits=None)
         await running.media.new_data_channels(robots[1], [state])
@@ -217,7 +217,7 @@ async def test_a_process_that_dies_takes_its_own_sessions_along_and_comes_back(
         assert media.last_heard_s(kept) is not None
         with pytest.raises(MediaError):
             await media.pull_video(gone, publisher=gone)
-        # The emptiest one is its successor.
+        # Its successor has the fewest robots.
         third_id = await connect(media, third)
         await until(lambda: len(children(os.getpid())) == 2)
         assert media.last_heard_s(third_id) is not None
@@ -234,7 +234,7 @@ async def test_processes_share_a_range_of_ports() -> None:
         async with peer() as third:
             with pytest.raises(MediaFull, match=f'udp_ports {ports[0]}-{ports[1]} are taken'):
                 await connect(media, third)
-        # What a process had is free again when it has died, for whichever comes next.
+        # The ports of a process that has died are free for the next one.
         doomed = children(os.getpid())[0]
         doomed.send_signal(signal.SIGKILL)
         await until(lambda: any(media.last_heard_s(robot) is None for robot in robots))
@@ -265,7 +265,7 @@ async def test_what_nobody_waits_for_any_more_is_closed(running: Running) -> Non
         joining.cancel()
         sockets = len(process.net_connections('udp'))
         process.send_signal(signal.SIGCONT)
-        # Later calls are answered later: by then the session was made, and is closed again.
+        # Calls are answered in order: by now the session was created and closed again.
         with pytest.raises(NoPublishedTrack):
             await media.pull_video(robot_id, publisher=robot_id)
         await until(lambda: len(process.net_connections('udp')) == sockets)
@@ -280,7 +280,7 @@ async def test_who_never_connects_takes_up_no_calls(running: Running) -> None:
         ).media_id
         waiting = [asyncio.create_task(media.connected(silent_id)) for _ in range(1000)]
         await asyncio.sleep(0)
-        # Calls are answered as before, and whoever waits learns of the end.
+        # Calls are served as before, and those that wait learn of the end.
         await connect(media, another, beside=robot_id)
         await media.close_session(silent_id)
         ends = await asyncio.gather(*waiting, return_exceptions=True)
@@ -297,7 +297,7 @@ async def test_a_process_that_is_starting_is_passed_over_for_one_that_is_ready(
         _, doomed = sorted(children(os.getpid()), key=lambda child: child.create_time())
         doomed.send_signal(signal.SIGKILL)
         await until(lambda: media.last_heard_s(lost_id) is None)
-        # At once, although the other process has a robot: nobody waits for a successor.
+        # At once, although the other process has a robot: no need to wait for a successor.
         third_id = await connect(media, third)
         fourth_id = await connect(media, fourth, beside=third_id)
         assert media.last_heard_s(fourth_id) is not None
@@ -305,7 +305,7 @@ async def test_a_process_that_is_starting_is_passed_over_for_one_that_is_ready(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing(Start):
-    """A program that cannot be started."""
+    """A program that does not start."""
 
     def command(self, link: int) -> list[str]:
         return ['/no/such/program']
@@ -321,7 +321,7 @@ class Missing(Start):
 async def test_a_program_that_never_starts_is_an_error_of_the_installation(start: Start) -> None:
     with pytest.raises(ConfigurationError, match='not usable'):
         await MediaProcess(start, lambda stop: None, must_start=True).run()
-    # A further one is tried for ever: it may have been memory that was short.
+    # Later processes are retried for ever: memory may have been short.
     further = MediaProcess(start, lambda stop: None)
     living = asyncio.create_task(further.run())
     await asyncio.wait([living], timeout=1.5)

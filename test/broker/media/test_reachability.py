@@ -1,4 +1,4 @@
-"""By which addresses and ports the broker's media are reached: NAT, containers, firewalls."""
+"""The addresses and ports at which media are reached: NAT, containers, firewalls."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -28,14 +28,14 @@ import pytest
 
 from teleop_webrtc_bridge.broker.media.backend import MediaFull
 from teleop_webrtc_bridge.broker.media.embedded import EmbeddedMedia
-from teleop_webrtc_bridge.broker.network_settings import NetworkSettings
-from teleop_webrtc_bridge.core.candidates import MAX_HOST_ADDRESSES
+from teleop_webrtc_bridge.broker.media.process_link import NetworkSettings
+from teleop_webrtc_bridge.core.ice import MAX_HOST_ADDRESSES
 
 PATIENCE_S = 30.0
 
 
 class Candidate(NamedTuple):
-    """What is looked at of a candidate line."""
+    """The relevant parts of a candidate line."""
 
     line: str
     address: str
@@ -104,7 +104,7 @@ async def test_without_settings_our_own_addresses_are_named_a_bounded_number() -
 
 
 class Side(asyncio.DatagramProtocol):
-    """One socket of a proxy: what it receives leaves by another one."""
+    """One socket of a proxy: what it receives leaves through another one."""
 
     def __init__(self, proxy: Proxy, client: Any) -> None:
         self._proxy = proxy
@@ -122,7 +122,7 @@ class Side(asyncio.DatagramProtocol):
 
 
 class Proxy:
-    """Passes on what comes to an address, as Docker does for a published port."""
+    """Forwards packets to an address, as Docker does for a published port."""
 
     def __init__(self, inside: tuple[str, int]) -> None:
         self.outside: Any = None
@@ -157,7 +157,7 @@ class Proxy:
 
 
 def only(sdp: str, kept: Sequence[Candidate]) -> str:
-    """Return a description with no other candidates."""
+    """Return a description with these candidates only."""
     lines = [it.line for it in kept]
     return ''.join(
         f'{line}\r\n'
@@ -171,7 +171,7 @@ async def test_a_robot_connects_by_the_public_address_alone() -> None:
     ports = free_udp_ports(2)
     network = NetworkSettings(public_addresses=(outside,), udp_ports=ports)
     async with broker(network) as media, robot() as pc, AsyncExitStack() as ends:
-        # The robot's own addresses are as unknown to us as ours to it.
+        # The robot's own addresses are unreachable for us, as ours are for it.
         session = await media.new_session(only(pc.localDescription.sdp, []))
         public = [it for it in candidates(session.sdp_answer) if it.address == outside]
         assert {ports[0] <= it.port <= ports[1] for it in public} == {True}
@@ -212,7 +212,7 @@ async def test_when_no_port_is_left_that_is_said_and_a_free_one_is_used_again() 
 
 
 class StunServer(asyncio.DatagramProtocol):
-    """Says that all come from an address of a NAT; or nothing at all."""
+    """A STUN server that reports the address of a NAT to everybody, or never responds."""
 
     def __init__(self, *, is_silent: bool = False) -> None:
         self.asked = 0
@@ -255,7 +255,7 @@ async def test_without_public_addresses_a_stun_server_is_asked() -> None:
     outside = [it for it in named if it.kind == 'srflx']
     assert server.asked
     assert {it.address for it in outside} == {'198.51.100.7'}
-    # The port that the NAT has given to this very socket.
+    # The port that the NAT has assigned to this very socket.
     assert all(it.base is not None and it.port == it.base[1] ^ 1 for it in outside)
 
 

@@ -1,4 +1,4 @@
-"""Session descriptions that cannot be used, on their way to a real peer connection."""
+"""Unusable session descriptions, given to a real peer connection."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -40,7 +40,7 @@ from teleop_webrtc_bridge.broker.media.backend import UnusableSdp
 from teleop_webrtc_bridge.broker.media.peer_session import PeerSession
 
 PATIENCE_S = 20.0
-#: A change of a good description → what its refusal says.
+#: A change to a valid description → a part of the error message.
 CHANGES = {
     'no fingerprint': (r'a=fingerprint:.*\r\n', '', 'a=fingerprint is missing'),
     'another hash': (r'sha-\d+', 'sha-1', 'a=fingerprint is missing; allowed: sha-256'),
@@ -72,7 +72,7 @@ def configured(caplog: pytest.LogCaptureFixture) -> None:
 
 @asynccontextmanager
 async def clean(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
-    """Check that what happens inside leaves nothing: no task, no socket, no traceback."""
+    """Check that the block leaves no task, no socket and no traceback."""
     problems: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, it: problems.append(it))
     tasks, descriptors = asyncio.all_tasks(), len(os.listdir('/proc/self/fd'))

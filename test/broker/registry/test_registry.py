@@ -16,29 +16,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from transition_table import drawn_transitions
 
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller, Role
 from teleop_webrtc_bridge.broker.limits import Limits
+from teleop_webrtc_bridge.broker.registry import sessions as sessions_module
+from teleop_webrtc_bridge.broker.registry.operators import BridgePlan
+from teleop_webrtc_bridge.broker.registry.refusals import (
+    ClaimLost,
+    JoinReplaced,
+    NoPendingOffer,
+    NotOperator,
+    SessionUnknown,
+    SlotTaken,
+    Superseded,
+    TooManySessions,
+)
 from teleop_webrtc_bridge.broker.registry.registry import Registry
-from teleop_webrtc_bridge.broker.registry.session_table import MAX_TOMBSTONES, TOMBSTONE_AGE_S
 from teleop_webrtc_bridge.broker.registry.sessions import (
-    BridgePlan,
     CloseChannels,
     CloseMedia,
     Effect,
     LinkQuality,
+    MAX_TOMBSTONES,
     MediaLiveness,
     NewSession,
-    NoPendingOffer,
-    NotOperator,
     Reason,
     SessionState,
-    SessionUnknown,
-    SlotTaken,
+    SessionTable,
+    SlotEvent,
+    SlotState,
     SnapshotChanged,
     StateChanged,
-    Superseded,
+    TOMBSTONE_AGE_S,
+    TRANSITIONS,
 )
 from teleop_webrtc_bridge.core.messages import ChannelIds
 
@@ -73,7 +87,7 @@ def dial(
 
 
 def beat(registry: Registry, session_id: str = 's1', now_s: float = 0.0) -> str | None:
-    return registry.robots.robot_heartbeat(session_id, ROBOT, LinkQuality(), now_s)
+    return registry.robots.heartbeat(session_id, ROBOT, LinkQuality(), now_s)
 
 
 def operate(registry: Registry, media_id: str = 'op', now_s: float = 0.0) -> list[Effect]:
@@ -82,8 +96,10 @@ def operate(registry: Registry, media_id: str = 'op', now_s: float = 0.0) -> lis
 
 
 def bridge(registry: Registry, now_s: float = 0.0) -> BridgePlan:
-    plan = registry.bridges.plan('s1', ALICE, None, now_s)
-    registry.bridges.commit(plan, robot_ids=ROBOT_IDS, operator_ids=OPERATOR_IDS, now_s=now_s)
+    plan = registry.operators.plan_bridge('s1', ALICE, None, now_s)
+    registry.operators.commit_bridge(
+        plan, robot_ids=ROBOT_IDS, operator_ids=OPERATOR_IDS, now_s=now_s
+    )
     return plan
 
 
@@ -108,6 +124,22 @@ def changed(
     )
 
 
+def test_the_docstring_draws_the_transitions() -> None:
+    found = {(s.value, e.value): new.value for (s, e), new in TRANSITIONS.items()}
+    assert drawn_transitions(sessions_module, {state.value for state in SlotState}) == found
+
+
+def test_a_change_that_is_not_in_the_table_is_refused() -> None:
+    registry = driven()
+    session, table = registry.get('s1', ALICE, 0.0), SessionTable()
+    for event in (SlotEvent.ATTACH, SlotEvent.ABANDON, SlotEvent.CLAIM):
+        with pytest.raises(RuntimeError, match=f"no '{event.value}' event while held"):
+            table.change(session, event, operator=None)
+    with pytest.raises(RuntimeError, match='while free'):
+        table.change(replace(session, operator=None), SlotEvent.DROP, bridge=None)
+    assert table.find('s1') is None
+
+
 def test_a_new_session_is_idle() -> None:
     assert dial(Registry(Limits())) == [changed(SessionState.IDLE, Reason.CREATED)]
 
@@ -122,7 +154,7 @@ def test_joining_makes_it_active_and_is_news() -> None:
 
 
 def test_leaving_closes_what_the_operator_had_and_tells_the_robot() -> None:
-    assert driven().operators.leave('s1', ALICE, None, 1.0) == (
+    assert driven().leave('s1', ALICE, None, 1.0) == (
         SessionState.IDLE,
         [
             CloseMedia(media_id='op'),
@@ -138,7 +170,7 @@ def test_an_operator_that_was_never_bridged_leaves_without_news_for_the_robot() 
     dial(registry)
     operate(registry)
     registry.robots.answer_heartbeat('s1', ROBOT)
-    registry.operators.leave('s1', ALICE, None, 1.0)
+    registry.leave('s1', ALICE, None, 1.0)
     assert not registry.robots.has_news('s1')
 
 
@@ -162,13 +194,54 @@ def test_a_claim_takes_the_slot_at_once() -> None:
     registry.operators.claim('s1', ROOT, 0.0)
 
 
+def test_a_join_that_took_too_long_is_refused() -> None:
+    registry = Registry(Limits())
+    dial(registry)
+    older, newer = (registry.operators.claim('s1', ALICE, 0.0) for _ in range(2))
+    with pytest.raises(ClaimLost):
+        registry.operators.attach('s1', older, 'op', 0.0)
+    assert registry.operators.abandon('s1', older) == []
+    registry.robots.delete('s1', ROBOT)
+    with pytest.raises(SessionUnknown):
+        registry.operators.attach('s1', newer, 'op', 0.0)
+
+
+def test_an_older_join_of_the_operator_is_told_that_a_newer_one_took_over() -> None:
+    registry = driven()
+    operate(registry, 'op2')
+    with pytest.raises(JoinReplaced):
+        registry.heartbeat('s1', ALICE, 'op', 0.0)
+
+
+def test_a_session_is_unknown_to_strangers_and_while_its_robot_is_silent() -> None:
+    registry = driven()
+    mallory = OperatorCaller(sub='mallory', role=Role.OPERATOR)
+    for caller, now_s in ((mallory, 0.0), (ALICE, 30.0)):
+        with pytest.raises(SessionUnknown):
+            registry.get('s1', caller, now_s)
+        assert registry.visible(caller, now_s) == []
+
+
+def test_a_tenant_and_a_key_have_a_limited_number_of_sessions() -> None:
+    registry = Registry(Limits(robots_per_key=1, robots_per_tenant=2))
+    dial(registry, 's1', robot_id='go2')
+    with pytest.raises(TooManySessions, match='1 live sessions of this API key'):
+        dial(registry, 's2', robot_id='spot')
+    dial(registry, 's2', robot_id='go2')  # replaces its own
+    registry.robots.check_room('alice', 'another key', 'spot')
+    full = Registry(Limits(robots_per_tenant=1))
+    dial(full)
+    with pytest.raises(TooManySessions, match='1 live sessions; no more'):
+        full.robots.check_room('alice', 'another key', 'spot')
+
+
 def test_an_operator_evicted_while_it_joins_again_keeps_its_claim() -> None:
     registry = driven()
     claim = registry.operators.claim('s1', ALICE, 1.0)
     registry.reap(2.0, {'op': MediaLiveness(last_heard_s=None)})
-    assert registry.operators.get('s1', ALICE, 2.0).state is SessionState.ACTIVE
+    assert registry.get('s1', ALICE, 2.0).state is SessionState.ACTIVE
     registry.operators.attach('s1', claim, 'op2', 3.0)
-    assert registry.operators.get('s1', ALICE, 3.0).control_epoch == 2
+    assert registry.get('s1', ALICE, 3.0).control_epoch == 2
 
 
 def test_the_snapshot_is_news_until_it_was_sent() -> None:
@@ -182,18 +255,20 @@ def test_the_snapshot_is_news_until_it_was_sent() -> None:
 
 def test_a_rebridge_never_shows_the_robot_an_operator_that_left() -> None:
     registry = driven()
-    plan = registry.bridges.plan('s1', ALICE, None, 1.0)
+    plan = registry.operators.plan_bridge('s1', ALICE, None, 1.0)
     assert {close.media_id for close in plan.close} == {'op', 'robot of s1'}
     assert registry.robots.answer_heartbeat('s1', ROBOT).channels == ROBOT_IDS
 
 
 def test_a_bridge_of_an_operator_that_was_replaced_is_refused() -> None:
     registry = driven()
-    plan = registry.bridges.plan('s1', ALICE, None, 1.0)
+    plan = registry.operators.plan_bridge('s1', ALICE, None, 1.0)
     operate(registry, 'op2', 2.0)
     with pytest.raises(NotOperator):
-        registry.bridges.commit(plan, robot_ids=ROBOT_IDS, operator_ids=OPERATOR_IDS, now_s=2.0)
-    assert registry.bridges.abort(plan) == []
+        registry.operators.commit_bridge(
+            plan, robot_ids=ROBOT_IDS, operator_ids=OPERATOR_IDS, now_s=2.0
+        )
+    assert registry.operators.abort_bridge(plan) == []
     assert registry.robots.answer_heartbeat('s1', ROBOT).channels == ChannelIds()
 
 
@@ -211,6 +286,8 @@ def test_a_renegotiation_offer_is_handed_out_once_and_answered_once() -> None:
     registry.robots.refuse_robot_answer('s1')
     assert registry.robots.take_robot_answer('s1', ROBOT) == 'robot of s1'
     registry.robots.refuse_robot_answer('gone')
+    with pytest.raises(SessionUnknown):
+        registry.robots.offer_renegotiation('gone', 'offer')
 
 
 def test_a_robot_is_ready_with_the_first_heartbeat_after_the_answer() -> None:
@@ -240,7 +317,7 @@ def test_who_is_told_that_it_was_superseded(
     with pytest.raises(told):
         beat(registry, 's1')
     with pytest.raises(SessionUnknown):
-        registry.robots.robot_heartbeat('s1', OTHERS, LinkQuality(), 0.0)
+        registry.robots.heartbeat('s1', OTHERS, LinkQuality(), 0.0)
 
 
 def test_superseded_sessions_are_remembered_for_an_hour_and_in_bounded_number() -> None:

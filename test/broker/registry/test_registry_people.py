@@ -20,17 +20,24 @@ import pytest
 
 from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, RobotCaller, Role
 from teleop_webrtc_bridge.broker.limits import Limits
-from teleop_webrtc_bridge.broker.registry.bans import BAN_S, Bans, MAX_BANS_OF_TENANT, PutOut
-from teleop_webrtc_bridge.broker.registry.named_person import AmbiguousName, NamedPerson
-from teleop_webrtc_bridge.broker.registry.registry import Registry
-from teleop_webrtc_bridge.broker.registry.sessions import (
-    LinkQuality,
-    NewSession,
+from teleop_webrtc_bridge.broker.registry.operators import ControlState
+from teleop_webrtc_bridge.broker.registry.people import (
+    BAN_S,
+    Bans,
+    MAX_BANS_OF_TENANT,
+    NamedPerson,
+)
+from teleop_webrtc_bridge.broker.registry.refusals import (
+    AmbiguousName,
     NotOperator,
+    NotRequested,
+    PutOut,
     SessionUnknown,
     SlotTaken,
     Superseded,
 )
+from teleop_webrtc_bridge.broker.registry.registry import Registry
+from teleop_webrtc_bridge.broker.registry.sessions import LinkQuality, NewSession
 
 ALICE = OperatorCaller(sub='alice', role=Role.OPERATOR, token_id='1')
 SECOND = OperatorCaller(sub='alice', role=Role.OPERATOR, token_id='2')
@@ -75,27 +82,28 @@ def driven() -> Registry:
 def test_a_name_alone_is_nobody(caller: OperatorCaller, media_id: str | None) -> None:
     registry = driven()
     with pytest.raises(NotOperator):
-        registry.operators.operator_heartbeat('s1', caller, media_id, 1.0)
+        registry.heartbeat('s1', caller, media_id, 1.0)
     with pytest.raises(NotOperator):
-        registry.bridges.plan('s1', caller, media_id, 1.0)
-    _, effects = registry.operators.leave('s1', caller, media_id, 1.0)
+        registry.operators.plan_bridge('s1', caller, media_id, 1.0)
+    _, effects = registry.leave('s1', caller, media_id, 1.0)
     assert effects == []
-    assert registry.viewers.find('s1', caller, media_id, 1.0) is None
+    with pytest.raises(NotOperator):
+        registry.join_of('s1', caller, media_id, 1.0)
 
 
 def test_a_call_that_names_no_join_means_that_of_its_own_token() -> None:
     registry = driven()
     for media_id in (None, 'other'):
         with pytest.raises(NotOperator):
-            registry.operators.operator_heartbeat('s1', SECOND, media_id, 1.0)
-    assert registry.operators.leave('s1', SECOND, None, 1.0)[1] == []
-    registry.operators.operator_heartbeat('s1', SECOND, 'op', 1.0)
+            registry.heartbeat('s1', SECOND, media_id, 1.0)
+    assert registry.leave('s1', SECOND, None, 1.0)[1] == []
+    registry.heartbeat('s1', SECOND, 'op', 1.0)
     # It may have the slot for itself, as before: a person on another device.
     claim = registry.operators.claim('s1', SECOND, 1.0)
     registry.operators.attach('s1', claim, 'op2', 1.0)
-    registry.operators.operator_heartbeat('s1', SECOND, None, 1.0)
+    registry.heartbeat('s1', SECOND, None, 1.0)
     with pytest.raises(NotOperator):
-        registry.operators.operator_heartbeat('s1', ALICE, None, 1.0)
+        registry.heartbeat('s1', ALICE, None, 1.0)
 
 
 def test_an_issuers_renewed_token_is_the_same_person() -> None:
@@ -106,7 +114,7 @@ def test_an_issuers_renewed_token_is_the_same_person() -> None:
     registry.robots.create(robot(), 0.0)
     claim = registry.operators.claim('s1', old, 0.0)
     registry.operators.attach('s1', claim, 'op', 0.0)
-    registry.operators.operator_heartbeat('s1', new, None, 1.0)
+    registry.heartbeat('s1', new, None, 1.0)
     assert registry.revoke(lambda caller: caller.expires_at_s == 1.0) == []
 
 
@@ -119,10 +127,10 @@ def test_the_viewers_of_one_token_are_not_those_of_another() -> None:
     registry.viewers.attach('s1', first, 'v1', 0.0)
     registry.viewers.attach('s1', second, 'v2', 0.0)
     found = [
-        registry.viewers.find('s1', caller, media_id, 1.0)
+        registry.join_of('s1', caller, media_id, 1.0)
         for caller, media_id in ((first, None), (second, None), (first, 'v2'))
     ]
-    assert [viewer.media_id if viewer else None for viewer in found] == ['v1', 'v2', 'v2']
+    assert [join.media_id for join in found] == ['v1', 'v2', 'v2']
 
 
 def test_a_grant_is_for_one_identity() -> None:
@@ -131,11 +139,31 @@ def test_a_grant_is_for_one_identity() -> None:
         OperatorCaller(sub='bob', role=role, tenant_name='alice')
         for role in (Role.OPERATOR, Role.ADMIN)
     )
-    registry.control.request('s1', bob, 1.0)
-    assert registry.control.grant('s1', ALICE, NamedPerson(sub='bob'), 1.0) == bob.identity
+    registry.operators.request_control('s1', bob, 1.0)
+    assert (
+        registry.operators.grant_control('s1', ALICE, NamedPerson(sub='bob'), 1.0) == bob.identity
+    )
     with pytest.raises(SlotTaken, match='Session already has operator: alice'):
         registry.operators.claim('s1', boss, 1.0)
     registry.operators.claim('s1', bob, 1.0)
+
+
+def test_what_a_request_for_control_is_told() -> None:
+    registry = Registry(Limits())
+    registry.robots.create(robot(), 0.0)
+    bob = OperatorCaller(sub='bob', role=Role.OPERATOR, tenant_name='alice')
+    request = registry.operators.request_control
+    assert request('s1', bob, 0.0) == (ControlState.FREE, None)
+    claim = registry.operators.claim('s1', ALICE, 0.0)
+    registry.operators.attach('s1', claim, 'op', 0.0)
+    assert request('s1', ALICE, 0.0) == (ControlState.HOLDER, ALICE.identity)
+    with pytest.raises(NotRequested):
+        registry.operators.grant_control('s1', ALICE, NamedPerson(sub='bob'), 0.0)
+    assert request('s1', bob, 0.0) == (ControlState.PENDING, ALICE.identity)
+    registry.operators.grant_control('s1', ALICE, NamedPerson(sub='bob'), 0.0)
+    assert request('s1', bob, 1.0) == (ControlState.GRANTED, ALICE.identity)
+    registry.operators.take_control('s1', NAMESAKES[1], 1.0)
+    registry.operators.claim('s1', NAMESAKES[1], 1.0)
 
 
 def test_a_name_that_several_have_needs_more() -> None:
@@ -177,7 +205,7 @@ def test_a_bound_key_knows_its_own_robot_only(caller: RobotCaller, knows: bool) 
     registry.robots.offer_renegotiation('s2', 'offer')
     registry.robots.answer_heartbeat('s2', bound(None))
     calls = (
-        lambda: registry.robots.robot_heartbeat('s2', caller, LinkQuality(), 1.0),
+        lambda: registry.robots.heartbeat('s2', caller, LinkQuality(), 1.0),
         lambda: registry.robots.answer_heartbeat('s2', caller),
         lambda: registry.robots.take_robot_answer('s2', caller),
         lambda: registry.robots.delete('s2', caller),
@@ -190,14 +218,14 @@ def test_a_bound_key_knows_its_own_robot_only(caller: RobotCaller, knows: bool) 
                 call()
     # Nor is it told what became of another one.
     with pytest.raises(Superseded if knows else SessionUnknown):
-        registry.robots.robot_heartbeat('s1', caller, LinkQuality(), 1.0)
+        registry.robots.heartbeat('s1', caller, LinkQuality(), 1.0)
 
 
 def test_a_bound_key_does_not_know_a_robot_without_a_name() -> None:
     registry = Registry(Limits())
     registry.robots.create(robot(robot_id=''), 0.0)
     with pytest.raises(SessionUnknown):
-        registry.robots.robot_heartbeat('s1', bound('go2'), LinkQuality(), 0.0)
+        registry.robots.heartbeat('s1', bound('go2'), LinkQuality(), 0.0)
 
 
 # --- who was put out ---------------------------------------------------------------------------
@@ -212,7 +240,7 @@ def test_a_ban_ends_by_itself() -> None:
         with pytest.raises(PutOut) as caught:
             registry.viewers.check_room('s1', EVE, now_s)
         assert caught.value.retry_after_s == left_s
-    registry.robots.robot_heartbeat('s1', bound(None), LinkQuality(), 1.0 + BAN_S)
+    registry.robots.heartbeat('s1', bound(None), LinkQuality(), 1.0 + BAN_S)
     registry.viewers.check_room('s1', EVE, 1.0 + BAN_S)
 
 

@@ -25,20 +25,23 @@ import pytest
 
 from teleop_webrtc_bridge.broker.identity import Identity, OperatorCaller, RobotCaller, Role
 from teleop_webrtc_bridge.broker.limits import Limits
-from teleop_webrtc_bridge.broker.registry.bans import BAN_S, PutOut
-from teleop_webrtc_bridge.broker.registry.named_person import NamedPerson
+from teleop_webrtc_bridge.broker.registry.people import BAN_S, NamedPerson
+from teleop_webrtc_bridge.broker.registry.refusals import (
+    NotAllowed,
+    NotOperator,
+    PutOut,
+    RegistryRefusal,
+)
 from teleop_webrtc_bridge.broker.registry.registry import Registry
 from teleop_webrtc_bridge.broker.registry.sessions import (
     Claim,
     CloseMedia,
     Effect,
+    Join,
     LinkQuality,
     NewSession,
-    NotAllowed,
-    NotOperator,
-    Operator,
-    RegistryRefusal,
     Session,
+    Viewer,
 )
 
 ROBOT = RobotCaller(key_id='key', owner='alice', robot_id='go2')
@@ -102,7 +105,7 @@ class People(RuleBasedStateMachine):
 
     @property
     def session(self) -> Session:
-        return self.registry.operators.get(self.session_id, CALLERS[0], self.now_s)
+        return self.registry.get(self.session_id, CALLERS[0], self.now_s)
 
     def new_media(self) -> str:
         self.serial += 1
@@ -154,9 +157,13 @@ class People(RuleBasedStateMachine):
 
     @rule(caller=callers)
     def leave(self, caller: OperatorCaller) -> None:
-        operator = self.session.operator
-        _, effects = self.registry.operators.leave(self.session_id, caller, None, self.now_s)
-        assert bool(effects) == (operator is not None and is_of(operator, caller, None))
+        """Leave as the operator; without that join, as the newest viewer of this token."""
+        theirs = [join for join in self.session.joins if is_of(join, caller, None)]
+        is_operator = bool(theirs) and theirs[0] is self.session.operator
+        _, effects = self.registry.leave(self.session_id, caller, None, self.now_s)
+        closed = [it.media_id for it in effects if isinstance(it, CloseMedia)]
+        expected = [theirs[0 if is_operator else -1].media_id] if theirs else []
+        assert closed == expected
         self.carry_out(effects)
 
     # --- watching ---
@@ -171,10 +178,13 @@ class People(RuleBasedStateMachine):
 
     @rule(caller=callers)
     def stop_watching(self, caller: OperatorCaller) -> None:
-        viewer = self.registry.viewers.find(self.session_id, caller, None, self.now_s)
-        if viewer is not None:
-            assert viewer.caller.token_id == caller.token_id
-            self.carry_out(self.registry.viewers.leave(self.session_id, viewer))
+        try:
+            join = self.registry.join_of(self.session_id, caller, None, self.now_s)
+        except NotOperator:
+            return
+        assert join.caller.token_id == caller.token_id
+        if isinstance(join, Viewer):
+            self.carry_out(self.registry.viewers.drop(self.session_id, join.media_id))
 
     @rule(caller=callers, number=st.integers(0, MAX_VIEWERS - 1), says_role=st.booleans())
     def put_out(self, caller: OperatorCaller, number: int, says_role: bool) -> None:
@@ -212,13 +222,13 @@ class People(RuleBasedStateMachine):
     @rule(caller=callers)
     def ask(self, caller: OperatorCaller) -> None:
         if caller.may_control and not self.is_banned(caller):
-            self.registry.control.request(self.session_id, caller, self.now_s)
+            self.registry.operators.request_control(self.session_id, caller, self.now_s)
 
     @rule(caller=callers, named=names)
     def grant(self, caller: OperatorCaller, named: NamedPerson) -> None:
         operator = self.session.operator
         try:
-            who = self.registry.control.grant(self.session_id, caller, named, self.now_s)
+            who = self.registry.operators.grant_control(self.session_id, caller, named, self.now_s)
         except RegistryRefusal:
             return
         assert operator is not None
@@ -229,7 +239,7 @@ class People(RuleBasedStateMachine):
     @rule(caller=callers)
     def take(self, caller: OperatorCaller) -> None:
         try:
-            self.registry.control.take(self.session_id, caller, self.now_s)
+            self.registry.operators.take_control(self.session_id, caller, self.now_s)
         except RegistryRefusal:
             assert caller.role is not Role.ADMIN
             return
@@ -241,7 +251,7 @@ class People(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1.0, 9.0, 300.0]))
     def pass_time(self, seconds: float) -> None:
         self.now_s += seconds
-        self.registry.robots.robot_heartbeat(self.session_id, ROBOT, LinkQuality(), self.now_s)
+        self.registry.robots.heartbeat(self.session_id, ROBOT, LinkQuality(), self.now_s)
         self.carry_out(self.registry.reap(self.now_s, {}))
 
     @invariant()
@@ -253,7 +263,7 @@ class People(RuleBasedStateMachine):
                 assert self.passes(caller, media_id) == expected
 
     def passes(self, caller: OperatorCaller, media_id: str | None) -> bool:
-        plan: Callable[..., object] = self.registry.bridges.plan
+        plan: Callable[..., object] = self.registry.operators.plan_bridge
         try:
             plan(self.session_id, caller, media_id, self.now_s)
         except NotOperator:
@@ -286,7 +296,7 @@ class People(RuleBasedStateMachine):
                 with pytest.raises(PutOut):
                     self.registry.viewers.check_room(self.session_id, caller, self.now_s)
                 with pytest.raises(PutOut if caller.may_control else NotAllowed):
-                    self.registry.control.request(self.session_id, caller, self.now_s)
+                    self.registry.operators.request_control(self.session_id, caller, self.now_s)
 
     @invariant()
     def who_only_watches_never_drives(self) -> None:
@@ -300,15 +310,13 @@ class People(RuleBasedStateMachine):
         assert set(media) == self.open_media
 
 
-def is_of(operator: Operator, caller: OperatorCaller, media_id: str | None) -> bool:
-    """Return whether a call is the operator's: the same person, and the same join."""
-    person = (operator.identity.tenant, operator.identity.sub, operator.identity.role)
+def is_of(join: Join, caller: OperatorCaller, media_id: str | None) -> bool:
+    """Return whether a call is about a join: made by the same person, and the same join."""
+    person = (join.identity.tenant, join.identity.sub, join.identity.role)
     if person != (caller.tenant, caller.sub, caller.role):
         return False
     return (
-        operator.caller.token_id == caller.token_id
-        if media_id is None
-        else operator.media_id == media_id
+        join.caller.token_id == caller.token_id if media_id is None else join.media_id == media_id
     )
 
 

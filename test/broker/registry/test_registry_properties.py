@@ -31,19 +31,18 @@ from hypothesis.stateful import (
 
 from teleop_webrtc_bridge.broker.identity import OperatorCaller, RobotCaller, Role
 from teleop_webrtc_bridge.broker.limits import Limits
+from teleop_webrtc_bridge.broker.registry.operators import BridgePlan
+from teleop_webrtc_bridge.broker.registry.refusals import RegistryRefusal, SessionUnknown
 from teleop_webrtc_bridge.broker.registry.registry import Registry
 from teleop_webrtc_bridge.broker.registry.sessions import (
-    BridgePlan,
     Claim,
     CloseMedia,
     Effect,
     LinkQuality,
     MediaLiveness,
     NewSession,
-    RegistryRefusal,
     Session,
     SessionState,
-    SessionUnknown,
 )
 from teleop_webrtc_bridge.core.messages import ChannelIds
 
@@ -89,7 +88,7 @@ class RegistryMachine(RuleBasedStateMachine):
                 self.open_media.discard(effect.media_id)
 
     def live(self) -> list[Session]:
-        return self.registry.operators.visible(ADMIN, self.now_s)
+        return self.registry.visible(ADMIN, self.now_s)
 
     @initialize(target=dialled)
     def start(self) -> Any:
@@ -120,14 +119,14 @@ class RegistryMachine(RuleBasedStateMachine):
     @rule(session_id=dialled, robot=st.sampled_from(ROBOTS))
     def heartbeat(self, session_id: str, robot: RobotCaller) -> None:
         try:
-            self.registry.robots.robot_heartbeat(session_id, robot, LinkQuality(), self.now_s)
+            self.registry.robots.heartbeat(session_id, robot, LinkQuality(), self.now_s)
             answer = self.registry.robots.answer_heartbeat(session_id, robot)
         except RegistryRefusal:
             return
         epoch = answer.control_epoch or 0
         assert epoch >= self.epochs.get(session_id, 0)
         self.epochs[session_id] = epoch
-        session = self.registry.operators.get(session_id, ADMIN, self.now_s)
+        session = self.registry.get(session_id, ADMIN, self.now_s)
         assert robot.sees(session.identity.owner, session.identity.robot_id)
         if session.operator is None:
             assert answer.channels == NO_IDS
@@ -170,26 +169,26 @@ class RegistryMachine(RuleBasedStateMachine):
     @rule(session_id=dialled, caller=st.sampled_from(CALLERS))
     def operator_heartbeat(self, session_id: str, caller: OperatorCaller) -> None:
         try:
-            self.registry.operators.operator_heartbeat(session_id, caller, None, self.now_s)
+            self.registry.heartbeat(session_id, caller, None, self.now_s)
         except RegistryRefusal:
             return
-        session = self.registry.operators.get(session_id, caller, self.now_s)
+        session = self.registry.get(session_id, caller, self.now_s)
         assert session.holder == caller.identity
 
     @rule(session_id=dialled, caller=st.sampled_from(CALLERS))
     def leave(self, session_id: str, caller: OperatorCaller) -> None:
         try:
-            _, effects = self.registry.operators.leave(session_id, caller, None, self.now_s)
+            _, effects = self.registry.leave(session_id, caller, None, self.now_s)
         except SessionUnknown:
             return
         self.carry_out(effects)
-        session = self.registry.operators.get(session_id, caller, self.now_s)
+        session = self.registry.get(session_id, caller, self.now_s)
         assert session.operator is None or session.operator.identity != caller.identity
 
     @rule(target=plans, session_id=dialled, caller=st.sampled_from(CALLERS))
     def plan_bridge(self, session_id: str, caller: OperatorCaller) -> Any:
         try:
-            return self.registry.bridges.plan(session_id, caller, None, self.now_s)
+            return self.registry.operators.plan_bridge(session_id, caller, None, self.now_s)
         except RegistryRefusal:
             return multiple()
 
@@ -200,7 +199,7 @@ class RegistryMachine(RuleBasedStateMachine):
             cmd=self.serial, state=self.serial + 1, state_back=self.serial + 2, map=self.serial + 3
         )
         try:
-            effects = self.registry.bridges.commit(
+            effects = self.registry.operators.commit_bridge(
                 plan, robot_ids=ids, operator_ids=ids, now_s=self.now_s
             )
         except RegistryRefusal:
@@ -209,7 +208,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     @rule(plan=plans)
     def abort_bridge(self, plan: BridgePlan) -> None:
-        self.carry_out(self.registry.bridges.abort(plan))
+        self.carry_out(self.registry.operators.abort_bridge(plan))
 
     @rule(seconds=st.sampled_from([0.5, 5.0, 19.0, 31.0]), heard=st.booleans(), data=st.data())
     def pass_time(self, seconds: float, heard: bool, data: st.DataObject) -> None:
@@ -249,7 +248,7 @@ class RegistryMachine(RuleBasedStateMachine):
     @invariant()
     def tenants_never_see_each_other(self) -> None:
         for caller in CALLERS[:2]:
-            seen = self.registry.operators.visible(caller, self.now_s)
+            seen = self.registry.visible(caller, self.now_s)
             assert {session.identity.owner for session in seen} <= {caller.sub}
         for session in self.live():
             owner = session.identity.owner

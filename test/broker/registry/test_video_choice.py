@@ -97,7 +97,7 @@ def test_without_an_operator_the_viewers_decide() -> None:
     assert told(registry) is VP8
     drive(registry, BOTH)
     assert told(registry) is H264
-    registry.operators.leave('s1', ALICE, 'driver', 0.0)
+    registry.leave('s1', ALICE, 'driver', 0.0)
     assert told(registry) is VP8
 
 
@@ -127,11 +127,11 @@ def test_what_an_answer_takes_counts_from_then_on() -> None:
     drive(registry, None)
     watch(registry, 'viewer', BOTH)
     assert told(registry) is H264
-    registry.note_codecs('driver', (VP8,))
+    registry.note_codecs('s1', 'driver', (VP8,))
     assert told(registry) is VP8
-    registry.note_codecs('viewer', (H264,))
-    assert registry.video_reason('viewer') is not None
-    registry.note_codecs('nobody', (H264,))
+    registry.note_codecs('s1', 'viewer', (H264,))
+    assert registry.video_reason('s1', 'viewer') is not None
+    registry.note_codecs('s1', 'nobody', (H264,))
     assert told(registry) is VP8
 
 
@@ -141,11 +141,11 @@ def test_who_cannot_take_what_is_sent_is_told_which_codec_and_why() -> None:
     watch(registry, 'new', BOTH)
     watch(registry, 'silent', None)
     reason = 'No picture: this robot sends H.264 for {}, and this browser takes VP8 only.'
-    assert registry.video_reason('old') == reason.format('others who watch it')
+    assert registry.video_reason('s1', 'old') == reason.format('others who watch it')
     drive(registry, BOTH)
-    assert registry.video_reason('old') == reason.format('whoever drives it')
+    assert registry.video_reason('s1', 'old') == reason.format('whoever drives it')
     for fine in ('new', 'silent', 'driver', 'nobody'):
-        assert registry.video_reason(fine) is None
+        assert registry.video_reason('s1', fine) is None
 
 
 @pytest.mark.parametrize(
@@ -163,5 +163,5 @@ def test_who_can_take_nothing_of_a_robot_is_told_so(
 ) -> None:
     registry = dialled(sends)
     drive(registry, takes)
-    said = registry.video_reason('driver')
+    said = registry.video_reason('s1', 'driver')
     assert said == (None if reason is None else f'No picture: {reason}.')

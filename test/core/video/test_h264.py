@@ -32,7 +32,7 @@ from teleop_webrtc_bridge.core.video.h264 import (
     MAX_UNIT_BYTES,
     Stream,
 )
-from teleop_webrtc_bridge.core.video.h264_parameters import Bits, read_sps
+from teleop_webrtc_bridge.core.video.h264_syntax import Bits, read_sps
 
 SPS, PPS = 7, 8
 START = b'\0\0\0\1'

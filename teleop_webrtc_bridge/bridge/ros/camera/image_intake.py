@@ -38,6 +38,7 @@ from teleop_webrtc_bridge.bridge.link.frame_slot import (
     MAX_PICTURE_PX,
 )
 from teleop_webrtc_bridge.core.exceptions import PictureUndecodable, TeleopError
+from teleop_webrtc_bridge.core.frame_pacer import FramePacer
 from teleop_webrtc_bridge.core.texts import MAX_NAME_CHARS, shown
 from teleop_webrtc_bridge.core.video.compressed_header import CompressedHeader, read_header
 from teleop_webrtc_bridge.core.video.pixel_formats import PIXEL_FORMATS
@@ -54,7 +55,6 @@ STALLED_S: Final = 1.0
 MAX_AGE_S: Final = 10.0
 MAX_TOLD: Final = 32
 """Different faults that are said; more would only fill the log."""
-GREY: Final = 128
 GREY_SIZE_PX: Final = (640, 360)
 """Of the frame that keeps the track alive, before there was any image."""
 DEPTH_ENCODING: Final = '16UC1'
@@ -157,7 +157,7 @@ class ImageIntake:
         self._writer = writer
         self._warn = warn
         self._told: set[str] = set()
-        self._due_s = 0.0
+        self._pacer = FramePacer(_JITTER)
         self._size_px = GREY_SIZE_PX
 
     def is_stalled(self, now: float) -> bool:
@@ -209,7 +209,7 @@ class ImageIntake:
         """
         self.counters['received'] += 1
         self.expected = True
-        if not self._is_due(now):
+        if self.wanted_fps <= 0.0 or not self._pacer.is_due(now, self.wanted_fps):
             if self._is_usable:
                 self._last_usable_s = now
             return
@@ -239,16 +239,7 @@ class ImageIntake:
 
         :param now: Seconds of ``time.monotonic``.
         """
-        width, height = self._size_px
-        header = FrameHeader(
-            capture_s=now,
-            width=width,
-            height=height,
-            step=width,
-            encoding='mono8',
-            is_filler=True,
-        )
-        self._writer.write(header, memoryview(bytes([GREY]) * (width * height)))
+        self._writer.write_grey(*self._size_px, now)
         self.counters['grey'] += 1
         self.is_grey = True
 
@@ -290,15 +281,6 @@ class ImageIntake:
             self._writer.publish(header, image.place, size)
         else:
             self._writer.write(header, data)
-
-    def _is_due(self, now: float) -> bool:
-        if self.wanted_fps <= 0.0:
-            return False
-        period_s = 1.0 / self.wanted_fps
-        if now < self._due_s - _JITTER * period_s and self._due_s - now <= 2 * period_s:
-            return False
-        self._due_s = max(self._due_s, now - period_s) + period_s
-        return True
 
     def _tell_once(self, kind: str, text: str) -> None:
         if kind not in self._told and len(self._told) < MAX_TOLD:

@@ -1,4 +1,4 @@
-"""From shared memory to the video track."""
+"""The video: from shared memory to the track."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,4 +1,4 @@
-"""The robot's picture as a WebRTC track, whatever the cameras give."""
+"""The robot's WebRTC video track: it picks the source that makes its packets."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -19,17 +19,17 @@ from __future__ import annotations
 from collections import Counter
 import logging
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from aiortc import MediaStreamTrack
 import av
 
-from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
-from teleop_webrtc_bridge.bridge.webrtc.video.encoder import EncodedFrame, MediaClock, VideoEncoder
+from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
+from teleop_webrtc_bridge.bridge.webrtc.video.encoder import MediaClock, VideoEncoder
 from teleop_webrtc_bridge.bridge.webrtc.video.picture_source import PictureSource
 from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import RateController
 from teleop_webrtc_bridge.bridge.webrtc.video.stream_source import StreamSource
-from teleop_webrtc_bridge.core.configuration import CameraKind, VideoConfiguration
+from teleop_webrtc_bridge.core.configuration import VideoConfiguration
 from teleop_webrtc_bridge.core.messages import VideoCodec
 
 __all__ = ['CameraTrack', 'VideoSource']
@@ -37,64 +37,45 @@ __all__ = ['CameraTrack', 'VideoSource']
 _logger = logging.getLogger(__name__)
 
 
-class VideoSource(Protocol):
-    """Makes access units of what the shown cameras of one kind give; owned by the event loop."""
-
-    def begin(self) -> None:
-        """Take over from another source: with a keyframe."""
-
-    def request_keyframe(self) -> None:
-        """Send a keyframe as soon as there can be one."""
-
-    def figures(self) -> dict[str, float]:
-        """Return what the link makes of the stream, by name."""
-
-    async def next_unit(self) -> EncodedFrame | None:
-        """
-        Return the next access unit; never raises.
-
-        :returns: ``None`` if there was none, or no more of it than waiting for something to
-            happen: ask again, maybe another source.
-        """
-
-    def close(self) -> None:
-        """Free what it has."""
+#: Makes access units from the cameras that are shown. ``next_unit`` never raises; after ``None``,
+#: the track asks again, since another source may be the right one by then.
+VideoSource = PictureSource | StreamSource
 
 
 class CameraTrack(MediaStreamTrack):
     """
-    Hands aiortc one access unit after the other.
+    Gives aiortc one access unit after the other.
 
-    If ``recv`` raised, the video would be dead for good while the connection stays up.
+    ``recv`` must not raise: the video would end for good while the connection stays up.
 
-    :param cameras: Where the pictures come from.
-    :param rate: Says how many bits, frames and pixels to send; told what was sent.
+    :param cameras: The cameras.
+    :param rate: Decides bitrate, frame rate and size, and learns what was sent.
     """
 
     kind = 'video'
 
-    def __init__(self, cameras: Cameras, rate: RateController) -> None:
+    def __init__(self, cameras: CameraFeeds, rate: RateController) -> None:
         super().__init__()
         self.counters: Counter[str] = Counter()
-        """What became of the pictures."""
+        """How many pictures were sent, skipped, undecodable and so on."""
         self.capture_s = 0.0
-        """When the last frame was taken, in seconds of ``time.monotonic``."""
+        """Capture time of the last frame, in seconds of ``time.monotonic``."""
         self._cameras = cameras
         self._rate = rate
         self._clock = MediaClock()
         self.codec = VideoCodec.H264
-        """What the last packet is of."""
+        """The codec of the last packet."""
         self._pictures: PictureSource | None = None
         self._chosen = self.codec
         self._streams: dict[str, StreamSource] = {}
-        """By the camera's name; none if the codec is another than the cameras'."""
+        """Sources that pass on a camera's own H.264, by its name; none for other codecs."""
         self._present: VideoSource | None = None
 
     def figures(self) -> dict[str, float]:
-        """Return what the link makes of the stream, by name, and what is made of the pictures."""
+        """Return the source's figures, the codec, and whether H.264 is decoded again."""
         if self._present is None:
             return {}
-        coded = any(feed.configuration.kind is CameraKind.H264 for feed in self._cameras.shown)
+        coded = any(feed.is_coded for feed in self._cameras.shown)
         return self._present.figures() | {
             'video_is_vp8': float(self.codec is VideoCodec.VP8),
             'decoded_again': float(coded and self._present is self._pictures),
@@ -102,11 +83,11 @@ class CameraTrack(MediaStreamTrack):
 
     def use(self, codec: str, video: VideoConfiguration) -> None:
         """
-        Send this codec from now on, beginning with a keyframe; called before the first frame.
+        Send this codec from now on, from a keyframe on; called before the first frame.
 
         :param codec: Its MIME type.
         """
-        self._close_sources()
+        self._close_pictures()
         self._chosen = VideoCodec(codec.lower().removeprefix('video/'))
         encoder = VideoEncoder(codec, video, clock=self._clock)
         self._pictures = PictureSource(
@@ -117,7 +98,7 @@ class CameraTrack(MediaStreamTrack):
             counters=self.counters,
         )
         self._streams = {}
-        coded = [feed for feed in self._cameras.all if feed.configuration.kind is CameraKind.H264]
+        coded = [feed for feed in self._cameras.all if feed.is_coded]
         if self._chosen is VideoCodec.H264 and video.stamp_ahead_s is None:
             self._streams = {
                 feed.name: StreamSource(
@@ -134,13 +115,13 @@ class CameraTrack(MediaStreamTrack):
             for feed in coded:
                 feed.forget_decoded()
             _logger.warning(
-                'event=decoding codec=%s hint="what the camera encoded is decoded and encoded '
-                'again, which takes processor time: H.264 would be passed on, if the media '
-                "backend and the operator's browser take it, video_codec is h264 and "
-                'video_stamp_strip is not set"',
+                'event=decoding codec=%s hint="the camera\'s H.264 is decoded and encoded again, '
+                'which takes processor time. It is passed on if the media backend and the '
+                "operator's browser support H.264, video_codec is h264 and video_stamp_strip "
+                'is not set"',
                 codec,
             )
-        # Whoever waits for the older source's news looks at the newer one.
+        # Wakes recv(), which may be waiting in the older source.
         self._cameras.news.set()
 
     def request_keyframe(self) -> None:
@@ -149,7 +130,7 @@ class CameraTrack(MediaStreamTrack):
             self._present.request_keyframe()
 
     async def recv(self) -> av.Packet[Any]:
-        """Return the next packet; waits for as long as there is no new frame."""
+        """Return the next packet; waits until there is a new frame."""
         while True:
             source, codec = self._source(), self._chosen
             unit = await source.next_unit()
@@ -160,11 +141,11 @@ class CameraTrack(MediaStreamTrack):
                 return unit.packet
 
     def _source(self) -> VideoSource:
-        """Return who makes access units of what is shown now."""
+        """Return the source for the cameras that are shown now."""
         assert self._pictures is not None
         source: VideoSource = self._pictures
         if len(self._cameras.shown) == 1:
-            source = self._streams.get(self._cameras.shown[0].configuration.name, source)
+            source = self._streams.get(self._cameras.shown[0].name, source)
         if source is not self._present:
             source.begin()
             self._present = source
@@ -172,9 +153,8 @@ class CameraTrack(MediaStreamTrack):
 
     def stop(self) -> None:
         super().stop()
-        self._close_sources()
+        self._close_pictures()
 
-    def _close_sources(self) -> None:
-        for source in (self._pictures, *self._streams.values()):
-            if source is not None:
-                source.close()
+    def _close_pictures(self) -> None:
+        if self._pictures is not None:
+            self._pictures.close()

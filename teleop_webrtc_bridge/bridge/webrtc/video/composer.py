@@ -1,4 +1,10 @@
-"""Several cameras side by side in one picture: all of one height, the first one on the left."""
+"""
+Composed pictures: several cameras side by side, and a time stamp strip below.
+
+The cameras have one height; the first one is on the left. The strip (docs/protocol.md §6) is for
+viewers that see only pixels: cells as wide as the strip is high, white for 1; first a pattern of
+four, then the time of capture in milliseconds, most significant bit first.
+"""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -21,20 +27,20 @@ from dataclasses import dataclass
 from typing import Final
 
 import av
+import numpy as np
 
-from teleop_webrtc_bridge.bridge.link.frame_slot import Frame
+from teleop_webrtc_bridge.bridge.link.frame_slot import Frame, grey_frame
 from teleop_webrtc_bridge.bridge.webrtc.video.conversion import FrameConverter, plane_rows
 from teleop_webrtc_bridge.core.exceptions import PictureUndecodable
 
-__all__ = ['Composer', 'Part', 'capture_of', 'layout']
+__all__ = ['Composer', 'Part', 'append_strip', 'capture_of', 'layout']
 
 SMALLEST_PX: Final = 2
-GREY: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one camera adds to the picture."""
+    """One camera's share of the picture."""
 
     camera: str
     frame: Frame
@@ -43,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tile:
-    """A part that has been converted."""
+    """A converted part."""
 
     sequence: int
     size: tuple[int, int]
@@ -51,7 +57,7 @@ class _Tile:
 
 
 def capture_of(parts: Sequence[Part]) -> float:
-    """Return when a picture of these parts was taken: with the oldest, but grey has no age."""
+    """Return the capture time of a picture: of its oldest part, where grey has no age."""
     captures = [part.frame.header.capture_s for part in parts if not part.frame.header.is_filler]
     return min(captures) if captures else max(part.frame.header.capture_s for part in parts)
 
@@ -60,11 +66,11 @@ def layout(
     sizes: Sequence[tuple[int, int]], *, max_width_px: int, scale: float
 ) -> list[tuple[int, int]]:
     """
-    Return the size of each part in the picture: even, all of one height, no shape distorted.
+    Return the size of each part in the picture: even, all of one height, undistorted.
 
-    :param sizes: Width and height of each part as it comes.
-    :param max_width_px: Of the whole picture; narrower if no part is as high as that needs.
-    :param scale: Part of that size that is wanted.
+    :param sizes: Original width and height of each part.
+    :param max_width_px: Of the whole picture, which is narrower if its parts are too low for it.
+    :param scale: Factor by which the picture is made smaller.
     """
     shapes = [width / height for width, height in sizes]
     height = min(max(height for _, height in sizes), max_width_px / sum(shapes))
@@ -74,7 +80,7 @@ def layout(
 
 class Composer:
     """
-    Puts the newest pictures of several cameras side by side; used by one thread at a time.
+    Puts the newest pictures of several cameras side by side; one thread at a time may use it.
 
     :param max_width_px: Of the whole picture.
     """
@@ -89,14 +95,13 @@ class Composer:
         """
         Return the picture as ``yuv420p``.
 
-        :param scale: Part of its full size that is wanted.
+        :param scale: Factor by which it is made smaller.
         :returns: ``None`` if a frame was overwritten while it was read.
         """
         sizes = layout(
             [_full_size(part) for part in parts], max_width_px=self._max_width_px, scale=scale
         )
         tiles = [self._tile(part, size) for part, size in zip(parts, sizes, strict=True)]
-        # Of cameras that are not in this picture nothing is kept.
         self._tiles = {
             part.camera: tile for part, tile in zip(parts, tiles, strict=True) if tile is not None
         }
@@ -110,7 +115,7 @@ class Composer:
         return whole
 
     def take_undecodable(self) -> int:
-        """Return how many parts were grey, since last asked, for their JPEG or PNG was broken."""
+        """Return how many parts were grey since the last call because their picture was broken."""
         count, self._undecodable = self._undecodable, 0
         return count
 
@@ -124,7 +129,8 @@ class Composer:
             picture = converter.convert_to(part.frame, *size)
         except PictureUndecodable:
             self._undecodable += 1
-            picture = _grey(*size)
+            grey = grey_frame(*size, part.frame.header.capture_s)
+            picture = converter.convert_to(grey, *size)
         return None if picture is None else _Tile(sequence=sequence, size=size, picture=picture)
 
 
@@ -142,8 +148,34 @@ def _paste(picture: av.VideoFrame, whole: av.VideoFrame, left: int) -> None:
         plane_rows(whole, number)[: plane.height, start : start + plane.width] = rows
 
 
-def _grey(width: int, height: int) -> av.VideoFrame:
-    picture = av.VideoFrame(width, height, 'yuv420p')
+CELL_PX: Final = 16
+SYNC: Final = (1, 0, 1, 0)
+BITS: Final = 22
+SMALLEST_WIDTH_PX: Final = CELL_PX * (len(SYNC) + BITS)
+#: Of the limited range; GREY is no colour.
+WHITE, BLACK, GREY = 235, 16, 128
+
+
+def append_strip(picture: av.VideoFrame, unix_s: float) -> av.VideoFrame:
+    """
+    Return the picture with a strip below it; one that is too narrow stays unchanged.
+
+    :param picture: ``yuv420p`` with an even size.
+    :param unix_s: The time of capture.
+    """
+    width, height = picture.width, picture.height
+    if width < SMALLEST_WIDTH_PX:
+        return picture
+    longer = av.VideoFrame(width, height + CELL_PX, 'yuv420p')
     for number in range(3):
-        plane_rows(picture, number)[:] = GREY
-    return picture
+        plane = picture.planes[number]
+        rows = plane_rows(longer, number)
+        rows[: plane.height, : plane.width] = plane_rows(picture, number)[
+            : plane.height, : plane.width
+        ]
+        rows[plane.height :] = GREY if number else BLACK
+    stamp = round(1e3 * unix_s) % (1 << BITS)
+    bits = (*SYNC, *(stamp >> place & 1 for place in reversed(range(BITS))))
+    cells = np.repeat(np.where(bits, WHITE, BLACK), CELL_PX).astype(np.uint8)
+    plane_rows(longer, 0)[height : height + CELL_PX, : len(cells)] = cells
+    return longer

@@ -1,9 +1,9 @@
 """
-From a frame in the slot to the picture that is encoded: 4:2:0, of the wanted size, both even.
+Conversion of a frame to the picture that is encoded: 4:2:0, of the wanted size, both even.
 
-Formats that are YUV or grey already are never made RGB. RGB, grey and Bayer are read where they
-lie; PyAV does not wrap packed 4:2:2 or two planes of any size, so those are copied first. Those of
-16 bits and distances become 8 bits here (:mod:`.levels`), whichever way they come.
+YUV and grey formats never become RGB on the way. RGB, grey and Bayer are read in place; packed
+4:2:2 and two planes are copied first, since PyAV cannot wrap them. Values of 16 bits and distances
+become 8 bits (:class:`Levels`).
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -23,6 +23,8 @@ lie; PyAV does not wrap packed 4:2:2 or two planes of any size, so those are cop
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+import math
 from typing import Any, cast, Final
 
 import av
@@ -30,22 +32,47 @@ from av.video.reformatter import ColorRange, VideoReformatter
 import numpy as np
 
 from teleop_webrtc_bridge.bridge.link.frame_slot import Frame, FrameHeader, MAX_PICTURE_PX
-from teleop_webrtc_bridge.bridge.webrtc.video.levels import Levels
 from teleop_webrtc_bridge.core.exceptions import PictureUndecodable
 from teleop_webrtc_bridge.core.video.pixel_formats import PIXEL_FORMATS, PixelFormat
 
-__all__ = ['FrameConverter', 'plane_rows']
+__all__ = [
+    'DEPTH_RANGE_M',
+    'INTENSITY',
+    'FrameConverter',
+    'Levels',
+    'plane_rows',
+]
 
 #: FFmpeg's decoders, by the encodings of the slot that are compressed pictures.
 _DECODERS: Final = {'jpeg': 'mjpeg', 'png': 'png'}
-#: What grey of 16 bits is in a PNG that does not say what it is, as 16UC1 is.
+#: The encoding of a 16-bit grey PNG that does not say what it is.
 DEPTH_ENCODING: Final = '16UC1'
-#: The decoders' formats of 16 bits, and the encodings of the same layout; grey: whatever it was.
+#: The decoders' 16-bit formats and the encodings of the same layout; empty for grey.
 _DEEP: Final = {'gray16be': '', 'ya16be': '', 'rgb48be': 'rgb16', 'rgba64be': 'rgba16'}
+
+DEPTH_RANGE_M: Final = 10.0
+"""Distances from here on are nearly black, the nearest are white, missing ones are black."""
+_FARTHEST: Final = 1000.0
+"""Multiple of the range beyond which numbers are too large to calculate with."""
+_WHITE: Final = 65535.0
+_SAMPLES: Final = 4096
+"""Pixels that are examined, evenly spread; more would only take longer."""
+_MARGIN: Final = 0.05
+"""Added to the used range, so that noise at its ends is not cut off."""
+_SETTLING_S: Final = 0.5
+_PAUSE_S: Final = 1.0
+"""After a longer pause, the scene is a new one."""
+_SETTLED: Final = 0.005
+"""Share of the range that is no difference."""
+_SENSOR_BITS: Final = 14
+"""A sensor with more bits is taken to use all 16."""
+_LEAST_BITS: Final = 8
+_BRIGHTEST: Final = 0.002
+"""Share of the pixels that may be lights or defects."""
 
 
 class FrameConverter:
-    """Converts one frame after the other; used by one thread at a time."""
+    """Converts one frame after the other; one thread at a time may use it."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
@@ -57,12 +84,12 @@ class FrameConverter:
         """
         Return the picture of a frame as ``yuv420p``, limited range.
 
-        A picture that is not scaled and whose size is odd is made even by repeating its edge.
+        An odd size is made even by scaling, or by repeating the edge if there is no scaling.
 
         :param max_width_px: Wider pictures are scaled down to it.
-        :param scale: Part of that size that is wanted.
+        :param scale: Factor by which that size is made smaller.
         :returns: ``None`` if the frame was overwritten while it was read.
-        :raises PictureUndecodable: It is a broken JPEG or PNG, or cannot be converted.
+        :raises PictureUndecodable: The frame is a broken JPEG or PNG, or cannot be converted.
         """
 
         def size(width: int, height: int) -> tuple[int, int]:
@@ -73,7 +100,7 @@ class FrameConverter:
 
     def convert_to(self, frame: Frame, width: int, height: int) -> av.VideoFrame | None:
         """
-        Return the picture of a frame as :meth:`convert` does, in this size.
+        Return the picture of a frame as :meth:`convert` does, but in this size.
 
         :param width: In pixels; even, as the height.
         """
@@ -82,50 +109,45 @@ class FrameConverter:
     def _convert(
         self, frame: Frame, size: Callable[[int, int], tuple[int, int]]
     ) -> av.VideoFrame | None:
+        header = frame.header
         try:
-            return self._convert_now(frame, size)
+            codec, _, kind = header.encoding.partition('/')
+            if codec in _DECODERS:
+                source = self._decode(frame, codec)
+                if source is None:
+                    return None
+                source = self._levelled(source, kind or DEPTH_ENCODING, header)
+                # A JPEG has the full range, which the conversion would keep.
+                picture = self._reformatter.reformat(
+                    source,
+                    *size(source.width, source.height),
+                    format='yuv420p',
+                    dst_color_range=ColorRange.MPEG,
+                )
+            else:
+                source = self._wrap(frame)
+                if source.format.name.startswith('bayer'):
+                    # In one step to 4:2:0, swscale's brightness is off by up to 30.
+                    source = self._demosaicer.reformat(source, format='rgb24')
+                picture = self._reformatter.reformat(
+                    source, *size(source.width, source.height), format='yuv420p'
+                )
+            # The source refers to the slot's memory, so it must live until here.
+            return picture if frame.is_intact() else None
         except ArithmeticError as error:
-            # Values with which nobody has reckoned: the next picture may be good.
-            header = frame.header
+            # Unexpected values: the next picture may be good.
             raise PictureUndecodable(
                 f'{header.encoding} of {header.width}x{header.height}: {error!r}'
             ) from error
-
-    def _convert_now(
-        self, frame: Frame, size: Callable[[int, int], tuple[int, int]]
-    ) -> av.VideoFrame | None:
-        codec, _, kind = frame.header.encoding.partition('/')
-        if codec in _DECODERS:
-            source = self._decode(frame, codec)
-            if source is None:
-                return None
-            source = self._levelled(source, kind or DEPTH_ENCODING, frame.header)
-            # A JPEG's brightness takes the full range, which the conversion would leave.
-            picture = self._reformatter.reformat(
-                source,
-                *size(source.width, source.height),
-                format='yuv420p',
-                dst_color_range=ColorRange.MPEG,
-            )
-        else:
-            source = self._wrap(frame)
-            if source.format.name.startswith('bayer'):
-                # Straight to 4:2:0, swscale's brightness is off by up to 30.
-                source = self._demosaicer.reformat(source, format='rgb24')
-            picture = self._reformatter.reformat(
-                source, *size(source.width, source.height), format='yuv420p'
-            )
-        # The source must live until it was asked: the slot's memory is read until then.
-        return picture if frame.is_intact() else None
 
     def _decode(self, frame: Frame, encoding: str) -> av.VideoFrame | None:
         data = bytes(frame.data)
         if not frame.is_intact():
             return None
-        # Taken out: what a broken picture leaves behind must not get into the next one.
+        # A decoder is dropped after a broken picture, whose remains would spoil the next one.
         decoder = self._decoders.pop(encoding, None) or _open_decoder(_DECODERS[encoding])
         try:
-            # No bytes at all would tell the decoder that the stream is over.
+            # An empty packet would mean the end of the stream.
             pictures = decoder.decode(av.Packet(data)) if data else []
         except av.FFmpegError as error:
             raise PictureUndecodable(f'{encoding} of {len(data)} bytes: {error}') from error
@@ -135,7 +157,7 @@ class FrameConverter:
         return pictures[0]
 
     def _wrap(self, frame: Frame) -> av.VideoFrame:
-        """Return the frame as FFmpeg sees it, in place where PyAV can."""
+        """Return the frame for FFmpeg, in place if PyAV can wrap it."""
         header = frame.header
         pixel = PIXEL_FORMATS[header.encoding]
         if pixel.data_bytes(header.step, header.height) > len(frame.data):
@@ -150,15 +172,15 @@ class FrameConverter:
         name = pixel.ffmpeg_name(is_bigendian=header.is_bigendian)
         if pixel.chroma_rows or pixel.channels == 2 or header.step % pixel.sample_bytes:
             return _copied(frame, pixel, name, width, height)
-        # What order its bytes have, the name says.
+        # The format's name gives the byte order.
         rows = _values(frame, pixel, width, height).view(pixel.number_type)
         return av.VideoFrame.from_numpy_buffer(rows, format=name)
 
     def _levelled(self, source: av.VideoFrame, kind: str, header: FrameHeader) -> av.VideoFrame:
         """
-        Return a decoded picture as the same picture would be shown that comes uncompressed.
+        Return a decoded picture, with the levels that it would have had uncompressed.
 
-        :param kind: The encoding of that one, if it is grey of 16 bits.
+        :param kind: Its encoding when uncompressed, if it is 16-bit grey.
         """
         encoding = _DEEP.get(source.format.name)
         if encoding is None:
@@ -174,10 +196,10 @@ class FrameConverter:
         self, rows: Any, pixel: PixelFormat, header: FrameHeader
     ) -> av.VideoFrame | None:
         """
-        Return a picture whose values were brought into the range that is seen.
+        Return a picture whose values were brought into the visible range.
 
         :param rows: Its values ``[row, column]`` or ``[row, column, channel]``.
-        :returns: ``None`` if they are in it already.
+        :returns: ``None`` if they need no change.
         """
         kind, at_s = (pixel.name, pixel.depth_unit_m, rows.shape), header.capture_s
         if pixel.depth_unit_m:
@@ -198,7 +220,7 @@ class FrameConverter:
 
 
 def _values(frame: Frame, pixel: PixelFormat, width: int, height: int) -> Any:
-    """Return the values of the first plane, where they lie."""
+    """Return the values of the first plane, in place."""
     strides = (frame.header.step, pixel.bytes_per_pixel, pixel.sample_bytes)
     shape = (height, width, pixel.channels)
     dimensions = 2 if pixel.channels == 1 else 3
@@ -211,7 +233,7 @@ def _values(frame: Frame, pixel: PixelFormat, width: int, height: int) -> Any:
 
 
 def _unsigned(rows: Any, pixel: PixelFormat) -> Any:
-    """Return values of which 0 is the least."""
+    """Return values with 0 as the lowest possible one."""
     if not pixel.is_signed:
         return rows
     return rows.astype(np.int16).view(np.uint16) ^ np.uint16(0x8000)
@@ -219,14 +241,14 @@ def _unsigned(rows: Any, pixel: PixelFormat) -> Any:
 
 def _open_decoder(name: str) -> av.VideoCodecContext:
     decoder = cast(av.VideoCodecContext, av.CodecContext.create(name, 'r'))
-    decoder.thread_count = 1  # several would give each picture out late
-    # Half a picture looks like one. And the header that was checked need not be the only one.
+    decoder.thread_count = 1  # several threads would delay each picture
+    # Refuse half a picture, and a second header that was not checked.
     decoder.options = {'err_detect': 'explode', 'max_pixels': str(MAX_PICTURE_PX)}
     return decoder
 
 
 def _target_size(width: int, height: int, max_width_px: int, scale: float) -> tuple[int, int]:
-    """Return the size to convert to: even (4:2:0), or that of the source."""
+    """Return the size to convert to: even (4:2:0), or the size of the source."""
     scale *= min(1.0, max_width_px / width)
     if scale == 1.0:
         return width, height
@@ -259,7 +281,7 @@ def plane_rows(picture: av.VideoFrame, number: int) -> Any:
 
 
 def _padded(picture: av.VideoFrame) -> av.VideoFrame:
-    """Return the picture with an even size; its edge is repeated."""
+    """Return the picture with an even size, by repeating its edge."""
     width, height = picture.width, picture.height
     if width % 2 == 0 and height % 2 == 0:
         return picture
@@ -271,3 +293,146 @@ def _padded(picture: av.VideoFrame) -> av.VideoFrame:
         target[:, source.width :] = target[:, source.width - 1 : source.width]
         target[source.height :] = target[source.height - 1 : source.height]
     return padded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stretching:
+    """When and how far the used range is stretched; all are shares of the full range."""
+
+    wide: float
+    """A picture that uses at least this share is shown unchanged."""
+    narrow: float
+    """A picture that uses at most this share is stretched fully."""
+    least: float
+    """Least share between black and white, so that noise does not fill it."""
+    outliers: float
+    """Share of the pixels that is ignored at either end."""
+
+
+INTENSITY: Final = _Stretching(wide=0.5, narrow=0.25, least=1 / 256, outliers=0.005)
+DEPTH: Final = _Stretching(wide=0.25, narrow=0.1, least=0.05, outliers=0.01)
+
+
+class Levels:
+    """
+    Maps one camera's 16-bit values or distances to 8 bits: decides what is black and white.
+
+    A 12-bit camera, a thermal camera or an arm's depth camera uses a small share of the range of
+    its encoding and would look uniformly grey. If a picture uses a large share, the full range is
+    shown, because absolute brightness is then informative. Otherwise the used range is stretched,
+    with a transition in between. The levels follow slowly, so that nothing flickers.
+    """
+
+    def __init__(self) -> None:
+        self._kind: object = None
+        self._window: tuple[float, float] | None = None
+        self._at_s = 0.0
+        self._bits = 0
+
+    def intensity(self, values: Any, kind: object, at_s: float) -> Any:
+        """
+        Return brightness ``[row, column]`` of 8 bits; large is bright.
+
+        :param values: Unsigned 16-bit values of any byte order.
+        :param kind: Identifies pictures of one format.
+        :param at_s: The capture time in seconds.
+        :returns: ``None``: no change is needed, black is 0 and white the largest value.
+        """
+        low, high = self._follow(_sample(values), _WHITE, INTENSITY, kind, at_s)
+        if (low, high) == (0.0, _WHITE):
+            return None
+        first, last = max(0, math.floor(low)), min(65535, math.ceil(high))
+        used = np.clip(values.astype(np.uint16, copy=False), np.uint16(first), np.uint16(last))
+        used -= np.uint16(first)
+        return (used * np.float32(255.0 / (last - first))).astype(np.uint8)
+
+    def depth(self, values: Any, unit_m: float, kind: object, at_s: float) -> Any:
+        """
+        Return brightness as :meth:`intensity` does; near is bright, no reading is black.
+
+        :param values: Distances; zero, negative and NaN are no readings, infinity is out of range.
+        :param unit_m: Metres per unit of distance.
+        """
+        sample = _sample(values).astype(np.float32)
+        sample = sample[np.isfinite(sample) & (sample > 0.0)]
+        full = DEPTH_RANGE_M / unit_m
+        sample = np.minimum(sample, np.float32(_FARTHEST * full))
+        low, high = self._follow(sample, full, DEPTH, kind, at_s)
+        with np.errstate(invalid='ignore', over='ignore'):
+            distances = values.astype(np.float32)
+            grey = distances - np.float32(low)
+            grey *= np.float32(-254.0 / (high - low))
+            grey += np.float32(255.0)
+            np.clip(grey, 1.0, 255.0, out=grey)
+            # NaN is not greater than 0 either.
+            return np.where(distances > 0.0, grey, 0.0).astype(np.uint8)
+
+    def shift(self, values: Any, kind: object) -> int:
+        """
+        Return by how many bits colour values have to be shifted up; black stays black.
+
+        The number of a sensor's bits is learnt from its brightest picture so far.
+
+        :param values: Unsigned 16-bit values of any byte order.
+        """
+        if kind != self._kind:
+            self._kind, self._bits = kind, 0
+        sample = _sample(values)
+        place = int((len(sample) - 1) * (1.0 - _BRIGHTEST))
+        brightest = int(np.partition(sample, place)[place])
+        self._bits = max(self._bits, brightest.bit_length())
+        return 0 if self._bits > _SENSOR_BITS else 16 - max(self._bits, _LEAST_BITS)
+
+    def _follow(
+        self, sample: Any, full: float, scale: _Stretching, kind: object, at_s: float
+    ) -> tuple[float, float]:
+        """Return the values that are the ends of the visible range from now on."""
+        if not len(sample):
+            return 0.0, full
+        used = _used(sample, scale)
+        wanted = _wanted(used, full, scale)
+        pause_s = at_s - self._at_s
+        if kind != self._kind or not 0.0 < pause_s <= _PAUSE_S or self._is_elsewhere(used):
+            self._window = wanted
+        assert self._window is not None
+        self._kind, self._at_s = kind, at_s
+        part = 1.0 - math.exp(-pause_s / _SETTLING_S) if pause_s > 0.0 else 1.0
+        low, high = (
+            old + part * (new - old) for old, new in zip(self._window, wanted, strict=True)
+        )
+        least = _SETTLED * (wanted[1] - wanted[0])
+        is_settled = abs(low - wanted[0]) + abs(high - wanted[1]) < least
+        self._window = wanted if is_settled else (low, high)
+        return self._window
+
+    def _is_elsewhere(self, used: tuple[float, float]) -> bool:
+        """Return whether most of the used range would be all white or all black."""
+        if self._window is None:
+            return True
+        seen = min(used[1], self._window[1]) - max(used[0], self._window[0])
+        return seen < 0.5 * (used[1] - used[0])
+
+
+def _sample(values: Any) -> Any:
+    # Odd, so that it meets all colours of a mosaic.
+    step = math.isqrt(values.shape[0] * values.shape[1] // _SAMPLES) | 1
+    return values[::step, ::step].ravel()
+
+
+def _used(sample: Any, scale: _Stretching) -> tuple[float, float]:
+    """Return the smallest and the largest value without outliers."""
+    cut = int(scale.outliers * len(sample))
+    ends = (cut, len(sample) - 1 - cut)
+    parted = np.partition(sample, ends)
+    return float(parted[ends[0]]), float(parted[ends[1]])
+
+
+def _wanted(used: tuple[float, float], full: float, scale: _Stretching) -> tuple[float, float]:
+    low, high = used
+    share = (min(high, full) - min(low, full)) / full
+    whole = min(1.0, max(0.0, (share - scale.narrow) / (scale.wide - scale.narrow)))
+    width = max((1.0 + _MARGIN) * (high - low), scale.least * full)
+    # The used range keeps its place in the full one: a uniform grey stays the same grey.
+    place = min(1.0, (low + high) / 2.0 / full)
+    begin = low - (width - (high - low)) * place
+    return begin * (1.0 - whole), (begin + width) * (1.0 - whole) + full * whole

@@ -1,8 +1,9 @@
 """
-From a frame in the slot to a compressed packet: conversion, and which encoder compresses it.
+The video encoder: from a frame to a compressed packet.
 
-aiortc would encode by itself, at x264's preset *medium*: a whole core for 720p at 30 Hz. So the
-track hands over packets; how they are made, :mod:`.compressor` says.
+aiortc's own encoder uses x264's preset *medium*, which takes a whole core for 720p at 30 Hz. So
+the track gives it finished packets. One picture goes in and one packet comes out, small enough
+that none waits long behind it.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -22,42 +23,280 @@ track hands over packets; how they are made, :mod:`.compressor` says.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+import functools
 import logging
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, cast, Final, Protocol
 
 import av
+from av.video.frame import PictureType
 
 from teleop_webrtc_bridge.bridge.link.frame_slot import Frame
-from teleop_webrtc_bridge.bridge.webrtc.video.compressor import (
-    CLOCK_RATE,
-    Compressor,
-    encoder_names,
-    open_encoder,
-    OpenEncoder,
-)
+from teleop_webrtc_bridge.bridge.webrtc.video.composer import append_strip
 from teleop_webrtc_bridge.bridge.webrtc.video.conversion import FrameConverter
 from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import Target
-from teleop_webrtc_bridge.bridge.webrtc.video.stamp_strip import append_strip
 from teleop_webrtc_bridge.core.configuration import VideoConfiguration
 from teleop_webrtc_bridge.core.exceptions import EncoderUnusable
 
-__all__ = ['EncodedFrame', 'MediaClock', 'VideoEncoder']
+__all__ = [
+    'CLOCK_RATE',
+    'Compressor',
+    'EncodedFrame',
+    'MediaClock',
+    'OpenEncoder',
+    'VideoEncoder',
+    'encoder_names',
+    'instructions',
+    'open_encoder',
+]
+
+CLOCK_RATE: Final = 90_000
+"""RTP's clock for video (RFC 6184 §8.2.1)."""
+KEYFRAME_INTERVAL: Final = 3000
+"""In frames. Keyframes are large, and viewers ask for one when they need it."""
+#: The largest frame takes this many seconds of the bitrate, so that the next one waits little.
+BUFFER_S: Final = Fraction(1, 8)
+FIRST_PART: Final = 0.9
+"""Share of that for the first frame, as x264 takes by itself."""
+HEADROOM: Final = 4
+"""An encoder that can change its bitrate is opened for this multiple of the first one."""
+LOWEST_PART: Final = Fraction(1, 8)
+"""Share of that: below it, the buffer allows keyframes that the link cannot carry."""
+SMALLEST_CHANGE: Final = 0.03
+REOPEN_BEYOND: Final = 1.25
+"""An encoder that cannot change its bitrate is reopened when it differs by this factor."""
+MAX_HELD_FRAMES: Final = 2
+"""An encoder that holds back more frames is too slow to drive by."""
+
+_SOFTWARE: Final = 'libx264'
+_HARDWARE: Final = ('h264_nvenc', 'h264_qsv', 'h264_v4l2m2m')
+"""Best first. VAAPI needs uploaded pictures and is not in PyAV's wheels."""
+_IN_PLACE: Final = frozenset({'libx264', 'h264_nvenc'})
+"""Encoders that change ``bit_rate`` without a new stream."""
+
+#: A quarter of medium's processor time, for 1 dB of PSNR at most (docs/performance.md).
+_OPTIONS: Final[dict[str, dict[str, str]]] = {
+    # No keyframe at a scene change: intra blocks do as well and are small. Superfast, with the
+    # options that gain most for their time (docs/performance.md): motion blocks of 8×8 pixels and
+    # less rounding of fine detail. Blocks of 4×4 pixels and more bits for flat areas cost more
+    # than they gain.
+    'libx264': {
+        'preset': 'superfast',
+        'tune': 'zerolatency',
+        'sc_threshold': '0',
+        'partitions': 'p8x8',
+        'aq-mode': 'none',
+        'x264-params': 'deadzone-inter=8:deadzone-intra=4',
+    },
+    'h264_nvenc': {
+        'preset': 'p2',
+        'tune': 'ull',
+        'rc': 'cbr',
+        'zerolatency': '1',
+        'delay': '0',
+        'forced-idr': '1',
+    },
+    'h264_qsv': {'preset': 'veryfast', 'async_depth': '1', 'forced_idr': '1'},
+    'h264_v4l2m2m': {},
+    'libvpx': {
+        'deadline': 'realtime',
+        'cpu-used': '-8',
+        'lag-in-frames': '0',
+        'error-resilient': '1',
+        'noise-sensitivity': '0',
+        'static-thresh': '1',
+        # A keyframe's size in per cent of a frame's: at 30 Hz, as much as BUFFER_S allows. Other
+        # frames have no bound: libvpx does not encode a frame again that has become too large.
+        'max-intra-rate': '375',
+    },
+}
+
+#: x264's names; MMX2 to SSE4.2 include the sets between them and come with AVX2.
+_WITHOUT_AVX512: Final = 'MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI1,BMI2,AVX2'
+#: Linux's names of the flags for these and for AVX-512; a virtual machine may hide any of them.
+_NEEDED: Final = frozenset({'avx512f', 'avx2', 'bmi1', 'bmi2', 'fma'})
+_CPUINFO: Final = Path('/proc/cpuinfo')
+
+
+class Context(Protocol):
+    """The used part of ``av.VideoCodecContext``."""
+
+    bit_rate: int | None
+    pix_fmt: str | None
+
+    def encode(self, frame: av.VideoFrame) -> list[Any]: ...
+
+
+#: name, width and height in pixels, first and highest bits per second, frames per second
+#: → the encoder
+OpenEncoder = Callable[[str, int, int, int, int, float], Context]
+
+
+def encoder_names(codec: str, wanted: str) -> tuple[str, ...]:
+    """
+    Return FFmpeg's encoders for a codec, in the order of trial; the last one always works.
+
+    :param codec: Its MIME type.
+    :param wanted: ``auto``, or the encoder to try first if it is for this codec.
+    """
+    if codec.lower() != 'video/h264':
+        return ('libvpx',)
+    first = _HARDWARE if wanted == 'auto' else (wanted,)
+    return (*(name for name in first if name != _SOFTWARE), _SOFTWARE)
+
+
+def open_encoder(
+    name: str, width: int, height: int, bitrate_bps: int, highest_bps: int, fps: float
+) -> av.VideoCodecContext:
+    """
+    Set an encoder up; FFmpeg opens it with the first picture.
+
+    :raises ValueError: FFmpeg does not have this encoder.
+    """
+    context = cast(av.VideoCodecContext, av.CodecContext.create(name, 'w'))
+    context.width, context.height = width, height
+    context.pix_fmt = 'nv12' if name == 'h264_qsv' else 'yuv420p'
+    context.bit_rate = highest_bps
+    context.time_base = Fraction(1, CLOCK_RATE)
+    context.framerate = Fraction(fps).limit_denominator(1000)
+    context.gop_size = KEYFRAME_INTERVAL
+    context.max_b_frames = 0
+    context.thread_count = 1
+    rate = {'maxrate': str(highest_bps), 'bufsize': str(int(highest_bps * BUFFER_S))}
+    # The first frame, a keyframe, may be as large as a buffer for the first bitrate.
+    rate |= {'rc_init_occupancy': str(int(FIRST_PART * bitrate_bps * BUFFER_S))}
+    if name == 'libvpx':
+        rate |= {'minrate': rate['maxrate']}
+    else:
+        context.profile = 'Baseline' if name == _SOFTWARE else 'Constrained Baseline'
+    context.options = _OPTIONS[name] | rate
+    if name == _SOFTWARE and _instructions_here():
+        context.options['x264-params'] += f':asm={_instructions_here()}'
+    return context
+
+
+def instructions(cpuinfo: str) -> str:
+    """
+    Return the instruction sets that x264 may use, by its names; empty: all.
+
+    x264 uses AVX-512 where there is any, but this preset is slower with it, since its blocks are
+    small (docs/performance.md).
+
+    :param cpuinfo: The contents of ``/proc/cpuinfo``.
+    """
+    flags = next((line for line in cpuinfo.splitlines() if line.startswith('flags')), '')
+    return _WITHOUT_AVX512 if _NEEDED.issubset(flags.split()) else ''
+
+
+@functools.cache
+def _instructions_here() -> str:
+    try:
+        return instructions(_CPUINFO.read_text())
+    except OSError:
+        return ''
+
+
+class Compressor:
+    """
+    One open FFmpeg encoder, for pictures of one size.
+
+    :param name: FFmpeg's name of the encoder.
+    :param bitrate_bps: The first bitrate.
+    :param highest_bps: The highest bitrate that will be asked for.
+    :param fps: H.264 encoders count frames, not time, to keep the bitrate.
+    :param open_encoder: As :func:`open_encoder`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        size: tuple[int, int],
+        bitrate_bps: int,
+        highest_bps: int,
+        fps: float,
+        open_encoder: OpenEncoder,
+    ) -> None:
+        self.name = name
+        self.size = size
+        self._counts_frames = name != 'libvpx'
+        self._fps = fps
+        in_place = name in _IN_PLACE
+        self._opened_bps = min(HEADROOM * bitrate_bps, highest_bps) if in_place else bitrate_bps
+        # x264 accepts a lower bitrate later, but no higher one than it was opened for.
+        self._context = open_encoder(name, *size, bitrate_bps, self._opened_bps, fps)
+        self._bitrate_bps = bitrate_bps
+        self._held = 0
+        self._began = False
+
+    def follow(self, bitrate_bps: int, fps: float) -> bool:
+        """
+        Keep to a bitrate from now on.
+
+        :param fps: The actual frame rate.
+        :returns: Whether it can; if not, open another one.
+        """
+        wanted_bps = bitrate_bps * self._fps / fps if self._counts_frames else bitrate_bps
+        if self.name not in _IN_PLACE:
+            return 1 / REOPEN_BEYOND <= wanted_bps / self._opened_bps <= REOPEN_BEYOND
+        self._bitrate_bps = min(round(wanted_bps), self._opened_bps)
+        return float(LOWEST_PART) <= wanted_bps / self._opened_bps <= REOPEN_BEYOND
+
+    def compress(self, picture: av.VideoFrame, *, keyframe: bool) -> bytes:
+        """
+        Return the access unit; empty if the encoder keeps the picture for now.
+
+        :raises EncoderUnusable: Its output is unusable.
+        :raises av.FFmpegError: It failed.
+        """
+        if self._began:
+            present_bps = self._context.bit_rate or 1
+            if abs(self._bitrate_bps / present_bps - 1.0) > SMALLEST_CHANGE:
+                self._context.bit_rate = self._bitrate_bps
+        if picture.format.name != self._context.pix_fmt:
+            stamp = picture.pts, picture.time_base
+            picture = picture.reformat(format=self._context.pix_fmt)
+            picture.pts, picture.time_base = stamp
+        picture.pict_type = PictureType.I if keyframe else PictureType.NONE
+        packets = self._context.encode(picture)
+        if not packets:
+            self._held += 1
+            if self._held > MAX_HELD_FRAMES:
+                raise EncoderUnusable(self.name, f'keeps {self._held} frames back')
+            return b''
+        unit = b''.join(map(bytes, packets))
+        if not self._began and self._counts_frames and not _has_parameter_sets(unit):
+            raise EncoderUnusable(self.name, 'its stream does not begin with parameter sets')
+        self._began = True
+        return unit
+
+
+def _has_parameter_sets(unit: bytes) -> bool:
+    """Return whether an H.264 access unit with start codes has an SPS."""
+    place = unit.find(b'\0\0\1')
+    while 0 <= place < len(unit) - 3:
+        if unit[place + 3] & 0x1F == 7:
+            return True
+        place = unit.find(b'\0\0\1', place + 3)
+    return False
+
 
 USUAL_SHAPE: Final = 16 / 9
 USUAL_INTERVAL_S: Final = 1.0
-"""A longer one between two frames is a pause, not a frame rate."""
+"""A longer interval between two frames is a pause and says nothing about the frame rate."""
 INTERVAL_SMOOTHING: Final = 0.1
 SLOWEST_PART: Final = 1 / 3
-"""Of the frame rate: bits of frames that do not come are not saved up without end."""
+"""Share of the frame rate: a slow camera may not save up bits without limit."""
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedFrame:
-    """One access unit, and when its picture was taken."""
+    """One access unit and its capture time."""
 
     packet: av.Packet[Any]
     capture_s: float
@@ -65,14 +304,14 @@ class EncodedFrame:
 
 
 class MediaClock:
-    """The time stamps of one stream, whatever its packets come from."""
+    """Makes the time stamps of one stream, whose sources may change."""
 
     def __init__(self) -> None:
         self._origin_s: float | None = None
         self._last_pts = -1
 
     def pts(self, capture_s: float) -> int:
-        """Return a time stamp that always rises, even where the camera's stamps do not."""
+        """Return a time stamp that always rises, even if the camera's stamps do not."""
         if self._origin_s is None:
             self._origin_s = capture_s
         pts = max(self._last_pts + 1, round((capture_s - self._origin_s) * CLOCK_RATE))
@@ -82,14 +321,14 @@ class MediaClock:
 
 class VideoEncoder:
     """
-    Encodes the frames of one peer connection; used by one thread at a time.
+    Encodes the frames of one peer connection; one thread at a time may use it.
 
-    One encoder after the other is tried, and one that fails is not tried again: the last one is
-    in software and always works.
+    It tries one FFmpeg encoder after the other and never returns to one that failed. The last one
+    is in software and always works.
 
     :param codec: The negotiated codec's MIME type, ``video/H264`` or ``video/VP8``.
-    :param video: Bitrate, rate and size.
-    :param clock: Of the stream that the packets are for; ``None``: they make up all of it.
+    :param video: Bitrate, frame rate and size.
+    :param clock: Makes the stream's time stamps, if the stream has other sources as well.
     :param open_encoder: Sets up FFmpeg's encoder of a name.
     """
 
@@ -110,11 +349,11 @@ class VideoEncoder:
         self._last_capture_s = float('-inf')
         self._interval_s = 1.0 / video.fps
         self._waiting: deque[tuple[int, float]] = deque()
-        """Time stamp and capture time of the pictures that the encoder has."""
+        """Time stamp and capture time of the pictures inside the encoder."""
         self.size = (0, 0)
         """Width and height of the last encoded frame, in pixels."""
         self.full_pixels = round(video.max_width_px**2 / USUAL_SHAPE)
-        """How many a picture has at full size; a guess before the first one."""
+        """Pixels of a picture in full size; a guess before the first one."""
 
     @property
     def name(self) -> str:
@@ -127,9 +366,9 @@ class VideoEncoder:
         """
         Convert and encode a frame.
 
-        :param keyframe: A viewer needs a keyframe.
-        :param max_width_px: Instead of the one that all of the video has.
-        :returns: ``None`` if the frame was overwritten while it was read: a newer one is there.
+        :param keyframe: Whether a viewer needs a keyframe.
+        :param max_width_px: The camera's own limit, instead of the one for all video.
+        :returns: ``None`` if the frame was overwritten while it was read: there is a newer one.
         :raises av.FFmpegError: The last encoder failed; :meth:`reset` before the next frame.
         :raises EncoderUnusable: The same.
         :raises PictureUndecodable: The frame is a broken JPEG or PNG.
@@ -145,10 +384,10 @@ class VideoEncoder:
         self, picture: av.VideoFrame, capture_s: float, target: Target, *, keyframe: bool
     ) -> EncodedFrame | None:
         """
-        Encode a picture that is converted already.
+        Encode a converted picture.
 
-        :param picture: As :class:`FrameConverter` makes them, of the target's scale.
-        :param capture_s: When it was taken, in seconds of ``time.monotonic``.
+        :param picture: Made by a :class:`FrameConverter`, in the target's scale.
+        :param capture_s: Its capture time, in seconds of ``time.monotonic``.
         :returns: ``None`` if the encoder keeps it for now.
         :raises av.FFmpegError: As :meth:`encode`.
         :raises EncoderUnusable: As :meth:`encode`.
@@ -169,11 +408,11 @@ class VideoEncoder:
         return EncodedFrame(packet=packet, capture_s=capture_s)
 
     def left_out(self) -> None:
-        """Note that a picture was not encoded: the time to the next one tells nothing."""
+        """Note that a picture was dropped: the next interval says nothing about the frame rate."""
         self._last_capture_s = float('-inf')
 
     def reset(self) -> None:
-        """Begin with a new encoder, and so with a keyframe."""
+        """Begin with a new encoder and thus with a keyframe."""
         self._compressor = None
         self._waiting.clear()
 
@@ -190,7 +429,7 @@ class VideoEncoder:
                 self._forget_older_pictures()
 
     def _forget_older_pictures(self) -> None:
-        """Leave the present encoder, and what it still has, for the newest picture."""
+        """Drop the present encoder and the pictures inside it, except the newest."""
         newest = self._waiting[-1]
         self.reset()
         self._waiting.append(newest)
@@ -223,5 +462,5 @@ class VideoEncoder:
             self._interval_s += INTERVAL_SMOOTHING * (interval_s - self._interval_s)
 
     def _fps(self, target: Target) -> float:
-        """Return the frame rate as it is: a camera may be slower than is asked for."""
+        """Return the actual frame rate: a camera may be slower than the target."""
         return min(max(1.0 / self._interval_s, SLOWEST_PART * target.fps), target.fps)

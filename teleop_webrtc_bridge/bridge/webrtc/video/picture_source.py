@@ -1,4 +1,4 @@
-"""From pictures in shared memory to access units: the newest ones, encoded when asked for."""
+"""The video source for uncompressed pictures: it encodes the newest ones on demand."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 import logging
 import time
@@ -26,37 +26,41 @@ from typing import Final
 
 import av
 
-from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
+from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
 from teleop_webrtc_bridge.bridge.webrtc.video.composer import capture_of, Composer, Part
 from teleop_webrtc_bridge.bridge.webrtc.video.encoder import EncodedFrame, VideoEncoder
-from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import Pace, RateController, Target
+from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import RateController, Target
 from teleop_webrtc_bridge.core.exceptions import EncoderUnusable, PictureUndecodable
+from teleop_webrtc_bridge.core.frame_pacer import FramePacer
 
 __all__ = ['PictureSource']
 
 KEYFRAME_PERIOD_S: Final = 0.3
-"""A keyframe is as large as several frames: a broker that asks more often gets no more of them."""
+"""Keyframes are at least this far apart: each is as large as several other frames."""
+
+PACE_TOLERANCE: Final = 0.4
+"""Part of the frame interval by which a camera may jitter."""
 
 _logger = logging.getLogger(__name__)
 
 
 class PictureSource:
     """
-    Encodes the cameras that give pictures; a :class:`.camera_track.VideoSource`.
+    Encodes the pictures of the cameras that are shown.
 
     An encoder that fails is replaced, and the frame is skipped.
 
-    :param cameras: Where the pictures come from.
-    :param encoder: Encodes them.
-    :param max_width_px: Of the whole picture.
-    :param rate: Says how many bits, frames and pixels to send.
+    :param cameras: The cameras.
+    :param encoder: Encodes their pictures.
+    :param max_width_px: Width of the whole picture.
+    :param rate: Decides bitrate, frame rate and size.
     :param counters: Gets ``encoded``, ``encoder_failures``, ``undecodable``, ``torn``,
         ``skipped`` (too late), ``held_back`` (it would wait in a queue).
     """
 
     def __init__(
         self,
-        cameras: Cameras,
+        cameras: CameraFeeds,
         encoder: VideoEncoder,
         *,
         max_width_px: int,
@@ -68,13 +72,13 @@ class PictureSource:
         self._encoder = encoder
         self._rate = rate
         self._counters = counters
-        self._pace = Pace()
+        self._pacer = FramePacer(PACE_TOLERANCE)
         self._keyframe = True
         self._keyframe_s = float('-inf')
         self._width_px = max_width_px
         self._composer = Composer(max_width_px)
         self._sequences: dict[str, int] = {}
-        """What was taken last, of each camera that is shown."""
+        """Sequence number of the last frame of each camera that is shown."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix='encoder')
 
     def begin(self) -> None:
@@ -99,17 +103,19 @@ class PictureSource:
         if not parts or sequences == self._sequences:
             await self._cameras.news.wait()
             return None
-        # Others are shown, or have stalled. There may be no later frame that shows it.
-        is_news = sequences.keys() != self._sequences.keys()
-        is_news = is_news or _has_new_filler(parts, self._sequences)
+        # Other cameras are shown, or one has stalled. There may be no later frame to show that.
+        is_news = sequences.keys() != self._sequences.keys() or any(
+            part.frame.header.is_filler and part.frame.sequence != self._sequences[part.camera]
+            for part in parts
+        )
         if is_news:
-            self._pace = Pace()
+            self._pacer = FramePacer(PACE_TOLERANCE)
         self._count_skipped(sequences)
         self._sequences = sequences
         now = time.monotonic()
         target = self._rate.target(self._encoder.full_pixels, now)
         self.target = target
-        if not self._pace.is_due(capture_of(parts), target.fps):
+        if not self._pacer.is_due(capture_of(parts), target.fps):
             return None
         if self._rate.holds_back(now) and not is_news:
             self._counters['held_back'] += 1
@@ -118,7 +124,7 @@ class PictureSource:
         return await self._encode(parts, target)
 
     def _parts(self) -> list[Part]:
-        """Return the newest frame of each camera that is shown; none before there are all."""
+        """Return the newest frame of each camera that is shown; none until all have one."""
         feeds = self._cameras.shown
         parts = [
             Part(camera=feed.name, frame=frame, max_width_px=feed.max_width_px or self._width_px)
@@ -133,7 +139,7 @@ class PictureSource:
             self._counters['skipped'] += max(0, sequence - last - 1)
 
     def _take_keyframe_request(self) -> bool:
-        """Return whether the next frame is to be a keyframe; one too many waits."""
+        """Return whether the next frame has to be a keyframe; not more often than allowed."""
         now = time.monotonic()
         if not self._keyframe or now - self._keyframe_s < KEYFRAME_PERIOD_S:
             return False
@@ -168,7 +174,7 @@ class PictureSource:
     def _encode_now(
         self, parts: Sequence[Part], target: Target, *, keyframe: bool
     ) -> EncodedFrame | None:
-        """Run in the encoder's thread."""
+        """Convert and encode; runs in the encoder's thread."""
         if len(parts) == 1:
             (part,) = parts
             return self._encoder.encode(
@@ -181,10 +187,3 @@ class PictureSource:
 
     def close(self) -> None:
         self._thread.shutdown(wait=False)
-
-
-def _has_new_filler(parts: Sequence[Part], taken: Mapping[str, int]) -> bool:
-    return any(
-        part.frame.header.is_filler and part.frame.sequence != taken.get(part.camera)
-        for part in parts
-    )

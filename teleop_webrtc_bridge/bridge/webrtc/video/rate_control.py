@@ -1,18 +1,21 @@
 """
-How many bits, frames and pixels the link carries just now; pure.
+Decides how many bits, frames and pixels are sent, by what the link carries; pure.
 
-What tells of congestion:
+Signs of congestion:
 
-- *REMB falls.* Its height alone says little: a receiver's estimate follows what it receives, so a
-  scene in which nothing moves makes it low. Only a fall below what is being sent counts.
+- *REMB falls.* Its value alone says little: a receiver's estimate follows what it receives, so a
+  still scene makes it low. Only a fall below the rate that is being sent counts.
 - *Loss*, beyond what a radio link loses without being full.
-- *Packets wait in a queue* on the way to the media backend (:mod:`.link_queue`).
+- *Packets wait in a queue* on the way to the media backend (:class:`LinkQueue`).
 
-Each of several receivers is judged by its own reports (docs/performance.md). On congestion the
-bitrate goes down within one report; it comes back by some per cent a second, slower around the
-rate that was too much before. When the bits do not suffice for every frame, frames are left
-out; when they do not suffice for half of them either, the picture gets smaller. While a queue is
-long, few frames are sent: they would be late, and make all others later.
+Each receiver is judged by its own reports (docs/performance.md). On congestion the bitrate falls
+within one report. It rises again by some per cent per second, more slowly around the rate that was
+too high before. When the bits do not suffice for every frame, frames are left out; when they do
+not suffice for half of them, the picture gets smaller. While the queue is long, few frames are
+sent: they would be late and delay all others.
+
+Only this module decides how many frames the link carries. The ROS half merely drops frames above
+the configured rate.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -36,83 +39,88 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from teleop_webrtc_bridge.bridge.webrtc.video.link_queue import LinkQueue
-
-__all__ = ['LOWEST_BPS', 'Pace', 'RateController', 'Target']
+__all__ = ['LOWEST_BPS', 'LinkQueue', 'RateController', 'Target']
 
 LOWEST_BPS: Final = 150_000
 
 REMB_FELL: Final = 0.97
-"""An estimate below this part of the one before has been corrected, not rounded."""
+"""An estimate below this share of the previous one was corrected, not rounded."""
 REMB_FIRST: Final = 0.7
-"""A receiver's first estimate tells of congestion if it is below this part of what is sent."""
+"""A receiver's first estimate means congestion if it is below this share of what is sent."""
 REMB_MARGIN: Final = 0.85
-"""Receivers report this part of what got through, so that the queue drains."""
+"""Receivers report this share of what got through, so that the queue drains."""
 LOSS_HOLD: Final = 0.02
 LOSS_CUT: Final = 0.10
 QUEUE_DELAY_S: Final = 0.1
-"""Packets that wait for so long have a queue before them."""
+"""Packets that wait this long are queued."""
 QUEUE_CUT: Final = 0.9
-"""Of what the link carries."""
+"""Share of the link's capacity that is used after a queue."""
 IDLE_CUT: Final = 0.7
-"""For congestion while far less is sent than may be: that says little of what the link carries."""
+"""Used when far less is sent than allowed, which says little about the link's capacity."""
 IDLE_PART: Final = 0.5
 SETTLE_S: Final = 1.0
-"""After a cut, loss and round trips still tell of the time before it."""
+"""After a cut, loss and round trips still belong to the time before it."""
 HOLD_S: Final = 1.0
 RISE: Final = 0.08
-"""Part of the bitrate a second."""
+"""Share of the bitrate per second."""
 RISE_NEAR: Final = 0.02
-"""The same around the rate at which the link was full."""
+"""The same near the rate at which the link was full."""
 RISE_WATCHED: Final = 0.25
-"""The same far above that rate, if a queue would be noticed within its first tenths of a second;
-with more, what waits before it is noticed is half a second."""
+"""The same far above that rate, if a queue would be noticed within tenths of a second; with more,
+half a second of video would wait by then."""
 NEAR: Final = (0.9, 1.1)
 FAR: Final = 1.6
 BUSY_BPS: Final = LOWEST_BPS / 2
 SENT_WINDOW_S: Final = 1.0
 FORGET_S: Final = 10.0
-"""A receiver that says nothing for so long is gone."""
+"""A receiver that is silent for longer has gone."""
 DRAINING: Final = 0.7
-"""Part of the bitrate while packets wait in a queue: what is there has to be sent as well."""
+"""Share of the bitrate while packets wait: they have to be sent as well."""
 HOLD_BACK_S: Final = 0.2
-"""While an answer is overdue by that much, few frames are sent."""
+"""While an answer is overdue by this much, few frames are sent."""
 HELD_BACK_FPS: Final = 4.0
 HOLD_BACK_MOST_S: Final = 3.0
-"""In a row; the queue may be that of others, and does not drain for our sake."""
+"""At a stretch: other traffic may have caused the queue."""
 LONGEST_GAP_S: Final = 0.2
-"""Between two frames; more counts as so much."""
+"""Longest counted gap between two frames."""
 HOLD_BACK_AGAIN: Final = 0.1
-"""Part of the time that it may be in the long run."""
+"""Share of the time that frames may be held back in the long run."""
 
 BITS_PER_PIXEL: Final = 0.025
-"""Of one frame: with less, x264 leaves nothing but blocks of what moves."""
+"""Per frame: with less, x264 reduces moving things to blocks."""
 ROOM_TO_STEP_UP: Final = 1.25
 STEP_UP_S: Final = 5.0
 LOWEST_FPS: Final = 10.0
-"""Fewer frames are only sent if fewer are configured."""
-PACE_TOLERANCE: Final = 0.4
-"""Of the interval: cameras are not exact."""
+"""Lower only if a lower rate is configured."""
 _FPS_STEPS: Final = (1.0, 2 / 3, 1 / 2)
 _SCALES: Final = (1.0, 3 / 4, 1 / 2, 3 / 8, 1 / 4)
+
+SHORTEST_TRIP_WINDOW_S: Final = 30.0
+"""A path that stays longer for this time is no queue."""
+JITTERS: Final = 4.0
+"""Round trips vary by this many times their deviation without a queue (as in RFC 6298)."""
+JITTER_GAIN: Final = 1 / 16
+"""As in RFC 3550 §6.4.1."""
+MOST_PROBES: Final = 256
+"""Kept while there is no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What to encode."""
+    """Bitrate, frame rate and size to encode with."""
 
     bitrate_bps: int
     fps: float
     scale: float
-    """Of width and height."""
+    """Factor for width and height."""
 
 
 @dataclass(slots=True)
 class _Receiver:
-    """One who reports."""
+    """What one receiver reports."""
 
     remb_bps: float | None = None
-    """The highest estimate since congestion, or the one that told of it."""
+    """The highest estimate since congestion, or the one that indicated it."""
     loss: float = 0.0
     heard_s: float = 0.0
 
@@ -128,24 +136,24 @@ class RateController:
     def __init__(self, *, highest_bps: int, fps: float) -> None:
         self._highest_bps = max(highest_bps, LOWEST_BPS)
         self._ceiling_bps = float(self._highest_bps)
-        """Where the bitrate stops rising."""
+        """The bitrate at which the rise ends."""
         self._fps = fps
         self._steps = _steps(fps)
         self._bitrate_bps = float(self._highest_bps)
         self._full_bps: float | None = None
-        """Where the link was found to be full."""
+        """The bitrate at which the link was full."""
         self._rise_far_above = RISE
-        """Part of the bitrate a second, when it is far above that."""
+        """Share of the bitrate per second, far above that."""
         self._congested_s = float('-inf')
         self._risen_s: float | None = None
         self._receivers: dict[int, _Receiver] = {}
         self._sent: deque[tuple[float, int]] = deque()
         self._queue = LinkQueue()
         self._next_hop: int | None = None
-        """The receiver at the other end of that."""
+        """The receiver that answers the probes."""
         self._may_hold_s = HOLD_BACK_MOST_S
         self._asked_s = float('-inf')
-        """When it was asked last whether to hold a frame back."""
+        """When :meth:`holds_back` was called last."""
         self._step = 0
         self._stepped_s = float('-inf')
 
@@ -158,11 +166,11 @@ class RateController:
         self._forget_sent(now)
 
     def is_busy(self, now: float) -> bool:
-        """Return whether so much is sent that it may fill a link."""
+        """Return whether enough is sent to fill a slow link."""
         return self._sent_bps(now) > BUSY_BPS
 
     def on_probe(self, now: float) -> None:
-        """Note that the peer is probed."""
+        """Note a probe of the peer."""
         self._queue.probed(now)
 
     def on_answer(self, probe_s: float, now: float) -> None:
@@ -179,12 +187,12 @@ class RateController:
 
     def on_remb(self, source: int, bitrate_bps: float, now: float) -> None:
         """
-        Take a receiver's estimate of what its link carries.
+        Take a receiver's estimate of its bandwidth.
 
-        :param source: Tells receivers apart.
+        :param source: Identifies the receiver.
         """
         if source == self._next_hop and self._queue.is_measured:
-            return  # the same queue, but seen later, and less where frames are held back
+            return  # it measures the same queue, but later
         receiver = self._receiver(source, now)
         before_bps = receiver.remb_bps
         sent_bps = self._sent_bps(now)
@@ -193,7 +201,7 @@ class RateController:
         else:
             congested = bitrate_bps < min(REMB_FELL * before_bps, sent_bps)
         if congested or before_bps is None or bitrate_bps > before_bps:
-            # What it fell from stays, so that many small falls count as well.
+            # Otherwise the older value stays, so that many small falls count as well.
             receiver.remb_bps = bitrate_bps
         if congested:
             self._cut(bitrate_bps, sent_bps, now, full_bps=bitrate_bps / REMB_MARGIN)
@@ -204,9 +212,9 @@ class RateController:
         """
         Take a receiver report.
 
-        :param source: Tells receivers apart.
-        :param fraction_lost: Of the packets since its report before, 0 to 1.
-        :param is_next_hop: Whether it is of the peer that is probed.
+        :param source: Identifies the receiver.
+        :param fraction_lost: Of the packets since its previous report, 0 to 1.
+        :param is_next_hop: Whether the receiver is the peer that is probed.
         """
         if is_next_hop:
             self._next_hop = source
@@ -229,12 +237,12 @@ class RateController:
 
     def _cut(self, bitrate_bps: float, sent_bps: float, now: float, *, full_bps: float) -> None:
         if sent_bps < LOWEST_BPS:
-            return  # nobody can send less than that: what is congested is not for us to relieve
+            return  # the stream is too small to be the cause
         if sent_bps < IDLE_PART * self._bitrate_bps:
             bitrate_bps = max(bitrate_bps, IDLE_CUT * self._bitrate_bps)
             full_bps = self._bitrate_bps
         self._lower(bitrate_bps, now, full_bps=full_bps)
-        # A receiver behind the media backend reports late.
+        # A receiver beyond the media backend reports late.
         self._rise_far_above = RISE
 
     def _lower(self, bitrate_bps: float, now: float, *, full_bps: float) -> None:
@@ -276,7 +284,7 @@ class RateController:
     # --- frames and pixels --------------------------------------------------------------------
 
     def holds_back(self, now: float) -> bool:
-        """Return whether not to send a frame that is there now."""
+        """Return whether to drop the present frame."""
         since_s = min(now - self._asked_s, LONGEST_GAP_S)
         self._asked_s = now
         self._may_hold_s = min(self._may_hold_s + HOLD_BACK_AGAIN * since_s, HOLD_BACK_MOST_S)
@@ -287,9 +295,9 @@ class RateController:
 
     def carries(self, stream_bps: float, now: float) -> float:
         """
-        Return what the link carries of a stream that somebody else encodes, in bits per second.
+        Return the bitrate that the link carries, for a stream that the camera encodes itself.
 
-        :param stream_bps: What it has; more than what was configured does not count as too much.
+        :param stream_bps: Its bitrate, which may exceed the configured one.
         """
         self._ceiling_bps = max(ROOM_TO_STEP_UP * stream_bps, float(self._highest_bps))
         if self._congested_s == float('-inf'):
@@ -299,9 +307,9 @@ class RateController:
 
     def target(self, pixels: int, now: float) -> Target:
         """
-        Return what to encode now.
+        Return what to encode with now.
 
-        :param pixels: Of a picture at full size.
+        :param pixels: Of a picture in full size.
         """
         self._ceiling_bps = float(self._highest_bps)
         self._bitrate_bps = min(self._bitrate_bps, self._ceiling_bps)
@@ -313,7 +321,7 @@ class RateController:
         elif enough < self._step and now - self._stepped_s >= STEP_UP_S:
             better = _first_within(needs_bps, self._bitrate_bps / ROOM_TO_STEP_UP)
             if better < self._step:
-                # One at a time: each tells whether the link carries it.
+                # One step at a time, to see whether the link carries it.
                 self._step, self._stepped_s = self._step - 1, now
         fps, scale = self._steps[self._step]
         bitrate_bps = self._bitrate_bps
@@ -322,38 +330,106 @@ class RateController:
         return Target(bitrate_bps=round(bitrate_bps), fps=fps, scale=scale)
 
 
-class Pace:
-    """Leaves frames out, evenly, until a frame rate is kept."""
-
-    def __init__(self) -> None:
-        self._due_s = float('-inf')
-
-    def is_due(self, capture_s: float, fps: float) -> bool:
-        """
-        Return whether to send a frame.
-
-        :param capture_s: When it was taken.
-        :param fps: Frames per second at most, on average.
-        """
-        interval_s = 1.0 / fps
-        if capture_s < self._due_s - 2 * interval_s:
-            self._due_s = capture_s  # the camera's clock stepped back
-        self._due_s = max(self._due_s, capture_s - interval_s)
-        if capture_s < self._due_s - PACE_TOLERANCE * interval_s:
-            return False
-        self._due_s += interval_s
-        return True
-
-
 def _steps(fps: float) -> tuple[tuple[float, float], ...]:
-    """Return frame rates and scales, each cheaper than the one before."""
+    """Return pairs of frame rate and scale, each cheaper than the one before."""
     rates = [fps * part for part in _FPS_STEPS if part == 1.0 or fps * part >= LOWEST_FPS]
     return (*((rate, 1.0) for rate in rates), *((rates[-1], scale) for scale in _SCALES[1:]))
 
 
 def _first_within(needs_bps: Sequence[float], bitrate_bps: float) -> int:
-    """Return the first step that the bitrate suffices for; the last one if there is none."""
+    """Return the first step for which the bitrate suffices, else the last one."""
     for step, need_bps in enumerate(needs_bps):
         if need_bps <= bitrate_bps:
             return step
     return len(needs_bps) - 1
+
+
+class LinkQueue:
+    """
+    Measures how long packets wait on the way to the media backend; ``now`` is in seconds.
+
+    Probes of the peer connection (HEARTBEAT) share one queue with the video. An answer shows that
+    everything sent before its probe has passed: the time above the shortest round trip is the
+    queue's, and the bytes between two answers are the link's rate. No receiver's report shows
+    either as early. A peer that answers no probes has no queue.
+    """
+
+    def __init__(self) -> None:
+        self._sent_bytes = 0
+        self._probes: deque[tuple[float, int]] = deque(maxlen=MOST_PROBES)
+        """Unanswered probes since the newest answered one: time, and bytes sent before it."""
+        self._passed: deque[tuple[float, int]] = deque([(0.0, 0)], maxlen=2)
+        """The newest two answers: time, and bytes that had passed by then."""
+        self._shortest: deque[tuple[float, float]] = deque()
+        """Time and round trip, in ascending order: the first is the shortest."""
+        self._trip_s: float | None = None
+        self._delays_s = (0.0, 0.0)
+        """Queueing delays by the newest two answers."""
+        self._jitter_s = 0.0
+
+    def sent(self, size: int) -> None:
+        """Note that something was sent; its size in bytes."""
+        self._sent_bytes += size
+
+    def probed(self, now: float) -> None:
+        """Note that a probe was sent."""
+        self._probes.append((now, self._sent_bytes))
+
+    def answered(self, probe_s: float, now: float) -> None:
+        """
+        Note an answer.
+
+        :param probe_s: The ``now`` of its probe.
+        """
+        while self._probes and self._probes[0][0] <= probe_s:
+            at_s, passed = self._probes.popleft()
+            if at_s == probe_s:
+                self._passed.append((now, passed))
+                self._note_trip(now - probe_s, now)
+
+    def _note_trip(self, trip_s: float, now: float) -> None:
+        if self._trip_s is not None:
+            self._jitter_s += JITTER_GAIN * (abs(trip_s - self._trip_s) - self._jitter_s)
+        self._trip_s = trip_s
+        while self._shortest and self._shortest[-1][1] >= trip_s:
+            self._shortest.pop()
+        self._shortest.append((now, trip_s))
+        while self._shortest[0][0] < now - SHORTEST_TRIP_WINDOW_S:
+            self._shortest.popleft()
+        self._delays_s = (self._delays_s[1], max(0.0, trip_s - self._usual_s))
+
+    @property
+    def _usual_s(self) -> float:
+        """The longest round trip without a queue."""
+        return self._shortest[0][1] + JITTERS * self._jitter_s
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the peer answers."""
+        return self._trip_s is not None
+
+    @property
+    def delay_s(self) -> float:
+        """How long packets waited before the newest answer, beyond the usual variation."""
+        return self._delays_s[1]
+
+    def full_bps(self, delay_s: float) -> float | None:
+        """
+        Return the link's capacity in bits per second, if it was full between two answers.
+
+        It was full if packets waited all the time and the wait did not shrink: after a short
+        stall, or one large frame, the queue merely drains.
+
+        :param delay_s: A wait of at least this time is a queue.
+        """
+        before_s, newest_s = self._delays_s
+        if min(before_s, newest_s) < delay_s or newest_s < before_s:
+            return None
+        (first_s, first), (last_s, last) = self._passed
+        return 8.0 * (last - first) / max(last_s - first_s, 1e-3)
+
+    def overdue_s(self, now: float) -> float:
+        """Return how long the next answer is overdue."""
+        if self._trip_s is None or not self._probes:
+            return 0.0
+        return max(0.0, now - self._probes[0][0] - self._usual_s)

@@ -37,7 +37,7 @@ from teleop_webrtc_bridge.bridge.ros.camera.image_thread import ImageThread
 from teleop_webrtc_bridge.bridge.ros.diagnostics import diagnose
 from teleop_webrtc_bridge.bridge.ros.drive import DriveSnapshot
 from teleop_webrtc_bridge.bridge.ros.parameters.table import PARAMETERS, Settings
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -47,9 +47,7 @@ WIDTH, HEIGHT = 32, 24
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 SETTINGS = Settings(**{row.name: row.default for row in PARAMETERS})
 SNAPSHOT = DriveSnapshot(
-    status=Status(
-        state=SessionState.OPERATED, reason='', control_epoch=1, video_fps=30.0, counters={}
-    )
+    status=Status(state=BridgeState.OPERATED, reason='', control_epoch=1, counters={})
 )
 
 

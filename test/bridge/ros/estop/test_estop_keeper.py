@@ -26,16 +26,14 @@ from teleop_webrtc_bridge.bridge.ros.estop.file import EstopFile
 from teleop_webrtc_bridge.bridge.ros.estop.keeper import EstopKeeper
 from teleop_webrtc_bridge.bridge.ros.estop.record import EstopAction, EstopCause, EstopEvent
 from teleop_webrtc_bridge.core.messages import Origin, OriginRole
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 
 ANN = EstopCause(by=Origin(sub='ann', role=OriginRole.VIEWER), since_s=12.0)
 BEN = EstopCause(by=Origin(sub='ben', role=OriginRole.OPERATOR), since_s=13.0)
-STATUS = Status(
-    state=SessionState.DIALLING, reason='', control_epoch=0, video_fps=0.0, counters={}
-)
+STATUS = Status(state=BridgeState.DIALLING, reason='', control_epoch=0, counters={})
 
 
 class Log:

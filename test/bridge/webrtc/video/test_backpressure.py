@@ -37,7 +37,7 @@ from teleop_webrtc_bridge.core.messages import (
     STATE_RELIABLE_BACK,
     Velocity,
 )
-from teleop_webrtc_bridge.core.session import SessionState
+from teleop_webrtc_bridge.core.session import BridgeState
 
 pytestmark = pytest.mark.real_programs
 
@@ -57,7 +57,7 @@ async def robot(broker: OldBroker, tmp_path: Path) -> AsyncIterator[WebrtcHalf]:
     async with webrtc_half(configuration(broker.url, KEY, 'go2-a'), tmp_path) as half:
         await half.connected()
         broker.newest.bridge()
-        await half.in_state(SessionState.OPERATED)
+        await half.in_state(BridgeState.OPERATED)
         await half.until(lambda: is_open(broker.newest), 'open channels')
         yield half
 
@@ -86,11 +86,11 @@ async def test_a_flood_is_thinned_out_and_hides_no_estop(
     await robot.until(lambda: robot.others, 'the E-STOP')
     assert json.loads(robot.others[0].payload) == {'type': 'estop', 'nonce': 1}
     lasted_s = time.monotonic() - start_s
-    # The burst, 300 a second, and what the event loop's turns make of the rest.
+    # The burst, 300 per second, and a margin for the event loop's turns.
     assert len(robot.commands) <= 600 + 300 * (lasted_s + 1.0)
     seqs = [one.seq for one in robot.commands]
     assert seqs == sorted(set(seqs))
-    # What is sent after the flood, at an ordinary rate, is obeyed again.
+    # Commands at an ordinary rate after the flood are obeyed again.
     async with asyncio.timeout(PATIENCE_S):
         while robot.commands[-1].seq <= FLOOD:
             channel.send(command(FLOOD + 1))
@@ -103,7 +103,7 @@ async def test_a_flood_is_thinned_out_and_hides_no_estop(
 def say_while_nobody_reads(
     robot: WebrtcHalf, *, messages: int, telemetry: bool, answer_bytes: int
 ) -> None:
-    """Send more than fits while this process, which is the operator's too, does nothing else."""
+    """Send more than fits, while this process, which is also the operator, does nothing else."""
     filler = 'x' * 1000
     for number in range(messages):
         if telemetry:
@@ -149,5 +149,5 @@ async def test_nothing_is_queued_without_bound(broker: OldBroker, robot: WebrtcH
     async with asyncio.timeout(PATIENCE_S):
         while answered() < 200:  # noqa: ASYNC110 - two processes tell it
             await asyncio.sleep(0.01)
-    # 64 KB, and what was on its way already.
+    # 64 KB, and the messages already on their way.
     assert len(heard(broker, 'cmd_ack')) < 100

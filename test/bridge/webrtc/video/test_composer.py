@@ -28,7 +28,7 @@ from teleop_webrtc_bridge.bridge.webrtc.video.composer import capture_of, Compos
 SIDES = st.integers(2, 4096)
 RED, GREEN, BLUE = (230, 20, 20), (20, 200, 20), (20, 20, 230)
 NEAR = 6
-"""What the conversion from RGB and back may cost, of 255."""
+"""Tolerance of the conversion from RGB and back, of 255."""
 
 
 def part(
@@ -64,7 +64,7 @@ def broken_jpeg(camera: str) -> Part:
 
 
 def colours(picture: av.VideoFrame | None, columns: int) -> list[tuple[int, int, int]]:
-    """Return the colour in the middle of so many equal columns."""
+    """Return the colours in the middle of equal columns."""
     assert picture is not None
     pixels = picture.to_ndarray(format='rgb24')
     height, width, _ = pixels.shape
@@ -88,7 +88,7 @@ def test_parts_have_one_height_even_sizes_and_fit(
     assert len({height for _, height in laid}) == 1
     assert all(width % 2 == height % 2 == 0 for width, height in laid)
     assert all(width >= 2 and height >= 2 for width, height in laid)
-    # Two pixels is the least; nobody has pictures that are thousands of times higher than wide.
+    # Two pixels is the minimum.
     if all(1 / 20 < width / height < 20 for width, height in sizes) and laid[0][1] > 40:
         assert sum(width for width, _ in laid) <= max_width_px * scale + 2 * len(sizes)
         for (width, height), (own_width, own_height) in zip(laid, sizes, strict=True):
@@ -100,7 +100,7 @@ def test_two_cameras_of_one_size_are_each_half_as_wide_as_the_video_may_be() -> 
     hd = (1280, 720)
     assert layout([hd, hd], max_width_px=1280, scale=1.0) == [(640, 360), (640, 360)]
     assert layout([hd, hd], max_width_px=1280, scale=0.5) == [(320, 180), (320, 180)]
-    # Small pictures are not blown up until they fill the width.
+    # Small pictures are not enlarged to fill the width.
     assert layout([(320, 240)] * 2, max_width_px=1280, scale=1.0) == [(320, 240), (320, 240)]
     assert layout([(640, 480), (320, 240)], max_width_px=1280, scale=1.0) == [(640, 480)] * 2
 
@@ -121,7 +121,7 @@ def test_each_part_is_the_newest_of_its_camera_whatever_its_size_and_shape() -> 
     changed = part('rear', BLUE, sequence=2, size=(161, 121))
     picture = composer.compose([part('front', RED), changed], 1.0)
     assert_near(colours(picture, 2), (RED, BLUE))
-    # The same frame in a picture of another size.
+    # The same frame in another size.
     picture = composer.compose([part('front', RED), changed], 0.5)
     assert picture is not None
     assert picture.height == 120
@@ -139,7 +139,7 @@ def test_a_frame_that_is_overwritten_meanwhile_makes_no_picture() -> None:
     composer = Composer(1280)
     torn = part('rear', GREEN, is_intact=lambda: False)
     assert composer.compose([part('front'), torn], 1.0) is None
-    # Nor does it come back when the other camera has something new.
+    # Nor does it return when the other camera has a new frame.
     picture = composer.compose([part('front', sequence=2), part('rear', BLUE)], 1.0)
     assert_near(colours(picture, 2), (RED, BLUE))
 

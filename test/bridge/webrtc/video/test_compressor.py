@@ -1,4 +1,4 @@
-"""What FFmpeg's encoders are asked for and give, and how one that is of no use is left."""
+"""Tests of FFmpeg's encoders: settings, output, and the change from unusable ones."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -33,13 +33,13 @@ from teleop_webrtc_bridge.bridge.link.frame_slot import (
     FrameReader,
     FrameWriter,
 )
-from teleop_webrtc_bridge.bridge.webrtc.video.compressor import (
+from teleop_webrtc_bridge.bridge.webrtc.video.encoder import (
     Compressor,
     encoder_names,
     instructions,
     open_encoder,
+    VideoEncoder,
 )
-from teleop_webrtc_bridge.bridge.webrtc.video.encoder import VideoEncoder
 from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import Target
 from teleop_webrtc_bridge.core.configuration import VideoConfiguration
 from teleop_webrtc_bridge.core.exceptions import EncoderUnusable
@@ -54,7 +54,7 @@ CODECS = pytest.mark.parametrize('name', ['libx264', 'libvpx'])
 
 
 class Scene:
-    """A carpet, seen by a camera that shakes; one picture a call."""
+    """A carpet, seen by a shaking camera; each call gives a picture."""
 
     def __init__(self) -> None:
         self._source = np.random.default_rng(11)
@@ -90,7 +90,7 @@ def is_keyframe(unit: bytes) -> bool:
 
 
 def compressed_bps(used: Compressor, scene: Scene, *, fps: float = FPS) -> tuple[float, int]:
-    """Compress two seconds; return the bitrate and the number of keyframes."""
+    """Compress two seconds; return bitrate and number of keyframes."""
     units = [
         used.compress(scene.picture(interval_s=1 / fps), keyframe=False)
         for _ in range(round(SECONDS * fps))
@@ -136,7 +136,7 @@ def test_which_instructions_are_used_changes_no_bit() -> None:
             )
             scene = Scene()
             units = [used.compress(scene.picture(), keyframe=False) for _ in range(10)]
-            # The first one has x264's settings in it.
+            # The first one contains x264's settings.
             yield b''.join(units[1:])
 
     ours, automatic = streams()
@@ -152,10 +152,10 @@ def test_x264_changes_its_bitrate_without_a_keyframe() -> None:
     frames = 1
     for bitrate_bps in (1_000_000, 400_000, 1_500_000, 300_000):
         assert used.follow(bitrate_bps, FPS)
-        # What it owes or has saved at the old bitrate.
+        # Its debt or savings at the old bitrate.
         units = [used.compress(scene.picture(), keyframe=False) for _ in range(20)]
         produced_bps, keyframes = compressed_bps(used, scene)
-        # Upwards it takes its time; the link's controller does as well.
+        # It rises slowly, as the rate controller does.
         assert 0.6 * bitrate_bps < produced_bps < 1.25 * bitrate_bps
         assert keyframes == sum(map(is_keyframe, units)) == 0
         frames += 20 + round(SECONDS * FPS)
@@ -170,7 +170,7 @@ def test_vp8_does_not_and_says_so() -> None:
 
 
 def test_an_encoder_of_a_high_bitrate_is_not_kept_for_a_very_low_one() -> None:
-    """Its buffer would allow keyframes that take a second on the link."""
+    """Otherwise its buffer would allow keyframes that take a second on the link."""
     used = compressor('libx264', HIGHEST_BPS)
     assert used.follow(HIGHEST_BPS // 8, FPS)
     assert not used.follow(HIGHEST_BPS // 9, FPS)
@@ -184,7 +184,7 @@ def test_an_encoder_of_a_low_bitrate_is_not_kept_for_a_high_one() -> None:
 
 @CODECS
 def test_the_bitrate_is_that_of_the_frames_that_come(name: str) -> None:
-    """H.264 encoders believe the frame rate that they were told."""
+    """H.264 encoders rely on the frame rate that they are opened with."""
     used, scene = compressor(name, 800_000), Scene()
     used.compress(scene.picture(), keyframe=False)
     assert used.follow(800_000, 15.0)
@@ -199,7 +199,7 @@ def test_no_frame_is_large_not_even_a_keyframe_after_stillness(bitrate_bps: int)
         unit = used.compress(
             scene.picture(moves=30 < number < 60), keyframe=number in (45, 75, 110)
         )
-        # Its buffer is an eighth of a second of what it was opened for: four times the bitrate.
+        # Its buffer is an eighth of a second at four times the bitrate.
         assert 8 * len(unit) <= 0.55 * bitrate_bps, number
 
 
@@ -207,14 +207,14 @@ def test_no_frame_is_large_not_even_a_keyframe_after_stillness(bitrate_bps: int)
 def test_the_first_frame_takes_an_eighth_of_a_second_at_the_first_bitrate(
     bitrate_bps: int,
 ) -> None:
-    """It comes whenever the size changes, and that is when the link is too narrow."""
+    """It comes when the size changes, which is when the link is too narrow."""
     unit = compressor('libx264', bitrate_bps).compress(Scene().picture(), keyframe=False)
     assert is_keyframe(unit)
     assert 8 * len(unit) <= bitrate_bps / 8
 
 
 def turning_robot(count: int) -> list[av.VideoFrame]:
-    """Return what the simulated robot sees while it turns."""
+    """Return the views of the simulated robot while it turns."""
     view = CameraView(courtyard(), width=WIDTH, height=HEIGHT)
     pixels = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     pictures = []
@@ -227,7 +227,7 @@ def turning_robot(count: int) -> list[av.VideoFrame]:
 
 
 def quality_db(pictures: list[av.VideoFrame], **options: str) -> tuple[float, int]:
-    """Return the PSNR of the settled pictures, and their bytes."""
+    """Return PSNR and size of the settled pictures."""
 
     def opened(name: str, *arguments: Any) -> Any:
         context = open_encoder(name, *arguments)
@@ -313,7 +313,7 @@ def keep(packets: list[Any]) -> list[Any]:
 
 
 def frames(count: int) -> list[Frame]:
-    """Return pictures as the frame slot hands them out, each with memory of its own."""
+    """Return frames as from the slot, each with its own memory."""
     carpet = np.random.default_rng(4).integers(0, 255, (HEIGHT, WIDTH), np.uint8)
     made = []
     for number in range(count):
@@ -386,7 +386,7 @@ def test_a_stream_without_start_codes_is_of_no_use() -> None:
 
 
 def test_the_last_encoder_is_opened_again_and_again() -> None:
-    """Which the track relies on: it drops the frame and goes on."""
+    """The track relies on this: it drops the frame and continues."""
     attempts = []
 
     def opened(name: str, *arguments: Any) -> Any:
@@ -407,7 +407,7 @@ def test_the_last_encoder_is_opened_again_and_again() -> None:
 
 
 def test_what_is_missing_here_ends_at_software() -> None:
-    """Without any of the devices: each is opened, fails, and is left."""
+    """There is no such device here: each is opened, fails and is dropped."""
     video = VideoConfiguration(codec='h264', bitrate_bps=500_000, fps=FPS, max_width_px=1280)
     encoder = VideoEncoder('video/H264', video)
     target = Target(bitrate_bps=500_000, fps=FPS, scale=1.0)

@@ -1,4 +1,4 @@
-"""Every encoding against a reference in numpy: what the operator sees is what the camera saw."""
+"""Tests of every encoding against a reference in numpy."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -28,14 +28,13 @@ import numpy as np
 import pytest
 
 from teleop_webrtc_bridge.bridge.link.frame_slot import Frame, FrameHeader, MAX_PICTURE_PX
-from teleop_webrtc_bridge.bridge.webrtc.video.conversion import FrameConverter
-from teleop_webrtc_bridge.bridge.webrtc.video.levels import DEPTH_RANGE_M
+from teleop_webrtc_bridge.bridge.webrtc.video.conversion import DEPTH_RANGE_M, FrameConverter
 from teleop_webrtc_bridge.core.exceptions import PictureUndecodable
 from teleop_webrtc_bridge.core.video.pixel_formats import PIXEL_FORMATS
 
 Array = np.ndarray[Any, Any]
 BLOCK = 16
-"""Side of a patch of one colour, in pixels; its middle is compared."""
+"""Side of a patch of one colour in pixels; its middle is compared."""
 RGB = sorted(name for name in PIXEL_FORMATS if name.startswith(('rgb', 'bgr', '8UC3', '8UC4')))
 GREY = ['mono8', '8UC1', 'mono16', '16SC1']
 YUV = ['yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv', 'nv12', 'nv21', 'nv24']
@@ -45,7 +44,7 @@ WIDE = [name for name, pixel in PIXEL_FORMATS.items() if pixel.sample_bytes > 1]
 
 
 def scene(columns: int = 6, rows: int = 4, *, width: int = 0, height: int = 0) -> Array:
-    """Return patches of any colour ``[row, column, R G B]``, cut to a size."""
+    """Return patches of random colours ``[row, column, R G B]``, cropped to a size."""
     source = np.random.default_rng(7)
     patches = source.integers(20, 236, (rows, columns, 3)).astype(np.uint8)
     whole = patches.repeat(BLOCK, 0).repeat(BLOCK, 1)
@@ -53,7 +52,7 @@ def scene(columns: int = 6, rows: int = 4, *, width: int = 0, height: int = 0) -
 
 
 def to_yuv(rgb: Array) -> Array:
-    """Return BT.601, limited range, full resolution."""
+    """Return BT.601 values of limited range in full resolution."""
     red, green, blue = np.moveaxis(rgb.astype(float) / 255.0, -1, 0)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     planes = (
@@ -65,7 +64,7 @@ def to_yuv(rgb: Array) -> Array:
 
 
 def packed_422(rgb: Array, order: tuple[int, int]) -> list[Array]:
-    """Return rows of luma and, in turn, U and V; ``order``: where luma and chroma lie."""
+    """Return rows of luma and alternating U and V; ``order``: their places."""
     yuv = to_yuv(rgb)
     rows = np.zeros((*rgb.shape[:2], 2), np.uint8)
     rows[..., order[0]] = yuv[..., 0]
@@ -89,7 +88,7 @@ def mosaic(rgb: Array, order: str, *, wide: bool) -> list[Array]:
 
 
 def widened(values: Array) -> Array:
-    """Return 16-bit samples whose lower byte says nothing."""
+    """Return 16-bit samples whose lower byte is random."""
     return values.astype(np.uint16) * 256 + 77
 
 
@@ -99,7 +98,7 @@ def ordered(rgb: Array, order: str) -> Array:
 
 
 def drawn(encoding: str, rgb: Array) -> list[Array]:
-    """Return the planes of a scene, one array ``[row, ...]`` each."""
+    """Return the planes of a scene, each an array ``[row, ...]``."""
     grey = np.rint(rgb @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
     draw: dict[str, Callable[[], list[Array]]] = {
         'mono8': lambda: [grey],
@@ -127,7 +126,7 @@ def drawn(encoding: str, rgb: Array) -> list[Array]:
 def frame_of(
     encoding: str, planes: list[Array], *, padding: int = 0, is_bigendian: bool = False
 ) -> Frame:
-    """Return a frame as the ROS half writes it; bytes of padding are as wrong as they can be."""
+    """Return a frame as the ROS half writes it, with conspicuous padding bytes."""
     height, width = planes[0].shape[:2]
     parts, step = [], 0
     for plane in planes:
@@ -159,7 +158,7 @@ def convert(frame: Frame, *, max_width_px: int = 4096, scale: float = 1.0) -> av
 
 
 def seen(picture: av.VideoFrame) -> Array:
-    """Return the planes at full resolution, ``[row, column, Y U V]``."""
+    """Return the planes in full resolution, ``[row, column, Y U V]``."""
     planes = []
     for number, plane in enumerate(picture.planes):
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
@@ -204,7 +203,7 @@ def test_a_larger_picture_is_scaled_down(encoding: str) -> None:
 
 @pytest.mark.parametrize('encoding', [*RGB, *GREY])
 def test_an_odd_size_is_made_even_by_repeating_the_edge(encoding: str) -> None:
-    # The last patches are nine pixels wide and high: their middle is still there.
+    # The last patches are nine pixels wide and high, which includes their middle.
     rgb = scene(width=6 * BLOCK - 7, height=4 * BLOCK - 7)
     picture = convert(frame_of(encoding, drawn(encoding, rgb), padding=3))
     assert (picture.width, picture.height) == (6 * BLOCK - 6, 4 * BLOCK - 6)

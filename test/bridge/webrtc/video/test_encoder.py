@@ -31,8 +31,11 @@ from teleop_webrtc_bridge.bridge.link.frame_slot import (
     FrameReader,
     FrameWriter,
 )
-from teleop_webrtc_bridge.bridge.webrtc.video.compressor import open_encoder
-from teleop_webrtc_bridge.bridge.webrtc.video.encoder import EncodedFrame, VideoEncoder
+from teleop_webrtc_bridge.bridge.webrtc.video.encoder import (
+    EncodedFrame,
+    open_encoder,
+    VideoEncoder,
+)
 from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import Target
 from teleop_webrtc_bridge.core.configuration import VideoConfiguration
 from teleop_webrtc_bridge.core.video.pixel_formats import PIXEL_FORMATS
@@ -47,11 +50,11 @@ DRAWN = sorted(
     for name, pixel in PIXEL_FORMATS.items()
     if pixel.sample_bytes == 1 and not pixel.chroma_rows
 )
-"""What the camera below can draw; test_conversion.py has all of them."""
+"""Encodings that the camera below can draw; test_conversion.py has all of them."""
 
 
 class Camera:
-    """Writes pictures of one grey into a slot, the newest of which is encoded."""
+    """Writes grey pictures into a slot; the newest one is encoded."""
 
     def __init__(self, slot: int, wake: int) -> None:
         self.writer = FrameWriter(slot, wake)
@@ -98,7 +101,7 @@ def camera() -> Iterator[Camera]:
 
 
 class Viewer:
-    """Decodes what the encoder made, as a browser would."""
+    """Decodes the encoder's output as a browser would."""
 
     def __init__(self, codec: str) -> None:
         self._decoder = av.CodecContext.create(DECODERS[codec], 'r')
@@ -134,7 +137,7 @@ def test_every_encoding_and_padding_is_encoded(
     frame = camera.shoot(encoding=encoding, grey=90, padding=padding)
     picture = viewer.see(encoder.encode(frame, FULL, keyframe=False))
     assert brightness(picture) == pytest.approx(90, abs=16)
-    # A byte of padding that got into the picture would be a bright dot.
+    # A padding byte in the picture would be a bright dot.
     pixels = picture.to_ndarray(format='gray').astype(int)
     assert int(pixels.max() - pixels.min()) < 16
 
@@ -199,7 +202,7 @@ def test_a_keyframe_comes_when_it_is_asked_for(camera: Camera, codec: str) -> No
         asked = number in (7, 15)
         encoded = encoder.encode(camera.shoot(grey=100 + number), FULL, keyframe=asked)
         assert encoded is not None
-        # A viewer who comes now sees a picture from a keyframe, and from nothing else.
+        # A viewer who joins now sees a picture only from a keyframe on.
         newcomer = av.CodecContext.create(DECODERS[codec], 'r')
         try:
             seen = bool(newcomer.decode(av.Packet(bytes(encoded.packet))))
@@ -285,7 +288,7 @@ def test_nothing_bad_can_be_taken_for_a_good_frame(camera: Camera) -> None:
 
 
 def test_a_picture_that_was_left_out_makes_the_next_one_no_larger(camera: Camera) -> None:
-    """A camera that has become slower has more bits for each picture."""
+    """When a camera becomes slower, each picture gets more bits."""
     told: dict[str, list[int]] = {'slower': [], 'left out': []}
     software = dataclasses.replace(SETTINGS, encoder='libx264')
     half = Target(bitrate_bps=1_000_000, fps=30.0, scale=1.0)

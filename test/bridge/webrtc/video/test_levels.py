@@ -1,4 +1,4 @@
-"""Pictures of more than 8 bits: the same look whichever way they come, and always a picture."""
+"""Tests of pictures with more than 8 bits: visible, and alike in every encoding."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -76,7 +76,7 @@ def luma(shown: Frame, converter: FrameConverter | None = None) -> Array:
 
 
 def ramp(low: float, high: float) -> Array:
-    """Return values that grow from the left to the right."""
+    """Return values that increase from left to right."""
     return np.tile(np.linspace(low, high, WIDTH), (HEIGHT, 1))
 
 
@@ -204,7 +204,7 @@ def test_no_reading_is_black_and_what_is_near_is_never_taken_for_it() -> None:
 
 
 def shown_in_turn(*pictures: tuple[Array, int], encoding: str = 'mono16') -> list[float]:
-    """Return the mean brightness of each of them, of so many each, at 30 Hz."""
+    """Return the mean brightness of each picture, repeated at 30 Hz."""
     converter, looks = FrameConverter(), []
     for values, count in pictures:
         for _ in range(count):
@@ -268,7 +268,7 @@ def test_no_distance_keeps_a_picture_from_being_shown(value: float, share: float
     for number in range(3):
         look = luma(raw('32FC1', values, at_s=number * PERIOD_S), converter)
     assert not np.isnan(look).any()
-    # What comes after it is as it would be without it.
+    # It does not affect the following ones.
     room = ramp(0.5, 6.0).astype(np.float32)
     look = luma(raw('32FC1', room, at_s=100.0), converter)
     assert np.abs(look - luma(raw('32FC1', room))).max() <= 3

@@ -1,4 +1,4 @@
-"""What answers to probes say of the queue on the way."""
+"""Tests of what answers to probes reveal about the queue."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import pytest
 
-from teleop_webrtc_bridge.bridge.webrtc.video.link_queue import LinkQueue
+from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import LinkQueue
 
 DELAY_S = 0.1
 
 
 def answered(queue: LinkQueue, trips_s: list[float], since_s: float = 0.0) -> float:
-    """Send 1000 bytes and probe, every tenth of a second; return when the next one is due."""
+    """Send 1000 bytes and a probe every tenth of a second; return the next time."""
     at_s = since_s
     for trip_s in trips_s:
         queue.sent(1000)

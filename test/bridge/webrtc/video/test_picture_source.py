@@ -1,4 +1,4 @@
-"""Which access units come of the cameras that are shown: real memories, a real encoder."""
+"""Tests of the picture source with real memories and a real encoder."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -25,7 +25,7 @@ import time
 import pytest
 
 from teleop_webrtc_bridge.bridge.link.frame_slot import create_slot, FrameHeader, FrameWriter
-from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
+from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
 from teleop_webrtc_bridge.bridge.webrtc.video.conversion import FrameConverter
 from teleop_webrtc_bridge.bridge.webrtc.video.encoder import EncodedFrame, VideoEncoder
 from teleop_webrtc_bridge.bridge.webrtc.video.picture_source import PictureSource
@@ -37,13 +37,13 @@ WIDTH, HEIGHT = 64, 48
 SLOW = VideoConfiguration(
     codec='h264', bitrate_bps=500_000, fps=1.0, max_width_px=640, encoder='libx264'
 )
-"""So slow that the pictures of a test are not due: the second is, a third is not."""
+"""So low that the second picture of a test is due but the third is not."""
 
 
 class Rig:
-    """What the ROS half does on one side, what the track asks for on the other."""
+    """The ROS half on one side, the track on the other."""
 
-    def __init__(self, writers: dict[str, FrameWriter], cameras: Cameras) -> None:
+    def __init__(self, writers: dict[str, FrameWriter], cameras: CameraFeeds) -> None:
         self.counters: Counter[str] = Counter()
         self.cameras = cameras
         self._writers = writers
@@ -69,14 +69,14 @@ class Rig:
         self._writers[name].write(header, memoryview(bytes(WIDTH * HEIGHT)))
 
     async def unit(self) -> EncodedFrame:
-        """Return the unit that is there already."""
+        """Return the unit that is ready."""
         async with asyncio.timeout(30.0):
             unit = await self.source.next_unit()
         assert unit is not None
         return unit
 
     async def nothing(self) -> None:
-        """Make sure that what is there makes no unit."""
+        """Assert that no unit is ready."""
         async with asyncio.timeout(30.0):
             assert await self.source.next_unit() is None
 
@@ -90,7 +90,7 @@ async def rig() -> AsyncIterator[Rig]:
     }
     configurations = [CameraConfiguration(name=name) for name in NAMES]
     configurations[2] = CameraConfiguration(name='arm', max_width_px=WIDTH // 2)
-    rig = Rig(writers, Cameras(configurations, memories=memories, wake=wake))
+    rig = Rig(writers, CameraFeeds(configurations, memories=memories, wake=wake))
     yield rig
     asyncio.get_running_loop().remove_reader(wake)
     rig.source.close()
@@ -170,7 +170,7 @@ async def test_a_camera_is_no_wider_than_it_may_be(rig: Rig) -> None:
 
 
 def fill_the_link(rig: Rig) -> float:
-    """Let an answer be overdue; return when its probe was sent."""
+    """Let an answer be overdue; return the time of its probe."""
     now = time.monotonic()
     rig.rate.on_probe(now - 5.0)
     rig.rate.on_answer(now - 5.0, now - 4.95)
@@ -198,7 +198,7 @@ async def test_a_camera_that_stalls_is_seen_whatever_waits_in_a_queue(rig: Rig) 
     fill_the_link(rig)
     rig.write('front', 101.0)
     await rig.nothing()
-    # Only one comes: held back, it would leave the last picture there, as if it were of now.
+    # If this single placeholder were held back, the stale picture would stay visible.
     rig.write('front', 102.0, is_filler=True)
     await rig.unit()
     assert rig.counters['held_back'] == 1

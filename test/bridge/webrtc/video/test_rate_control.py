@@ -1,4 +1,4 @@
-"""How bitrate, frame rate and size follow the link: reports one by one, and whole links."""
+"""Tests of bitrate, frame rate and size, by single reports and by simulated links."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -27,7 +27,6 @@ import pytest
 from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import (
     DRAINING,
     LOWEST_BPS,
-    Pace,
     RateController,
     Target,
 )
@@ -82,7 +81,7 @@ def test_an_estimate_that_falls_counts_at_once() -> None:
 
 
 def test_a_low_estimate_that_rises_is_no_congestion() -> None:
-    """It follows what was sent while nothing moved."""
+    """It followed the little that was sent while nothing moved."""
     rate = controller()
     sending(rate, 50_000, until_s=2.0)
     rate.on_remb(ONE, 45_000, 2.0)
@@ -154,7 +153,7 @@ def test_some_loss_only_keeps_it_from_rising() -> None:
 
 
 def answered(rate: RateController, trips_s: Iterable[float], since_s: float) -> float:
-    """Probe and answer every tenth of a second, with these round trips; return when it is then."""
+    """Probe every tenth of a second, with these round trips; return the time afterwards."""
     now = since_s
     for trip_s in trips_s:
         rate.on_probe(now)
@@ -174,13 +173,13 @@ def test_a_queue_on_the_way_cuts_to_what_passes_and_keeps_it_from_rising() -> No
     rate = controller()
     sending_and_probing(rate, since_s=0.0, until_s=2.0)
     assert bitrate_bps(rate, 2.0) == HIGHEST_BPS
-    # The queue grows by 0.15 s in 0.1 s: two fifths of what is sent pass.
+    # The queue grows by 0.15 s in 0.1 s: two fifths pass.
     for at_s, trip_s in ((2.1, 0.10), (2.2, 0.25), (2.3, 0.40)):
         sending(rate, HIGHEST_BPS, since_s=at_s - 0.1, until_s=at_s - 0.001)
         rate.on_probe(at_s)
         rate.on_answer(at_s, at_s + trip_s)
         if trip_s == 0.25:
-            # One answer may be a moment's: the queue is drained, but nothing is known yet.
+            # One answer may be a short delay: the queue drains, but the capacity is unknown.
             assert bitrate_bps(rate, 2.45) == round(0.7 * HIGHEST_BPS)
     cut_bps = 0.9 * HIGHEST_BPS * 2 / 5
     now = 2.7
@@ -217,7 +216,7 @@ def test_a_long_way_is_no_queue() -> None:
 
 
 def test_a_link_that_stood_still_for_a_moment_is_no_narrower() -> None:
-    """Radio links do: everything comes at once, later."""
+    """Radio links do that: everything arrives at once, later."""
     rate = controller()
     sending_and_probing(rate, since_s=0.0, until_s=2.0)
     for number in range(10):
@@ -494,41 +493,14 @@ def test_whatever_is_reported_it_stays_within_its_bounds(
                 rate.sent(size, now)
         target = rate.target(pixels, now)
         assert LOWEST_BPS <= target.bitrate_bps <= highest_bps
-        # Less while a queue drains; then it goes on from where it was.
+        # Lower while a queue drains; then it continues from the previous value.
         assert target.bitrate_bps <= 1.081 * before / DRAINING
         assert 0.0 < target.fps <= fps
         assert 0.25 <= target.scale <= 1.0
         before = target.bitrate_bps
 
 
-# --- leaving frames out ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize('wanted', [30.0, 20.0, 15.0, 10.0, 7.0])
-def test_frames_are_left_out_evenly(wanted: float) -> None:
-    pace = Pace()
-    sent = [number / 30 for number in range(300) if pace.is_due(number / 30, wanted)]
-    assert len(sent) == pytest.approx(10 * wanted, abs=2)
-    gaps = [later - one for one, later in itertools.pairwise(sent)]
-    assert max(gaps) <= 1 / wanted + 1 / 30
-
-
-def test_no_frame_is_left_out_of_a_camera_that_is_not_exact() -> None:
-    pace = Pace()
-    times = [number / 30 + (0.012 if number % 3 else -0.012) for number in range(300)]
-    assert all(pace.is_due(at_s, 30.0) for at_s in times)
-
-
-def test_a_pause_is_not_made_up_for_and_a_step_back_stops_nothing() -> None:
-    pace = Pace()
-    assert pace.is_due(100.0, 10.0)
-    assert pace.is_due(200.0, 10.0)
-    assert [pace.is_due(200.0 + number / 100, 10.0) for number in range(1, 20)].count(True) <= 3
-    assert pace.is_due(50.0, 10.0)
-    assert not pace.is_due(50.01, 10.0)
-
-
-# --- a stream that somebody else encodes ---------------------------------------------------------
+# --- a stream that the camera encodes ------------------------------------------------------------
 
 
 def test_a_stream_of_any_size_is_carried_until_congestion_tells_otherwise() -> None:
@@ -538,7 +510,7 @@ def test_a_stream_of_any_size_is_carried_until_congestion_tells_otherwise() -> N
         assert rate.carries(8e6, 100.1 + half / 2) >= 8e6
     rate.on_remb(1, 3e6, 110.0)
     assert rate.carries(8e6, 110.1) == pytest.approx(3e6, rel=0.05)
-    # It comes back, as for what is encoded here, and no further than the stream needs.
+    # It rises as for pictures encoded here, but no further than the stream needs.
     now = 111.0
     while now < 400.0:
         rate.sent(500_000, now)

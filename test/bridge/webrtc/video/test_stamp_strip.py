@@ -1,4 +1,4 @@
-"""The strip as somebody reads it who has decoded the picture."""
+"""Tests of the time stamp strip, read from the decoded picture."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -43,7 +43,7 @@ CODECS = pytest.mark.parametrize('codec', ['video/H264', 'video/VP8'])
 
 
 def noise(capture_s: float, *, width: int = 640, height: int = 360) -> Frame:
-    """Return a frame that takes all the bits there are."""
+    """Return a frame that uses all available bits."""
     source = np.random.default_rng(round(capture_s * 1000))
     data = memoryview(source.integers(0, 255, (height, width), np.uint8).tobytes())
     header = FrameHeader(
@@ -53,7 +53,7 @@ def noise(capture_s: float, *, width: int = 640, height: int = 360) -> Frame:
 
 
 def read_strip(picture: av.VideoFrame) -> int:
-    """Return the milliseconds that the last 16 rows tell."""
+    """Return the milliseconds in the last 16 rows."""
     grey = picture.to_ndarray(format='gray').astype(int)
     cells = [int(grey[-8, 16 * number + 8] > 128) for number in range(26)]
     assert cells[:4] == [1, 0, 1, 0]

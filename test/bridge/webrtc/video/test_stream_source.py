@@ -1,4 +1,4 @@
-"""What goes over the wire of cameras that encode by themselves: the track on a real ring."""
+"""Tests of what is sent of cameras that encode by themselves, with a real ring."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -30,8 +30,8 @@ import pytest
 
 from teleop_webrtc_bridge.bridge.link.frame_slot import create_slot, FrameHeader, FrameWriter
 from teleop_webrtc_bridge.bridge.link.packet_ring import create_ring, PacketWriter
+from teleop_webrtc_bridge.bridge.webrtc.video.camera_feeds import CameraFeeds
 from teleop_webrtc_bridge.bridge.webrtc.video.camera_track import CameraTrack
-from teleop_webrtc_bridge.bridge.webrtc.video.cameras import Cameras
 from teleop_webrtc_bridge.bridge.webrtc.video.rate_control import RateController
 from teleop_webrtc_bridge.core.configuration import (
     CameraConfiguration,
@@ -48,7 +48,7 @@ GREY = 128
 
 
 class Rig:
-    """Two cameras that encode, one that does not, and the track that sends what is shown."""
+    """Two cameras that encode, one that does not, and the track."""
 
     def __init__(self, codec: str = 'video/H264', video: VideoConfiguration = VIDEO) -> None:
         self.wake = os.eventfd(0, os.EFD_NONBLOCK)
@@ -60,7 +60,7 @@ class Rig:
             CameraConfiguration(name=name, kind=kind)
             for name, kind in zip(('front', 'rear', 'arm'), kinds, strict=True)
         ]
-        self.cameras = Cameras(configurations, memories=self.memories, wake=self.wake)
+        self.cameras = CameraFeeds(configurations, memories=self.memories, wake=self.wake)
         self.rate = RateController(highest_bps=VIDEO.bitrate_bps, fps=VIDEO.fps)
         self.track = CameraTrack(self.cameras, self.rate)
         self.track.use(codec, video)
@@ -68,18 +68,18 @@ class Rig:
         self._capture_s = time.monotonic() - 5.0
 
     def show(self, *names: str) -> None:
-        """Let the picture consist of these cameras."""
+        """Show these cameras."""
         self.cameras.show(names)
 
     def shutter(self) -> float:
-        """Return when the next picture was taken: a 30th of a second after the one before."""
+        """Return the next capture time, a 30th of a second after the last one."""
         self._capture_s += 1 / 30
         return self._capture_s
 
     def put(
         self, message: bytes, *, camera: int = 0, capture_s: float | None = None
     ) -> AccessUnit:
-        """Let a camera's message through, as the ROS half does."""
+        """Pass a camera's message on, as the ROS half does."""
         unit = self.stream.read(message)
         assert isinstance(unit, AccessUnit)
         taken_s = self.shutter() if capture_s is None else capture_s
@@ -87,7 +87,7 @@ class Rig:
         return unit
 
     def put_grey(self) -> None:
-        """Have grey shown, as the ROS half does while nobody watches."""
+        """Show grey, as the ROS half does while nobody watches."""
         self.writers[0].write_grey(160, 96, time.monotonic())
 
     def put_picture(self, grey: int) -> None:
@@ -101,7 +101,7 @@ class Rig:
             return await self.track.recv()
 
     async def is_silent(self) -> bool:
-        """Return whether nothing is sent of what was put."""
+        """Return whether nothing is sent."""
         receiving = asyncio.ensure_future(self.track.recv())
         done, _ = await asyncio.wait([receiving], timeout=0.1)
         receiving.cancel()
@@ -194,7 +194,7 @@ async def test_grey_while_nobody_watches_and_then_a_keyframe(rig: Rig) -> None:
 
 
 async def test_cameras_of_both_kinds_take_turns_on_one_track(rig: Rig) -> None:
-    """What a viewer's one decoder makes of it: every picture is right, from the first on."""
+    """A viewer's single decoder shows every picture right, from the first on."""
     small, large = encoded(3), encoded(3, width=320, height=180, first=5)
     sent: list[Any] = []
 
@@ -260,7 +260,7 @@ async def test_a_camera_that_is_shown_again_begins_with_a_keyframe(rig: Rig) -> 
     assert rig.track.counters['thinned'] == rig.track.counters['skipped'] == 0
 
 
-# --- what cannot be helped is told ---------------------------------------------------------------
+# --- hints for the camera's owner ----------------------------------------------------------------
 
 
 async def test_a_keyframe_that_is_late_is_told_once_with_its_cadence(
@@ -303,7 +303,7 @@ async def test_another_codec_gets_what_is_decoded_and_encoded_again(
     try:
         assert [record.message for record in caplog.records if 'decoding' in record.message]
         decoder: Any = av.CodecContext.create('vp8', 'r')
-        # Pictures of the scene number 4 look alike, so that it does not matter which are shown.
+        # Pictures of scene number 4 look alike, so it does not matter which ones are shown.
         messages = [message for _ in range(4) for message in encoded(1, first=4)]
         seen = []
         for message in messages:
@@ -331,7 +331,7 @@ async def test_the_codec_changes_within_one_stream(rig: Rig) -> None:
     waiting = asyncio.ensure_future(rig.take())
     await asyncio.sleep(0)
     rig.track.use('video/VP8', VIDEO)
-    # Of the camera's last keyframe: nothing new has to come.
+    # From the camera's last keyframe: no new picture is needed.
     taken.append(await waiting)
     assert rig.track.codec is VideoCodec.VP8
     figures = rig.track.figures()
@@ -367,7 +367,7 @@ async def test_what_was_decoded_long_ago_is_not_shown_again() -> None:
 
 
 def congested(rig: Rig, part: float) -> Callable[[], None]:
-    """Return what tells the track that its link carries only a part of what it sends."""
+    """Return reports of a link that carries only a part of the stream."""
 
     def report() -> None:
         figures = rig.track.figures()
@@ -405,6 +405,6 @@ async def test_a_link_that_is_too_narrow_is_told_and_gets_keyframes_only(
     assert rig.track.counters['passed_on'] + rig.track.counters['thinned'] == number
     told = [record.message for record in caplog.records if 'stream_too_large' in record.message]
     assert len(told) == 1
-    # Whatever was left out, what was sent can be decoded.
+    # Everything that was sent can be decoded.
     right = set(pictures(messages))
     assert set(pictures(sent)) <= right

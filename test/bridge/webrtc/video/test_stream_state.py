@@ -17,7 +17,7 @@ import itertools
 
 import pytest
 
-from teleop_webrtc_bridge.bridge.webrtc.video.stream_state import (
+from teleop_webrtc_bridge.bridge.webrtc.video.stream_source import (
     KeyframeWait,
     StreamBitrate,
     Thinning,
@@ -27,7 +27,7 @@ PERIOD_S = 1 / 30
 
 
 def waits(gop: int, asked_at: int, count: int = 300) -> tuple[list[float], KeyframeWait]:
-    """Ask once, at a picture of a stream; return how long it took if that was told, and all."""
+    """Request one keyframe at a picture of a stream; return the reported waits and the object."""
     wait = KeyframeWait()
     told = []
     for number in range(count):
@@ -162,7 +162,7 @@ def test_when_the_link_carries_the_stream_all_of_it_goes_at_once() -> None:
     thinning = Thinning()
     assert any(times(thinning, 0.3 * STREAM_BPS, 100.0, 4.0))
     assert not any(times(thinning, STREAM_BPS, 104.0, 30.0))
-    # Much later it is a new trouble, not the old one.
+    # Much later it counts as new congestion.
     states = times(thinning, 0.3 * STREAM_BPS, 134.0, 6.9)
     assert states[-1]
     assert not thinning.follow(0.3 * STREAM_BPS, STREAM_BPS, 134.0 + 7.1)

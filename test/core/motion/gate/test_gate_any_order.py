@@ -37,7 +37,7 @@ from hypothesis.stateful import initialize, invariant, rule, RuleBasedStateMachi
 import pytest
 
 from teleop_webrtc_bridge.core.messages import DriveCommand, Velocity
-from teleop_webrtc_bridge.core.motion.command_gate import GateLimits, Verdict
+from teleop_webrtc_bridge.core.motion.command_gate import CommandVerdict, GateLimits
 
 
 class LeaseModel:
@@ -131,10 +131,10 @@ class AnyOrder(RuleBasedStateMachine):
 
     # --- commands ----------------------------------------------------------------------------
 
-    def judged(self, arrival_s: float, velocity: Velocity, verdict: Verdict) -> None:
+    def judged(self, arrival_s: float, velocity: Velocity, verdict: CommandVerdict) -> None:
         """Compare a verdict with what the operator has done."""
         finite = all(map(math.isfinite, velocity.axes()))
-        assert finite == (verdict is not Verdict.NOT_FINITE)
+        assert finite == (verdict is not CommandVerdict.NOT_FINITE)
         if not finite:
             return
         silence_s = 0.0 if self.last_any_s is None else arrival_s - self.last_any_s
@@ -142,9 +142,9 @@ class AnyOrder(RuleBasedStateMachine):
         if silence_s >= 0.5 or velocity.is_zero():
             # Whether this one is obeyed or not, the operator has let go.
             self.needs_neutral = False
-        if verdict is Verdict.CLOCK_STEP:
+        if verdict is CommandVerdict.CLOCK_STEP:
             self.needs_neutral = True
-        if verdict is Verdict.ACCEPTED:
+        if verdict is CommandVerdict.ACCEPTED:
             assert self.latch is None
             assert self.enabled
             assert not self.needs_neutral

@@ -30,7 +30,7 @@ from gate_drive import (
 import pytest
 
 from teleop_webrtc_bridge.core.messages import Velocity
-from teleop_webrtc_bridge.core.motion.command_gate import Verdict
+from teleop_webrtc_bridge.core.motion.command_gate import CommandVerdict
 
 
 def test_a_blind_operator_is_slowed_down_at_once(drive: Drive) -> None:
@@ -77,7 +77,7 @@ def test_a_factor_of_zero_stops_a_blind_operator(drive: Drive) -> None:
     drive.publish()
     assert not drive.gate.moving
     assert drive.gate.limiting, 'he is told why he stands'
-    assert set(drive.stream(FORWARD, 2.0)) == {Verdict.ACCEPTED}
+    assert set(drive.stream(FORWARD, 2.0)) == {CommandVerdict.ACCEPTED}
     assert set(drive.since(stopped_s)) == {ZERO}
     assert drive.published[-1][0] < stopped_s + 1.06, 'then the topic belongs to others'
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from gate_drive import Drive, FORWARD, ZERO
 import pytest
 
-from teleop_webrtc_bridge.core.motion.command_gate import Verdict
+from teleop_webrtc_bridge.core.motion.command_gate import CommandVerdict
 
 START_S = 1024.0
 
@@ -34,13 +34,13 @@ def test_an_unknown_round_trip_counts_as_long_for_a_second_and_no_more(started: 
     started.gate.begin_control(START_S)
     started.send(ZERO)
     started.now = START_S + 1.0
-    assert started.send(FORWARD) is Verdict.ACCEPTED
+    assert started.send(FORWARD) is CommandVerdict.ACCEPTED
     assert started.published[-1][1] == FORWARD
 
 
 def test_why_a_command_was_refused_is_told_for_half_a_second(started: Drive) -> None:
-    assert started.send(FORWARD) is Verdict.NOT_NEUTRAL
-    assert started.gate.refusing(START_S + 0.4375) is Verdict.NOT_NEUTRAL
+    assert started.send(FORWARD) is CommandVerdict.NOT_NEUTRAL
+    assert started.gate.refusing(START_S + 0.4375) is CommandVerdict.NOT_NEUTRAL
     assert started.gate.refusing(START_S + 0.5) is None
 
 
@@ -53,7 +53,7 @@ def test_zeros_are_repeated_for_a_whole_second(started: Drive) -> None:
 def test_a_stop_is_due_at_once_whenever_the_last_zero_was(started: Drive) -> None:
     started.send(ZERO)
     started.now += 0.0078125
-    assert started.send(FORWARD) is Verdict.ACCEPTED
+    assert started.send(FORWARD) is CommandVerdict.ACCEPTED
     started.now += 0.0078125
     started.gate.stop(started.now)
     assert started.gate.deadline(started.now) == started.now
@@ -64,4 +64,4 @@ def test_a_neutral_before_a_stop_and_a_long_gap_is_none_after_it(started: Drive)
     started.gate.stop(started.now)
     # Silence of more than a second may be the network's.
     started.wait(2.0)
-    assert started.send(FORWARD) is Verdict.NOT_NEUTRAL
+    assert started.send(FORWARD) is CommandVerdict.NOT_NEUTRAL

@@ -33,31 +33,33 @@ from hypothesis import strategies as st
 import pytest
 
 from teleop_webrtc_bridge.core.messages import DriveCommand, Velocity
-from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, Verdict
+from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, CommandVerdict
 
 
 def test_out_of_order_and_duplicate_commands_are_dropped(drive: Drive) -> None:
     drive.begin()
     moved_s = drive.now
     drive.send(Velocity(linear_x=0.3))
-    assert drive.send(Velocity(linear_x=0.3)) is Verdict.OUT_OF_ORDER
+    assert drive.send(Velocity(linear_x=0.3)) is CommandVerdict.OUT_OF_ORDER
     drive.now += 0.001
-    assert drive.send(Velocity(linear_x=0.9), delay_s=LATENCY_S + 0.1) is Verdict.OUT_OF_ORDER
+    assert (
+        drive.send(Velocity(linear_x=0.9), delay_s=LATENCY_S + 0.1) is CommandVerdict.OUT_OF_ORDER
+    )
     assert drive.since(moved_s) == [Velocity(linear_x=0.3)]
-    assert drive.gate.verdicts[Verdict.OUT_OF_ORDER] == 2
+    assert drive.gate.verdicts[CommandVerdict.OUT_OF_ORDER] == 2
 
 
 def test_a_refused_command_does_not_move_the_watermark(drive: Drive) -> None:
-    assert drive.send(FORWARD, delay_s=LATENCY_S) is Verdict.NOT_NEUTRAL
+    assert drive.send(FORWARD, delay_s=LATENCY_S) is CommandVerdict.NOT_NEUTRAL
     # Older than the refused one, yet the first that is obeyed.
-    assert drive.send(ZERO, delay_s=LATENCY_S + 0.1) is Verdict.ACCEPTED
+    assert drive.send(ZERO, delay_s=LATENCY_S + 0.1) is CommandVerdict.ACCEPTED
 
 
 @pytest.mark.parametrize(
-    ('excess_s', 'verdict'), [(0.45, Verdict.ACCEPTED), (0.55, Verdict.STALE)]
+    ('excess_s', 'verdict'), [(0.45, CommandVerdict.ACCEPTED), (0.55, CommandVerdict.STALE)]
 )
 def test_a_command_may_be_held_up_for_half_a_second_at_most(
-    drive: Drive, excess_s: float, verdict: Verdict
+    drive: Drive, excess_s: float, verdict: CommandVerdict
 ) -> None:
     drive.begin()
     drive.wait(0.6)
@@ -68,7 +70,7 @@ def test_the_quickest_command_of_the_window_is_the_measure_not_the_oldest(drive:
     drive.stream(ZERO, 1.0, delay_s=LATENCY_S + 0.4)
     drive.stream(ZERO, 1.0, delay_s=LATENCY_S)
     drive.wait(0.7)
-    assert drive.send(ZERO, delay_s=LATENCY_S + 0.6) is Verdict.STALE
+    assert drive.send(ZERO, delay_s=LATENCY_S + 0.6) is CommandVerdict.STALE
 
 
 @given(excess_s=st.floats(0.6, 20.0))
@@ -108,7 +110,7 @@ def test_a_live_stream_is_accepted_at_any_skew_and_drift(
             frame_id='',
             velocity=ZERO if number < 5 else FORWARD,
         )
-        accepted += gate.command(arrival_s, command) is Verdict.ACCEPTED
+        accepted += gate.command(arrival_s, command) is CommandVerdict.ACCEPTED
         gate.output(arrival_s)
     assert accepted >= 0.99 * count
 
@@ -120,7 +122,7 @@ def test_a_drift_of_500_ppm_changes_nothing_within_half_an_hour() -> None:
         start_s, skew_s = drive.now, drive.skew_s
         while drive.now < start_s + 1800.0:
             drive.skew_s = skew_s + drift * (drive.now - start_s)
-            assert drive.send(FORWARD) is Verdict.ACCEPTED
+            assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
             drive.now += 0.2
 
 
@@ -138,12 +140,12 @@ def test_a_clock_step_stops_then_neutral_makes_it_drivable_again(
     stepped_s = drive.now
     drive.skew_s += step_s
     verdicts = drive.stream(FORWARD, 3.0)
-    assert Verdict.ACCEPTED not in verdicts
-    assert verdicts.count(Verdict.CLOCK_STEP) == 1
-    assert verdicts[-1] is Verdict.NOT_NEUTRAL
+    assert CommandVerdict.ACCEPTED not in verdicts
+    assert verdicts.count(CommandVerdict.CLOCK_STEP) == 1
+    assert verdicts[-1] is CommandVerdict.NOT_NEUTRAL
     assert not any(not velocity.is_zero() for velocity in drive.since(stepped_s))
     drive.stream(ZERO, 0.2)
-    assert set(drive.stream(FORWARD, 1.0)) == {Verdict.ACCEPTED}
+    assert set(drive.stream(FORWARD, 1.0)) == {CommandVerdict.ACCEPTED}
 
 
 def test_a_clock_step_while_standing_costs_a_moment_only(drive: Drive) -> None:
@@ -151,8 +153,8 @@ def test_a_clock_step_while_standing_costs_a_moment_only(drive: Drive) -> None:
     drive.stream(ZERO, 1.0)
     drive.skew_s += 3600.0
     verdicts = drive.stream(ZERO, 0.2)
-    assert verdicts[4] is Verdict.CLOCK_STEP
-    assert set(verdicts[5:]) == {Verdict.ACCEPTED}
+    assert verdicts[4] is CommandVerdict.CLOCK_STEP
+    assert set(verdicts[5:]) == {CommandVerdict.ACCEPTED}
 
 
 def test_scattered_stamps_are_no_witnesses_of_a_clock_step(drive: Drive) -> None:
@@ -161,7 +163,7 @@ def test_scattered_stamps_are_no_witnesses_of_a_clock_step(drive: Drive) -> None
     for number in range(50):
         # Each on a clock of its own.
         verdict = drive.send(ZERO, delay_s=-1e6 * (number + 1))
-        assert verdict in (Verdict.OUT_OF_ORDER, Verdict.STALE)
+        assert verdict in (CommandVerdict.OUT_OF_ORDER, CommandVerdict.STALE)
         drive.now += PERIOD_S
 
 
@@ -172,14 +174,14 @@ def test_a_poisoned_first_stamp_is_recovered_from(
 ) -> None:
     drive.send(velocity, delay_s=poison_s)
     drive.stream(ZERO, 0.5)
-    assert set(drive.stream(FORWARD, 1.0)) == {Verdict.ACCEPTED}
+    assert set(drive.stream(FORWARD, 1.0)) == {CommandVerdict.ACCEPTED}
 
 
 def test_a_poisoned_stamp_within_a_stream_does_not_disturb_it(drive: Drive) -> None:
     drive.begin()
     for poison_s in (1e9, -1e9):
-        assert drive.send(FORWARD, delay_s=poison_s) is not Verdict.ACCEPTED
-        assert set(drive.stream(FORWARD, 0.3)) == {Verdict.ACCEPTED}
+        assert drive.send(FORWARD, delay_s=poison_s) is not CommandVerdict.ACCEPTED
+        assert set(drive.stream(FORWARD, 0.3)) == {CommandVerdict.ACCEPTED}
 
 
 def test_a_slower_path_is_the_new_normal_after_ten_seconds(drive: Drive) -> None:
@@ -187,19 +189,19 @@ def test_a_slower_path_is_the_new_normal_after_ten_seconds(drive: Drive) -> None
     drive.send(ZERO)
     drive.wait(0.8)  # so that the first slow command is newer than the last quick one
     verdicts = drive.stream(ZERO, 12.0, delay_s=LATENCY_S + 0.7)
-    assert set(verdicts) == {Verdict.STALE, Verdict.ACCEPTED}
-    slow_s = verdicts.index(Verdict.ACCEPTED) * PERIOD_S
+    assert set(verdicts) == {CommandVerdict.STALE, CommandVerdict.ACCEPTED}
+    slow_s = verdicts.index(CommandVerdict.ACCEPTED) * PERIOD_S
     assert 0.8 + slow_s == pytest.approx(10.0, abs=2 * PERIOD_S)
-    assert set(verdicts[verdicts.index(Verdict.ACCEPTED) :]) == {Verdict.ACCEPTED}
+    assert set(verdicts[verdicts.index(CommandVerdict.ACCEPTED) :]) == {CommandVerdict.ACCEPTED}
 
 
 def test_a_burst_of_replayed_commands_does_not_stop_a_live_stream(drive: Drive) -> None:
     drive.begin()
     for number in range(20):
         old_s = 100.0 - 0.001 * number
-        assert drive.send(FORWARD, delay_s=old_s) is not Verdict.ACCEPTED
+        assert drive.send(FORWARD, delay_s=old_s) is not CommandVerdict.ACCEPTED
     assert drive.gate.moving
-    assert set(drive.stream(FORWARD, 0.5)) == {Verdict.ACCEPTED}
+    assert set(drive.stream(FORWARD, 0.5)) == {CommandVerdict.ACCEPTED}
 
 
 def test_one_command_replayed_again_and_again_is_no_clock_step(drive: Drive) -> None:
@@ -208,7 +210,7 @@ def test_one_command_replayed_again_and_again_is_no_clock_step(drive: Drive) -> 
     replayed_s = drive.now - 0.5
     for _ in range(20):
         verdict = drive.send(ZERO, delay_s=drive.now - replayed_s)
-        assert verdict is Verdict.OUT_OF_ORDER
+        assert verdict is CommandVerdict.OUT_OF_ORDER
         drive.now += PERIOD_S
 
 
@@ -218,8 +220,8 @@ def test_a_good_command_in_between_refutes_a_clock_step(drive: Drive) -> None:
     for _ in range(5):
         for number in range(4):
             verdict = drive.send(ZERO, delay_s=100.0 - 0.001 * number)
-            assert verdict in (Verdict.OUT_OF_ORDER, Verdict.STALE)
-        assert drive.send(ZERO) is Verdict.ACCEPTED
+            assert verdict in (CommandVerdict.OUT_OF_ORDER, CommandVerdict.STALE)
+        assert drive.send(ZERO) is CommandVerdict.ACCEPTED
         drive.now += PERIOD_S
 
 
@@ -227,4 +229,4 @@ def test_each_verdict_is_counted(drive: Drive) -> None:
     drive.begin()
     drive.gate.set_estop(drive.now)
     drive.send(FORWARD)
-    assert drive.gate.verdicts == {Verdict.ACCEPTED: 35, Verdict.LATCHED: 1}
+    assert drive.gate.verdicts == {CommandVerdict.ACCEPTED: 35, CommandVerdict.LATCHED: 1}

@@ -32,7 +32,7 @@ from gate_drive import (
 import pytest
 
 from teleop_webrtc_bridge.core.messages import Velocity
-from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, Verdict
+from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, CommandVerdict
 
 
 class Road:
@@ -53,7 +53,7 @@ class Road:
         """Whether tokens reach the page."""
         self.stops_s: list[float] = []
         """When the robot came to a stand."""
-        self.verdicts: list[tuple[float, Verdict]] = []
+        self.verdicts: list[tuple[float, CommandVerdict]] = []
         self._loss = loss
         self._jitter_s = jitter_s
         self._random = random.Random(1)
@@ -124,7 +124,7 @@ class Road:
         assert self.drive.gate.moving
         assert self.stops_s == []
 
-    def verdicts_since(self, start_s: float) -> list[Verdict]:
+    def verdicts_since(self, start_s: float) -> list[CommandVerdict]:
         return [verdict for at_s, verdict in self.verdicts if at_s > start_s]
 
     def speeds_since(self, start_s: float) -> set[float]:
@@ -159,12 +159,12 @@ def test_a_page_that_does_not_hear_the_robot_any_more_is_stopped(road: Road, bro
     road.run(10.0)
     # From the newest token that came back: half a second, a round trip, and the watchdog.
     last_token_s = silent_s + ROUND_TRIP_S
-    accepted_s = max(at_s for at_s, verdict in road.verdicts if verdict is Verdict.ACCEPTED)
+    accepted_s = max(at_s for at_s, verdict in road.verdicts if verdict is CommandVerdict.ACCEPTED)
     assert accepted_s <= last_token_s + 0.5 + ECHO_PERIODS_S
     stopped_s = next(at_s for at_s, velocity in drive.published if at_s > accepted_s)
     assert stopped_s == pytest.approx(accepted_s + TIMEOUT_S)
     assert len(road.stops_s) == 1
-    assert drive.gate.verdicts[Verdict.NO_LEASE] > 400
+    assert drive.gate.verdicts[CommandVerdict.NO_LEASE] > 400
     assert set(drive.since(stopped_s)) == {ZERO}
 
 
@@ -183,7 +183,7 @@ def test_a_page_that_hears_again_later_needs_neutral(road: Road) -> None:
     road.hears = True
     heard_s = road.drive.now + ROUND_TRIP_S + ECHO_PERIODS_S
     road.run(3.0)
-    assert set(road.verdicts_since(heard_s)) == {Verdict.NOT_NEUTRAL}
+    assert set(road.verdicts_since(heard_s)) == {CommandVerdict.NOT_NEUTRAL}
     road.wanted = ZERO
     road.run(0.2)
     road.wanted = FORWARD
@@ -197,7 +197,7 @@ def test_peers_that_never_echo_are_not_affected(drive: Drive) -> None:
     road.begin()
     road.run(60.0)
     assert road.stops_s == []
-    assert {verdict for _, verdict in road.verdicts} == {Verdict.ACCEPTED}
+    assert {verdict for _, verdict in road.verdicts} == {CommandVerdict.ACCEPTED}
     assert drive.gate.round_trip_s(drive.now) == 0.0
 
 
@@ -211,7 +211,7 @@ def test_an_old_token_replayed_again_and_again_keeps_nobody_driving(road: Road) 
         drive.gate.echo_lease(drive.now, token)
         drive.gate.echo_lease(drive.now, token - 3)
     assert len(road.stops_s) == 1
-    assert drive.gate.verdicts[Verdict.NO_LEASE] > 50
+    assert drive.gate.verdicts[CommandVerdict.NO_LEASE] > 50
 
 
 def test_the_next_operators_tokens_are_others_and_he_need_not_echo(drive: Drive) -> None:
@@ -241,8 +241,8 @@ def test_no_false_stop_in_half_an_hour_at_20_percent_loss() -> None:
     road.run(1800.0)
     assert road.stops_s == []
     verdicts = drive.gate.verdicts
-    assert set(verdicts) == {Verdict.ACCEPTED, Verdict.OUT_OF_ORDER}
-    assert verdicts[Verdict.ACCEPTED] > 0.4 * verdicts.total()
+    assert set(verdicts) == {CommandVerdict.ACCEPTED, CommandVerdict.OUT_OF_ORDER}
+    assert verdicts[CommandVerdict.ACCEPTED] > 0.4 * verdicts.total()
     assert 0.04 <= drive.gate.round_trip_s(drive.now) <= 0.3
 
 
@@ -256,7 +256,7 @@ def test_commands_that_overtake_each_other_stop_nobody(delay_s: float, loss: flo
     road.run(300.0)
     assert road.stops_s == []
     assert drive.gate.command_timeout_s() == TIMEOUT_S
-    assert drive.gate.verdicts[Verdict.OUT_OF_ORDER] > 1000
+    assert drive.gate.verdicts[CommandVerdict.OUT_OF_ORDER] > 1000
 
 
 @pytest.mark.parametrize('bloat_s', [1.6, 2.0, 4.0, 8.0])
@@ -271,10 +271,10 @@ def test_a_full_buffer_that_looks_like_a_clock_step_is_no_way_to_drive(
     road.run(1.0)
     road.wanted = FORWARD
     road.run(20.0)
-    assert drive.gate.verdicts[Verdict.CLOCK_STEP] == 1
+    assert drive.gate.verdicts[CommandVerdict.CLOCK_STEP] == 1
     assert road.speeds_since(bloated_s) == {0.0}
     refused = road.verdicts_since(drive.now - 5.0)
-    assert set(refused) <= {Verdict.ROUND_TRIP, Verdict.NO_LEASE}
+    assert set(refused) <= {CommandVerdict.ROUND_TRIP, CommandVerdict.NO_LEASE}
 
 
 @pytest.mark.parametrize(
@@ -302,9 +302,9 @@ def test_a_session_that_begins_slow_costs_speed_and_then_all_of_it(
     road.run(20.0)
     assert road.speeds_since(0.0) - {0.0} == speeds - {0.0}
     if one_way_s > 2.5:
-        assert drive.gate.verdicts[Verdict.NO_LEASE] > 400
+        assert drive.gate.verdicts[CommandVerdict.NO_LEASE] > 400
     elif not speeds:
-        assert drive.gate.verdicts[Verdict.ROUND_TRIP] > 400
+        assert drive.gate.verdicts[CommandVerdict.ROUND_TRIP] > 400
 
 
 def test_until_his_round_trip_is_known_an_operator_is_slow(drive: Drive) -> None:
@@ -346,16 +346,16 @@ def test_a_session_that_begins_behind_a_full_buffer_is_slow_at_once(
 @pytest.mark.parametrize(
     ('trip_s', 'verdict', 'speed'),
     [
-        (0.99, Verdict.ACCEPTED, 0.5),
-        (1.0, Verdict.ACCEPTED, 0.5),
-        (1.01, Verdict.ACCEPTED, 0.3),
-        (1.49, Verdict.ACCEPTED, 0.3),
-        (1.5, Verdict.ACCEPTED, 0.3),
-        (1.51, Verdict.ROUND_TRIP, 0.0),
+        (0.99, CommandVerdict.ACCEPTED, 0.5),
+        (1.0, CommandVerdict.ACCEPTED, 0.5),
+        (1.01, CommandVerdict.ACCEPTED, 0.3),
+        (1.49, CommandVerdict.ACCEPTED, 0.3),
+        (1.5, CommandVerdict.ACCEPTED, 0.3),
+        (1.51, CommandVerdict.ROUND_TRIP, 0.0),
     ],
 )
 def test_the_bounds_of_the_round_trip(
-    drive: Drive, trip_s: float, verdict: Verdict, speed: float
+    drive: Drive, trip_s: float, verdict: CommandVerdict, speed: float
 ) -> None:
     token = drive.gate.issue_lease(drive.now)
     drive.send(ZERO)

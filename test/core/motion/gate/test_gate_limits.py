@@ -33,7 +33,7 @@ from gate_drive import (
 import pytest
 
 from teleop_webrtc_bridge.core.messages import DriveCommand, Velocity
-from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, GateLimits, Verdict
+from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, CommandVerdict, GateLimits
 
 # --- limits --------------------------------------------------------------------------------------
 
@@ -44,7 +44,7 @@ def test_each_axis_is_clamped_and_forbidden_axes_are_zero(drive: Drive) -> None:
     wanted = Velocity(
         linear_x=9.0, linear_y=-9.0, linear_z=9.0, angular_x=9.0, angular_y=-9.0, angular_z=-9.0
     )
-    assert drive.send(wanted) is Verdict.ACCEPTED
+    assert drive.send(wanted) is CommandVerdict.ACCEPTED
     assert drive.published[-1][1].axes() == (1.0, -0.5, 0.0, 0.0, 0.0, -1.5)
     assert drive.gate.limited == 1
 
@@ -62,7 +62,7 @@ def test_a_command_with_anything_not_finite_is_dropped_as_a_whole(drive: Drive) 
     drive.begin()
     published = len(drive.published)
     drive.send(Velocity(linear_x=math.nan, linear_y=0.25, angular_z=math.nan))
-    assert drive.gate.verdicts[Verdict.NOT_FINITE] == 1
+    assert drive.gate.verdicts[CommandVerdict.NOT_FINITE] == 1
     assert len(drive.published) == published
 
 
@@ -106,39 +106,39 @@ def test_a_command_that_is_not_finite_leaves_everything_as_it_was(
     published = len(drive.published)
     for delay_s in (-0.9, 0.0, 0.02):
         # Newer than all others and quicker: neither watermark nor delays may follow it.
-        assert drive.send(Velocity(**{axis: bad}), delay_s=delay_s) is Verdict.NOT_FINITE
+        assert drive.send(Velocity(**{axis: bad}), delay_s=delay_s) is CommandVerdict.NOT_FINITE
     assert len(drive.published) == published
     assert drive.gate.deadline(drive.now) == deadline
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
     drive.now += 0.6
-    assert drive.send(FORWARD, delay_s=LATENCY_S + 0.45) is Verdict.ACCEPTED
+    assert drive.send(FORWARD, delay_s=LATENCY_S + 0.45) is CommandVerdict.ACCEPTED
 
 
 @NOT_FINITE
 def test_a_stamp_that_is_not_finite_leaves_everything_as_it_was(drive: Drive, bad: float) -> None:
     drive.begin()
-    assert drive.send(ZERO, delay_s=bad) is Verdict.NOT_FINITE
+    assert drive.send(ZERO, delay_s=bad) is CommandVerdict.NOT_FINITE
     assert drive.gate.moving
-    assert set(drive.stream(FORWARD, 0.5)) == {Verdict.ACCEPTED}
+    assert set(drive.stream(FORWARD, 0.5)) == {CommandVerdict.ACCEPTED}
 
 
 def test_what_is_not_finite_neither_arms_nor_breaks_a_silence(drive: Drive) -> None:
     bad = Velocity(linear_x=math.nan)
     for _ in range(3):
-        assert drive.send(bad) is Verdict.NOT_FINITE
-        assert drive.send(FORWARD) is Verdict.NOT_NEUTRAL
+        assert drive.send(bad) is CommandVerdict.NOT_FINITE
+        assert drive.send(FORWARD) is CommandVerdict.NOT_NEUTRAL
         drive.now += 0.1
     drive.wait(0.3)
-    assert drive.send(bad) is Verdict.NOT_FINITE
+    assert drive.send(bad) is CommandVerdict.NOT_FINITE
     drive.wait(0.2)
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
 
 
 def test_the_watchdog_does_its_work_when_what_arrives_is_not_finite(drive: Drive) -> None:
     drive.begin()
     drive.now += TIMEOUT_S
     command = DriveCommand(seq=0, stamp_s=0.0, frame_id='', velocity=Velocity(linear_x=math.inf))
-    assert drive.gate.command(drive.now, command) is Verdict.NOT_FINITE
+    assert drive.gate.command(drive.now, command) is CommandVerdict.NOT_FINITE
     assert not drive.gate.moving
 
 
@@ -183,13 +183,13 @@ def test_speed_that_rises_again_after_a_stop_counts_from_the_stop(slow_start: Dr
     slow_start.stream(FORWARD, 0.5)
     slow_start.wait(TIMEOUT_S - PERIOD_S + 0.01)
     assert not slow_start.gate.moving
-    assert slow_start.send(FORWARD) is Verdict.ACCEPTED
+    assert slow_start.send(FORWARD) is CommandVerdict.ACCEPTED
     assert slow_start.published[-1][1].linear_x == pytest.approx(0.01 * ACCELERATION)
 
 
 def test_commands_that_arrive_at_once_raise_the_speed_once(slow_start: Drive) -> None:
     for delay_s in (0.045, 0.04, 0.035, 0.03):
-        assert slow_start.send(FORWARD, delay_s=delay_s) is Verdict.ACCEPTED
+        assert slow_start.send(FORWARD, delay_s=delay_s) is CommandVerdict.ACCEPTED
     assert slow_start.published[-1][1].linear_x == pytest.approx(STEP)
 
 

@@ -27,7 +27,7 @@ from gate_drive import (
 import pytest
 
 from teleop_webrtc_bridge.core.messages import Velocity
-from teleop_webrtc_bridge.core.motion.command_gate import Verdict
+from teleop_webrtc_bridge.core.motion.command_gate import CommandVerdict
 
 # --- E-STOP --------------------------------------------------------------------------------------
 
@@ -50,7 +50,7 @@ def test_no_command_releases_the_latch(drive: Drive, velocity: Velocity) -> None
     drive.begin()
     drive.gate.set_estop(drive.now)
     latched_s = drive.now
-    assert set(drive.stream(velocity, 2.0)) == {Verdict.LATCHED}
+    assert set(drive.stream(velocity, 2.0)) == {CommandVerdict.LATCHED}
     assert drive.gate.estopped
     assert set(drive.since(latched_s)) == {ZERO}
 
@@ -60,7 +60,7 @@ def test_the_latch_survives_a_new_operator_and_a_lost_link(drive: Drive) -> None
     drive.gate.begin_control(drive.now)
     drive.gate.stop(drive.now)
     assert drive.gate.estopped
-    assert drive.send(ZERO) is Verdict.LATCHED
+    assert drive.send(ZERO) is CommandVerdict.LATCHED
 
 
 @pytest.mark.parametrize('latched_s', [0.1, 0.4, 0.6, 0.8, 1.5, 30.0])
@@ -72,18 +72,18 @@ def test_a_key_held_through_an_estop_moves_nothing_after_it_is_cleared(
     stopped_s = drive.now
     drive.stream(FORWARD, latched_s)
     drive.gate.clear_estop(drive.now)
-    assert set(drive.stream(FORWARD, 3.0)) == {Verdict.NOT_NEUTRAL}
+    assert set(drive.stream(FORWARD, 3.0)) == {CommandVerdict.NOT_NEUTRAL}
     assert set(drive.since(stopped_s)) == {ZERO}
-    assert drive.send(ZERO) is Verdict.ACCEPTED
+    assert drive.send(ZERO) is CommandVerdict.ACCEPTED
     drive.wait(PERIOD_S)
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
 
 
 def test_clearing_without_a_latch_is_a_stop_that_needs_neutral(drive: Drive) -> None:
     drive.begin()
     drive.gate.clear_estop(drive.now)
     assert not drive.gate.moving
-    assert drive.send(FORWARD) is Verdict.NOT_NEUTRAL
+    assert drive.send(FORWARD) is CommandVerdict.NOT_NEUTRAL
 
 
 def test_a_repeated_estop_shows_a_zero_again_at_once(drive: Drive) -> None:
@@ -133,7 +133,7 @@ def test_a_clear_that_names_another_latch_is_refused(drive: Drive) -> None:
     for latch in (1, 3, 0, -2):
         assert not drive.gate.clear_estop(drive.now, latch)
         assert drive.gate.latch == 2
-        assert drive.send(ZERO) is Verdict.LATCHED
+        assert drive.send(ZERO) is CommandVerdict.LATCHED
     latched_s = drive.now
     drive.wait(5.0)
     assert len(drive.since(latched_s)) == pytest.approx(100, abs=2)
@@ -158,11 +158,11 @@ def test_a_disabled_robot_stops_obeys_nobody_and_leaves_the_topic_to_others(driv
     drive.gate.set_enabled(drive.now, False)
     assert not drive.gate.enabled
     stopped_s = drive.now
-    assert set(drive.stream(FORWARD, 1.0)) == {Verdict.DISABLED}
-    assert set(drive.stream(ZERO, 2.0)) == {Verdict.DISABLED}
+    assert set(drive.stream(FORWARD, 1.0)) == {CommandVerdict.DISABLED}
+    assert set(drive.stream(ZERO, 2.0)) == {CommandVerdict.DISABLED}
     assert set(drive.since(stopped_s)) == {ZERO}
     assert drive.published[-1][0] < stopped_s + 1.06
-    assert drive.gate.verdicts[Verdict.DISABLED] == 150
+    assert drive.gate.verdicts[CommandVerdict.DISABLED] == 150
 
 
 def test_enabling_needs_neutral(drive: Drive) -> None:
@@ -171,26 +171,26 @@ def test_enabling_needs_neutral(drive: Drive) -> None:
     drive.stream(FORWARD, 0.4)
     drive.gate.set_enabled(drive.now, True)
     assert drive.gate.enabled
-    assert set(drive.stream(FORWARD, 3.0)) == {Verdict.NOT_NEUTRAL}
-    assert drive.send(ZERO) is Verdict.ACCEPTED
+    assert set(drive.stream(FORWARD, 3.0)) == {CommandVerdict.NOT_NEUTRAL}
+    assert drive.send(ZERO) is CommandVerdict.ACCEPTED
     drive.wait(PERIOD_S)
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
 
 
 def test_enabling_what_is_enabled_does_not_stop_it(drive: Drive) -> None:
     drive.begin()
     drive.gate.set_enabled(drive.now, True)
     assert drive.gate.moving
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
 
 
 def test_a_latched_robot_says_so_even_when_it_is_disabled(drive: Drive) -> None:
     drive.gate.set_enabled(drive.now, False)
     drive.gate.set_estop(drive.now)
-    assert drive.send(ZERO) is Verdict.LATCHED
+    assert drive.send(ZERO) is CommandVerdict.LATCHED
     drive.gate.clear_estop(drive.now)
     assert not drive.gate.enabled
-    assert drive.send(ZERO, delay_s=0.0) is Verdict.DISABLED
+    assert drive.send(ZERO, delay_s=0.0) is CommandVerdict.DISABLED
 
 
 # --- re-arm --------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_a_stop_by_event_needs_neutral_however_long_the_key_is_held(
     drive.begin()
     disarm(drive)
     stopped_s = drive.now
-    assert set(drive.stream(FORWARD, 5.0)) == {Verdict.NOT_NEUTRAL}
+    assert set(drive.stream(FORWARD, 5.0)) == {CommandVerdict.NOT_NEUTRAL}
     assert set(drive.since(stopped_s)) == {ZERO}
 
 
@@ -228,9 +228,9 @@ def test_a_zero_command_is_neutral(drive: Drive, disarm: Callable[[Drive], None]
     drive.begin()
     disarm(drive)
     drive.stream(FORWARD, 0.1)
-    assert drive.send(ZERO) is Verdict.ACCEPTED
+    assert drive.send(ZERO) is CommandVerdict.ACCEPTED
     drive.wait(PERIOD_S)
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
     assert drive.gate.moving
 
 
@@ -240,11 +240,11 @@ def test_half_a_second_of_silence_is_neutral(
 ) -> None:
     drive.begin()
     disarm(drive)
-    assert drive.send(FORWARD) is Verdict.NOT_NEUTRAL
+    assert drive.send(FORWARD) is CommandVerdict.NOT_NEUTRAL
     drive.wait(0.48)
-    assert drive.send(FORWARD) is Verdict.NOT_NEUTRAL
+    assert drive.send(FORWARD) is CommandVerdict.NOT_NEUTRAL
     drive.wait(0.51)
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
 
 
 def test_commands_that_are_refused_are_no_silence(drive: Drive) -> None:
@@ -253,19 +253,22 @@ def test_commands_that_are_refused_are_no_silence(drive: Drive) -> None:
     # Held up on their way, the key still held: they say nothing new, but not silence either.
     for _ in range(4):
         drive.wait(0.2)
-        assert drive.send(FORWARD, delay_s=0.8) in (Verdict.STALE, Verdict.OUT_OF_ORDER)
+        assert drive.send(FORWARD, delay_s=0.8) in (
+            CommandVerdict.STALE,
+            CommandVerdict.OUT_OF_ORDER,
+        )
     drive.wait(0.1)
-    assert drive.send(FORWARD) is Verdict.NOT_NEUTRAL
+    assert drive.send(FORWARD) is CommandVerdict.NOT_NEUTRAL
 
 
 def test_a_gap_of_more_than_a_second_in_motion_needs_neutral(drive: Drive) -> None:
     drive.begin()
     drive.wait(1.05)
     resumed_s = drive.now
-    assert set(drive.stream(FORWARD, 2.0)) == {Verdict.NOT_NEUTRAL}
+    assert set(drive.stream(FORWARD, 2.0)) == {CommandVerdict.NOT_NEUTRAL}
     assert not any(not v.is_zero() for v in drive.since(resumed_s))
     drive.stream(ZERO, 0.1)
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
 
 
 @pytest.mark.parametrize('gap_s', [0.4, 0.95])
@@ -273,18 +276,18 @@ def test_a_short_gap_in_motion_resumes(drive: Drive, gap_s: float) -> None:
     drive.begin()
     drive.wait(gap_s)
     assert not drive.gate.moving
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
 
 
 def test_after_idling_with_a_last_zero_a_long_silence_needs_no_neutral(drive: Drive) -> None:
     drive.begin()
     drive.send(ZERO)
     drive.wait(600.0)
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
 
 
 def test_the_first_command_of_all_must_be_neutral(drive: Drive) -> None:
-    assert drive.send(FORWARD) is Verdict.NOT_NEUTRAL
+    assert drive.send(FORWARD) is CommandVerdict.NOT_NEUTRAL
     assert not drive.gate.moving
 
 
@@ -294,29 +297,29 @@ def test_the_silence_before_him_is_not_the_next_operators(drive: Drive, silence_
     drive.send(ZERO)
     drive.wait(silence_s)
     drive.gate.begin_control(drive.now)
-    assert drive.send(FORWARD) is Verdict.NOT_NEUTRAL
+    assert drive.send(FORWARD) is CommandVerdict.NOT_NEUTRAL
     drive.wait(0.25)
-    assert drive.send(FORWARD) is Verdict.NOT_NEUTRAL
+    assert drive.send(FORWARD) is CommandVerdict.NOT_NEUTRAL
     drive.wait(0.5)
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
 
 
 def test_a_gap_of_a_second_and_no_more_resumes(drive: Drive) -> None:
     drive.now = 1024.0
     drive.send(ZERO)
     drive.now += 0.125
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
     drive.wait(1.0)
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
 
 
 def test_begin_control_forgets_the_watermark_and_the_delays(drive: Drive) -> None:
     drive.begin()
     drive.gate.begin_control(drive.now)
     drive.skew_s -= 1e6  # the next operator's clock is far behind
-    assert drive.send(ZERO) is Verdict.ACCEPTED
+    assert drive.send(ZERO) is CommandVerdict.ACCEPTED
     drive.wait(PERIOD_S)
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
 
 
 def test_begin_control_stops_and_says_so_with_a_burst(drive: Drive) -> None:
@@ -334,14 +337,14 @@ def test_begin_control_stops_and_says_so_with_a_burst(drive: Drive) -> None:
 def test_why_the_newest_command_was_not_obeyed_is_told(drive: Drive) -> None:
     assert drive.gate.refusing(drive.now) is None, 'there was none'
     drive.send(FORWARD)
-    assert drive.gate.refusing(drive.now) is Verdict.NOT_NEUTRAL
+    assert drive.gate.refusing(drive.now) is CommandVerdict.NOT_NEUTRAL
     drive.send(ZERO)
     assert drive.gate.refusing(drive.now) is None
     drive.wait(PERIOD_S)
     drive.gate.set_enabled(drive.now, False)
     drive.send(FORWARD)
-    assert drive.gate.refusing(drive.now) is Verdict.DISABLED
+    assert drive.gate.refusing(drive.now) is CommandVerdict.DISABLED
     drive.wait(0.49)
-    assert drive.gate.refusing(drive.now) is Verdict.DISABLED
+    assert drive.gate.refusing(drive.now) is CommandVerdict.DISABLED
     drive.wait(0.02)
     assert drive.gate.refusing(drive.now) is None, 'nobody asks for anything any more'

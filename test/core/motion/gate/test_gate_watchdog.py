@@ -33,7 +33,7 @@ from hypothesis import strategies as st
 import pytest
 
 from teleop_webrtc_bridge.core.messages import DriveCommand
-from teleop_webrtc_bridge.core.motion.command_gate import Verdict
+from teleop_webrtc_bridge.core.motion.command_gate import CommandVerdict
 
 # --- watchdog ------------------------------------------------------------------------------------
 
@@ -42,7 +42,7 @@ def test_an_accepted_command_is_published_once(drive: Drive) -> None:
     drive.send(ZERO)
     drive.wait(PERIOD_S)
     sent_s = drive.now
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
     drive.publish()
     assert drive.since(sent_s) == [FORWARD]
 
@@ -54,7 +54,7 @@ def test_the_robot_is_stopped_exactly_at_the_time_out(start_s: float, timeout_s:
     drive.now = start_s
     drive.send(ZERO)
     drive.now += PERIOD_S
-    assert drive.send(FORWARD) is Verdict.ACCEPTED
+    assert drive.send(FORWARD) is CommandVerdict.ACCEPTED
     deadline = drive.gate.deadline(drive.now)
     assert deadline == drive.now + timeout_s
     assert drive.gate.output(math.nextafter(deadline, -math.inf)) is None
@@ -83,7 +83,7 @@ def test_idle_zeros_fall_silent_while_the_operator_goes_on_sending_them(drive: D
     drive.begin()
     drive.stream(ZERO, 1.5)
     silent_s = drive.now
-    assert set(drive.stream(ZERO, 5.0)) == {Verdict.ACCEPTED}
+    assert set(drive.stream(ZERO, 5.0)) == {CommandVerdict.ACCEPTED}
     assert drive.since(silent_s) == []
 
 
@@ -113,7 +113,7 @@ def test_nothing_is_published_before_the_first_command(drive: Drive) -> None:
 def test_a_stop_is_not_put_off_by_commands_that_are_refused(drive: Drive) -> None:
     drive.begin()
     stopped_s = drive.now - PERIOD_S + TIMEOUT_S
-    assert Verdict.ACCEPTED not in drive.stream(FORWARD, 0.5, delay_s=0.8)
+    assert CommandVerdict.ACCEPTED not in drive.stream(FORWARD, 0.5, delay_s=0.8)
     assert not any(not v.is_zero() for v in drive.since(stopped_s - 1e-6))
     assert drive.since(stopped_s - 1e-6)[0] == ZERO
 
@@ -122,7 +122,7 @@ def test_a_command_after_the_time_out_finds_the_robot_stopped_already(drive: Dri
     drive.begin()
     drive.now += 0.3  # nobody asked for an output meanwhile: the drive thread was held up
     command = DriveCommand(seq=0, stamp_s=0.0, frame_id='', velocity=FORWARD)
-    assert drive.gate.command(drive.now, command) is not Verdict.ACCEPTED
+    assert drive.gate.command(drive.now, command) is not CommandVerdict.ACCEPTED
     assert not drive.gate.moving
 
 
@@ -156,7 +156,7 @@ def test_a_slow_sender_is_given_six_periods_and_never_more_than_half_a_second(
             assert drive.gate.command_timeout_s() == configured_s, 'not known yet'
         else:
             assert drive.gate.command_timeout_s() == pytest.approx(expected_s)
-        assert drive.send(ZERO if number < 8 else FORWARD) is Verdict.ACCEPTED
+        assert drive.send(ZERO if number < 8 else FORWARD) is CommandVerdict.ACCEPTED
         drive.now += 1.0 / rate_hz
     assert drive.gate.command_timeout_s() == pytest.approx(expected_s)
     if 1.0 / rate_hz < expected_s:
