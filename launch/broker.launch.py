@@ -37,7 +37,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'config_file',
                 default_value=default_config_file,
-                description="The broker's configuration",
+                description="File with the broker's configuration",
             ),
             DeclareLaunchArgument(
                 'host',
@@ -58,13 +58,13 @@ def generate_launch_description() -> LaunchDescription:
                 'login_link',
                 default_value='false',
                 choices=['true', 'false'],
-                description='Print an address of the operator page that logs in',
+                description='Print a sign-in link for the operator page',
             ),
             DeclareLaunchArgument(
                 'log_level',
                 default_value='info',
                 choices=['debug', 'info', 'warn', 'error', 'fatal'],
-                description='Least severity of log lines',
+                description='Minimum severity of log messages',
             ),
             *respawn_arguments(),
             OpaqueFunction(function=start),

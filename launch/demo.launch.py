@@ -56,7 +56,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'params_file',
                 default_value=PathJoinSubstitution([share, 'config', 'go2.yaml']),
-                description="The bridge's parameters",
+                description="File with the bridge's parameters",
             ),
             DeclareLaunchArgument(
                 'namespace',
@@ -71,30 +71,30 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'broker_port',
                 default_value='8765',
-                description='Port of the broker that is started here, on loopback',
+                description='Port of the broker that is started on this machine, on loopback',
             ),
             DeclareLaunchArgument(
                 'image_topic',
                 default_value='camera/image_raw',
                 description="Topic of the simulated robot's camera; "
-                f'{REAR_CAMERA}: the one that looks back',
+                f'{REAR_CAMERA}: the rear camera',
             ),
             DeclareLaunchArgument(
                 'cmd_vel_topic',
                 default_value='cmd_vel',
-                description='Topic of the velocities, between bridge and simulated robot',
+                description='Topic of the velocities between bridge and simulated robot',
             ),
             DeclareLaunchArgument(
                 'use_sim_time',
                 default_value='false',
                 choices=['true', 'false'],
-                description='Take the time from /clock',
+                description='Use the time from /clock',
             ),
             DeclareLaunchArgument(
                 'log_level',
                 default_value='info',
                 choices=['debug', 'info', 'warn', 'error', 'fatal'],
-                description='Least severity of log lines',
+                description='Minimum severity of log messages',
             ),
             *respawn_arguments(),
             OpaqueFunction(function=start_robot),

@@ -53,14 +53,14 @@ def generate_launch_description() -> LaunchDescription:
                 default_value=PathJoinSubstitution(
                     [FindPackageShare(PACKAGE), 'config', 'fleet.yaml']
                 ),
-                description='YAML file with the list of the robots',
+                description='YAML file that lists the robots',
             ),
             DeclareLaunchArgument(
                 'params_file',
                 default_value=PathJoinSubstitution(
                     [FindPackageShare(PACKAGE), 'config', 'go2.yaml']
                 ),
-                description='Parameters of the robots that name no file of their own',
+                description='Parameters of the robots that do not name their own file',
             ),
             DeclareLaunchArgument(
                 'broker_url',
@@ -71,19 +71,19 @@ def generate_launch_description() -> LaunchDescription:
                 'api_key_file',
                 default_value='',
                 description='File with the API key of all robots; '
-                'empty: as in each params_file, or else the variable TELEOP_API_KEY',
+                'empty: as in each params_file, or the variable TELEOP_API_KEY',
             ),
             DeclareLaunchArgument(
                 'use_sim_time',
                 default_value='',
                 choices=['', 'true', 'false'],
-                description='Take the time from /clock; empty: as in each params_file',
+                description='Use the time from /clock; empty: as in each params_file',
             ),
             DeclareLaunchArgument(
                 'log_level',
                 default_value='info',
                 choices=['debug', 'info', 'warn', 'error', 'fatal'],
-                description='Least severity of log lines',
+                description='Minimum severity of log messages',
             ),
             *respawn_arguments(),
             OpaqueFunction(function=start),

@@ -56,7 +56,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'params_file',
                 default_value=default_params_file,
-                description="The node's parameters",
+                description="File with the node's parameters",
             ),
             DeclareLaunchArgument(
                 'namespace',
@@ -72,7 +72,7 @@ def generate_launch_description() -> LaunchDescription:
                 'api_key_file',
                 default_value='',
                 description='File with the API key, used with broker_url; '
-                'empty: as in params_file, or else the variable TELEOP_API_KEY',
+                'empty: as in params_file, or the variable TELEOP_API_KEY',
             ),
             DeclareLaunchArgument(
                 'image_topic',
@@ -87,25 +87,25 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'broker_port',
                 default_value='8765',
-                description='Port of the broker that is started here, on loopback',
+                description='Port of the broker that is started on this machine, on loopback',
             ),
             DeclareLaunchArgument(
                 'broker_state_dir',
                 default_value='',
-                description='Directory of the keys of the broker that is started here; '
-                'empty: $XDG_STATE_HOME/teleop_webrtc_bridge, or else below ~/.local/state',
+                description='Directory for the keys of the broker that is started on this '
+                'machine; empty: $XDG_STATE_HOME/teleop_webrtc_bridge, or below ~/.local/state',
             ),
             DeclareLaunchArgument(
                 'use_sim_time',
                 default_value='',
                 choices=['', 'true', 'false'],
-                description='Take the time from /clock; empty: as in params_file',
+                description='Use the time from /clock; empty: as in params_file',
             ),
             DeclareLaunchArgument(
                 'log_level',
                 default_value='info',
                 choices=['debug', 'info', 'warn', 'error', 'fatal'],
-                description='Least severity of log lines',
+                description='Minimum severity of log messages',
             ),
             *respawn_arguments(),
             OpaqueFunction(function=start),

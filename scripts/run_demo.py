@@ -1,8 +1,8 @@
 """
-Start a simulated robot, its bridge and a broker, and end them in the right order.
+The demo: starts a simulated robot, its bridge and a broker, and ends them in the right order.
 
-Called by scripts/demo. Needs nothing but the standard library itself: it looks at the options
-before the virtual environment is there, in which the three programs then run.
+Called by scripts/demo. It needs only the standard library, because it checks the options before
+the virtual environment, in which the three programs run, exists.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -58,14 +58,14 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class Ended(Exception):
-    """A signal asks for the end."""
+    """A signal requests the end."""
 
 
 class Failed(Exception):
     """
-    The demo cannot go on.
+    The demo cannot continue.
 
-    :param program: Whose log tells why.
+    :param program: The program whose log has the reason.
     """
 
     def __init__(self, text: str, program: Program) -> None:
@@ -75,7 +75,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     robot_id: str
     port: int
@@ -88,7 +88,7 @@ class Options:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong."""
+    """Reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'{self.prog}: {message}\n')
@@ -100,18 +100,20 @@ def parse(arguments: Sequence[str]) -> Options:
         description='Starts a simulated robot, its bridge and a broker on this machine, and '
         'prints the address of the operator page. Open it, pick the robot, press connect, hold '
         'W, A, S or D. Ctrl-C ends everything. Sets up .venv the first time; a ROS 2 that is '
-        'sourced in this terminal is left alone.',
+        'sourced in this terminal is not used.',
         epilog=f'Logs: {ROOT}/build/demo-PORT/{{broker,bridge,simulated_robot}}.log. The topics '
-        'are on this machine only (ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST) and on a ROS domain '
-        'of their own, unless ROS_DOMAIN_ID is set.',
+        'are visible on this machine only (ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST), on a '
+        'separate ROS domain unless ROS_DOMAIN_ID is set.',
         allow_abbrev=False,
     )
     parser.add_argument(
         '--robot-id', type=_robot_id, default='demo-1', help='default: %(default)s'
     )
-    parser.add_argument('--port', type=_port, default=8765, help='of the broker, default: 8765')
+    parser.add_argument(
+        '--port', type=_port, default=8765, help='port of the broker, default: 8765'
+    )
     parser.add_argument('--headless', action='store_true', help='do not open the operator page')
-    parser.add_argument('--verbose', action='store_true', help='tell what happens, on stderr')
+    parser.add_argument('--verbose', action='store_true', help='report progress on stderr')
     return Options(**vars(parser.parse_args(arguments)))
 
 
@@ -154,7 +156,7 @@ class Program:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                # Ctrl-C in the terminal must reach us only: the order of the end matters.
+                # Ctrl-C in the terminal must reach only this process: the shutdown order matters.
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
@@ -163,7 +165,7 @@ class Program:
         return self.log.read_text(encoding='utf-8', errors='replace')
 
     def end(self) -> None:
-        """Ask it to end, and kill it if it does not."""
+        """Ask it to exit, and kill it if it does not."""
         if self.process.poll() is not None:
             return
         self.process.send_signal(signal.SIGINT)
@@ -185,7 +187,7 @@ class Demo:
     """
     Owns the three processes.
 
-    Single-threaded: the signals that end it, SIGCHLD too, stay blocked and are fetched where it
+    Single-threaded: the signals that end it, and SIGCHLD, stay blocked; it reads them while it
     waits.
     """
 
@@ -200,7 +202,7 @@ class Demo:
             'ROS_LOG_DIR': str(options.log_directory / 'ros'),
             'ROS_HOME': str(private_directory / 'ros'),
         }
-        # Apart from other robots, also from those on this machine.
+        # Separate from other robots, also on this machine.
         self._environment.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
         self._environment.setdefault('ROS_DOMAIN_ID', str(1 + options.port % 100))
 
@@ -209,7 +211,7 @@ class Demo:
         Run until a signal arrives or a program ends.
 
         :raises Ended: A signal has arrived.
-        :raises Failed: A program has ended by itself, or is not ready in time.
+        :raises Failed: A program has ended by itself, or was not ready in time.
         """
         broker = self._start(
             'broker',
@@ -274,7 +276,7 @@ class Demo:
         """
         Wait for a signal, or until the time is over.
 
-        :raises Ended: The signal asks for the end.
+        :raises Ended: The signal requests the end.
         :raises Failed: A program has ended.
         """
         wanted = _ENDING | {signal.SIGCHLD}
@@ -282,7 +284,7 @@ class Demo:
             number = signal.sigwait(wanted)
         else:
             info = signal.sigtimedwait(wanted, timeout_s)
-            # After SIGCONT, CPython may return what is not one of those waited for.
+            # After SIGCONT, CPython may return a signal that was not asked for.
             known = info is not None and info.si_signo in wanted
             number = signal.Signals(info.si_signo) if info and known else signal.SIGCHLD
         if number in _ENDING:
@@ -309,7 +311,7 @@ class Demo:
     def _answer(self, path: str, headers: Mapping[str, str] | None = None) -> Any:
         """Return the broker's answer, or ``None`` without one."""
         address = f'http://127.0.0.1:{self._options.port}/api/v1/{path}'
-        # Never by way of the proxy that the environment may name.
+        # Never through a proxy that the environment may name.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         request = urllib.request.Request(address, headers=dict(headers or {}))
         try:
@@ -319,7 +321,7 @@ class Demo:
             return None
 
     def _parameters(self) -> Path:
-        """Write the bridge's parameters: given as ``-p``, robot_id 007 would become a number."""
+        """Write the bridge's parameters to a file: with ``-p``, robot_id 007 would be a number."""
         path = self._private / 'bridge.yaml'
         parameters = {
             'robot_id': self._options.robot_id,
@@ -331,7 +333,7 @@ class Demo:
             'front': {'topic': 'camera/image_raw'},
             'rear': {'topic': 'camera_rear/image_raw'},
         }
-        # JSON is YAML, as long as characters are not escaped in pairs.
+        # JSON is YAML unless characters are escaped as surrogate pairs.
         text = json.dumps({'/**': {'ros__parameters': parameters}}, ensure_ascii=False)
         path.write_text(text, encoding='utf-8')
         return path
@@ -349,7 +351,7 @@ def _open(page: str) -> None:
     """Open the page, where there is a display to open it on."""
     opener = shutil.which('xdg-open')
     if opener and (os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
-        # Through two processes, so that its end is none of ours.
+        # Through two processes, so that it is not our child.
         subprocess.run(
             ['sh', '-c', '"$0" "$1" >/dev/null 2>&1 &', opener, page],
             stdin=subprocess.DEVNULL,
@@ -361,7 +363,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     Run the demo.
 
-    :returns: 0 after a signal, 1 after a failure, 2 when an option is wrong.
+    :returns: 0 after a signal, 1 after a failure, 2 if an option is invalid.
     """
     options = parse(arguments)
     with contextlib.suppress(KeyboardInterrupt):

@@ -33,7 +33,6 @@ export function nowS() {
 export class Cockpit {
   #broker;
   #onChange;
-  #onUnauthorized;
   #heardS = 0;
   #tickS = 0;
   #lastRobot = null;
@@ -79,7 +78,6 @@ export class Cockpit {
   constructor({ video, broker, onChange, onUnauthorized }) {
     this.#broker = broker;
     this.#onChange = onChange;
-    this.#onUnauthorized = onUnauthorized;
     this.video = new VideoMonitor({ video, nowS, offsetS: () => this.commander.clock.offsetS });
     this.video.onFirstFrame = () => (this.timings.firstFrameMs ??= performance.now());
     this.link = new Link({
@@ -87,7 +85,7 @@ export class Cockpit {
       createSession: (sessionId) => this.#createSession(sessionId),
       checkJoin: (sessionId, signal) => this.#checkJoin(sessionId, signal),
       onState: (state, message) => this.#onLink(state, message),
-      onUnauthorized: (message) => this.#onUnauthorized(message),
+      onUnauthorized,
     });
   }
 
@@ -216,7 +214,7 @@ export class Cockpit {
   }
 
   #createSession(sessionId) {
-    const session = new Session({
+    return new Session({
       broker: this.#broker,
       sessionId,
       role: this.watching ? 'viewer' : 'operator',
@@ -240,7 +238,6 @@ export class Cockpit {
         canInterrupt: () => !this.drive.isHeld && this.estop.state(nowS()) === 'clear',
       },
     });
-    return session;
   }
 
   /** Fail if another page of this person has taken over. Other problems show up at the join. */

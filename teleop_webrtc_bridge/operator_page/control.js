@@ -9,12 +9,6 @@
  * @typedef {object} ControlBanner
  * @property {string} text empty: nothing to show
  * @property {string} action the button's label; empty: no button
- *
- * @typedef {object} ControlBroker
- * @property {(sessionId: string) => Promise<object>} status
- * @property {(sessionId: string) => Promise<{state: string, operator_id: string | null}>}
- *   requestControl
- * @property {(sessionId: string, operatorId: string) => Promise<void>} grantControl
  */
 
 const NOTHING = Object.freeze({ text: '', action: '' });
@@ -36,7 +30,7 @@ export class ControlDesk {
 
   /**
    * @param {object} options
-   * @param {ControlBroker} options.broker
+   * @param {import('./broker_client.js').BrokerClient} options.broker
    * @param {boolean} options.watching whether this page only watches
    * @param {() => void} options.onTake control may be taken: join as the operator now
    * @param {(row: object) => void} [options.onStatus] the session's row was read

@@ -20,10 +20,6 @@ const ROLES = new Set(['operator', 'admin', 'viewer']);
  * @property {string} action the button's label; empty: they cannot be removed
  * @property {boolean} armed whether the next press removes them
  * @property {boolean} busy whether they are being removed
- *
- * @typedef {object} WatcherBroker
- * @property {(sessionId: string, who: import('./broker_client.js').Watcher) => Promise<void>}
- *   removeViewer
  */
 
 /** One connection's view of who watches; a new one is made for each connection. */
@@ -37,7 +33,7 @@ export class WatcherDesk {
   /** Why the last removal failed. @type {{key: string, text: string} | null} */
   #failure = null;
 
-  /** @param {{broker: WatcherBroker}} options */
+  /** @param {{broker: import('./broker_client.js').BrokerClient}} options */
   constructor({ broker }) {
     this.#broker = broker;
   }

@@ -139,7 +139,8 @@ def test_who_drives_and_who_watches_reads_who_stopped_the_robot(
     watcher.page.click('#watch')
     watcher.wait_for_state('stopped')
     expect(watcher.page.locator('#message')).to_have_text(
-        'Stopped by /teleop_bridge/estop_in on the robot. Only whoever drives can release it.'
+        'Stopped by /teleop_bridge/estop_in on the robot. '
+        'Only the operator who drives can release it.'
     )
     watcher.page.click('#disconnect')
     probe.node.destroy_publisher(button)
