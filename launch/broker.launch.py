@@ -73,7 +73,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Start the broker with the options that were given."""
+    """Start the broker with the given options."""
 
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)

@@ -92,7 +92,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Start one bridge for each robot of the file."""
+    """Start one bridge for each robot in the file."""
 
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
@@ -123,7 +123,7 @@ def read_robots(robots_file: Path, *, default_params_file: str) -> list[dict]:
         robot = checked(robots_file, f'robot {number}', entry)
         robot.setdefault('namespace', namespace_of(robot['robot_id']))
         if 'params_file' in robot:
-            # Its own is relative to the robots' file; an absolute one stays what it is.
+            # A robot's own path is relative to robots_file; an absolute path is unchanged.
             own = path_of(f'{robots_file}: robot {number}: params_file', robot['params_file'])
             robot['params_file'] = str(robots_file.parent / own)
         else:
@@ -149,7 +149,7 @@ def checked(robots_file: Path, which: str, entry: object) -> dict:
         if name not in (*TEXTS, 'limits'):
             raise refuse(f'unknown key {name!r}; allowed: {", ".join(TEXTS)}, limits')
         if name in TEXTS and (not isinstance(it, str) or not it or not it.isprintable()):
-            raise refuse(f'{name}: {it!r} is not a text; quote what looks like a number')
+            raise refuse(f'{name}: {it!r} is not a text; quote values that look like numbers')
     if not 1 <= len(entry.get('robot_id', '')) <= MAX_ID_CHARS:
         raise refuse(f'robot_id is required, with 1 to {MAX_ID_CHARS} characters')
     if 'namespace' in entry and not NAMESPACE.fullmatch(entry['namespace']):
@@ -204,7 +204,7 @@ def bridge(value: Callable[[str], str], supervision: Supervision, robot: dict) -
         'api_key_file': path_of('api_key_file', value('api_key_file')),
     }
     # Of several sources of a parameter the last one wins: the command line over params_file. A
-    # JSON string is always a string in YAML; go2.launch.py tells why it is not given otherwise.
+    # JSON string is always a string in YAML; go2.launch.py explains why no other way is used.
     parameters = ['--params-file', robot['params_file']]
     for name, text in overrides.items():
         if text:

@@ -114,7 +114,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Start the bridge, and before it a broker if none was named."""
+    """Start the bridge, preceded by a broker if none was named."""
 
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
@@ -169,7 +169,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def parameters(value: Callable[[str], str], *, broker_url: str, api_key_file: str) -> list[str]:
     """
-    Return what the command line says of the parameters.
+    Return the parameters as command line arguments.
 
     Of several sources of a parameter the last one wins: the command line over params_file. Given
     through Node(parameters=...), a robot_id like 1e3 would arrive as a number even with
@@ -193,7 +193,7 @@ def parameters(value: Callable[[str], str], *, broker_url: str, api_key_file: st
 def when_ready(
     broker: Node, entities: list[LaunchDescriptionEntity]
 ) -> list[LaunchDescriptionEntity]:
-    """Return what starts the entities once the broker has printed its page's address."""
+    """Return the handler that starts the entities once the broker is ready."""
     said = bytearray()
     waiting = [*entities]
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 # shellcheck shell=bash
-# What setup, demo and test share; sourced by them.
+# Functions shared by the scripts of this folder, which source this file.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034  # used by the scripts that source this
@@ -14,7 +14,7 @@ fail() {
 }
 
 # ROS 2 comes from wheels here (requirements-ros.txt). A ROS 2 from apt that is sourced in this
-# terminal, or another virtual environment, would be mixed with it: leave it for this process.
+# terminal, or another virtual environment, would mix with it: remove it from this environment.
 leave_other_environments() {
     local name entries entry
     for name in "${!ROS_@}" "${!RMW_@}"; do
@@ -37,7 +37,7 @@ is_usable_python() {
     "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null
 }
 
-# Prints the first usable python; fails when there is none.
+# Prints the first usable python; fails if there is none.
 find_python() {
     local name
     for name in python3.13 python3.14 python3.12 python3.11 python3; do
@@ -49,7 +49,7 @@ find_python() {
     return 1
 }
 
-# Installs the system packages as root; otherwise says in one line what is missing, and ends.
+# Installs the system packages as root; otherwise lists the missing ones in one line, and exits.
 install_packages() {
     local command=(apt-get install -y --no-install-recommends "$@")
     if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
@@ -59,12 +59,12 @@ install_packages() {
     local log="$root/build/apt-get.log"
     mkdir -p "$(dirname "$log")"
     export DEBIAN_FRONTEND=noninteractive
-    # The lists are fetched only when what is there does not suffice: a fresh container has none.
+    # Fetch the package lists only if the first attempt fails: a fresh container has none.
     "${command[@]}" >"$log" 2>&1 || { apt-get update && "${command[@]}"; } >"$log" 2>&1 ||
         fail "'${command[*]}' has failed, see $log"
 }
 
-# Makes sure of a usable python that can make virtual environments; sets $python.
+# Finds or installs a Python that can create virtual environments; sets $python.
 require_python() {
     if ! python=$(find_python); then
         if [[ $(id -u) == 0 ]] && ! command -v python3 >/dev/null; then
@@ -82,7 +82,7 @@ require_python() {
     fi
 }
 
-# Prints the path of a browser for the tests; fails when there is none.
+# Prints the path of a browser for the tests; fails if there is none.
 find_chromium() {
     local name candidate
     for name in "${CHROMIUM:-}" chromium google-chrome google-chrome-stable chromium-browser; do
@@ -100,7 +100,7 @@ find_chromium() {
     return 1
 }
 
-# Prints the path of a Firefox for the tests; fails when there is none.
+# Prints the path of a Firefox for the tests; fails if there is none.
 find_firefox() {
     local name candidate
     for name in "${FIREFOX:-}" firefox-esr firefox; do

@@ -1,5 +1,5 @@
 """
-The demo: starts a simulated robot, its bridge and a broker, and ends them in the right order.
+The demo: runs a simulated robot, its bridge and a broker, and ends them in the right order.
 
 Called by scripts/demo. It needs only the standard library, because it checks the options before
 the virtual environment, in which the three programs run, exists.
@@ -58,7 +58,7 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class Ended(Exception):
-    """A signal requests the end."""
+    """A signal requests shutdown."""
 
 
 class Failed(Exception):
@@ -276,7 +276,7 @@ class Demo:
         """
         Wait for a signal, or until the time is over.
 
-        :raises Ended: The signal requests the end.
+        :raises Ended: A signal requests shutdown.
         :raises Failed: A program has ended.
         """
         wanted = _ENDING | {signal.SIGCHLD}
@@ -284,7 +284,7 @@ class Demo:
             number = signal.sigwait(wanted)
         else:
             info = signal.sigtimedwait(wanted, timeout_s)
-            # After SIGCONT, CPython may return a signal that was not asked for.
+            # After SIGCONT, CPython may return a signal outside the requested set.
             known = info is not None and info.si_signo in wanted
             number = signal.Signals(info.si_signo) if info and known else signal.SIGCHLD
         if number in _ENDING:

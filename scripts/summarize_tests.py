@@ -1,8 +1,9 @@
 """
-Print the totals of all parts of scripts/test, on the last line; exit status 0 if nothing failed.
+The summary of scripts/test: totals on the last line; exit status 0 if nothing failed.
 
-A test that failed and passed when it was run once more, as CI does, counts as passed and is named;
-more than two of them have failed.
+A test that failed, and passed when CI ran it once more, counts as passed and is named. If there
+are more than two such tests, they count as failed.
+
 Each argument is ``NAME=REPORT``, a report as JUnit XML or TAP. A part that has no readable report,
 or one without a test, counts as one failed test; so does an argument without a report.
 """
@@ -32,12 +33,12 @@ from typing import Final
 from xml.etree import ElementTree
 
 MAX_REPEATED: Final = 2
-"""So many tests of a run may pass only when they are run once more."""
+"""Maximum number of tests of a run that may pass only when they are run once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """How many tests ended how."""
+    """The number of tests by result."""
 
     passed: int = 0
     failed: int = 0
@@ -68,7 +69,7 @@ def read_junit(text: str) -> Totals:
     """
     Return the totals of a JUnit XML report.
 
-    :raises ValueError: It is none.
+    :raises ValueError: It is not such a report.
     """
     runs: dict[str, list[ElementTree.Element]] = {}
     try:
@@ -93,7 +94,7 @@ def read_tap(text: str) -> Totals:
     """
     Return the totals that node's TAP report ends with.
 
-    :raises ValueError: It does not.
+    :raises ValueError: It has no totals.
     """
     counts = {name: int(n) for name, n in re.findall(r'^# (\w+) (\d+)$', text, re.MULTILINE)}
     try:

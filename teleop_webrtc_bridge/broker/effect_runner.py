@@ -1,4 +1,4 @@
-"""The effect runner: carries out what the registry decides."""
+"""The effect runner: carries out the registry's decisions."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -104,7 +104,7 @@ class EffectRunner:
                 del self._polls[session_id]
 
     def wake_all(self) -> None:
-        """Have all held heartbeats answered."""
+        """Release all held heartbeats, so that they are answered."""
         for session_id in list(self._polls):
             self._wake(session_id)
 

@@ -1,4 +1,4 @@
-"""Identities: people, robots, their roles, and which names they may have."""
+"""Identities: people, robots, roles and valid names."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -55,7 +55,7 @@ class Role(enum.Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """
-    A person, for the broker.
+    A person, as the broker identifies them.
 
     The name alone does not identify anybody: each tenant has its own names, and the same name with
     another role is another identity.

@@ -128,25 +128,27 @@ def _parser() -> OneLineParser:
     _common(actions.add_parser('list', help='list the valid keys'))
     add = _common(actions.add_parser('add', help='create a key; it is printed only once'))
     add.add_argument('name', help='a name for the key')
-    add.add_argument('--tenant', default=FIRST_TENANT, help=f'whose robots ({FIRST_TENANT})')
+    add.add_argument(
+        '--tenant', default=FIRST_TENANT, help=f'tenant of the robots ({FIRST_TENANT})'
+    )
     add.add_argument('--robot-id', help='the only robot that may use it (any)')
     _revoke(actions, 'revoke a key', 'as shown by keys list')
     operators = subjects.add_parser('operators', help="operators' tokens")
     actions = operators.add_subparsers(dest='action', required=True)
     _common(actions.add_parser('list', help='list the valid tokens'))
     add = _common(actions.add_parser('add', help='create a token; it is printed only once'))
-    add.add_argument('name', help='whom it is for')
-    add.add_argument('--tenant', default=FIRST_TENANT, help=f'whose robots ({FIRST_TENANT})')
+    add.add_argument('name', help='name of the person')
+    add.add_argument(
+        '--tenant', default=FIRST_TENANT, help=f'tenant of the robots ({FIRST_TENANT})'
+    )
     roles = [role.value for role in Role]
     add.add_argument('--role', choices=roles, default='operator', help='(operator)')
     add.add_argument('--days', type=float, help='how long it is valid (for ever)')
     _revoke(actions, 'revoke tokens', 'the id of one token, or a name for all of their tokens')
-    audit = _common(subjects.add_parser('audit', help='who did what, the newest last'))
+    audit = _common(subjects.add_parser('audit', help='show who did what, newest last'))
     audit.set_defaults(action='list')
     audit.add_argument('--since', metavar='WHEN', help=f'{SINCE_ALLOWED} (all)')
-    audit.add_argument(
-        '--robot', metavar='ROBOT_ID', help='only what was done to this robot (all)'
-    )
+    audit.add_argument('--robot', metavar='ROBOT_ID', help='show only actions on this robot (all)')
     audit.add_argument(
         '--json', action='store_true', help='print a JSON list, one object per line'
     )

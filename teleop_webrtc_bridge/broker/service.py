@@ -522,7 +522,7 @@ class Broker:
             'event=%s session=%s robot_id=%r by=%r left_out=%d',
             *(action.value, session_id, robot_id, str(stop.by), stop.left_out),
         )
-        detail = f'{stop.left_out} before it were too many to note' if stop.left_out else ''
+        detail = f'{stop.left_out} earlier ones were not recorded' if stop.left_out else ''
         self._audit.acted(action, stop.media_id, detail)
 
     def release_polls(self) -> None:

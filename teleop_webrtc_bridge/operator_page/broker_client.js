@@ -167,7 +167,7 @@ export class BrokerClient {
     try {
       await this.#call('POST', `${path(sessionId)}/leave`, { body, keepalive: true });
     } catch {
-      // There is nobody left to tell.
+      // The page is leaving: an error would reach no one.
     }
   }
 

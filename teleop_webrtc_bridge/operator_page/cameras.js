@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Which of the robot's cameras are shown, and the buttons that choose them. The robot's report counts;
+ * The choice of the robot's cameras, and its buttons. The robot's report counts;
  * until it arrives, the choice made here is shown. `CameraChoice` is pure: `now` is passed in, in seconds.
  */
 

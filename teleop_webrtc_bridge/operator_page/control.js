@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Handing over control: asks the broker who wants it, and requests it. No DOM, no timers of its own.
+ * The hand-over of control: polls the broker for requests, and sends our own. No DOM, no timers.
  */
 
 /**

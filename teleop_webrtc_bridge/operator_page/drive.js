@@ -2,12 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Which velocity the operator asks for: input devices, speed, and the locks above both. Pure: time is
- * passed in, in seconds. The robot enforces limits of its own; these are not them.
+ * The velocity that the operator asks for: input devices, speed, and the locks above both. Pure: time is
+ * passed in, in seconds. The robot enforces its own limits, independently of these.
  *
- * Rules. A lock means zero. After a lock, motion needs neutral first: every device released once. Then
- * zeros follow for a moment, because the robot has the same rule and must have seen them too. What is
- * pressed during that moment is intended, and moves the robot afterwards.
+ * Rules. A lock means zero. After a lock, every device must be released once (neutral) before motion
+ * resumes. Zeros then follow for a moment, because the robot has the same rule and must receive them too.
+ * A key pressed during that moment is intentional, and moves the robot afterwards.
  */
 
 export const MAX_LINEAR_MPS = 1.0;

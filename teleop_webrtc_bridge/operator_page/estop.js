@@ -195,7 +195,7 @@ export class Estop {
   }
 
   /**
-   * The robot's report on its latch, whoever set it.
+   * The robot's report on its latch, regardless of who set it.
    * @param {boolean} estopped
    * @param {number} nowS
    * @param {unknown} [latch] its number

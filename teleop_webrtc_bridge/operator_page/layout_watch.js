@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Notices everything that may have moved the controls under the hand that holds them: a change of size,
+ * The layout watch: reports everything that may have moved the controls under a hand, such as a change of size,
  * zoom, orientation, screen or visibility, and a touch outside the controls.
  */
 

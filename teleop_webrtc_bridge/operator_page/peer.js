@@ -98,7 +98,7 @@ function enableHeaderExtensions(pc) {
       }
       transceiver.setHeaderExtensionsToNegotiate(extensions);
     } catch {
-      // Only a measurement is missing then.
+      // Without it, only a measurement is missing.
     }
   }
 }

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Keeps the E-STOP visible and on top, and reports when it is not: when the page is zoomed, shrunk or
- * covered.
+ * The guard of the E-STOP: keeps it visible and on top, and reports when it is not, because the page is
+ * zoomed, shrunk or covered.
  */
 
 /** The tested points of the button: its centre and near its corners, as fractions of its size. */

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * The picture: shows it without buffering and measures it (freshness, size, rate, glass-to-glass
- * latency, getStats). Owns the <video> element's stream.
+ * The video monitor: shows the picture without buffering and measures it (freshness, size, rate,
+ * glass-to-glass latency, getStats). Owns the <video> element's stream.
  */
 
 import { GlassToGlass, Rate, Recent, networkPath, percentile, videoStats } from './stats.js';

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Who watches, as the broker tells the operator and administrators; removing one of them; and the panel
+ * The viewers, as the broker reports them to the operator and administrators; their removal; and the panel
  * that lists them. All but the panel is pure: time is passed in, in seconds.
  */
 

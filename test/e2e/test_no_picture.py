@@ -105,8 +105,7 @@ def test_a_viewer_whose_browser_cannot_take_what_is_sent_is_told_so(
     viewer = page_with(browser, WITHOUT_H264)
     watch(viewer, stack)
     expect(viewer.page.locator('#message')).to_have_text(
-        'No picture: this robot sends H.264 for whoever drives it, and '
-        'this browser takes VP8 only.',
+        'No picture: this robot sends H.264 for its operator, and this browser takes VP8 only.',
         timeout=60_000,
     )
     leave(viewer)

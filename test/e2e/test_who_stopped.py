@@ -207,7 +207,7 @@ def test_a_viewer_is_put_out_with_two_presses(stack: Stack, page: OperatorPage) 
 
 
 def test_who_was_put_out_reads_why_and_knocks_no_more(stack: Stack, page: OperatorPage) -> None:
-    reason = 'You were removed by whoever drives this robot; you may come back in 600 s'
+    reason = 'You were removed by the operator of this robot; you may come back in 600 s'
     joins: list[str] = []
     polls: list[str] = []
     page.page.on('request', lambda it: joins.append(it.url) if it.url.endswith('/join') else None)

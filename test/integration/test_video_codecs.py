@@ -124,7 +124,7 @@ async def test_a_viewer_who_cannot_take_what_the_operator_needs_is_told(
             await sees(driver, H264)
             await hears(viewer, lambda reason: reason is not None)
             assert viewer.video_reason == (
-                'No picture: this robot sends H.264 for whoever drives it, and this browser takes '
+                'No picture: this robot sends H.264 for its operator, and this browser takes '
                 'VP8 only.'
             )
             frames = viewer.frames

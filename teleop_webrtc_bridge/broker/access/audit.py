@@ -1,9 +1,9 @@
 """
 The audit trail: who did what, to which robot, when, and from where.
 
-The database's thread writes it in batches, so nothing that is recorded waits for the database or
-fails with it. While the database cannot be written to, a limited number of lines is kept in
-memory. Further ones are counted, and the trail says later how many were lost.
+The database's thread writes it in batches, so recording an event never waits for the database and
+never fails because of it. While the database cannot be written to, a limited number of lines is
+kept in memory. Lines beyond the limit are counted, and the trail later reports how many were lost.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -57,7 +57,7 @@ class AuditAction(enum.Enum):
     """What a line reports."""
 
     SIGN_IN = 'sign_in'
-    """A token is used from an address for the first time within an hour."""
+    """A token is used from an address for the first time in an hour."""
     JOIN = 'join'
     WATCH = 'watch'
     LEAVE = 'leave'
@@ -77,7 +77,7 @@ class AuditAction(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Presence:
-    """Somebody's connection to a robot."""
+    """A person's connection to a robot."""
 
     who: Identity
     robot_id: str
@@ -112,12 +112,12 @@ class Audit:
         self._waiting: deque[AuditRow] = deque()
         self._lost = 0
         self._lost_reported = 0
-        """How many of them the trail reports; changed by the writing thread."""
+        """Number of lost lines that the trail reports; changed by the writing thread."""
         self._has_news = asyncio.Event()
         self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
         """Credential and address → when it was last used."""
         self._present: dict[str, _Presence] = {}
-        """Media session → who it is."""
+        """Media session → the person connected through it."""
         database.health.on_news = self._note_database
 
     def record(self, action: AuditAction, who: Identity | None, **fields: str) -> None:
@@ -141,7 +141,7 @@ class Audit:
     # --- who is here ----------------------------------------------------------------------------
 
     def used(self, caller: OperatorCaller, address: str) -> None:
-        """Record a sign-in if somebody uses their token for the first time within an hour."""
+        """Record a sign-in if a person uses their token for the first time in an hour."""
         now_s, key = self._wall_clock(), (caller.credential, address)
         last_s = self._seen.get(key)
         self._seen[key] = now_s
@@ -161,9 +161,9 @@ class Audit:
         effects: Iterable[Effect] = (),
     ) -> None:
         """
-        Record that somebody has joined or watches; call :meth:`left` when that ends.
+        Record that a person has joined or watches; call :meth:`left` when that ends.
 
-        :param effects: Its effects: they may close the connection of an earlier operator.
+        :param effects: The join's effects, which may close the connection of an earlier operator.
         """
         presence = _Presence(
             who=who,
@@ -189,7 +189,7 @@ class Audit:
 
     def left(self, media_id: str, reasons: Mapping[str, str]) -> None:
         """
-        Record that somebody has left, if the closed media session was a person's.
+        Record that a person has left, if the closed media session was theirs.
 
         :param reasons: Session id → why it changed.
         """
@@ -199,7 +199,7 @@ class Audit:
             self._record_of(AuditAction.LEAVE, presence, reason)
 
     def acted(self, action: AuditAction, media_id: str, detail: str) -> None:
-        """Record what somebody who has joined or watches did to the robot."""
+        """Record an action of an operator or a viewer on the robot."""
         presence = self._present.get(media_id)
         if presence is not None:
             self._record_of(action, presence, detail)
@@ -228,7 +228,7 @@ class Audit:
                         await asyncio.sleep(WRITE_RETRY_S)
 
     async def flush(self) -> None:
-        """Write the lines that wait, if that is quick."""
+        """Write the pending lines, unless that takes too long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(AUDIT_FLUSH_TIMEOUT_S):
                 while self._waiting and await self._write():
@@ -238,17 +238,17 @@ class Audit:
             _log.error('event=audit_lost lines=%d', lost)
 
     async def _write(self) -> bool:
-        """Write one batch; returns whether that was possible."""
+        """Write one batch; return whether it succeeded."""
         lines = lost = 0
 
         # Both functions run on the writing thread, which alone removes lines. No line is written
-        # twice, even if a write takes so long that nobody waits for it any more.
+        # twice, even if a write outlasts its time-out.
         def write(store: Store) -> None:
             nonlocal lines, lost
             waiting = len(self._waiting)
             lines = min(waiting, MAX_BATCH)
             rows = [self._waiting[at] for at in range(lines)]
-            # The lost lines are newer than all that wait.
+            # The lost lines are newer than all pending lines.
             lost = self._lost - self._lost_reported if waiting <= MAX_BATCH else 0
             if lost:
                 detail = f'{lost} lines were lost while the database failed'

@@ -1,10 +1,10 @@
 """
-Authentication: who is calling, according to the secrets in the headers of a request.
+Authentication: identifies callers by the secrets in the headers of their requests.
 
-Keys and tokens in use are cached, so most requests do not wait for the database. An unknown one is
-looked up once for all requests that present it meanwhile. Twice a second,
-:meth:`Credentials.ended` checks whether anybody has changed the database. Only then does it ask
-about all keys and tokens in use; the number of others does not matter.
+Keys and tokens in use are cached, so most requests do not wait for the database. An unknown key or
+token is looked up once, even if several requests present it at the same time. Twice a second,
+:meth:`Credentials.ended` checks whether the database has changed. Only then does it query all keys
+and tokens in use; the cost does not depend on the number of others.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -56,9 +56,9 @@ __all__ = [
 MAX_IN_USE: Final = 4096
 """Size of the cache; beyond it, the least recently used entry is dropped."""
 MAX_LOOKUPS: Final = 256
-"""Simultaneous look-ups. Only somebody who guesses causes so many."""
+"""Simultaneous look-ups. Only an attacker who guesses secrets causes so many."""
 USAGE_PERIOD_S: Final = 60.0
-"""A robot presents its key every second. A broker that is killed forgets this much."""
+"""Robots present their keys every second. A broker that is killed loses this much."""
 USAGE_FLUSH_TIMEOUT_S: Final = 0.3
 
 _SECRET: Final = rf'[0-9a-f]{{{2 * SECRET_BYTES}}}'
@@ -104,7 +104,7 @@ class KeyUsage:
                     del self._waiting[key_id]
 
     async def flush(self) -> None:
-        """Write what is not stored yet, if that is quick."""
+        """Write what is not stored yet, unless that takes too long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(USAGE_FLUSH_TIMEOUT_S):
                 await self.write()
@@ -148,10 +148,10 @@ class Credentials:
         self._database = database
         self._wall_clock = wall_clock
         self._in_use: OrderedDict[bytes, Known] = OrderedDict()
-        """Hash of the secret → to whom it belongs."""
+        """Hash of the secret → the caller to whom it belongs."""
         self._lookups: dict[bytes, asyncio.Future[Known | None]] = {}
         self._version: Any = None
-        """The version of the database that has confirmed the following."""
+        """The version of the database at which the following were confirmed."""
         self._confirmed = CredentialIds()
 
     async def robot(self, api_key: str) -> Known | None:
@@ -178,7 +178,7 @@ class Credentials:
         return await self._known(token, Store.operator_of)
 
     def has_expired(self, caller: OperatorCaller) -> bool:
-        """Return whether somebody's token has expired."""
+        """Return whether a person's token has expired."""
         return caller.expires_at_s is not None and caller.expires_at_s <= self._wall_clock()
 
     async def _known(
@@ -216,7 +216,8 @@ class Credentials:
         """
         Return the credentials in use that were revoked, have expired or were deleted.
 
-        While the database cannot be read: none of them for a minute, then all of them.
+        While the database cannot be read, return an empty result for a minute, then all
+        credentials in use.
 
         :param key_ids: The keys of live sessions, whether they were used recently or not.
         :param token_ids: The tokens of the people in live sessions.
@@ -237,7 +238,7 @@ class Credentials:
         self._confirmed |= in_force
         ended = asked - in_force
         if is_changed or ended:
-            # The next request with a dropped secret has it looked up again.
+            # The next request that presents a dropped secret triggers a new look-up.
             self._in_use = OrderedDict(
                 (secret_hash, known)
                 for secret_hash, known in self._in_use.items()
@@ -260,11 +261,12 @@ class Credentials:
         self, in_use: CredentialIds, store: Store
     ) -> tuple[Any, CredentialIds, CredentialIds]:
         """
-        Ask about all credentials in use if the database has changed, else about new ones only.
+        Query all credentials in use if the database has changed, else only the new ones.
 
-        :returns: The database's version, what was asked about, and what of it is in force.
+        :returns: The database's version, the queried credentials, and those of them that are
+            valid.
         """
-        # The version first: a change in between is then noticed the next time.
+        # Read the version first, so that a change in between is noticed the next time.
         version = (store, store.version())
         asked = in_use - self._confirmed if version == self._version else in_use
         keys, tokens = store.in_force(asked.key_ids, asked.token_ids, self._wall_clock())
@@ -292,10 +294,10 @@ def _nobody() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignIn:
-    """Who is calling, according to the headers of one request; by default nobody."""
+    """The caller that the headers of one request identify; by default none."""
 
     find_robot: Callable[[], RobotCaller | None] = _nobody
-    """Raises why a key is refused; ``None``: it is unknown, or there is none."""
+    """Raises the error that refuses a key; ``None``: the key is unknown or missing."""
     find_operator: Callable[[], OperatorCaller | None] = _nobody
 
     def robot(self) -> RobotCaller:
@@ -353,7 +355,7 @@ class Authenticator:
         self._issued = issued
 
     async def prepare(self, headers: Mapping[str, str]) -> SignIn:
-        """Look up the caller. Errors are raised only by the methods of what is returned."""
+        """Look up the caller. Only the methods of the result raise errors."""
         api_key, token = headers.get('X-Robot-API-Key', ''), _bearer_token(headers)
         find_robot = await self._find_robot(api_key) if api_key else _nobody
         issued = self._issued

@@ -1,5 +1,5 @@
 """
-The database: accessed by two threads, so that a slow disk never blocks the event loop.
+The database, accessed by two threads, so that a slow disk never blocks the event loop.
 
 One thread reads and one writes; each has its own connection. The event loop awaits them with a
 time-out, so a slow disk or a locked file delays only the request that needs it. There are two so
@@ -53,10 +53,10 @@ WRITE_TIMEOUT_S: Final = 8.0
 WRITE_ATTEMPTS: Final = 3
 """Another program may change the file between our check and our write."""
 MAX_CALLS: Final = 1000
-"""Calls that may wait for one thread."""
+"""Maximum number of calls that wait for one thread."""
 JOIN_TIMEOUT_S: Final = 0.3
 REOPEN_TIMEOUT_S: Final = 1.0
-"""How long a reader that must open another file waits for a write."""
+"""How long a reader that must reopen the file waits for a write."""
 RETRY_AFTER_S: Final = 5.0
 CREDENTIALS_HOLD_S: Final = 60.0
 """How long the last known credentials stay valid while the database cannot be read."""
@@ -79,11 +79,11 @@ class _FileChanged(Exception):
 
 
 class _Abandoned(Exception):
-    """Nobody waits for the result any more."""
+    """The caller no longer waits for the result."""
 
 
 class Fault(enum.Enum):
-    """What can fail separately: a full disk is still readable."""
+    """An operation that can fail separately: a full disk is still readable."""
 
     READING = 'reading'
     WRITING = 'writing'
@@ -192,7 +192,7 @@ class _Thread:
         """
         Run a job on the thread.
 
-        :param job: Receives a predicate: whether the future was cancelled.
+        :param job: Receives a predicate that tells whether the future was cancelled.
         :param afterwards: Called after the result of a successful job was handed over.
         :raises DatabaseUnavailable: Too many calls are waiting.
         """
@@ -314,13 +314,13 @@ class Database:
         """
         Run a job that writes, in a transaction.
 
-        :param committed: Called by the writing thread after the commit, even if nobody waits for
-            the result any more.
+        :param committed: Called by the writing thread after the commit, even if the caller no
+            longer waits for the result.
         :raises DatabaseUnavailable: Writing fails, or takes too long; in the second case it is
             unknown whether the job was committed.
         """
         for _ in range(WRITE_ATTEMPTS):
-            await self.read(lambda store: None)  # opens the file anew if it was replaced
+            await self.read(lambda store: None)  # reopens the file if it was replaced
             write = partial(self._write, job, committed)
             written = self._writing.submit(write, self._checkpoint)
             try:
@@ -404,7 +404,7 @@ class Database:
             self._lock.release()
 
     def _reopen(self, signature: FileSignature) -> Store:
-        """Open the file anew: it was replaced, or another program has written to it."""
+        """Reopen the file: it was replaced, or another program has written to it."""
         older = self._signature
         if signature == older and self._reader is not None:
             return self._reader  # the change was our own

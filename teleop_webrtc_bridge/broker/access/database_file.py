@@ -187,7 +187,7 @@ def connect(path: Path, *, may_be_new: bool) -> sqlite3.Connection:
             raise sqlite3.DatabaseError(f'{path.name} is empty')
         # With WAL, readers do not wait for writers.
         database.execute('PRAGMA journal_mode = WAL')
-        # The writer decides when: see Store.checkpoint().
+        # The writer decides when to checkpoint: see Store.checkpoint().
         database.execute('PRAGMA wal_autocheckpoint = 0')
         _migrate(database)
     except BaseException:

@@ -41,7 +41,7 @@ from teleop_webrtc_bridge.core.exceptions import ProtocolError
 __all__ = ['IdTokens', 'IssuerKeys']
 
 FETCH_TIMEOUT_S: Final = 5.0
-"""For both documents, discovery and keys, together."""
+"""Time-out for both documents together, discovery and keys."""
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 FETCH_PAUSE_S: Final = 30.0
 """The shortest time between two fetches, whatever callers send."""
@@ -58,7 +58,7 @@ ALGORITHMS: Final = {
     'ES256': ('EC', 'P-256'),
     'EdDSA': ('OKP', 'Ed25519'),
 }
-"""Algorithm → type and curve of its key. None uses a shared secret."""
+"""Algorithm → type and curve of its key. Algorithms with a shared secret are not accepted."""
 RSA_BITS: Final = (2048, 8192)
 """Shorter keys can be broken, longer ones are slow to check."""
 RANKS: Final = (Role.ADMIN, Role.OPERATOR, Role.VIEWER)
@@ -127,10 +127,10 @@ class IssuerKeys:
                 raise ProtocolError('the discovery document names another issuer')
             address = discovery.get('jwks_uri')
             if not isinstance(address, str) or not self._may_be_asked(address):
-                raise ProtocolError('jwks_uri: no address with https')
+                raise ProtocolError('jwks_uri: not an https address')
             listed = (await _get(http, address)).get('keys')
         if not isinstance(listed, list):
-            raise ProtocolError('keys: no list')
+            raise ProtocolError('keys: not a list')
         keys: dict[str, dict[str, Any]] = {}
         for key in listed:
             if isinstance(key, dict) and isinstance(key.get('kid'), str):
@@ -293,7 +293,7 @@ def _header(token: str) -> tuple[str, str]:
         raise _invalid('kid: the name of a key is needed')
     # Issuers sign other things too, such as access and logout tokens.
     if not isinstance(kind, str) or kind.upper() != 'JWT' or 'crit' in header:
-        raise _invalid('it is no id token')
+        raise _invalid('it is not an id token')
     return algorithm, key_id
 
 

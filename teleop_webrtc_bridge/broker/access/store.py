@@ -67,7 +67,7 @@ NO_CAP: Final = 2**63 - 1
 
 
 class TooManyCredentials(TeleopError):
-    """A tenant already has as many keys or tokens as it may have."""
+    """A tenant has reached its limit of keys or tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class KeyRecord:
     robot_id: str | None
     owner: str
     created_at_s: float
-    """Seconds since 1970, as all times here."""
+    """Seconds since 1970, like all times here."""
     last_used_at_s: float | None = None
     """``None``: no use has been recorded."""
 
@@ -158,12 +158,12 @@ class Store:
 
     def checkpoint(self) -> int:
         """
-        Move the write-ahead log into the database file, unless somebody is reading.
+        Move the write-ahead log into the database file, unless a reader is active.
 
         If somebody replaces the file, the log of the old one must be empty: SQLite would apply it
         to the new one.
 
-        :returns: The size that the file has once all is written, in bytes.
+        :returns: Size of the file once everything is written, in bytes.
         """
         self._database.execute(f'PRAGMA busy_timeout = {CHECKPOINT_BUSY_MS}')
         with suppress(sqlite3.Error):  # nothing is lost, and the next call tries again
@@ -180,7 +180,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what happens inside, or roll it back if an exception is raised."""
+        """Commit the changes made inside, or roll them back if an exception is raised."""
         self._database.execute('BEGIN IMMEDIATE')
         try:
             yield
@@ -320,7 +320,8 @@ class Store:
         Create a bearer token.
 
         :param expires_at_s: ``None``: never.
-        :param tenant_name: The tenant whose robots it is for; ``None``: the one called ``sub``.
+        :param tenant_name: The tenant whose robots the token gives access to; ``None``: the one
+            named ``sub``.
         :param most: How many tokens the tenant may have; exact only inside a transaction.
         :returns: The token, which is not stored.
         :raises TooManyCredentials: The tenant already has that many.
@@ -483,7 +484,7 @@ def _token_record(row: tuple[Any, ...]) -> TokenRecord:
 
 
 def _visible(caller: OperatorCaller, tenant: str) -> tuple[str, tuple[str, ...]]:
-    """Return the SQL condition for what a caller may see, and its values."""
+    """Return the SQL condition that selects what a caller may see, and its values."""
     if caller.role is Role.ADMIN:
         return 'TRUE', ()
     return f'{tenant} = ?', (caller.tenant,)

@@ -1,5 +1,5 @@
 """
-Admission: which connections may stay, whom a request is charged to, and which one is next.
+Admission control: bounds connections and shares processor time between callers.
 
 No I/O and no clock: time is an argument, and callers close the connections that are chosen here.
 A step of the connection table takes constant time, however many connections there are.
@@ -161,10 +161,10 @@ def _digest(value: bytes) -> bytes:
 
 
 class Activity(enum.Enum):
-    """What happens on a connection."""
+    """The activity of a connection."""
 
     IDLE = 'idle'
-    """Nothing: no complete head of a request has come since the last answer."""
+    """Idle: no complete head of a request has arrived since the last answer."""
     WAITING = 'waiting'
     """A request waits for processor time or for its route."""
     BUSY = 'busy'
@@ -221,7 +221,7 @@ class _Holders(Generic[_T]):
 class _Entry:
     holder: str
     is_known: bool
-    """The holder is a key, a token or a trusted proxy, and not an address."""
+    """The holder is a key, a token or a trusted proxy rather than an address."""
     is_proxy: bool
     activity: Activity = Activity.IDLE
 
@@ -232,10 +232,10 @@ class ConnectionTable(Generic[_T]):
 
     Connections of strangers, who have shown no valid key or token, are closed first. Idle and
     waiting connections are counted separately for each address; the address with the highest count
-    loses its oldest connection, an idle one if both counts are equal. So a newcomer outlasts
-    strangers who hold all places from a few addresses; from as many addresses as there are places,
-    strangers can push them out. After the strangers, the key or token with the most idle
-    connections loses its oldest. A connection on which a route is answering is never chosen.
+    loses its oldest connection, an idle one if both counts are equal. So strangers who hold all
+    places from a few addresses cannot push out a newcomer; strangers with as many addresses as
+    there are places can. After the strangers, the key or token with the most idle connections
+    loses its oldest. A connection on which a route is answering is never chosen.
 
     :param total: Maximum number of connections.
     :param per_address: Maximum of one address, without a valid key or token.
@@ -295,7 +295,7 @@ class ConnectionTable(Generic[_T]):
 
     def identified(self, connection: _T, party: str) -> _T | None:
         """
-        Note that a valid key or token came over a connection.
+        Note that a valid key or token was presented on a connection.
 
         :returns: The connection to drop in its place, which is already forgotten; it may be the
             same connection, which is not forgotten.
@@ -317,7 +317,7 @@ class ConnectionTable(Generic[_T]):
         return victim
 
     def now(self, connection: _T, activity: Activity) -> None:
-        """Note what happens on a connection from now on."""
+        """Set the activity of a connection."""
         entry = self._entries.get(connection)
         if entry is not None:
             self._unplace(connection, entry)
@@ -423,7 +423,7 @@ class FairQueue(Generic[_T]):
         return sum(map(len, self._waiting.values()))
 
     def enter(self, party: Hashable, request: _T) -> None:
-        """Let a request wait for :meth:`take`."""
+        """Queue a request for :meth:`take`."""
         waiting = self._waiting.get(party)
         if waiting is None:
             waiting = self._waiting[party] = OrderedDict()
@@ -431,7 +431,7 @@ class FairQueue(Generic[_T]):
         waiting[request] = None
 
     def leave(self, party: Hashable, request: _T) -> None:
-        """Forget a waiting request."""
+        """Remove a waiting request."""
         self._waiting.get(party, OrderedDict()).pop(request, None)
 
     def take(self, now_s: float) -> _T | None:

@@ -1,4 +1,4 @@
-"""The broker's web application: how its parts are put together and served."""
+"""The broker's web application: assembles its parts and serves them."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -100,11 +100,11 @@ def build_app(
     shares: Mapping[RequestClass, Share] = SHARES,
 ) -> web.Application:
     """
-    Build the broker's web application; its own work starts and ends with it.
+    Build the broker's web application; its background tasks start and end with it.
 
     :param clock: Monotonic seconds, the same as ``Media.last_heard_s``.
     :param wall_clock: Seconds since 1970, for tokens that expire.
-    :param page: The files to serve to people; by default the package's operator page.
+    :param page: The files of the page; by default the package's operator page.
     :param limits: Rate limits of requests; by default those of the protocol.
     :param shares: Budgets of processor time.
     :raises ConfigurationError: The settings need something that is not installed or allowed.
@@ -259,7 +259,7 @@ async def _cancel(task: asyncio.Future[None]) -> None:
 
 
 async def _listen(front: HttpFront, host: str, port: int) -> int:
-    """Let clients queue up, and return the port."""
+    """Start listening, and return the port."""
     try:
         # create_server resolves names and binds; the front accepts.
         server = await asyncio.get_running_loop().create_server(

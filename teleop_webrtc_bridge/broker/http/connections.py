@@ -1,5 +1,5 @@
 """
-HTTP connections between their sockets and aiohttp: accepting them, their number, their budgets.
+HTTP connections between socket and aiohttp: accepted, counted and admitted within budgets.
 
 Until the first request is complete, a connection is only a socket and a few bytes: silent
 connections and incomplete requests cost little. Each request then waits for its budget before
@@ -110,7 +110,7 @@ FAULTS: Final = {
 # --- limits of all connections -----------------------------------------------------------------
 
 BACKLOG: Final = 4096
-"""Clients that wait in the kernel cost us nothing, and no descriptor."""
+"""Clients that wait in the kernel cost us nothing, not even a descriptor."""
 ACCEPTED_AT_ONCE: Final = 8
 """New connections that are accepted before other work gets its turn."""
 ACCEPT_S: Final = 60e-6
@@ -174,7 +174,7 @@ class ClientConnection(asyncio.Protocol):
         self._head_bytes = 0
         """Size of the head of the waiting request."""
         self._body_bytes = 0
-        """Bytes of the newest request's body that have not come yet."""
+        """Bytes of the newest request's body that have not arrived yet."""
         self._reads = 0
         self._resuming: asyncio.TimerHandle | None = None
         self._loop.add_reader(accepted, self._on_readable)
@@ -237,7 +237,7 @@ class ClientConnection(asyncio.Protocol):
         self._go_on()
 
     def _go_on(self) -> None:
-        """Process the bytes that have come, as far as possible."""
+        """Process the bytes that have arrived, as far as possible."""
         if self._is_last:
             self._pass(len(self._buffer))
         elif self._body_bytes and self._state is not _State.WAITING:
@@ -273,7 +273,7 @@ class ClientConnection(asyncio.Protocol):
         self._front.head_came(self, self.head)
 
     def admit(self) -> None:
-        """Let the waiting request go on."""
+        """Admit the waiting request."""
         self._state = _State.PASSED
         self._since_s = self._loop.time()
         if self._transport is not None:
@@ -309,7 +309,7 @@ class ClientConnection(asyncio.Protocol):
         """Note that a route is answering the newest request."""
         if self._state is _State.PASSED:
             self._state = _State.BUSY
-            # Not earlier: a request that no route has must not hold a place that others need.
+            # Not earlier: a request without a route must not hold a place that others need.
             self._front.now(self, Activity.BUSY)
 
     def request_finished(self, cpu_s: float) -> bool:
@@ -403,9 +403,9 @@ class ClientConnection(asyncio.Protocol):
 
 class HttpFront:
     """
-    Accepts connections and lets their requests go on, each within its budget.
+    Accepts connections and admits their requests, each within its budget.
 
-    :param table: Has the limits of the broker.
+    :param table: The connection table, with the broker's limits.
     :param seldom: Bounds log lines that clients can cause.
     :param count_refusal: Called for each request that is refused before aiohttp sees it.
     """
@@ -445,7 +445,7 @@ class HttpFront:
 
     def listen(self, listening: Iterable[socket.socket]) -> None:
         """
-        Let callers queue up.
+        Start listening; clients queue until :meth:`serve` accepts them.
 
         :param listening: Bound sockets; closed when :meth:`serve` ends.
         :raises OSError: Another program listens there.
@@ -541,7 +541,7 @@ class HttpFront:
     # --- called by connections -----------------------------------------------------------------
 
     def head_came(self, connection: ClientConnection, head: RequestHead) -> None:
-        """Let a request wait for its budget."""
+        """Queue a request until it has budget."""
         kind, party, is_known = self._charged(connection.peer, head)
         connection.charged = (kind, party)
         if is_known:
@@ -597,7 +597,7 @@ class HttpFront:
         return self._queues[kind].debt_s(party, now_s)
 
     def now(self, connection: ClientConnection, activity: Activity) -> None:
-        """Note what happens on a connection from now on."""
+        """Set the activity of a connection."""
         self._table.now(connection, activity)
 
     def closed(self, connection: ClientConnection) -> None:
@@ -637,7 +637,7 @@ class HttpFront:
     # --- time ----------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
-        """Admit the requests that have budget, and call this again when there is more."""
+        """Admit the requests that have budget, and schedule the next call."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""The host names under which the broker may be reached, against DNS rebinding."""
+"""The host names under which the broker may be reached, checked against DNS rebinding."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

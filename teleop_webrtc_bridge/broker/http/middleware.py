@@ -1,4 +1,4 @@
-"""Middlewares of all requests: errors as JSON, headers, host and origin checks, access log."""
+"""Middlewares for all requests: errors as JSON, headers, host and origin checks, access log."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -267,7 +267,7 @@ class _AccessLog(AbstractAccessLogger):
     left_out = 0
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Log refusals and failures as INFO within the limits, and all else as DEBUG."""
+        """Log refusals and failures as INFO within the limits, and everything else as DEBUG."""
         level = logging.DEBUG if response.status < 400 else logging.INFO
         if not _access_log.isEnabledFor(level):
             return

@@ -1,4 +1,4 @@
-"""The table of endpoints: who may call each, what they send, and what they get."""
+"""The table of endpoints: their callers, request bodies and answers."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -119,7 +119,7 @@ class Parts:
 
     async def identify(self, request: web.Request, ask: Callable[[SignIn], _Known]) -> _Known:
         """
-        Return who makes a request; a valid secret is let in, whatever else its address has sent.
+        Return the caller; a valid secret is accepted, whatever else its address has sent.
 
         :param ask: For example :meth:`SignIn.operator`.
         :raises ApiError: 401, 403; 429 after too many failed attempts.
@@ -166,7 +166,7 @@ def caller_address(request: web.BaseRequest) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[_Caller]):
-    """One request, and who makes it."""
+    """One request and its caller."""
 
     request: web.Request
     parts: Parts
@@ -202,7 +202,7 @@ class Call(Generic[_Caller]):
         """
         Read the body.
 
-        :raises ApiError: See :meth:`json`; 422 if it is not as described.
+        :raises ApiError: See :meth:`json`; 422 if it does not match its description.
         """
         return read(body, await self.json())
 
@@ -243,7 +243,7 @@ class Routes:
         Serve and describe an endpoint; the first line of its handler's docstring is the summary.
 
         The handler's return type is the type of the answer. Handlers that return JSON as bytes or
-        a whole response are annotated with the type that these hold; ``None`` is a 204.
+        a whole response are annotated with the type of the content; ``None`` is a 204.
 
         :param description: Further fields of :class:`Endpoint`.
         """

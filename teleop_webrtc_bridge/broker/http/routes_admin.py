@@ -54,14 +54,14 @@ def _check_may_manage(call: OperatorCall, *, tokens: bool = False, mint: bool = 
     Check whether the caller may manage keys or tokens.
 
     :param tokens: Tokens instead of keys.
-    :param mint: And make new ones.
+    :param mint: Whether they may also make new ones.
     :raises ApiError: 403.
     """
     caller = call.caller
     if not (caller.role is Role.ADMIN if tokens else caller.may_control):
         raise ApiError(403, 'Your role does not allow this')
     if mint and not caller.may_mint:
-        raise ApiError(403, "Keys and tokens are made with the broker's own operator tokens only")
+        raise ApiError(403, "Only the broker's own operator tokens may make keys and tokens")
 
 
 def _record(call: OperatorCall, action: AuditAction, detail: str, robot_id: str = '') -> None:

@@ -72,7 +72,7 @@ _Body = TypeVar('_Body')
 
 
 class SignInConfig(TypedDict):
-    """How people sign in: with a token of the broker's, or with one of an issuer."""
+    """How people sign in: with a token of the broker or of an issuer."""
 
     sign_in: list[Annotated[str, one_of('token', 'oidc')]]
     issuer: str | None
@@ -110,7 +110,7 @@ class Me(TypedDict):
 
 @ROUTES.add('get', '/api/v1/auth/me')
 async def who_am_i(call: OperatorCall) -> Me:
-    """Get who the caller is to the broker."""
+    """Get the caller's identity."""
     return {'sub': call.caller.sub, 'role': call.caller.role.value}
 
 
@@ -353,7 +353,7 @@ class Control(TypedDict):
 
 @ROUTES.add('post', f'{SESSION}/request-control', body=Nothing, errors=(403, 404))
 async def request_control(call: OperatorCall) -> Control:
-    """Ask for control; repeat it."""
+    """Ask for control; repeat the call to keep the request alive."""
     await call.read(Nothing)
     state, holder = call.parts.broker.request_control(call.caller, call.session_id)
     return {'state': state.value, 'operator_id': None if holder is None else holder.sub}

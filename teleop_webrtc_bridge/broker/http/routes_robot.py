@@ -135,7 +135,7 @@ WAIT_S: Final = or_null(
         f'a number of seconds from 0 to {MAX_WAIT_S:g} is accepted',
     )
 )
-#: A heartbeat keeps the session alive, so a malformed statistic does not refuse it.
+#: A heartbeat keeps the session alive, so a malformed statistic is no reason to refuse it.
 STATISTIC: Final = Kind(
     {'description': 'Counts as unknown, unless it is a number'}, finite_number, allowed=None
 )

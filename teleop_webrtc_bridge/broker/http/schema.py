@@ -97,7 +97,7 @@ class Shape:
 
 
 def one_of(*values: str) -> Shape:
-    """Return the shape of some words."""
+    """Return the shape of a string that is one of these."""
     return Shape({'enum': list(values)})
 
 
@@ -170,7 +170,7 @@ def or_blank(kind: Kind) -> Kind:
 
 
 def choice(*values: str) -> Kind:
-    """Accept some words only."""
+    """Accept only one of these strings."""
     return Kind(
         one_of(*values).schema,
         lambda value: value if value in values else None,

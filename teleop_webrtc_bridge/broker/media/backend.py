@@ -126,7 +126,7 @@ class Arrived:
     answers: bool = False
     """Anything on its channels to operators and viewers."""
     messages: bool = False
-    """The same without pongs, which some robots send before anything else."""
+    """The same except pongs, which some robots send before anything else."""
 
 
 @runtime_checkable

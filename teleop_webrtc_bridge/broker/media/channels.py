@@ -139,7 +139,7 @@ class EstopSigner:
 
     def sign(self, message: bytes | str) -> bytes | str | None:
         """
-        Return an operator's message as it is forwarded; ``None``: not at all.
+        Return an operator's message in the form to forward; ``None``: it is dropped.
 
         Malformed JSON is dropped: another parser might find an unsigned E-STOP in it. The robot's
         would not, because it is the same as ours.
@@ -153,7 +153,7 @@ class EstopSigner:
 
     def estop(self, message: bytes | str) -> str | None:
         """
-        Return a viewer's E-STOP as it is forwarded; ``None``: the message is none.
+        Return a viewer's E-STOP in the form to forward; ``None``: the message is not an E-STOP.
 
         It is serialized anew, so that no other parser can read the same bytes differently.
         """
@@ -244,7 +244,7 @@ class ChannelEnd:
         return any(isinstance(it, StopText) for it in self._held)
 
     def _hold(self, message: bytes | str) -> None:
-        """Keep a message. If there are too many, the oldest is lost, E-STOPs last."""
+        """Keep a message. If there are too many, drop the oldest; E-STOPs are dropped last."""
         self._held.append(message)
         self._held_bytes += len(message)
         while len(self._held) > MAX_HELD_MESSAGES or self._held_bytes > MAX_HELD_BYTES:
@@ -511,7 +511,7 @@ class PeerChannels:
         return self._guards.setdefault(label, FloodGuard(time.monotonic()))
 
     def _on_peer_opened(self, channel: RTCDataChannel) -> None:
-        """Count a channel that the peer opens by itself; what it sends there is ignored."""
+        """Count a channel that the peer opens by itself; its messages are ignored."""
         self._peer_opened += 1
         guard = self._guard(PEER_OPENED)
         channel.on('message', lambda message: guard.take(len(message), time.monotonic()))
@@ -591,9 +591,9 @@ def _is_plain(value: object) -> bool:
 
 def _fields(message: bytes | str, max_bytes: int) -> dict[str, Any] | None:
     """
-    Return a message as a JSON object; ``None``: it is none.
+    Return a message as a JSON object; ``None``: it is not one.
 
-    The robot uses the same parser, so a message is an E-STOP here exactly if it is one there.
+    The robot uses the same parser, so both agree on which messages are E-STOPs.
     """
     if not begins_json(message):
         return None

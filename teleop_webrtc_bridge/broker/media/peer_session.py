@@ -95,7 +95,7 @@ class PeerSession:
         self._on_end = on_end
         self._gathering = Gathering() if gathering is None else gathering
         self._connected = asyncio.Event()
-        """Also set when the connection ends, to wake those who wait."""
+        """Also set when the connection ends, to wake the waiting tasks."""
         self._pc = RTCPeerConnection(
             RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         )

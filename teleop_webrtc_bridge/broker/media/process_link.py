@@ -2,7 +2,7 @@
 The link between the broker and its media processes: one JSON object per line, both ways.
 
 The broker sends calls, ``{"call": n, "method": ..., "arguments": {...}}``, without ``call`` if no
-result is needed; and ``{"cancel": n}`` when nobody waits for a result any more. A media process
+result is needed; and ``{"cancel": n}`` when a result is no longer needed. A media process
 sends ``{"call": n, "result": ...}`` or ``{"call": n, "error": kind, "text": ...}``; ``{"heard":
 {media id: seconds}}`` four times a second, for the first time when it is ready; ``{"connected":
 media id}`` once per session; and ``{"stop": {...}}`` for each E-STOP that passes.

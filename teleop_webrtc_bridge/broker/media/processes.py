@@ -74,7 +74,7 @@ END_TIMEOUT_S: Final = 0.9
 READY_S: Final = 10.0
 """How long a call waits for a process that is starting."""
 MOST_FALSE_STARTS: Final = 3
-"""If the first process has never been ready after so many starts, it never will be."""
+"""If the first process has not become ready after this many starts, it never will."""
 MOST_CALLS: Final = 256
 """Pending calls to one process; further ones fail."""
 
@@ -210,7 +210,7 @@ class MediaProcess:
             self._dialling -= beside is None
 
     def close_session(self, media_id: str) -> None:
-        """Close a peer connection; wakes those who wait for it to connect."""
+        """Close a peer connection; wakes the tasks that wait for it to connect."""
         self.heard_s.pop(media_id, None)
         self._gone(media_id)
         self.tell('close_session', media_id=media_id)
@@ -344,7 +344,7 @@ class MediaProcess:
             answer.set_result(result)
 
     def _close_unwanted(self, result: object) -> None:
-        """Close a new session that nobody waits for any more; nobody else would."""
+        """Close a new session whose caller no longer waits; nothing else would close it."""
         if isinstance(result, dict) and 'media_id' in result:
             self.close_session(result['media_id'])
 

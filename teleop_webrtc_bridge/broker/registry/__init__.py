@@ -1,4 +1,4 @@
-"""Which robots are there, who drives and who watches: pure decisions that return effects."""
+"""The registry of robots, operators and viewers: pure decisions that return effects."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,5 +1,5 @@
 """
-Who drives: the operator slot, requests for control, and the operator's data channels.
+Operators: the operator slot, requests for control, and the operator's data channels.
 
 A session has one operator. Another person takes over after the operator has granted their request
 for control, or as an administrator. They do so by joining; until then the operator keeps control.

@@ -1,4 +1,4 @@
-"""People: whom a given name means, and who is banned from which robot."""
+"""People: looked up by name, and banned from robots."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,5 +1,5 @@
 """
-Refusals: why the registry does not do what a caller asks.
+Refusals: the errors with which the registry rejects a request.
 
 Each is raised before anything has changed. The HTTP side maps each class to a status.
 """
@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 NEWER_JOIN: Final = 'A newer join of the same operator took over'
-"""Pages recognize it by its beginning (docs/protocol.md §2)."""
+"""Pages recognise it by its beginning (docs/protocol.md §2)."""
 
 
 class RegistryRefusal(TeleopError):
@@ -131,7 +131,7 @@ class NotRemovable(RegistryRefusal):
         why = (
             'an administrator cannot be removed'
             if who.role is Role.ADMIN
-            else 'whoever drives this robot cannot be removed'
+            else 'the operator cannot be removed'
         )
         super().__init__(f'{who.sub}: {why}')
 
@@ -145,7 +145,7 @@ class PutOut(RegistryRefusal):
 
     def __init__(self, retry_after_s: float) -> None:
         super().__init__(
-            'You were removed by whoever drives this robot, or by an administrator; '
+            'You were removed by the operator of this robot or by an administrator; '
             f'you may come back in {math.ceil(retry_after_s)} s'
         )
         self.retry_after_s = retry_after_s

@@ -1,15 +1,15 @@
 """
-The registry: which robots are there, who drives each, and who watches.
+The registry: which robots are connected, who drives each, and who watches.
 
 Pure: no clock, no I/O, no lock. ``now_s`` is monotonic seconds. A method either raises a
 :class:`RegistryRefusal` and changes nothing, or returns the effects that the caller has
 to carry out, in that order.
 
-- ``robots.py``: who is there. Robots create sessions and send heartbeats.
-- ``operators.py``: who drives. The operator slot, and how it changes hands.
-- ``viewers.py``: who watches.
-- ``sessions.py``: what a session holds, its state machine, and the table of all sessions.
-- ``people.py``, ``refusals.py``: names and bans; why the registry refuses something.
+- ``robots.py``: sessions and heartbeats of robots.
+- ``operators.py``: the operator slot, and how it changes hands.
+- ``viewers.py``: viewers and their channels.
+- ``sessions.py``: the contents of a session, its state machine, and the table of all sessions.
+- ``people.py``, ``refusals.py``: names and bans; the reasons for refusals.
 
 The rules:
 

@@ -1,4 +1,4 @@
-"""Who is there: what robots do with their sessions, and which codec they are told to send."""
+"""Robots: their sessions and heartbeats, and the codec that each has to send."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -108,7 +108,7 @@ class Robots:
         return _codec(session) is not session.answered_codec
 
     def other_codecs(self) -> list[Effect]:
-        """Return the news for robots that have to change to another codec."""
+        """Return the effects for robots that have to change to another codec."""
         sessions = self._table.where(lambda it: _codec(it) is not it.answered_codec)
         return [SnapshotChanged(session_id=session.session_id) for session in sessions]
 
@@ -220,12 +220,12 @@ def video_reason(session: Session, taken: Collection[VideoCodec] | None) -> str 
         return f'No picture: this robot sends {_listed(mine)} only, and {takes}.'
     driver = session.operator
     drives = driver is not None and sent in (driver.video_codecs or ())
-    whom = 'whoever drives it' if drives else 'others who watch it'
+    whom = 'its operator' if drives else 'its other viewers'
     return f'No picture: this robot sends {sent} for {whom}, and {takes}.'
 
 
 def _codec(session: Session) -> VideoCodec | None:
-    """Return the codec that a robot has to be told; ``None``: it has no choice."""
+    """Return the codec to request from a robot; ``None``: it has no choice."""
     return _sent_codec(session) if len(session.identity.video_codecs) > 1 else None
 
 

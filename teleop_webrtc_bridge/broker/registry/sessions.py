@@ -1,5 +1,5 @@
 """
-Robot sessions: what each holds, its state machine, and the table of all sessions.
+Robot sessions: their contents, state machine and table.
 
 A session is driven through its operator slot. The transitions of the slot, :data:`TRANSITIONS`:
 
@@ -113,7 +113,7 @@ class SlotState(enum.Enum):
 
 
 class SlotEvent(enum.Enum):
-    """What changes the operator slot."""
+    """An event that changes the operator slot."""
 
     CLAIM = 'claim'
     ATTACH = 'attach'
@@ -416,7 +416,7 @@ class MediaLiveness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tombstone:
-    """What is remembered of a session that another instance took over."""
+    """The tombstone of a session that another instance took over."""
 
     owner: str
     robot_id: str

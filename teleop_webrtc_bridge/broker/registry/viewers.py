@@ -1,5 +1,5 @@
 """
-Who watches: viewers receive video and telemetry, and their only command is the E-STOP.
+Viewers: they receive video and telemetry, and their only command is the E-STOP.
 
 While a robot has an operator, its viewers receive copies of what the operator receives, and the
 robot does not notice. Otherwise the broker opens the robot's channels for the viewers, all except
@@ -244,7 +244,7 @@ class Viewers:
         """
         Return the sessions whose robot's channels have to be opened for viewers alone.
 
-        Not before the robot has been told that its operator left.
+        A robot is included only after it has learned that its operator left.
         """
         return self._table.where(
             lambda session: (

@@ -32,7 +32,7 @@ export class PadPosition {
   }
 
   intent() {
-    // Plus zero: -0 is a legal double, but "-0.00" on a display is a question.
+    // Plus zero: -0 is a legal double, but "-0.00" on a display looks like an error.
     return { forward: this.#y + 0, left: 0, turn: -this.#x + 0 };
   }
 }

@@ -284,7 +284,7 @@ def test_who_can_be_removed_and_by_whom() -> None:
         remove('s1', ALICE, NamedPerson(sub='bob'), 0.0)
     with pytest.raises(NotRemovable, match='root: an administrator cannot'):
         remove('s1', ALICE, NamedPerson(sub='root'), 0.0)
-    with pytest.raises(NotRemovable, match='alice: whoever drives this robot cannot'):
+    with pytest.raises(NotRemovable, match='alice: the operator cannot be removed'):
         remove('s1', ROOT, NamedPerson(sub='alice'), 0.0)
     removed, effects = remove('s1', ROOT, NamedPerson(sub='eve'), 0.0)
     assert (removed.who, removed.count) == (EVE.identity, 1)

@@ -141,9 +141,9 @@ def test_who_cannot_take_what_is_sent_is_told_which_codec_and_why() -> None:
     watch(registry, 'new', BOTH)
     watch(registry, 'silent', None)
     reason = 'No picture: this robot sends H.264 for {}, and this browser takes VP8 only.'
-    assert registry.video_reason('s1', 'old') == reason.format('others who watch it')
+    assert registry.video_reason('s1', 'old') == reason.format('its other viewers')
     drive(registry, BOTH)
-    assert registry.video_reason('s1', 'old') == reason.format('whoever drives it')
+    assert registry.video_reason('s1', 'old') == reason.format('its operator')
     for fine in ('new', 'silent', 'driver', 'nobody'):
         assert registry.video_reason('s1', fine) is None
 
