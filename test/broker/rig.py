@@ -1,4 +1,4 @@
-"""A broker that really listens, on fake media and a clock that tests turn."""
+"""A broker on a real socket, with fake media and a clock that tests advance."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -61,7 +61,7 @@ API = '/api/v1'
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock in seconds that only tests advance."""
 
     def __init__(self, now_s: float) -> None:
         self.now_s = now_s
@@ -72,7 +72,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the broker said."""
+    """An answer of the broker."""
 
     status: int
     headers: Mapping[str, str]
@@ -86,7 +86,7 @@ class Answer:
 
 
 def no_limits() -> RequestLimits:
-    """Let everybody do everything as often as they like."""
+    """Lift all rate limits."""
     names = (field.name for field in fields(RequestLimits))
     return RequestLimits(**{name: RateLimit(per_minute=6e6, burst=10**9) for name in names})
 
@@ -165,7 +165,7 @@ class Rig:
         return await self.post(f'/sessions/{session}/heartbeat', headers, fields)
 
     async def robot_ids(self, session: str, headers: dict[str, str]) -> dict[str, int | None]:
-        """Return the channel ids that a robot is told."""
+        """Return the channel ids that a robot receives."""
         body = (await self.heartbeat(session, headers)).body
         return {name: body[name] for name in IDS}
 
@@ -177,7 +177,7 @@ class Rig:
         return await self.post(f'/sessions/{session}/bridge-datachannel', headers, fields or None)
 
     async def pass_time(self, seconds: float) -> None:
-        """Let time pass with every peer connection alive, then do what is done twice a second."""
+        """Advance the clock with every peer connection alive, then run the periodic work."""
         self.clock.now_s += seconds
         self.media.hear_all()
         await self.broker.sweep()

@@ -1,4 +1,4 @@
-"""The program as people run it: real processes, fake media."""
+"""The program as people run it, in real processes with fake media."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -135,7 +135,7 @@ async def test_a_port_in_use_is_one_line_and_status_2(tmp_path: Path) -> None:
     assert (process.returncode, out) == (2, '')
     assert err.count('\n') == 1
     assert f'--port: {port} ' in err
-    # This was no first start yet, so no token is lost.
+    # This does not count as the first start, so no token is lost.
     async with running(tmp_path / 'b') as program:
         assert program.token is not None
 
@@ -256,7 +256,7 @@ async def test_a_locked_database_keeps_it_from_nothing_that_ends_it(tmp_path: Pa
     async with running(tmp_path) as program:
         with closing(sqlite3.connect(tmp_path / 'broker.sqlite3', isolation_level=None)) as other:
             other.execute('BEGIN EXCLUSIVE')
-            assert await program.sessions_status() == 200  # which the audit trail is to tell
+            assert await program.sessions_status() == 200  # which the audit trail must report
             async with asyncio.timeout(4.0):  # less than SQLite waits for the lock
                 program.process.send_signal(signal.SIGTERM)
                 _, err = await finish(program.process)

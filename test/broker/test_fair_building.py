@@ -36,7 +36,7 @@ async def test_a_tenant_with_many_dials_holds_up_no_other_one(rig: Rig) -> None:
                 await rig.media.entered('new_session')
         tasks.create_task(rig.dial(other, robot_id='go2'))
         async with asyncio.timeout(WAIT_S):
-            # The other tenant's later dial reaches the media backend at once.
+            # The later dial of the other tenant reaches the media backend at once.
             await rig.media.entered('new_session')
         assert {robot['robot_id'] for robot in await listed(rig)} == set()
         assert rig.media.calls.empty()

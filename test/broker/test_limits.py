@@ -1,4 +1,4 @@
-"""How open files are divided, and that refused requests do not fill the log."""
+"""The division of open files, and the limit on logged refusals."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,4 +1,4 @@
-"""The rules of sessions as a model, against a broker that really listens."""
+"""The rules of sessions as a model, against a broker on a real socket."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

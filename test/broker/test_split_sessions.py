@@ -1,4 +1,4 @@
-"""Robots of other makes that have two sessions: which pairs are found, and who is told."""
+"""Robots of other makes that have two sessions: detection and reports."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -74,7 +74,7 @@ def both(one: Arrived, other: Arrived) -> Arrived:
 
 
 class Watch:
-    """What has been seen of the two, at any time."""
+    """Observations of the two sessions over time."""
 
     def __init__(self, camera: NewSession = CAMERA, wheels: NewSession = WHEELS) -> None:
         self.splits = SplitSessions()
@@ -104,7 +104,7 @@ class Watch:
         return found != {None}
 
     def operate(self, name: str) -> None:
-        """Let somebody have a session's channels open for ten seconds."""
+        """Keep a session's channels open for ten seconds."""
         since_s = self.now_s
         self.look(**{name: since_s})
         self.now_s += 10.0
@@ -125,7 +125,7 @@ def test_offers_that_have_one_half_each_are_enough() -> None:
     watch.arrives(camera=PICTURES)
     (split,) = watch.look()
     assert (split.video.session_id, split.data.session_id) == ('camera', 'wheels')
-    assert watch.look() == []  # told once
+    assert watch.look() == []  # reported once
     assert watch.is_split()
 
 
@@ -134,7 +134,7 @@ def test_robots_that_promise_both_are_found_out_once_somebody_has_tried(watch: W
     watch.operate('wheels')
     watch.arrives(wheels=TALK)
     watch.look()
-    assert watch.is_split()  # of one machine; the picture that was promised does not come
+    assert watch.is_split()  # one machine; the promised picture does not arrive
     watch.operate('camera')
     watch.arrives(camera=PONGS)
     watch.look()
@@ -249,7 +249,7 @@ def test_each_camera_has_its_own_wheels() -> None:
     ]
 
 
-# --- who is told -----------------------------------------------------------------------------
+# --- reports ---------------------------------------------------------------------------------
 
 
 @pytest_asyncio.fixture
@@ -277,7 +277,7 @@ async def test_the_list_the_join_and_the_log_tell_what_to_change(
         assert split == {'session_id': other, 'robot_id': robot_id, 'lacks': lacks}
     joined = (await rig.join(wheels, alice)).body
     assert joined['split']['robot_id'] == 'go2'
-    # Behind one address, both may hide their own ones, and be two.
+    # Two robots behind one address may both hide their own addresses.
     assert "robot_id 'go2' has video. They may be one. If both are" in joined['split']['hint']
     bob = rig.operator('bob', tenant='alice')
     watching = (await rig.join(camera, bob, role='viewer')).body

@@ -1,4 +1,4 @@
-"""The audit trail: its contents, that nothing waits for it, and its listing."""
+"""The audit trail: its contents, its independence from the database, and its listing."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

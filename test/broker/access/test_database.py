@@ -1,4 +1,4 @@
-"""The broker while its database is locked, missing, replaced or another program's."""
+"""The broker while its database is locked, missing, replaced or foreign."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -298,8 +298,8 @@ async def test_a_replaced_database_is_in_use_at_once(
             sub='late', role=Role.OPERATOR, tenant_name='alice', now_s=1.0, expires_at_s=None
         )
     if in_place:
-        # What the broker and its command line do; and SQLite shares what it knows of a file with
-        # all connections of a process, so this one must not keep it.
+        # As the broker and its command line do. SQLite also shares the state of a file among all
+        # connections of a process, so this connection must not stay open.
         rig.store.checkpoint()
         rig.store.close()
         shutil.copyfile(copy, folder / FILE)
@@ -324,7 +324,7 @@ async def test_a_replaced_database_is_in_use_at_once(
 async def test_what_the_old_file_has_left_is_not_added_to_the_new_one(
     rig: Rig, folder: Path
 ) -> None:
-    """Somebody keeps reading, so the log of the old file is not empty."""
+    """A reader stays active, so the log of the old file is not empty."""
     new, old = copied(folder, 'copy'), rig.operator('old')
     with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as reader:
         reader.execute('BEGIN')

@@ -100,7 +100,7 @@ def encoded(value: Any) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b'=').decode()
 
 
-# --- who is let in -----------------------------------------------------------------------------
+# --- accepted tokens ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('key', ['rsa', 'pss', 'ec', 'ed'])
@@ -397,7 +397,7 @@ async def test_id_tokens_are_not_logged(
         assert token.rpartition('.')[2] not in caplog.text
 
 
-# --- whatever comes, nothing else than a refusal -----------------------------------------------
+# --- random tokens are refused without errors --------------------------------------------------
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

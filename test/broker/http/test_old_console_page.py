@@ -39,7 +39,7 @@ from teleop_webrtc_bridge.core.sdp import strip_forbidden_candidates
 
 pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
-#: In which order an old console adds its sections, and how it adds its microphone.
+#: The order in which an old console adds its sections, and how it adds its microphone.
 CONSOLES = [
     ('dva', 'track'),
     ('adv', 'addTrack'),

@@ -1,4 +1,4 @@
-"""The OpenAPI document: that it is true, and that its permissions hold."""
+"""The OpenAPI document: its accuracy, and the permissions that it states."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -178,7 +178,7 @@ async def test_other_methods_are_not_allowed(rig: Rig, path: str) -> None:
         assert set(answer.headers['Allow'].split(',')) == allowed
 
 
-# --- a machine tries to prove it wrong ---------------------------------------------------------
+# --- random requests against the document ------------------------------------------------------
 
 
 @pytest.mark.real_programs

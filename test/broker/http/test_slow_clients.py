@@ -171,7 +171,7 @@ async def test_a_header_that_never_ends_is_refused(rig: Rig) -> None:
     wire.close()
 
 
-# --- requests in pieces and in heaps -----------------------------------------------------------
+# --- fragmented and pipelined requests ---------------------------------------------------------
 
 
 async def test_requests_in_one_packet_are_answered_in_order(rig: Rig) -> None:
@@ -283,7 +283,7 @@ async def test_what_cannot_be_parsed_leaves_no_traceback(
     wire.close()
 
 
-# --- what no route gets ------------------------------------------------------------------------
+# --- requests that reach no route --------------------------------------------------------------
 
 
 class Swallowing(asyncio.Protocol):
@@ -297,7 +297,7 @@ class Swallowing(asyncio.Protocol):
 
 
 class Closing(Swallowing):
-    """A server that closes after an answer that nobody reads."""
+    """A server that closes after an answer that no client reads."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

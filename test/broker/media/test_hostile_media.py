@@ -157,7 +157,7 @@ def others() -> set[asyncio.Task[Any]]:
 
 
 class Tracebacks(logging.Handler):
-    """Collects them, of the whole test."""
+    """Collects the tracebacks of the whole test."""
 
     def __init__(self, problems: list[object]) -> None:
         super().__init__(logging.WARNING)
@@ -275,14 +275,14 @@ async def test_keyframes_that_are_asked_for_are_merged(media: EmbeddedMedia) -> 
             await one_pli(person.pc, source)
             await asyncio.sleep(0.01)
         lasted_s = time.monotonic() - began_s
-        # Once at its beginning, once at its end; each a second after the one before.
+        # One at the beginning and one at the end; each a second after the previous one.
         assert 2 <= len(robot.keyframes_asked_s) - before <= lasted_s + 2.0
 
 
 async def test_who_has_lost_the_picture_gets_a_keyframe_at_once(media: EmbeddedMedia) -> None:
     async with driven(media) as (robot, person, _):
         await until(lambda: bool(robot.keyframes_asked_s))
-        await asyncio.sleep(1.1)  # the one that they came with is a second ago
+        await asyncio.sleep(1.1)  # the keyframe of their arrival is a second old
         before = len(robot.keyframes_asked_s)
         await one_pli(person.pc, random.Random(1))
         await until(lambda: len(robot.keyframes_asked_s) > before)

@@ -105,7 +105,7 @@ async def peer(track: VideoStreamTrack | None = None) -> AsyncIterator[RTCPeerCo
     """
     Make an offer, as a robot does.
 
-    :param track: Of its camera, if it has one.
+    :param track: The track of its camera, if it has one.
     """
     pc = RTCPeerConnection(
         RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)

@@ -228,7 +228,7 @@ def test_a_bound_key_does_not_know_a_robot_without_a_name() -> None:
         registry.robots.heartbeat('s1', bound('go2'), LinkQuality(), 0.0)
 
 
-# --- who was put out ---------------------------------------------------------------------------
+# --- removed viewers ---------------------------------------------------------------------------
 
 
 def test_a_ban_ends_by_itself() -> None:

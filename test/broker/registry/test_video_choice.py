@@ -1,4 +1,4 @@
-"""Which codec a robot is told to send, and what people learn who cannot receive it."""
+"""The codec that a robot has to send, and the reason given to people who cannot receive it."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -73,7 +73,7 @@ def told(registry: Registry) -> VideoCodec | None:
         ((VP8,), [(H264,)], VP8),
         (BOTH, [(VP8,)], H264),
         ((H264,), [(VP8,)], H264),
-        # They take nothing of it, or have not said: the viewers decide.
+        # The operator supports no codec of the robot, or has not reported any: the viewers decide.
         ((), [(VP8,)], VP8),
         (None, [(VP8,)], VP8),
         (None, [(VP8,), BOTH], H264),
