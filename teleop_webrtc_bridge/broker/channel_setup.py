@@ -117,8 +117,8 @@ class ChannelSetup:
             )
             await self._wait_until_connected(plan.operator_media_id, plan.robot_media_id)
             ids = await self._open_bridge(plan)
-            # The operator opens their ends when they get the answer. What the robot sends earlier
-            # is telemetry, which is repeated; all else answers what the operator sends.
+            # The operator opens their ends when they get the answer. Earlier messages of the robot
+            # are telemetry, which is repeated; all others answer the operator's messages.
             self._media.subscriber_ready(plan.operator_media_id)
             return await self._with_video(
                 session_id, ids, receiver=plan.operator_media_id, publisher=plan.robot_media_id

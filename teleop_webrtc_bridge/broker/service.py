@@ -80,7 +80,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotDetails:
-    """What a robot reports about itself when it dials in."""
+    """A robot's description of itself, sent when it dials in."""
 
     robot_id: str
     robot_name: str
@@ -567,5 +567,5 @@ class Broker:
 
 
 def _unknown(_: str) -> Arrived | None:
-    """Return what a robot has sent, if the media backend cannot tell."""
+    """Return ``None``: the media backend does not count what robots send."""
     return None

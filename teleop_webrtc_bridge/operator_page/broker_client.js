@@ -29,7 +29,7 @@ const ICE_SERVERS_MAX_AGE_MS = 5 * 60_000;
  * @property {Watcher[]} [watching] only for the operator and administrators
  * @property {{hint: string}} [split] its robot most likely has a second session
  *
- * @typedef {{operator_id: string, role: string, removable?: boolean}} Watcher Somebody who watches.
+ * @typedef {{operator_id: string, role: string, removable?: boolean}} Watcher A person who watches.
  *
  * @typedef {object} Bridge
  * @property {number} cmd_channel_id

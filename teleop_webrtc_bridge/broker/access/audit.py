@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 class AuditAction(enum.Enum):
-    """What a line reports."""
+    """The action that a line reports."""
 
     SIGN_IN = 'sign_in'
     """A token is used from an address for the first time in an hour."""

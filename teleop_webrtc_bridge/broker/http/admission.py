@@ -87,7 +87,7 @@ class HeadFault(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestHead:
-    """The fields of a head that choose a budget; aiohttp and the routes decide what is true."""
+    """The fields of a head that choose a budget; aiohttp and the routes make the final checks."""
 
     robot_secret: bytes | None = None
     """Digest of its API key."""

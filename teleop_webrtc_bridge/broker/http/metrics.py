@@ -102,7 +102,7 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 def _is_local(request: web.Request) -> bool:
-    """Return whether a program of this machine asks for itself, and not for somebody else."""
+    """Return whether a program on this machine asks for itself, not for another client."""
     if any(name in request.headers for name in FORWARDING):
         return False
     # The names of public_urls are for browsers; monitoring does not use them.

@@ -66,7 +66,7 @@ CODECS: Final = or_null(Kind(schema_of(list[str]), _known_codecs, 'a list of nam
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialIn:
-    """What a robot says about itself when it dials in."""
+    """A robot's description of itself, sent when it dials in."""
 
     robot_name: Name
     robot_id: Label = None

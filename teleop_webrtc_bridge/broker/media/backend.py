@@ -120,7 +120,7 @@ class StopSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:
-    """What a robot has sent since it connected."""
+    """The kinds of traffic that a robot has sent since it connected."""
 
     video: bool = False
     answers: bool = False

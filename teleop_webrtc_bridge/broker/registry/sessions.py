@@ -210,7 +210,7 @@ Effect = CloseMedia | CloseChannels | SnapshotChanged | StateChanged
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkQuality:
-    """What a robot reports about its link; shown to operators, not used for decisions."""
+    """A robot's report on its link; shown to operators, not used for decisions."""
 
     rtt_ms: float | None = None
     packet_loss_pct: float | None = None

@@ -121,7 +121,7 @@ async def test_nobody_who_drives_and_no_admin_is_put_out(rig: Rig) -> None:
         await watch(rig, session, headers)
     media = set(rig.media.sessions)
     for headers in (alice, root):
-        for name, why in (('alice', 'drives'), ('root', 'administrator')):
+        for name, why in (('alice', 'the operator'), ('root', 'administrator')):
             refused = await rig.post(put_out_path(session), headers, {'operator_id': name})
             assert refused.status == 409
             assert why in refused.detail
