@@ -175,6 +175,8 @@ async def media() -> AsyncIterator[EmbeddedMedia]:
     log = Tracebacks(problems)
     logging.getLogger().addHandler(log)
     asyncio.get_running_loop().set_exception_handler(lambda _, it: problems.append(it))
+    # Earlier tests leave peer connections to the collector.
+    gc.collect()
     tasks, descriptors = others(), len(os.listdir('/proc/self/fd'))
     media = EmbeddedMedia(include_loopback=True)
     yield media
@@ -182,7 +184,7 @@ async def media() -> AsyncIterator[EmbeddedMedia]:
     await until(lambda: others() <= tasks)
     gc.collect()
     logging.getLogger().removeHandler(log)
-    assert len(os.listdir('/proc/self/fd')) == descriptors
+    assert len(os.listdir('/proc/self/fd')) <= descriptors
     assert problems == []
 
 
