@@ -54,7 +54,7 @@ def _check_may_manage(call: OperatorCall, *, tokens: bool = False, mint: bool = 
     Check whether the caller may manage keys or tokens.
 
     :param tokens: Tokens instead of keys.
-    :param mint: Whether they may also make new ones.
+    :param mint: Whether they must also be allowed to make new ones.
     :raises ApiError: 403.
     """
     caller = call.caller
