@@ -2,7 +2,8 @@
 The drive thread: takes the operator's commands to ``cmd_vel``, without anything that can block.
 
 It waits for the WebRTC half and for the gate's deadline at the same time (``poll``). So the zero
-at a deadline depends on no ROS timer, no wall clock and no other thread.
+at a deadline depends on no ROS timer, no wall clock and no other thread. The end of the WebRTC
+half (end of file on the link) is a zero at once.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors

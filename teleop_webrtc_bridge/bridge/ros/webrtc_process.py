@@ -1,4 +1,8 @@
-"""Runs the WebRTC half as a child process, and restarts it when it ends or hangs."""
+"""
+Runs the WebRTC half as a child process, and restarts it when it ends or hangs.
+
+It does not stop the robot: :mod:`~teleop_webrtc_bridge.bridge.ros.drive` does, at the half's end.
+"""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -318,7 +318,7 @@ class CommandGate:
             self._apply(now)
 
     def begin_control(self, now: float) -> None:
-        """Forget the previous operator: another one, or nobody, is in control now."""
+        """Stop, and forget the previous operator: another one, or nobody, is in control now."""
         self._freshness = Freshness()
         self._lease = CommandLease(self._lease.next_token)
         self._began_s = now

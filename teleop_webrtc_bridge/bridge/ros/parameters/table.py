@@ -161,7 +161,8 @@ PARAMETERS: Final = (
     Parameter(
         'blind_speed_factor',
         0.3,
-        'Fraction of the largest speeds allowed while the camera is stalled; 0.0 stops the robot',
+        'Fraction of the largest speeds allowed while the camera is stalled, the page shows no '
+        'picture, or the round trip is long or unknown; 0.0 stops the robot',
         unit='1',
         bounds=(0.0, 1.0),
         dynamic=True,

@@ -1,7 +1,8 @@
 """
 The video source that passes on a camera's own H.264, neither decoded nor encoded.
 
-Nothing here can change when keyframes come or how many bits the stream has.
+Nothing here can change when keyframes come or how many bits a picture has; pictures can only be
+left out (:class:`Thinning`).
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
