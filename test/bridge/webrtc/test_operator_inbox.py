@@ -34,7 +34,13 @@ from teleop_webrtc_bridge.bridge.webrtc.operator_inbox import (
 )
 from teleop_webrtc_bridge.bridge.webrtc.ros_link import RosLink
 from teleop_webrtc_bridge.core.codec import decode_command, encode_drive_command, encode_lease
-from teleop_webrtc_bridge.core.messages import CMD_UNRELIABLE, DriveCommand, Velocity
+from teleop_webrtc_bridge.core.messages import (
+    CMD_UNRELIABLE,
+    DriveCommand,
+    Ping,
+    STATE_RELIABLE,
+    Velocity,
+)
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
 from teleop_webrtc_bridge.core.rate_limit import MessageBudget
 
@@ -157,6 +163,34 @@ async def test_a_broken_command_reaches_the_ros_half_which_counts_it(
 ) -> None:
     robot.take(payload)
     assert robot.payloads() == [payload]
+
+
+@pytest.mark.parametrize('label', [CMD_UNRELIABLE, STATE_RELIABLE])
+async def test_an_estop_overtakes_the_commands_that_wait_on_either_channel(
+    robot: Robot, label: str
+) -> None:
+    for seq in range(1000):
+        robot.take(command(seq), read=False)
+    robot.take(encode_lease(7), label, read=False)
+    robot.take(estop(1), label, read=False)
+    robot.read_all()
+    payloads = robot.payloads()
+    assert estop(1) in payloads
+    assert encode_lease(7) not in payloads
+    assert command(999) not in payloads
+    await robot.until_read(encode_lease(7))
+    await robot.until_read(command(999))
+
+
+async def test_a_probe_is_answered_here_unless_it_comes_as_a_command(robot: Robot) -> None:
+    probe = b'{"type": "ping", "client_ts": 2.5}'
+    now_s = time.monotonic()
+    on_state = Received(label=STATE_RELIABLE, payload=probe, arrival_s=now_s)
+    on_cmd = Received(label=CMD_UNRELIABLE, payload=probe, arrival_s=now_s)
+    assert robot.inbox.take(on_state) == Ping(client_ts_s=2.5)
+    assert robot.inbox.take(on_cmd) is None
+    robot.read_all()
+    assert robot.payloads() == [probe]
 
 
 async def test_no_estop_is_lost_in_a_flood(robot: Robot) -> None:
