@@ -31,6 +31,7 @@ from teleop_webrtc_bridge.bridge.webrtc.operator_inbox import (
     MESSAGES_PER_S,
     operator_budget,
     OperatorInbox,
+    RETRY_S,
 )
 from teleop_webrtc_bridge.bridge.webrtc.ros_link import RosLink
 from teleop_webrtc_bridge.core.codec import decode_command, encode_drive_command, encode_lease
@@ -180,6 +181,37 @@ async def test_an_estop_overtakes_the_commands_that_wait_on_either_channel(
     assert command(999) not in payloads
     await robot.until_read(encode_lease(7))
     await robot.until_read(command(999))
+
+
+async def test_a_newer_command_replaces_one_that_waits_for_the_limit(robot: Robot) -> None:
+    for seq in range(1000):
+        robot.take(command(seq))
+    assert command(999) not in robot.payloads()
+    time.sleep(0.05)  # noqa: ASYNC251 - there are tokens again, before the event loop looks
+    robot.take(command(1000))
+    assert robot.payloads()[-1] == command(1000)
+    robot.take(command(1001))
+    await asyncio.sleep(2 * RETRY_S)
+    robot.read_all()
+    assert robot.payloads()[-1] == command(1001), 'no older one comes after it'
+    assert command(999) not in robot.payloads()
+
+
+async def test_a_newer_command_replaces_one_that_waits_for_the_ros_half(robot: Robot) -> None:
+    for seq in range(200):
+        robot.take(command(seq), read=False)
+    robot.read_all()
+    robot.take(command(200))
+    assert robot.payloads()[-1] == command(200)
+    assert command(199) not in robot.payloads()
+
+
+async def test_estops_take_no_turn_from_commands_on_the_same_channel(robot: Robot) -> None:
+    for number in range(int(BURST_MESSAGES)):
+        robot.take(estop(number))
+    for seq in range(100):
+        robot.take(command(seq))
+    assert robot.payloads()[-100:] == [command(seq) for seq in range(100)]
 
 
 async def test_a_probe_is_answered_here_unless_it_comes_as_a_command(robot: Robot) -> None:
