@@ -45,3 +45,11 @@ def test_a_pause_is_not_made_up_for_and_a_step_back_stops_nothing() -> None:
     assert [pacer.is_due(200.0 + number / 100, 10.0) for number in range(1, 20)].count(True) <= 3
     assert pacer.is_due(50.0, 10.0)
     assert not pacer.is_due(50.01, 10.0)
+
+
+def test_a_higher_rate_holds_at_once_and_is_not_exceeded() -> None:
+    pacer = FramePacer(0.4)
+    assert pacer.is_due(100.0, 1.0)
+    taken = [pacer.is_due(100.0 + number / 100, 10.0) for number in range(1, 101)]
+    assert taken[0], 'the rate was much lower before'
+    assert taken.count(True) == pytest.approx(10, abs=1)

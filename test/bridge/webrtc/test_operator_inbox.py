@@ -31,10 +31,17 @@ from teleop_webrtc_bridge.bridge.webrtc.operator_inbox import (
     MESSAGES_PER_S,
     operator_budget,
     OperatorInbox,
+    RETRY_S,
 )
 from teleop_webrtc_bridge.bridge.webrtc.ros_link import RosLink
 from teleop_webrtc_bridge.core.codec import decode_command, encode_drive_command, encode_lease
-from teleop_webrtc_bridge.core.messages import CMD_UNRELIABLE, DriveCommand, Velocity
+from teleop_webrtc_bridge.core.messages import (
+    CMD_UNRELIABLE,
+    DriveCommand,
+    Ping,
+    STATE_RELIABLE,
+    Velocity,
+)
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
 from teleop_webrtc_bridge.core.rate_limit import MessageBudget
 
@@ -157,6 +164,65 @@ async def test_a_broken_command_reaches_the_ros_half_which_counts_it(
 ) -> None:
     robot.take(payload)
     assert robot.payloads() == [payload]
+
+
+@pytest.mark.parametrize('label', [CMD_UNRELIABLE, STATE_RELIABLE])
+async def test_an_estop_overtakes_the_commands_that_wait_on_either_channel(
+    robot: Robot, label: str
+) -> None:
+    for seq in range(1000):
+        robot.take(command(seq), read=False)
+    robot.take(encode_lease(7), label, read=False)
+    robot.take(estop(1), label, read=False)
+    robot.read_all()
+    payloads = robot.payloads()
+    assert estop(1) in payloads
+    assert encode_lease(7) not in payloads
+    assert command(999) not in payloads
+    await robot.until_read(encode_lease(7))
+    await robot.until_read(command(999))
+
+
+async def test_a_newer_command_replaces_one_that_waits_for_the_limit(robot: Robot) -> None:
+    for seq in range(1000):
+        robot.take(command(seq))
+    assert command(999) not in robot.payloads()
+    time.sleep(0.05)  # noqa: ASYNC251 - there are tokens again, before the event loop looks
+    robot.take(command(1000))
+    assert robot.payloads()[-1] == command(1000)
+    robot.take(command(1001))
+    await asyncio.sleep(2 * RETRY_S)
+    robot.read_all()
+    assert robot.payloads()[-1] == command(1001), 'no older one comes after it'
+    assert command(999) not in robot.payloads()
+
+
+async def test_a_newer_command_replaces_one_that_waits_for_the_ros_half(robot: Robot) -> None:
+    for seq in range(200):
+        robot.take(command(seq), read=False)
+    robot.read_all()
+    robot.take(command(200))
+    assert robot.payloads()[-1] == command(200)
+    assert command(199) not in robot.payloads()
+
+
+async def test_estops_take_no_turn_from_commands_on_the_same_channel(robot: Robot) -> None:
+    for number in range(int(BURST_MESSAGES)):
+        robot.take(estop(number))
+    for seq in range(100):
+        robot.take(command(seq))
+    assert robot.payloads()[-100:] == [command(seq) for seq in range(100)]
+
+
+async def test_a_probe_is_answered_here_unless_it_comes_as_a_command(robot: Robot) -> None:
+    probe = b'{"type": "ping", "client_ts": 2.5}'
+    now_s = time.monotonic()
+    on_state = Received(label=STATE_RELIABLE, payload=probe, arrival_s=now_s)
+    on_cmd = Received(label=CMD_UNRELIABLE, payload=probe, arrival_s=now_s)
+    assert robot.inbox.take(on_state) == Ping(client_ts_s=2.5)
+    assert robot.inbox.take(on_cmd) is None
+    robot.read_all()
+    assert robot.payloads() == [probe]
 
 
 async def test_no_estop_is_lost_in_a_flood(robot: Robot) -> None:

@@ -172,7 +172,8 @@ class ImageIntake(Intake[FrameWriter]):
         :param age_s: Its age by its header, in seconds.
         """
         self._note_received()
-        if self.wanted_fps <= 0.0 or not self._pacer.is_due(now, self.wanted_fps):
+        fps = self.wanted_fps  # read once, because another thread may set it to 0 meanwhile
+        if fps <= 0.0 or not self._pacer.is_due(now, fps):
             if self._is_usable:
                 self._last_usable_s = now
             return

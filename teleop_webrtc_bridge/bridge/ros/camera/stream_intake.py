@@ -36,6 +36,7 @@ from teleop_webrtc_bridge.bridge.ros.camera.intake import (
     capture_time,
     Intake,
     STALLED_S,
+    WarnOnce,
 )
 from teleop_webrtc_bridge.core.exceptions import PictureUndecodable
 from teleop_webrtc_bridge.core.texts import MAX_NAME_CHARS, shown
@@ -124,6 +125,8 @@ class StreamIntake(Intake[PacketWriter]):
 
     def __init__(self, writer: PacketWriter, warn: Callable[[str], object]) -> None:
         super().__init__(writer, warn)
+        self._warn_late = WarnOnce(warn)
+        """Its own: many kinds of unusable messages must not suppress this warning."""
         self.is_listening = False
         """Whether nobody watches, and the topic is subscribed to only for parameter sets."""
         self.sets_known_s = float('-inf')
@@ -255,7 +258,7 @@ class StreamIntake(Intake[PacketWriter]):
             self._held_s = now
         if self.wanted_fps > 0.0 and now - self._held_s > LATE_KEYFRAME_S:
             hint = GRADUAL_HINT if self._stream.is_gradual else HINT
-            self._warn_once('late keyframe', f'no keyframe for {now - self._held_s:.1f} s: {hint}')
+            self._warn_late('late keyframe', f'no keyframe for {now - self._held_s:.1f} s: {hint}')
 
     def _note_keyframe(self, unit: AccessUnit, now: float) -> None:
         if not unit.keyframe:

@@ -176,6 +176,17 @@ def test_nothing_is_copied_while_nobody_watches(camera: Camera) -> None:
     assert camera.intake.counters == {'received': 1}
 
 
+def test_a_viewer_who_leaves_while_an_image_is_taken_ends_nothing(
+    camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The node's thread sets it, between any two reads of the image thread.
+    rates = iter([30.0])
+    monkeypatch.setattr(
+        ImageIntake, 'wanted_fps', property(lambda intake: next(rates, 0.0)), raising=False
+    )
+    assert camera.show(picture()) is not None
+
+
 # --- bad images ----------------------------------------------------------------------------------
 
 

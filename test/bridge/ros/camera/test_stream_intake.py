@@ -35,6 +35,7 @@ from teleop_webrtc_bridge.bridge.link.packet_ring import (
     PacketWriter,
     Unit,
 )
+from teleop_webrtc_bridge.bridge.ros.camera.intake import MAX_WARNINGS
 from teleop_webrtc_bridge.bridge.ros.camera.stream_intake import StreamIntake
 from teleop_webrtc_bridge.bridge.ros.camera.transports import check_transport, TRANSPORTS
 from teleop_webrtc_bridge.core.configuration import CameraKind
@@ -297,6 +298,14 @@ def test_a_first_keyframe_that_is_late_is_told_once(
     camera.intake.forget()
     camera.show_all(units[10:60])
     assert len(camera.told) == 1, 'nor is it told again'
+
+
+def test_a_late_keyframe_is_told_after_many_other_faults(camera: Camera) -> None:
+    for number in range(2 * MAX_WARNINGS):
+        camera.show(CompressedImage(format=f'codec{number}', data=b'1'))
+    assert len(camera.told) == MAX_WARNINGS
+    camera.show_all(encoded(130, gop=60)[10:60])
+    assert camera.told[MAX_WARNINGS].startswith('no keyframe for')
 
 
 def test_nobody_is_told_of_keyframes_while_nobody_watches(camera: Camera) -> None:
