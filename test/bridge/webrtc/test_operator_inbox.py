@@ -184,17 +184,17 @@ async def test_an_estop_overtakes_the_commands_that_wait_on_either_channel(
 
 
 async def test_a_newer_command_replaces_one_that_waits_for_the_limit(robot: Robot) -> None:
-    for seq in range(1000):
+    for seq in range(3000):
         robot.take(command(seq))
-    assert command(999) not in robot.payloads()
+    assert command(2999) not in robot.payloads()
     time.sleep(0.05)  # noqa: ASYNC251 - there are tokens again, before the event loop looks
-    robot.take(command(1000))
-    assert robot.payloads()[-1] == command(1000)
-    robot.take(command(1001))
+    robot.take(command(3000))
+    assert robot.payloads()[-1] == command(3000)
+    robot.take(command(3001))
     await asyncio.sleep(2 * RETRY_S)
     robot.read_all()
-    assert robot.payloads()[-1] == command(1001), 'no older one comes after it'
-    assert command(999) not in robot.payloads()
+    assert robot.payloads()[-1] == command(3001), 'no older one comes after it'
+    assert command(2999) not in robot.payloads()
 
 
 async def test_a_newer_command_replaces_one_that_waits_for_the_ros_half(robot: Robot) -> None:
