@@ -86,7 +86,7 @@ class Ride:
         self._began_s = 0.0
 
     async def run(self, detour: Detour, seconds: float) -> dict[str, Any]:
-        """Drive until the time is over; who loses his link connects again."""
+        """Drive until the time is over; reconnect after the link is lost."""
         self._began_s = time.monotonic()
         seen, lost = Counter(detour.seen), Counter(detour.lost)
         watching = asyncio.create_task(self._watch(detour))
@@ -94,7 +94,7 @@ class Ride:
             try:
                 await self._drive(left_s)
             except (LinkLost, AssertionError, TimeoutError, aiohttp.ClientError) as error:
-                # Also while he connects: on such a network that may fail.
+                # This may also happen while connecting, on such a network.
                 self.links_lost.append(time.monotonic() - self._began_s)
                 said = f'link lost after {self.links_lost[-1]:.0f} s: {error!r}'
                 print(f'{self.name}: {said}', flush=True)
@@ -109,7 +109,7 @@ class Ride:
         """
         Connect, and hold full speed.
 
-        :raises LinkLost: His channel was closed.
+        :raises LinkLost: The operator's channel was closed.
         """
         broker = self._broker
         async with operator(broker.url, broker.token, with_video=False) as person:
@@ -125,7 +125,7 @@ class Ride:
             finally:
                 self._commands += driver.commands
                 beating.cancel()
-                # His leaving stops the robot as well.
+                # An operator who leaves stops the robot as well.
                 self._driver = None
 
     async def _watch(self, detour: Detour) -> None:

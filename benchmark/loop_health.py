@@ -50,7 +50,7 @@ __all__ = ['judge', 'show_pictures']
 GOAL_MS: Final = 5.0
 VISITS: Final = 3
 VISIT_S: Final = 2.0
-"""How long the operator stays when he comes again."""
+"""How long the operator stays after the second join."""
 FPS: Final = 30
 PERIOD_S: Final = 0.02
 OVERHEAD_S: Final = 180.0
@@ -99,7 +99,7 @@ async def _drive(person: PythonOperator, seconds: float) -> None:
 
 
 async def _live(broker: Broker, folder: Path, seconds: float) -> tuple[float, float]:
-    """Let an operator drive, leave, and come again; return when he drove all the time."""
+    """Let an operator drive, leave and join again; return once both drives are over."""
     video = VideoConfiguration(codec='h264', bitrate_bps=2_500_000, fps=FPS, max_width_px=1280)
     robot = configuration(broker.url, broker.key_file.read_text().strip(), 'robot', video=video)
     async with AsyncExitStack() as stack:

@@ -44,7 +44,7 @@ RECENT: Final = 500
 
 
 class LinkLost(Exception):
-    """The operator's channel was closed under him."""
+    """The operator's channel was closed during the drive."""
 
 
 class Motion:
@@ -103,7 +103,7 @@ class Driver:
     """
     Holds a key as a page does; owned by the event loop.
 
-    :param person: His connection, which is up.
+    :param person: The operator's connection, which is up.
     :param session_id: Of the robot.
     :param motion: What the robot does.
     :param echoes: Echo the robot's tokens, as our page does; old peers don't.
@@ -120,7 +120,7 @@ class Driver:
         period_s: float = PERIOD_S,
     ) -> None:
         self.sent_s: deque[float] = deque(maxlen=RECENT)
-        """When he last sent commands, in seconds of ``time.monotonic``."""
+        """When the operator last sent commands, in seconds of ``time.monotonic``."""
         self.commands = 0
         self._person = person
         self._session_id = session_id
@@ -134,7 +134,7 @@ class Driver:
         """
         Hold the key until the robot moves.
 
-        :raises LinkLost: His channel was closed.
+        :raises LinkLost: The operator's channel was closed.
         """
         async with asyncio.timeout(30.0):
             while not self._motion.moving:
@@ -145,7 +145,7 @@ class Driver:
         """
         Hold the key; when the robot stands still for long, press it anew.
 
-        :raises LinkLost: His channel was closed.
+        :raises LinkLost: The operator's channel was closed.
         """
         end_s = time.monotonic() + seconds
         while (left_s := end_s - time.monotonic()) > 0.0:
@@ -154,7 +154,7 @@ class Driver:
                 await self._hold(Velocity(), 0.3)
 
     async def beat(self) -> None:
-        """Tell the broker that he is there."""
+        """Send a heartbeat of the operator to the broker."""
         while True:
             with contextlib.suppress(aiohttp.ClientError, ValueError):
                 await self._person.call('POST', f'sessions/{self._session_id}/op-heartbeat')

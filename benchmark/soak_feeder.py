@@ -94,7 +94,7 @@ class Feeder:
         self._link.sendall(encode(packet))
 
     def _live(self, now: float) -> None:
-        """Say that an operator is there, and echo his tokens."""
+        """Report an operator, and echo the tokens of the lease."""
         if now >= self._status_due_s:
             self._status_due_s = now + STATUS_PERIOD_S
             status = Status(

@@ -1,4 +1,4 @@
-"""Who receives from one connection without a broker, and programs that speak to him in lines."""
+"""A receiver on one connection without a broker, and programs that talk to it in lines."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -192,7 +192,7 @@ def wishes(wish: str) -> Action:
 
 
 def estop_pressed(rig: Rig) -> float:
-    """Let the operator press E-STOP, with the key held; return when he did."""
+    """Let the operator press E-STOP, with the key held; return when it was pressed."""
     begun_s = time.monotonic()
     rig.tell('estop', nonce=uuid.uuid4().hex)
     return float(rig.operator.wait_for_event('estop_pressed', begun_s)['at_s'])
@@ -213,7 +213,7 @@ def key_revoked(rig: Rig) -> float:
 
 
 def token_revoked(rig: Rig) -> float:
-    """Make the operator's token useless; afterwards he gets another one."""
+    """Revoke the operator's token; the operator then gets a new one."""
     rig.manage('operators', 'revoke', 'owner')
     now = time.monotonic()
 

@@ -72,7 +72,7 @@ def why_it_stood(
         elif event['kind'] in ('lost', 'refused', 'connected', 'deaf', 'lock'):
             known.append(f'operator {event["kind"]} {event.get("why", "")}'.rstrip())
         elif event['kind'] == 'full':
-            known.append(f'his link held {event["buffered"]} bytes back: {event["sctp"]}')
+            known.append(f'the link held {event["buffered"]} bytes back: {event["sctp"]}')
         elif event['kind'] == 'telemetry' and event['state'].get('refusing'):
             known.append(f'refusing {event["state"]["refusing"]}')
     known += [

@@ -54,7 +54,7 @@ SILENCE_S: Final = 5.0
 PICTURE_S: Final = 0.5
 """A picture that stands still for so long, and a keyframe is asked for."""
 DEAF_S: Final = 0.5
-"""After this he is told that nothing is heard any more."""
+"""Silence after which the operator counts as disconnected."""
 LATE_S: Final = 0.06
 """A tick that is later than this is told: the machine, not the bridge, let commands out."""
 FULL_BYTES: Final = 300
@@ -194,7 +194,7 @@ class Driver:
             say('frames', count=person.frames)
         if self._ticks % FRAME_TICKS == 0 and person.buffered > FULL_BYTES:
             say('full', buffered=person.buffered, sctp=person.sctp_state)
-        # Like the page, he sends nothing behind what waits; an attacker does.
+        # Like the page, an operator sends nothing while bytes wait; an attacker does.
         if not held_back or self._wants in ('garbage', 'flood'):
             self._act()
 

@@ -60,7 +60,7 @@ _PAGE: Final = tuple(
         ),
         ('its tab is frozen', actions.browser_signalled(RENDERER, STOP), True, False, WATCHDOG),
         ('it hangs for 3 s', actions.page_does('hang', 'show'), True, False, WATCHDOG),
-        # What a person sees of a robot's crash, and how soon he drives again.
+        # What a person sees of a robot's crash, and how soon they drive again.
         ('WebRTC half kill -9', actions.webrtc_half_signalled(KILL), True, True, LINK),
     )
 )

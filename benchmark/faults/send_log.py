@@ -1,5 +1,5 @@
 """
-When each command was sent: a file that outlives the operator, however he ends.
+When each command was sent: a file that survives any end of the operator.
 
 Each command has a velocity of its own for as long as it may matter, so that whoever sees a
 velocity on ``cmd_vel`` knows when the operator wanted it.

@@ -344,7 +344,7 @@ _ADVERSARIES: Final = (
         why='the broker looks once a second; then ' + WATCHDOG,
     ),
     Fault(
-        name='operator: garbage on his channels',
+        name='operator: garbage on the channels',
         expected=Expected.EITHER,
         inject=actions.wishes('garbage'),
         why=WATCHDOG,

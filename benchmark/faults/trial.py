@@ -77,7 +77,7 @@ class Trial:
     reconnect_s: float = math.nan
     """From the end of the fault until the operator hears the robot (again)."""
     video_s: float = math.nan
-    """From the end of the fault until he sees it."""
+    """From the end of the fault until the operator sees it."""
     latch_kept: bool | None = None
     told: str = ''
     """What reached the operator first."""

@@ -137,7 +137,7 @@ async def test_a_receivers_own_reports_are_heard_with_the_round_trip(pair: Pair)
     assert any(entry.type == 'remote-inbound-rtp' for entry in stats.values())
 
 
-async def test_what_a_viewer_reports_is_passed_on_under_his_name(pair: Pair) -> None:
+async def test_what_a_viewer_reports_is_passed_on_under_their_name(pair: Pair) -> None:
     await pair.until(lambda: bool(pair.heard))
     estimate = Estimate(source=4711, bitrate_bps=262_143)
     loss = LossReport(source=4711, fraction_lost=0.25, is_next_hop=True)

@@ -205,7 +205,7 @@ class Server(RuleBasedStateMachine):
         return 200 if known.operator == name else 403
 
     @invariant()
-    def everybody_sees_his_own(self) -> None:
+    def everybody_sees_their_own(self) -> None:
         if not hasattr(self, 'rig'):
             return
         for name, tenant in PEOPLE.items():

@@ -79,7 +79,7 @@ def shown(operator: OperatorPage, what: Callable[[], bool]) -> list[int]:
     return operator.picture()
 
 
-def test_the_operator_sees_the_camera_that_he_selects_on_the_same_connection(
+def test_the_operator_sees_the_camera_that_they_select_on_the_same_connection(
     operator: OperatorPage, node: Any
 ) -> None:
     page = operator.page

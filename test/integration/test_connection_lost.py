@@ -165,7 +165,7 @@ async def test_an_operator_who_connects_hears_from_the_broker_that_the_session_i
     ):
         detour.cut |= set(Direction)
         connecting = asyncio.create_task(person.connect(await person.wait_for_robot(ROBOT_ID)))
-        await until(lambda: detour.seen[Direction.TO_BROKER], 'he tries to connect')
+        await until(lambda: detour.seen[Direction.TO_BROKER], 'it tries to connect')
         await asyncio.to_thread(bridge.end)
         with pytest.raises(ConnectionError, match='the session has ended'):
             await connecting

@@ -132,5 +132,7 @@ async def test_a_viewer_on_a_bad_link_takes_nothing_from_the_operator(
                 await asyncio.sleep(0.02)
         assert half.counter(TARGET) > 2 * NARROW_BPS
         await person.leave()
-        # Now he is all that there is.
-        await half.until(lambda: half.counter(TARGET) < 1.2 * NARROW_BPS, 'his link counts')
+        # Now this operator is the only receiver.
+        await half.until(
+            lambda: half.counter(TARGET) < 1.2 * NARROW_BPS, 'the link of the operator counts'
+        )

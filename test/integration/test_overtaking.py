@@ -35,7 +35,7 @@ async def test_what_is_said_before_the_link_is_all_up_is_answered(
         detour.delays_s = WITHIN_S
         started.start_bridge(detour.url, broker.key_file, ROBOT_ID)
         async with operator(broker.url, broker.token, with_video=False) as person:
-            # He is there before the robot's connection is: the broker keeps what he says first.
+            # The operator connects before the robot: the broker keeps the first messages.
             session_id = await person.wait_for_robot(ROBOT_ID)
             await person.connect(session_id)
             assert (await person.request('estop', 'red'))['ok'] is True

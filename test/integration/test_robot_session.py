@@ -53,7 +53,7 @@ async def robot(broker: OldBroker, tmp_path: Path) -> AsyncIterator[WebrtcHalf]:
 
 
 async def operate(broker: OldBroker, robot: WebrtcHalf) -> None:
-    """Let an operator come, and return when his commands arrive."""
+    """Let an operator join, and return when their commands arrive."""
     broker.newest.bridge()
     await robot.until(lambda: robot.state is BridgeState.OPERATED, 'operated')
     await drive(broker, robot, 1)

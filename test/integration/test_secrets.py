@@ -38,7 +38,7 @@ NODE = '/teleop_bridge'
 
 
 async def drive(url: str, token: str) -> None:
-    """Do what an operator does, and what he does wrong."""
+    """Do what an operator does, rightly and wrongly."""
     async with operator(url, token) as person:
         await person.connect(await person.wait_for_robot('go2-a'))
         for speed in (0.0, 0.0, 0.1):

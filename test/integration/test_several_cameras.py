@@ -153,7 +153,7 @@ async def test_cameras_are_switched_on_one_connection_and_only_those_seen_are_su
         assert set(broker.media.offers) == connections
 
 
-async def test_the_operator_hears_which_cameras_there_are_and_which_he_sees(
+async def test_the_operator_hears_which_cameras_there_are_and_which_they_see(
     broker: CountedBroker, started: Programs
 ) -> None:
     async with robot(broker, started) as bridged:
@@ -175,7 +175,7 @@ async def test_the_next_operator_begins_with_the_first_camera_and_viewers_select
             second = Bridged(successor, bridged.front, bridged.rear)
             await second.shows('red')
             viewer.send('state_reliable', json.dumps({'type': 'camera_select', 'cams': ['rear']}))
-            # What a viewer may say is on its way no longer than his E-STOP.
+            # A viewer's other messages take no longer than their E-STOP.
             viewer.send('state_reliable', json.dumps({'type': 'estop', 'nonce': 'v'}))
             await second.until(lambda: second.state().get('estopped'), 'E-STOP')
             assert second.state()['selected'] == ['front']

@@ -1,4 +1,4 @@
-"""An operator who says nothing at all: he is there as long as his machine answers."""
+"""An operator who sends nothing stays for as long as their machine answers."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -65,7 +65,7 @@ class Fleet:
     The broker and its robots.
 
     :param folder: For state and logs.
-    :param operators: How many operators there will be; each has a token of his own, because
+    :param operators: How many operators there will be; each has their own token, because
         joins are limited per operator.
     """
 

@@ -1,4 +1,4 @@
-"""Which frames came through a detour: what a viewer gets to see, whatever his decoder does."""
+"""The frames that pass a detour: what a viewer could see, whatever their decoder does."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -59,7 +59,7 @@ VELOCITIES = st.builds(
 
 
 class Drive:
-    """An operator, his link and the drive thread, in time that the test moves."""
+    """An operator, their link and the drive thread, with time that the test advances."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""An operator without a browser: joins, bridges, drives, and remembers what he received."""
+"""An operator without a browser: joins, bridges, drives, and remembers what they received."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -48,7 +48,7 @@ from teleop_webrtc_bridge.core.messages import CHANNELS, DriveCommand, Velocity,
 
 HEARTBEAT_PERIOD_S = 5.0
 FIRST_HEARTBEAT_PERIOD_S = 1.0
-"""While he connects."""
+"""While connecting."""
 START_S = 60.0
 """For a robot to be there: a busy machine takes 20 s to start one."""
 PATIENCE_S = 30.0

@@ -464,7 +464,7 @@ def newest_telemetry(person: PythonOperator) -> dict[str, Any]:
     return {}
 
 
-async def test_what_the_robots_side_does_stops_an_operator_and_he_is_told(
+async def test_what_the_robots_side_does_stops_an_operator_and_they_are_told(
     tmp_path: Path,
 ) -> None:
     forward = Velocity(linear_x=0.5)
@@ -534,7 +534,7 @@ def camera(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-async def test_a_camera_that_stalls_slows_the_operator_down_and_he_is_told(
+async def test_a_camera_that_stalls_slows_the_operator_down_and_they_are_told(
     tmp_path: Path,
 ) -> None:
     fast = Velocity(linear_x=0.9)

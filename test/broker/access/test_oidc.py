@@ -615,7 +615,7 @@ async def test_a_slow_issuer_is_given_up_and_holds_up_nobody_whose_key_is_there(
 # --- the end of a token ------------------------------------------------------------------------
 
 
-async def test_who_drives_is_let_go_when_his_token_ends(rig: Rig, issuer: Issuer) -> None:
+async def test_an_operator_is_removed_when_their_token_ends(rig: Rig, issuer: Issuer) -> None:
     session = await rig.dial(rig.robot('yard'))
     ann, guest = issuer.signed_in(), issuer.signed_in(sub='guest', groups='guests')
     assert (await rig.join(session, ann)).status == 200

@@ -154,7 +154,7 @@ def test_of_each_camera_as_many_images_are_taken_as_are_wanted_of_it(rig: Rig) -
     assert front['sent'] > 2 * rear['sent'], (front, rear)
 
 
-def test_who_changes_his_mind_in_time_sees_no_change(rig: Rig) -> None:
+def test_a_change_that_is_taken_back_in_time_changes_nothing(rig: Rig) -> None:
     rig.sees_front()
     rig.drivers['rear'].is_on = False
     rig.selected = ['rear']

@@ -82,7 +82,7 @@ def test_a_factor_of_zero_stops_a_blind_operator(drive: Drive) -> None:
     assert drive.published[-1][0] < stopped_s + 1.06, 'then the topic belongs to others'
 
 
-def test_being_told_again_that_he_is_blind_changes_nothing(drive: Drive) -> None:
+def test_being_told_again_that_they_are_blind_changes_nothing(drive: Drive) -> None:
     drive.begin()
     for blind in (True, False):
         drive.gate.set_blind(drive.now, blind)

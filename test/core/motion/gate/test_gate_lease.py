@@ -214,7 +214,7 @@ def test_an_old_token_replayed_again_and_again_keeps_nobody_driving(road: Road) 
     assert drive.gate.verdicts[CommandVerdict.NO_LEASE] > 50
 
 
-def test_the_next_operators_tokens_are_others_and_he_need_not_echo(drive: Drive) -> None:
+def test_the_next_operators_tokens_are_others_and_they_need_not_echo(drive: Drive) -> None:
     gate = drive.gate
     old = [gate.issue_lease(drive.now) for _ in range(3)]
     gate.echo_lease(drive.now, old[-1])
@@ -307,7 +307,7 @@ def test_a_session_that_begins_slow_costs_speed_and_then_all_of_it(
         assert drive.gate.verdicts[CommandVerdict.ROUND_TRIP] > 400
 
 
-def test_until_his_round_trip_is_known_an_operator_is_slow(drive: Drive) -> None:
+def test_until_the_round_trip_is_known_an_operator_is_slow(drive: Drive) -> None:
     drive.gate.begin_control(drive.now)
     token = drive.gate.issue_lease(drive.now)
     drive.begin()

@@ -198,7 +198,7 @@ def test_lost_commands_do_not_make_a_quick_sender_slow(drive: Drive) -> None:
 
 @pytest.mark.parametrize('kept', [2, 3, 4, 6])
 @pytest.mark.parametrize('wraps', [False, True])
-def test_loss_does_not_make_a_quick_sender_slow_who_numbers_his_commands(
+def test_loss_does_not_make_a_quick_sender_slow_who_numbers_their_commands(
     drive: Drive, kept: int, wraps: bool
 ) -> None:
     first = 2**31 - 20 if wraps else 0
@@ -221,7 +221,7 @@ def test_jitter_does_not_make_a_quick_sender_slow(drive: Drive, seed: int) -> No
         assert drive.gate.command_timeout_s() == TIMEOUT_S
 
 
-def test_a_slow_sender_who_numbers_his_commands_is_given_six_of_his_periods(
+def test_a_slow_sender_who_numbers_their_commands_is_given_six_of_their_periods(
     drive: Drive,
 ) -> None:
     for number in range(40):
