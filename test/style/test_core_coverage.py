@@ -44,6 +44,8 @@ CORE = (
     'motion/freshness',
     'motion/velocity_limits',
     'video/compressed_header',
+    'video/h264',
+    'video/h264_syntax',
     'video/pixel_formats',
     'video/serialized_image',
 )
