@@ -119,7 +119,7 @@ def main() -> None:
     transport, width, height = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
-    pictures = robot_pixels(width, height)[:SHOWN]
+    pictures = robot_pixels(width, height, SHOWN)
     topic, kind, make = TRANSPORTS[transport]
     messages = make([*pictures, *pictures[-2:0:-1]])
     stamps_s = []

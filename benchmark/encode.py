@@ -85,11 +85,13 @@ Pictures = list[av.VideoFrame]
 # --- pictures -----------------------------------------------------------------------------------
 
 
-def robot_pixels(width: int, height: int) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+def robot_pixels(
+    width: int, height: int, count: int = FRAMES
+) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
     """Return what the simulated robot sees while it drives in a circle, ``[row, column, rgb]``."""
     view = CameraView(courtyard(), width=width, height=height)
     pictures = []
-    for number in range(FRAMES):
+    for number in range(count):
         yaw = TURN_RAD_S * number / FPS
         radius_m = DRIVE_M_S / TURN_RAD_S
         pose = Pose(x=radius_m * math.sin(yaw), y=radius_m * (1 - math.cos(yaw)), yaw=yaw)

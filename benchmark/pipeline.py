@@ -136,7 +136,12 @@ def _camera(case: Case, folder: Path) -> Iterator[Path]:
         yield log
     finally:
         process.terminate()
-        process.wait(20.0)
+        try:
+            process.wait(20.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
 
 
 def _start(programs: Programs, case: Case) -> tuple[Broker, Program]:
