@@ -1,11 +1,11 @@
 """
 The summary of scripts/test: totals on the last line; exit status 0 if nothing failed.
 
-A test that failed, and passed when CI ran it once more, counts as passed and is named. If there
-are more than two such tests, they count as failed.
+A test that failed first and passed when CI repeated it counts as passed and is named. If there are
+more than two such tests, they count as failed.
 
-Each argument is ``NAME=REPORT``, a report as JUnit XML or TAP. A part that has no readable report,
-or one without a test, counts as one failed test; so does an argument without a report.
+Each argument is ``NAME=REPORT``; the report is JUnit XML or TAP. A part without a readable report,
+or whose report contains no test, counts as one failed test; so does an argument without a report.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -33,7 +33,7 @@ from typing import Final
 from xml.etree import ElementTree
 
 MAX_REPEATED: Final = 2
-"""Maximum number of tests of a run that may pass only when they are run once more."""
+"""Maximum number of tests in a run that may pass only on the second attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Totals:
     failed: int = 0
     skipped: int = 0
     repeated: tuple[str, ...] = ()
-    """The names of those among the passed that passed only when they were run once more."""
+    """The names of the tests that passed only when they were repeated."""
 
     def __add__(self, other: Totals) -> Totals:
         return Totals(
@@ -58,7 +58,7 @@ class Totals:
         return f'{self.passed} passed, {self.failed} failed, {self.skipped} skipped'
 
     def judged(self) -> Totals:
-        """Return the totals of a run, in which only a few tests may be run once more."""
+        """Return the totals of a run, in which only a few tests may be repeated."""
         count = len(self.repeated)
         if count <= MAX_REPEATED:
             return self
@@ -69,7 +69,7 @@ def read_junit(text: str) -> Totals:
     """
     Return the totals of a JUnit XML report.
 
-    :raises ValueError: It is not such a report.
+    :raises ValueError: The text is not such a report.
     """
     runs: dict[str, list[ElementTree.Element]] = {}
     try:
@@ -85,16 +85,16 @@ def read_junit(text: str) -> Totals:
         elif cases[-1].find('skipped') is not None:
             totals += Totals(skipped=1)
         else:
-            # pytest-rerunfailures reports the run that failed like one that passed.
+            # pytest-rerunfailures reports the failed first run as if it had passed.
             totals += Totals(passed=1, repeated=(name,) if len(cases) > 1 else ())
     return totals
 
 
 def read_tap(text: str) -> Totals:
     """
-    Return the totals that node's TAP report ends with.
+    Return the totals at the end of node's TAP report.
 
-    :raises ValueError: It has no totals.
+    :raises ValueError: The report has no totals.
     """
     counts = {name: int(n) for name, n in re.findall(r'^# (\w+) (\d+)$', text, re.MULTILINE)}
     try:
@@ -108,7 +108,7 @@ def read_tap(text: str) -> Totals:
 
 
 def read(part: str) -> Totals:
-    """Return the totals of one part, and say so when it has none."""
+    """Return the totals of one part, and print a message if it has none."""
     name, _, path = part.partition('=')
     if not path:
         print(f'{name}: has failed')

@@ -1,4 +1,4 @@
-"""What all tests share: the environment of the processes that they start, and CI's strictness."""
+"""Set-up of all tests: the environment of the processes that they start, and CI's strictness."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -29,12 +29,12 @@ from child_processes import ChildProcesses, REAL_PROGRAMS
 import pytest
 from ros_domain import DOMAINS, next_domain
 
-# Now, because its plug-in would import it after the last test: CPython 3.11 cannot parse source
-# any more in a process in which threads have failed to (python/cpython#106905).
+# Imported now because its plug-in would import it after the last test: CPython 3.11 can no longer
+# parse source in a process in which threads have failed to do so (python/cpython#106905).
 with contextlib.suppress(ImportError):
     import hypothesis
 
-    # A busy machine makes slow examples, not wrong ones.
+    # On a busy machine, examples are slow but not wrong.
     hypothesis.settings.register_profile(
         'patient',
         hypothesis.settings(),
@@ -44,14 +44,14 @@ with contextlib.suppress(ImportError):
     hypothesis.settings.load_profile('patient')
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Tests that need what not every machine has; on CI's they must run.
+#: Markers of tests that need something that not every machine has; in CI they must run.
 REQUIRED_BY_CI = ('browser', 'namespace', 'systemd')
-#: What each program wrote last, and no more, is shown of a test that failed.
+#: Number of lines of each program's log that are shown when a test fails.
 LOG_LINES = 40
 PROGRAM_LOGS = pytest.StashKey[Path]()
-#: Folders of tests that run as one where others run beside them.
+#: Folder whose tests run one after the other, in parallel with other tests.
 ONE_AFTER_THE_OTHER = 'test/e2e/'
-#: Those that take longest; the first of all first.
+#: Folders with the slowest tests, the slowest first.
 SLOW_FOLDERS = ('e2e', 'integration', 'benchmark', 'style')
 BROWSERS = ('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-browser')
 FIREFOXES = ('firefox-esr', 'firefox')
@@ -63,15 +63,15 @@ def pytest_configure(config: pytest.Config) -> None:
             'CI=true needs pytest-rerunfailures: pip install -r requirements-dev.txt'
         )
     config.pluginmanager.register(ChildProcesses())
-    # nohup ignores it, and the programs under test would inherit that.
+    # nohup ignores SIGHUP, and the programs under test would inherit that.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    # Off by default, and then rclpy sends an integer in a float's place as 5e-324.
+    # Off by default; without this check, rclpy sends an integer in a float field as 5e-324.
     os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
-    # Apart from other robots, also from those on this machine and other test runs.
+    # Isolated from other robots, including those of other test runs on this machine.
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % DOMAINS))
     os.environ.setdefault('ROS_LOG_DIR', str(ROOT / 'build' / 'ros_log'))
-    # The programs that the tests start are those of this tree.
+    # The tests start the programs of this tree.
     inherited = os.environ.get('PYTHONPATH')
     os.environ['PYTHONPATH'] = os.pathsep.join([str(ROOT), *([inherited] if inherited else [])])
 
@@ -85,10 +85,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition('::')[0]
-            # Two browsers at a time are more than two cores can feed with pictures.
+            # Two cores cannot supply two browsers with pictures at the same time.
             return ONE_AFTER_THE_OTHER if file.startswith(ONE_AFTER_THE_OTHER) else file
 
-    # What takes longest begins, so that the workers end at about the same time.
+    # The slowest tests start first, so that the workers end at about the same time.
     config.option.loadscopereorder = False
     return ByFile(config, log)
 
@@ -96,8 +96,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, 'workerinput'):
         items.sort(key=_turn)
-    # A machine that CI shares may stand still for a while. The end of scripts/test names what was
-    # run once more; more than two such tests fail the run.
+    # A shared CI machine may stall for a while. scripts/test names the repeated tests at its end;
+    # more than two such tests fail the run.
     for item in items:
         if _is_ci() and item.get_closest_marker(REAL_PROGRAMS):
             item.add_marker(pytest.mark.flaky(reruns=1))
@@ -105,8 +105,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    # A report parses source. Were a failed task collected meanwhile, its traceback would parse
-    # source too, and CPython 3.11 raises SystemError then (python/cpython#106905).
+    # A report parses source. If a failed task were collected meanwhile, its traceback would parse
+    # source too, and CPython 3.11 would raise SystemError (python/cpython#106905).
     gc.disable()
     try:
         report = yield
@@ -123,7 +123,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def _turn(item: pytest.Item) -> int:
-    """Return when a test shall begin, if several run at the same time."""
+    """Return the rank by which tests start when several run at the same time."""
     folder = item.path.relative_to(ROOT / 'test').parts[0]
     if folder in SLOW_FOLDERS:
         return SLOW_FOLDERS.index(folder)
@@ -131,10 +131,10 @@ def _turn(item: pytest.Item) -> int:
 
 
 def _program_logs(folder: Path, since_s: float) -> list[tuple[str, str]]:
-    """Return what programs wrote during a test that failed: where CI runs, nothing else stays."""
+    """Return what the programs logged during a failed test: in CI, nothing else is kept."""
     found = []
     for log in sorted(folder.rglob('*.log')):
-        # A program that is still running may take its files away.
+        # A program that is still running may delete its files.
         with contextlib.suppress(OSError):
             if log.stat().st_mtime >= since_s:
                 lines = log.read_text(errors='replace').splitlines()
@@ -143,7 +143,7 @@ def _program_logs(folder: Path, since_s: float) -> list[tuple[str, str]]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show why a test was run once more, like a failure."""
+    """Show why a test was repeated, like a failure."""
     for report in terminalreporter.getreports('rerun'):
         terminalreporter.section(f'run once more: {report.nodeid}')
         terminalreporter.line(report.longreprtext)
@@ -173,17 +173,17 @@ def _fail(report: pytest.TestReport | pytest.CollectReport, what: str) -> None:
 
 @pytest.fixture(scope='session', autouse=True)
 def program_logs(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Say where programs write: below it, in files that end with ``.log``."""
+    """Note the folder below which programs write their ``.log`` files."""
     pytestconfig.stash[PROGRAM_LOGS] = tmp_path_factory.getbasetemp()
 
 
 @pytest.fixture(scope='module', autouse=True)
 def ros_domain() -> None:
     """
-    Give each module a ROS domain of its own.
+    Give each module its own ROS domain.
 
-    Tests kill programs, and whoever wrote to the shared memory of one that was killed may go on
-    writing there (eProsima/Fast-DDS pull request 4737), unheard by the next one on its port.
+    Tests kill programs. Others may keep writing to the shared memory of a killed program
+    (eProsima/Fast-DDS pull request 4737), so that the next program on its port does not hear them.
     """
     os.environ['ROS_DOMAIN_ID'] = str(next_domain(int(os.environ['ROS_DOMAIN_ID'])))
 

@@ -1,4 +1,4 @@
-"""A link with a bottleneck, in simulated time: what a rate controller would live through on it."""
+"""Simulated link with a bottleneck, for tests of the rate controller."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -32,26 +32,26 @@ HD = 1280 * 720
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One frame's fate."""
+    """Delay and losses of one frame."""
 
     at_s: float
     target: Target
     delay_s: float
-    """Of its last packet that arrived."""
+    """Delay of the last packet that arrived."""
     lost: int
 
 
 class Bottleneck:
     """
-    A stream over a link of limited rate with a queue, and a receiver that reports.
+    A stream over a rate-limited link with a queue, and a receiver that sends reports.
 
-    The receiver is aiortc's own estimator; it reports loss once a second.
+    The receiver is aiortc's own estimator; it reports loss once per second.
 
-    :param capacity: Bits per second at a time.
-    :param queue_s: What the queue holds, at the link's rate.
-    :param activity: Part of the bitrate that the scene needs, at a time.
+    :param capacity: Bits per second, as a function of time.
+    :param queue_s: Length of the queue, at the link's rate.
+    :param activity: Fraction of the bitrate that the scene needs, as a function of time.
     :param with_remb: Whether the receiver reports estimates.
-    :param with_probes: Whether it is the link on which the peer is probed.
+    :param with_probes: Whether the peer is probed on this link.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Bottleneck:
         self._random = random.Random(3)
         self._estimator = RemoteBitrateEstimator()
         self._free_s = 0.0
-        """When the link has sent what it holds."""
+        """When the link will have sent its queue."""
         self._rembs: list[tuple[float, float]] = []
         self._probe_s = 0.0
         self._answers: list[tuple[float, float]] = []
-        """When they come, and their probes."""
+        """Arrival of each answer, and the time of its probe."""
         self._packets = self._lost = 0
 
     def run(self, seconds: float) -> list[Sample]:

@@ -26,7 +26,7 @@ from playwright.sync_api import Browser, expect, Page, sync_playwright, Viewport
 from programs import wait_for
 import psutil
 
-# As long as a busy machine takes; five seconds by default.
+# Long enough for a busy machine; the default is five seconds.
 expect.set_options(timeout=30_000)
 
 ARGUMENTS = (
@@ -36,7 +36,7 @@ ARGUMENTS = (
     '--disable-background-networking',
     '--disable-component-update',
     '--disable-sync',
-    # Machines whose only address is the loopback one connect as well.
+    # Allows connections on machines that only have a loopback address.
     '--allow-loopback-in-peer-connection',
 )
 DESKTOP: ViewportSize = {'width': 1280, 'height': 800}
@@ -50,7 +50,7 @@ GREY_VALUES = """() => {
 
 
 class OperatorPage:
-    """The page as its user handles it."""
+    """The page, operated as a user would."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -59,12 +59,12 @@ class OperatorPage:
         page.on('console', self._on_console)
 
     def _on_console(self, message: Any) -> None:
-        # Chromium reports every status that is no success; what the page makes of it is tested.
+        # Chromium reports every error status; the tests check how the page handles it.
         if message.type == 'error' and not message.text.startswith('Failed to load resource'):
             self.errors.append(message.text)
 
     def connect(self, address: str, robot_id: str) -> None:
-        """Open the page, pick a robot and press connect; return when it can be driven."""
+        """Open the page, pick a robot and press connect; return when the robot can be driven."""
         self.page.goto(address)
         self.page.click(f'#robots button[data-robot-id="{robot_id}"]', timeout=60_000)
         self.page.click('#connect')
@@ -76,7 +76,7 @@ class OperatorPage:
         )
 
     def let_go_and_press(self, moving: Callable[[], object]) -> bool:
-        """Return whether it moves then; on a busy machine it may not have heard the letting go."""
+        """Return whether the robot moves; a busy machine may have missed the key's release."""
         self.page.keyboard.up('KeyW')
         wait_for(lambda: not self.metrics()['lock'], what='no lock on the page')
         self.page.keyboard.down('KeyW')
@@ -85,11 +85,11 @@ class OperatorPage:
         return False
 
     def metrics(self) -> dict[str, Any]:
-        """Return what the page knows about itself."""
+        """Return the page's metrics."""
         return dict(self.page.evaluate('window.teleop.metrics()'))
 
     def picture(self) -> list[int]:
-        """Return the frame on show, shrunk to 32 x 18 grey values."""
+        """Return the displayed frame, reduced to 32 x 18 grey values."""
         return list(self.page.evaluate(GREY_VALUES))
 
 
@@ -99,7 +99,7 @@ def difference(one: list[int], other: list[int]) -> float:
 
 
 def kill(browser_root: psutil.Process) -> None:
-    """Kill a browser at once, all of its processes: it says goodbye to nobody."""
+    """Kill all processes of a browser at once, so that it cannot close its connections."""
     for process in [browser_root, *browser_root.children(recursive=True)]:
         try:
             os.kill(process.pid, signal.SIGKILL)
@@ -109,7 +109,7 @@ def kill(browser_root: psutil.Process) -> None:
 
 @contextmanager
 def chromium(executable: str) -> Iterator[Browser]:
-    """Start a Chromium of its own."""
+    """Start a separate Chromium."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=executable, headless=True, args=list(ARGUMENTS)
@@ -122,7 +122,7 @@ def chromium(executable: str) -> Iterator[Browser]:
 
 
 def browser_process() -> psutil.Process:
-    """Return the newest Chromium that this process' playwright has started."""
+    """Return the newest Chromium that this process's Playwright has started."""
     roots = [
         process
         for process in psutil.Process().children(recursive=True)

@@ -1,4 +1,4 @@
-"""What tests of the bridge's cameras have in common: a node, its executor, the end of it all."""
+"""Common rig for tests of the bridge's cameras: a node, its executor, and their shutdown."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -42,9 +42,9 @@ _AnyRig = TypeVar('_AnyRig', bound=_Rig)
 @contextmanager
 def camera_rig(make: Callable[[Any, SingleThreadedExecutor, int], _AnyRig]) -> Iterator[_AnyRig]:
     """
-    Yield a rig of cameras, and end it.
+    Yield a rig of cameras, and shut it down.
 
-    :param make: Gets a node, the executor that it has, and the eventfd of the WebRTC half.
+    :param make: Makes the rig from a node, its executor, and the eventfd of the WebRTC half.
     """
     context = Context()
     rclpy.init(context=context)

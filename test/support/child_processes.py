@@ -1,4 +1,4 @@
-"""A plug-in of pytest that fails tests whose marker ``real_programs`` is missing or wrong."""
+"""Pytest plug-in that fails tests whose marker ``real_programs`` is missing or wrong."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -25,22 +25,22 @@ import pytest
 REAL_PROGRAMS: Final = 'real_programs'
 """The marker's name."""
 
-#: What the interpreter reports when it starts a process.
+#: Audit events of the interpreter when it starts a process.
 _EVENTS: Final = frozenset({'subprocess.Popen', 'os.posix_spawn', 'os.fork', 'os.forkpty'})
 
 
 class ChildProcesses:
     """
-    Knows which tests start processes: in their own code, or in a fixture that they use.
+    Tracks which tests start processes, in their own code or in a fixture that they use.
 
-    A fixture of a module has started them for its later tests as well.
+    A module's fixture counts for the module's later tests as well.
     """
 
     def __init__(self) -> None:
         self._count = 0
         self._fixtures: set[tuple[str, str]] = set()
-        """Those that have started processes: their names, and for which part of the tests."""
-        # For the life of the interpreter: there is no way to remove it.
+        """Fixtures that have started processes: their names and the nodes that they belong to."""
+        # The hook stays for the life of the interpreter: it cannot be removed.
         sys.addaudithook(self._on_event)
 
     def _on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -62,7 +62,7 @@ class ChildProcesses:
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
         before = self._count
         result = yield
-        # Only of a test that has passed: another one has not come to its end.
+        # Checked only if the test has passed: a failed test has not run to its end.
         started = self._count > before or not self._fixtures.isdisjoint(_fixtures_of(item))
         is_marked = item.get_closest_marker(REAL_PROGRAMS) is not None
         if started and not is_marked and item.get_closest_marker('linter') is None:
@@ -80,5 +80,5 @@ def _fixtures_of(item: pytest.Item) -> set[tuple[str, str]]:
 
 
 def _is_of_ctypes(event: str, arguments: tuple[Any, ...]) -> bool:
-    """Return whether it only looks for a library, as the import of a module may do."""
+    """Return whether the process only looks up a library, as importing a module may do."""
     return event == 'subprocess.Popen' and 'ldconfig' in str(arguments[:2])

@@ -30,17 +30,17 @@ PUBLISHER = Path(__file__).parent / 'h264_publisher.py'
 @contextmanager
 def coded_camera(profile: str, *numbers: int) -> Iterator[None]:
     """
-    Let it publish.
+    Run the camera, and continue when it publishes.
 
-    :param numbers: Width, height, pictures from keyframe to keyframe; then the numbers of those
-        that get lost.
+    :param numbers: Width, height, pictures from keyframe to keyframe; then the numbers of the
+        pictures to drop.
     """
     process = subprocess.Popen(
         [sys.executable, str(PUBLISHER), profile, *map(str, numbers)], stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     try:
-        # It encodes first, which takes time on a busy machine.
+        # It encodes everything first, which takes time on a busy machine.
         assert process.stdout.readline() == b'ready\n'
         yield
     finally:

@@ -1,4 +1,4 @@
-"""A real broker in the test's own process, between spies that only count."""
+"""A real broker in the test's own process, with spies that only count."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -37,12 +37,12 @@ from teleop_webrtc_bridge.core.messages import VideoCodec
 
 
 class CountingMedia(EmbeddedMedia):
-    """The embedded SFU, counting what it is asked for."""
+    """The embedded SFU, which also records the calls to it."""
 
     def __init__(self) -> None:
         super().__init__(include_loopback=True)
         self.offers: dict[str, str] = {}
-        """Media session → the offer that made its one peer connection."""
+        """Media session → the offer from which its peer connection was made."""
         self.channels: dict[str, list[str]] = {}
         """Media session → labels of the channels that were opened on it."""
 
@@ -66,7 +66,7 @@ class CountingMedia(EmbeddedMedia):
 
 
 class CountedBroker:
-    """A running broker and what was asked of it."""
+    """A running broker and the requests to it."""
 
     def __init__(self, media: CountingMedia, key_file: Path, token: str) -> None:
         self.media = media
@@ -76,11 +76,11 @@ class CountedBroker:
         self.created: list[dict[str, Any]] = []
         """Bodies of ``POST /sessions``."""
         self.sessions: list[str] = []
-        """That it made, whether their robots have been told or not."""
+        """Sessions that the broker created, whether their robots got the answer or not."""
         self.deleted: list[str] = []
-        """Those whose robots said goodbye."""
+        """Sessions that their robots deleted."""
         self.tells = asyncio.Event()
-        """While not set, no robot is told that its session was made."""
+        """While not set, the broker delays the answers to ``POST /sessions``."""
         self.tells.set()
 
     @web.middleware

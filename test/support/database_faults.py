@@ -1,4 +1,4 @@
-"""What can go wrong with the database of a broker that runs."""
+"""Faults of the database of a running broker."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -33,9 +33,9 @@ DATABASE: Final = 'broker.sqlite3'
 
 class Fault:
     """
-    Something that is wrong with the database of a broker that runs, from now on.
+    A fault of the database of a running broker.
 
-    :param begin: Has it begin, and returns what has it end.
+    :param begin: Starts the fault and returns a function that ends it.
     """
 
     def __init__(self, begin: Callable[[], Callable[[], object]]) -> None:
@@ -52,9 +52,9 @@ class Fault:
 
 def faults(state_dir: Path, disk: FailingDisk | None) -> Mapping[str, Fault]:
     """
-    Return what can be done to a database.
+    Return the possible faults of a database, by name.
 
-    :param disk: The one it is on, if it can be made to fail.
+    :param disk: The disk that holds the database, if it can be made to fail.
     """
     file = state_dir / DATABASE
 

@@ -1,4 +1,4 @@
-"""A detour between robots and a broker: HTTP and UDP pass through it, until it is cut."""
+"""Detour between robots and a broker that forwards HTTP and UDP, and can be cut or impaired."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -36,18 +36,18 @@ from aiohttp.test_utils import TestServer
 _CANDIDATE = re.compile(r'^a=candidate:.*\r?\n', re.MULTILINE)
 _Address = tuple[str, int]
 RECENT = 500
-"""Packets each way of which the time is kept."""
+"""Number of packets, each way, whose times are kept."""
 
 
 class Direction(enum.Enum):
-    """Which way packets go."""
+    """Direction of packets."""
 
     TO_BROKER = 'to broker'
     TO_ROBOT = 'to robot'
 
 
 class _Side(asyncio.DatagramProtocol):
-    """One socket of a path: what it receives leaves by the other one."""
+    """One socket of a path; packets that it receives are sent by the other one."""
 
     def __init__(self, detour: Detour, direction: Direction, target: _Address) -> None:
         self._detour = detour
@@ -86,16 +86,16 @@ class _Side(asyncio.DatagramProtocol):
 
 @dataclass(kw_only=True)
 class Narrow:
-    """A link that carries so much and no more."""
+    """A rate-limited link."""
 
     rate_bps: float
     queue_s: float = 0.5
-    """What waits longer than that is lost."""
+    """Packets that would wait longer than this are lost."""
     free_s: float = 0.0
-    """When it has sent what it holds, in seconds of ``time.monotonic``."""
+    """When the link will have sent its queue, in seconds of ``time.monotonic``."""
 
     def waits_s(self, size: int) -> float | None:
-        """Return when the next packet has passed, from now on; ``None``: it is lost."""
+        """Return the time until the next packet has passed; ``None``: it is lost."""
         now = time.monotonic()
         if self.free_s - now > self.queue_s:
             return None
@@ -105,7 +105,7 @@ class Narrow:
 
 class Detour:
     """
-    Owns the packets between the robots that dial here and the broker.
+    Forwards all packets between the robots that dial here and the broker.
 
     :param broker_url: The real broker.
     """
@@ -113,19 +113,19 @@ class Detour:
     def __init__(self, broker_url: str) -> None:
         self.cut: set[Direction] = set()
         self.loss = 0.0
-        """The part of the packets that is lost, each way."""
+        """Fraction of the packets that is lost, each way."""
         self.delays_s = (0.0, 0.0)
-        """What a packet takes, each way: at least, at most. Drawn for each, so they overtake."""
+        """Least and greatest delay, each way; drawn for each packet, so that packets overtake."""
         self.seen: Counter[Direction] = Counter()
         self.lost: Counter[Direction] = Counter()
         self.came_s = {direction: deque[float](maxlen=RECENT) for direction in Direction}
-        """When the last packets arrived here, in seconds of ``time.monotonic``."""
+        """Arrival of the latest packets, in seconds of ``time.monotonic``."""
         self.passed_s = {direction: deque[float](maxlen=RECENT) for direction in Direction}
-        """When the last packets left here."""
+        """Departure of the latest packets, likewise."""
         self.on_passed: Callable[[Direction, bytes], None] = lambda direction, data: None
-        """Told of each packet that leaves here."""
+        """Called for each packet that departs."""
         self.narrow: dict[Direction, Narrow] = {}
-        """Links of limited rate; all peers share them."""
+        """Rate-limited links, which all peers share."""
         self.http_down = False
         self.url = ''
         self.created = 0
@@ -140,24 +140,24 @@ class Detour:
         return passes
 
     def waits_s(self, direction: Direction, size: int) -> float | None:
-        """Return how long a packet waits for its turn; ``None``: it is lost."""
+        """Return how long a packet waits in the queue; ``None``: it is lost."""
         narrow = self.narrow.get(direction)
         waits_s = 0.0 if narrow is None else narrow.waits_s(size)
         self.lost[direction] += waits_s is None
         return waits_s
 
     def delay_s(self) -> float:
-        """Return what the next packet takes."""
+        """Return the delay of the next packet."""
         return self._random.uniform(*self.delays_s)
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
-        """Pass a call on; descriptions get the detour's addresses."""
+        """Forward a call; descriptions get the detour's addresses."""
         try:
             if self.http_down:
                 raise aiohttp.ClientConnectionError('HTTP is cut')
             return await self._forward(request)
         except aiohttp.ClientConnectionError:
-            # As without a detour: no answer is no answer, not a 500.
+            # As without a detour: a missing answer stays missing and does not become a 500.
             if request.transport is not None:
                 request.transport.abort()
             return web.Response()
@@ -195,7 +195,7 @@ class Detour:
             return web.Response(status=answer.status, body=text, content_type=answer.content_type)
 
     async def _path(self) -> tuple[_Side, _Side]:
-        """Return the side that the robot sends to and the one that the broker sends to."""
+        """Return the side to which the robot sends and the side to which the broker sends."""
         loop = asyncio.get_running_loop()
         sides = []
         for direction in (Direction.TO_BROKER, Direction.TO_ROBOT):
@@ -222,7 +222,7 @@ def _candidate(sdp: str) -> _Address:
 
 
 def _with_candidate(sdp: str, address: _Address) -> str:
-    """Replace all candidates of a description by one."""
+    """Replace all candidates of a description with one."""
     line = f'a=candidate:1 1 udp 2130706431 {address[0]} {address[1]} typ host\r\n'
     bare = _CANDIDATE.sub('', sdp)
     return bare.replace('a=end-of-candidates', f'{line}a=end-of-candidates')
@@ -230,7 +230,7 @@ def _with_candidate(sdp: str, address: _Address) -> str:
 
 @asynccontextmanager
 async def detour_to(broker_url: str) -> AsyncIterator[Detour]:
-    """Serve a detour to a broker."""
+    """Run a detour to a broker."""
     detour = Detour(broker_url)
     app = web.Application()
     app.router.add_route('*', '/{path:.*}', detour.forward)

@@ -1,4 +1,4 @@
-"""A WebRTC half whose robot is driven through a broker, without ROS."""
+"""A WebRTC half that is driven through a broker, without ROS."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -44,7 +44,7 @@ class DrivenHalf:
     sent: int = 0
 
     async def drive(self) -> None:
-        """Send commands for ever."""
+        """Send commands until cancelled."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
@@ -54,7 +54,7 @@ class DrivenHalf:
             await asyncio.sleep(max(0.0, due - loop.time()))
 
     async def beat(self) -> None:
-        """Tell the broker for ever that the operator is there."""
+        """Send the operator's heartbeats to the broker until cancelled."""
         while True:
             await self.person.call('POST', f'sessions/{self.session_id}/op-heartbeat')
             await asyncio.sleep(OPERATOR_HEARTBEAT_S)

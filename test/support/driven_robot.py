@@ -1,4 +1,4 @@
-"""A real robot that a Python operator drives, and what its base hears of it."""
+"""A real robot that a Python operator drives, and a probe that listens like its base."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -32,7 +32,7 @@ from teleop_webrtc_bridge.core.messages import Velocity
 
 ROBOT_ID = 'driven'
 TIMEOUT_S = 1.0
-"""The longest ``command_timeout``: a busy test machine shall not stop the robot."""
+"""The longest ``command_timeout``: a busy test machine must not stop the robot."""
 PATIENCE_S = 30.0
 PERIOD_S = 0.02
 BEAT_S = 5.0
@@ -41,7 +41,7 @@ FORWARD = Velocity(linear_x=0.5)
 
 @dataclass(frozen=True, kw_only=True)
 class DrivenRobot:
-    """A bridge, its broker and operator, and a node beside it that hears ``cmd_vel``."""
+    """A bridge, its broker and operator, and a separate node that receives ``cmd_vel``."""
 
     broker: Broker
     bridge: Program
@@ -50,7 +50,7 @@ class DrivenRobot:
     node: Any
 
     async def hold(self, velocity: Velocity, condition: Callable[[], Any]) -> None:
-        """Hold a key until something is so."""
+        """Hold a key until a condition is true."""
         async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 self.person.drive(velocity)
@@ -62,7 +62,7 @@ class DrivenRobot:
         await self.hold(velocity, lambda: time.monotonic() > end_s)
 
     async def set_off(self) -> None:
-        """Drive, from neutral."""
+        """Start driving from neutral."""
         async with asyncio.timeout(PATIENCE_S):
             while not self.probe.moving():
                 await self.hold_for(Velocity(), 0.2)
@@ -70,9 +70,10 @@ class DrivenRobot:
 
     async def falls_silent(self) -> Command:
         """
-        Let go without a word, and return the zero that follows.
+        Stop sending, and return the zero that follows.
 
-        It comes while the operator is still there: their leaving would stop the robot too.
+        It must arrive while the operator is still there, because an operator who leaves stops the
+        robot as well.
         """
         seen = len(self.probe.commands)
         await asyncio.to_thread(wait_for, self.probe.standing, what='the zero')
@@ -81,7 +82,7 @@ class DrivenRobot:
         return next(it for it in self.probe.commands[seen:] if it.is_zero)
 
     async def assert_drives_and_stops(self) -> list[Command]:
-        """Drive for a while without a stop, then fall silent; return what was heard moving."""
+        """Drive for a while without a stop, then fall silent; return the commands of the drive."""
         await self.set_off()
         begin = len(self.probe.commands)
         await self.hold_for(FORWARD, 0.5)
@@ -102,9 +103,9 @@ async def driven_robot(
     """
     Start a broker and a bridge, and connect an operator.
 
-    :param options: Of the bridge.
-    :param environment: Of the bridge alone, added to that of this process.
-    :param launcher: Becomes the bridge, whose command line follows it.
+    :param options: Options of the bridge.
+    :param environment: Added to this process's environment, for the bridge only.
+    :param launcher: Command before the bridge's command line; its process becomes the bridge.
     """
     broker_side, robot_side = Programs(folder), Programs(folder, environment, launcher)
     try:
@@ -137,7 +138,7 @@ async def driven_robot(
 
 
 async def _beat(person: PythonOperator, session_id: str) -> None:
-    """Tell the broker that the operator is there."""
+    """Send the operator's heartbeats to the broker."""
     while True:
         await person.call('POST', f'sessions/{session_id}/op-heartbeat')
         await asyncio.sleep(BEAT_S)

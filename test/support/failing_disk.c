@@ -12,9 +12,9 @@
 // See the License for the specific language governing permissions and
 // limitations under the License.
 
-// A disk that fails: preloaded into a program, for the files below FAILING_DISK_FOLDER. The file
-// FAILING_DISK_CONTROL says how, while the program runs: "write MS" and "sync MS" delay each call,
-// "errno NUMBER" has it fail. Empty: nothing fails.
+// Simulates a failing disk: preloaded into a program, for the files below FAILING_DISK_FOLDER. The
+// file FAILING_DISK_CONTROL selects the fault while the program runs: "write MS" and "sync MS" delay
+// each call, "errno NUMBER" makes it fail. Empty: nothing fails.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -45,7 +45,7 @@ static int is_concerned(int fd)
   return is_below(path);
 }
 
-// Return what the control file asks for: 0, or an error number; or wait as long as it says.
+// Return the error number from the control file, or 0; sleep if it requests a delay.
 static int failure(const char * call)
 {
   static int (* real_open)(const char *, int, ...);

@@ -1,4 +1,4 @@
-"""A disk that is slow, full or read-only, for the files of one program below one folder."""
+"""Simulated disk that is slow, full or read-only, for one program's files below one folder."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -28,13 +28,13 @@ SOURCE = Path(__file__).with_suffix('.c')
 
 class FailingDisk:
     """
-    What to start a program with, and how the disk fails from now on.
+    The environment with which to start a program, and control of how its disk fails.
 
-    It is a library that is put before the system's: it needs a C compiler, but neither root nor a
-    disk, and SQLite notices no difference.
+    A preloaded library replaces the system's functions. It needs a C compiler, but neither root
+    nor a disk, and SQLite cannot tell the difference.
 
-    :param folder: Where the library and its control file go.
-    :param concerned: Whose files are concerned.
+    :param folder: Folder for the library and its control file.
+    :param concerned: Folder whose files are affected.
     """
 
     def __init__(self, folder: Path, concerned: Path) -> None:
@@ -60,11 +60,11 @@ class FailingDisk:
         self._control.write_text('')
 
     def is_slow(self, seconds: float) -> None:
-        """Have each write, of which a transaction has some, take so long."""
+        """Make each write take this long; a transaction has several writes."""
         self._control.write_text(f'write {round(1e3 * seconds)}')
 
     def syncs_slowly(self, seconds: float) -> None:
-        """Have it take so long until what was written is on the disk."""
+        """Make each sync to the disk take this long."""
         self._control.write_text(f'sync {round(1e3 * seconds)}')
 
     def is_full(self) -> None:

@@ -1,4 +1,4 @@
-"""A media backend made of dictionaries, which also checks that it is used as it asks to be."""
+"""Fake media backend in memory, which also checks that it is used correctly."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -35,7 +35,7 @@ __all__ = ['FakeMedia']
 
 
 class FakeSession:
-    """One peer connection that does not exist."""
+    """One simulated peer connection."""
 
     def __init__(self, offer: str, heard_s: float) -> None:
         self.offer = offer
@@ -52,7 +52,7 @@ class FakeMedia:
     """
     Implements the ``Media`` protocol.
 
-    :param clock: Monotonic seconds, the broker's.
+    :param clock: The broker's monotonic clock, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -65,18 +65,18 @@ class FakeMedia:
         self.is_closed = False
         self.has_video = True
         self.takes: tuple[VideoCodec, ...] | None = None
-        """What the browsers of those who join take."""
+        """Codecs that the browsers of joining people accept."""
         self.failures: dict[str, BaseException] = {}
-        """Method → what it raises."""
+        """Method → the exception that it raises."""
         self.gates: dict[str, asyncio.Event] = {}
-        """Method → what it waits for."""
+        """Method → the event for which it waits."""
         self.after_opening: Callable[[], Awaitable[object]] | None = None
-        """Runs when channels are open, before the broker knows of it."""
+        """Runs when channels are open, before the broker learns of it."""
         self.calls: asyncio.Queue[str] = asyncio.Queue()
         self.on_stop: Callable[[StopSeen], None] = lambda stop: None
-        """What the broker is told E-STOPs by."""
+        """Callback by which the broker learns of E-STOPs."""
         self.watching: dict[str, tuple[Identity, bool]] = {}
-        """Viewer's media session → who they are, and whether they may stop the robot."""
+        """Viewer's media session → the viewer's identity, and whether they may stop the robot."""
 
     async def _enter(self, method: str) -> None:
         self.calls.put_nowait(method)
@@ -88,7 +88,7 @@ class FakeMedia:
             raise failure
 
     async def entered(self, method: str) -> None:
-        """Wait until a method was called."""
+        """Wait until a method is called."""
         while await self.calls.get() != method:
             pass
 
@@ -222,11 +222,11 @@ class FakeMedia:
         return self.sessions[media_id]
 
     def hear_all(self) -> None:
-        """Pretend that every peer sent something just now."""
+        """Pretend that every peer has just sent something."""
         for session in self.sessions.values():
             session.heard_s = self._clock()
 
     def open_streams(self, media_id: str) -> set[int]:
-        """Return the ends of channels that are open on a session."""
+        """Return the open channel ends of a session."""
         session = self.sessions[media_id]
         return {*session.published.values(), *session.subscribed}

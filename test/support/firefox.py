@@ -1,8 +1,8 @@
 """
-Firefox as it is, spoken to over WebDriver BiDi: what the tests need of it.
+Minimal WebDriver BiDi client for an unmodified Firefox.
 
-Playwright needs a Firefox that it has patched. This one is the distribution's, with the settings
-that its users have. BiDi is built into it: no driver and no package of npm stands between.
+Playwright needs its own patched Firefox. This client controls the distribution's Firefox with its
+users' settings. BiDi is built into Firefox, so neither a driver nor an npm package is needed.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -39,23 +39,23 @@ _T = TypeVar('_T')
 START_S = 60.0
 COMMAND_S = 60.0
 END_S = 10.0
-#: No setting of media, networks or privacy is among them: those are what is tested.
+#: These include no settings of media, networks or privacy, because the tests are about those.
 PREFERENCES = {
     'app.update.disabledForTesting': True,
     'browser.shell.checkDefaultBrowser': False,
     'datareporting.policy.dataSubmissionEnabled': False,
     'toolkit.telemetry.enabled': False,
 }
-#: A click that comes later is the first of its kind again; Firefox counts them for 0.5 s.
+#: A click after this time is a first click again; Firefox counts clicks within 0.5 s.
 DOUBLE_CLICK_S = 0.6
 
 
 class BidiError(Exception):
-    """Firefox refuses a command, or a script has thrown."""
+    """Firefox refused a command, or a script threw an exception."""
 
 
 class _Connection:
-    """Commands and their answers over one WebSocket, with an event loop of its own."""
+    """Commands and answers over one WebSocket, with its own event loop."""
 
     def __init__(self, address: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -74,9 +74,9 @@ class _Connection:
 
     def command(self, method: str, **parameters: object) -> dict[str, Any]:
         """
-        Return the result of a command; keep the events that come meanwhile.
+        Return the result of a command; keep the events that arrive meanwhile.
 
-        :raises BidiError: It is refused.
+        :raises BidiError: Firefox refuses the command.
         """
         answer = self._run(self._command(method, parameters))
         if answer['type'] == 'error':
@@ -99,7 +99,7 @@ class _Connection:
 
 
 class FirefoxPage:
-    """One tab, as its user handles it."""
+    """One tab, operated as a user would."""
 
     def __init__(self, connection: _Connection, context: str) -> None:
         self._connection = connection
@@ -113,9 +113,9 @@ class FirefoxPage:
 
     def evaluate(self, expression: str) -> Any:
         """
-        Return the value of an expression, a promise's when it is one.
+        Return the value of an expression; if it is a promise, the promise's value.
 
-        :raises BidiError: It throws.
+        :raises BidiError: The expression throws.
         """
         answer = self._connection.command(
             'script.evaluate',
@@ -128,7 +128,7 @@ class FirefoxPage:
         return json.loads(answer['result']['value'])
 
     def wait_until(self, expression: str, *, timeout_s: float = 30.0) -> Any:
-        """Return the first true value of an expression; fail when it does not come."""
+        """Return the first true value of an expression; fail after a time-out."""
         value = self.evaluate(
             f"""(async () => {{
                 const until = performance.now() + {timeout_s * 1000};
@@ -143,7 +143,7 @@ class FirefoxPage:
         return value
 
     def metrics(self) -> dict[str, Any]:
-        """Return what the page knows about itself."""
+        """Return the page's metrics."""
         return dict(self.evaluate('window.teleop.metrics()'))
 
     def wait_for_state(self, state: str) -> None:
@@ -161,9 +161,9 @@ class FirefoxPage:
 
     def click(self, selector: str, *, after_s: float = 0.0) -> None:
         """
-        Click with the mouse on the middle of an element; scroll to it before.
+        Scroll to an element and click on its centre.
 
-        :param after_s: Let the mouse rest before.
+        :param after_s: Pause before the click.
         """
         if after_s > 0.0:
             self._act('pointer', 'mouse', {'type': 'pause', 'duration': round(after_s * 1000)})
@@ -193,8 +193,8 @@ class FirefoxPage:
         )
 
     def errors(self) -> list[str]:
-        """Return what the page has reported as an error: exceptions and ``console.error``."""
-        self._connection.command('session.status')  # what came before it has been received
+        """Return the errors that the page has reported: exceptions and ``console.error``."""
+        self._connection.command('session.status')  # all earlier events have been received
         return [
             str(event['params']['text'])
             for event in self._connection.events
@@ -203,7 +203,7 @@ class FirefoxPage:
 
 
 def _address(profile: Path) -> str | None:
-    """Return where Firefox listens, which it writes into its profile."""
+    """Return the address on which Firefox listens, which it writes to its profile."""
     with suppress(OSError, ValueError, KeyError):
         found = json.loads((profile / 'WebDriverBiDiServer.json').read_text(encoding='ascii'))
         return f'ws://{found["ws_host"]}:{found["ws_port"]}/session'
@@ -220,9 +220,9 @@ def firefox(
     arguments: Sequence[str] = (),
 ) -> Iterator[FirefoxPage]:
     """
-    Start a Firefox of its own with one page.
+    Start a separate Firefox with one page.
 
-    :param log: Where it writes.
+    :param log: File for its output.
     """
     with tempfile.TemporaryDirectory(prefix='firefox') as folder, log.open('wb') as output:
         profile = Path(folder)

@@ -1,4 +1,4 @@
-"""Many robots' WebRTC halves under one key, one real broker process, one operator a robot."""
+"""Many WebRTC halves that share one key, one real broker process, and one operator per robot."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -37,14 +37,14 @@ from teleop_webrtc_bridge.core.session import BridgeState
 
 OWNER = 'owner'
 DRIVEN_S = 120.0
-"""For all commands of one operator."""
+"""Time limit for all commands of one operator."""
 TAG_M_S = 0.001
-"""Robot number n is driven with (n + 1) times this and with no other speed."""
+"""Robot number n is driven at (n + 1) times this speed only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What processes use together."""
+    """Total resources of some processes."""
 
     descriptors: int
     threads: int
@@ -97,7 +97,7 @@ class Fleet:
         return self._program.pid
 
     async def start_broker(self) -> None:
-        """Start it on the port and the state that it always has."""
+        """Start the broker, always with the same port and state."""
         self._program = self._programs.start(
             'broker.main', '--port', str(self.port), '--state-dir', str(self._state_dir)
         )
@@ -106,7 +106,7 @@ class Fleet:
         self._ready.set()
 
     async def broker_ready_s(self) -> float:
-        """Wait for the broker and return since when it has been ready (``time.monotonic``)."""
+        """Wait for the broker and return when it became ready (``time.monotonic``)."""
         await self._ready.wait()
         return self._ready_s
 
@@ -118,9 +118,9 @@ class Fleet:
 
     async def add_robot(self, stack: AsyncExitStack, number: int, *, detoured: bool) -> WebrtcHalf:
         """
-        Start robot number so-and-so.
+        Start the robot with this number.
 
-        :param detoured: Let it dial by a detour of its own; its detour is in :attr:`detours`.
+        :param detoured: Let it dial through its own detour, which is then in :attr:`detours`.
         """
         url = self.url
         if detoured:
@@ -145,7 +145,7 @@ class Fleet:
             return len(await person.robots())
 
     async def nobody_drives(self, *, timeout_s: float) -> None:
-        """Wait until no robot has an operator any more."""
+        """Wait until no robot has an operator."""
         await asyncio.gather(
             *(
                 robot.until(
@@ -158,7 +158,7 @@ class Fleet:
         )
 
     async def drive_all(self, commands_each: int, *, period_s: float) -> int:
-        """Let every robot be driven by its own operator; return how many commands arrived."""
+        """Drive each robot by its own operator; return how many commands arrived."""
         for robot in self.robots:
             robot.commands.clear()
         await asyncio.gather(
@@ -167,7 +167,7 @@ class Fleet:
         return sum(len(robot.commands) for robot in self.robots)
 
     async def _drive(self, number: int, commands: int, period_s: float) -> None:
-        """Drive one robot; whoever loses the link on a busy machine joins anew, as a page does."""
+        """Drive one robot; after a lost link (on a busy machine), join again as a page does."""
         sent = 0
         async with asyncio.timeout(DRIVEN_S):
             while sent < commands:
@@ -184,14 +184,14 @@ class Fleet:
             finally:
                 beating.cancel()
             if sent == commands:
-                # Reliable, and behind the commands: once answered, they have arrived or are lost.
+                # The ping follows the commands: once answered, they have arrived or are lost.
                 robot = self.robots[number]
                 await robot.until(lambda: robot.commands, f'a command at robot {number}')
                 await person.ping()
             return sent
 
     def strangers(self) -> list[tuple[int, float]]:
-        """Return each command that reached a robot that it was not meant for."""
+        """Return each command that reached the wrong robot."""
         return [
             (number, command.velocity.linear_x)
             for number, robot in enumerate(self.robots)
@@ -205,14 +205,14 @@ class Fleet:
 
 
 async def _beat(person: PythonOperator, session_id: str) -> None:
-    """Tell the broker that the operator is there."""
+    """Send the operator's heartbeats to the broker."""
     while True:
         await person.call('POST', f'sessions/{session_id}/op-heartbeat')
         await asyncio.sleep(5.0)
 
 
 async def _send(person: PythonOperator, number: int, commands: int, period_s: float) -> int:
-    """Return how many were sent before the link was lost."""
+    """Return how many commands were sent before the link was lost."""
     loop = asyncio.get_running_loop()
     due = loop.time()
     for sent in range(commands):
@@ -227,9 +227,9 @@ async def _send(person: PythonOperator, number: int, commands: int, period_s: fl
 @asynccontextmanager
 async def fleet(folder: Path, count: int, *, detoured: bool = False) -> AsyncIterator[Fleet]:
     """
-    Start a broker and so many robots, and return when all of them are connected.
+    Start a broker and this many robots, and continue when all of them are connected.
 
-    :param detoured: Let each robot dial by a detour of its own.
+    :param detoured: Let each robot dial through its own detour.
     """
     running = Fleet(folder, operators=count)
     try:
@@ -246,10 +246,10 @@ async def fleet(folder: Path, count: int, *, detoured: bool = False) -> AsyncIte
 
 async def reconnect_times(running: Fleet) -> tuple[list[float], list[float]]:
     """
-    Kill the broker and start it again.
+    Kill the broker and restart it.
 
-    :returns: For each robot the seconds until it was connected again: since the kill, and since
-        the broker was ready.
+    :returns: For each robot, the seconds until it was connected again: from the kill, and from
+        when the broker was ready.
     """
     epochs = [robot.status.control_epoch for robot in running.robots if robot.status]
     killed_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""The frames that pass a detour: what a viewer could see, whatever their decoder does."""
+"""Records the frames that pass a detour: what a viewer could see, whatever their decoder does."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -27,14 +27,14 @@ RTCP_TYPES = range(192, 224)
 
 class FramesPassed:
     """
-    Notes when the last packet of each frame leaves a detour towards those that dialled there.
+    Records when the last packet of each frame leaves a detour towards the peers that dialled it.
 
     The packets are encrypted; the marker bit and the sequence number are not (RFC 3711).
     """
 
     def __init__(self, detour: Detour) -> None:
         self.at_s: dict[bytes, float] = {}
-        """By sequence number, in seconds of ``time.monotonic``."""
+        """Sequence number → departure, in seconds of ``time.monotonic``."""
         detour.on_passed = self._note
 
     def _note(self, direction: Direction, packet: bytes) -> None:
@@ -45,7 +45,7 @@ class FramesPassed:
             self.at_s.setdefault(packet[2:4], time.monotonic())
 
     def longest_gap_s(self, since_s: float, until_s: float) -> float:
-        """Return the longest time in which no frame came through."""
+        """Return the longest time in which no frame passed."""
         times = [since_s, *(at for at in self.at_s.values() if since_s < at < until_s), until_s]
         return max(later - one for one, later in itertools.pairwise(times))
 

@@ -1,4 +1,4 @@
-"""The gate as the drive thread uses it, in time that the test moves."""
+"""The gate as the drive thread uses it, in time that the test advances."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -25,12 +25,12 @@ from hypothesis import strategies as st
 from teleop_webrtc_bridge.core.messages import DriveCommand, Velocity
 from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, CommandVerdict, GateLimits
 
-#: A busy machine makes slow examples, not wrong ones.
+#: On a busy machine, examples are slow but not wrong.
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-#: ``HYPOTHESIS_PROFILE=thorough pytest test/core/motion/gate`` looks for what is rarer.
+#: ``HYPOTHESIS_PROFILE=thorough pytest test/core/motion/gate`` searches for rarer cases.
 THOROUGH = os.environ.get('HYPOTHESIS_PROFILE') == 'thorough'
 CI = os.environ.get('CI', '').lower() in ('1', 'true')
-#: Of the state machine; in CI they take two minutes or so of a core.
+#: Examples of the state machine; in CI they take about two minutes of CPU time.
 EXAMPLES = 10_000 if THOROUGH or CI else 200
 STEPS = 25 if CI and not THOROUGH else 40
 
@@ -41,7 +41,7 @@ TEN_YEARS_S = 10 * 365.25 * 86400
 LATENCY_S = 0.03
 ACCELERATION = 2.5
 STEP = ACCELERATION * PERIOD_S
-"""What the speed may rise by from one command to the next."""
+"""Maximum rise of the speed from one command to the next."""
 ZERO = Velocity()
 FORWARD = Velocity(linear_x=0.5)
 LIMITS = GateLimits(command_timeout_s=TIMEOUT_S, max_axes=MAX_AXES)
@@ -84,7 +84,7 @@ class Drive:
             self.published.append((self.now, velocity))
 
     def wait(self, seconds: float) -> None:
-        """Let time pass as the drive thread does: it wakes up at each deadline."""
+        """Let time pass as in the drive thread, which wakes up at each deadline."""
         end = self.now + seconds
         self.publish()
         while (deadline := self.gate.deadline(self.now)) is not None and deadline <= end:
@@ -95,7 +95,7 @@ class Drive:
     def send(
         self, velocity: Velocity, *, delay_s: float = LATENCY_S, seq: int = 0
     ) -> CommandVerdict:
-        """Deliver a command now that was sent a moment ago."""
+        """Deliver now a command that was sent one latency ago."""
         stamp_s = self.now - delay_s + self.skew_s
         command = DriveCommand(seq=seq, stamp_s=stamp_s, frame_id='test', velocity=velocity)
         verdict = self.gate.command(self.now, command)

@@ -1,4 +1,4 @@
-"""A WebRTC half that does nothing but ask for memory, a little at a time."""
+"""A stand-in for the WebRTC half that only allocates memory, a little at a time."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,4 +1,4 @@
-"""A camera that encodes by itself: what x264 makes of a scene that moves."""
+"""Simulated camera that encodes its own H.264: a moving scene encoded by x264."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -38,9 +38,9 @@ PUBLISHED = 60
 
 def scene(number: int, width: int, height: int) -> np.ndarray[Any, Any]:
     """
-    Return a picture ``[row, column, colour]`` that differs from those beside it.
+    Return a picture ``[row, column, colour]`` that differs from its neighbours.
 
-    Its brightness tells its number: 16 steps, too far from each other to be mistaken.
+    Its brightness encodes its number, in 16 steps that are easy to distinguish.
     """
     y, x = np.mgrid[0:height, 0:width]
     wave = (x + 3 * number + y) % 64
@@ -66,7 +66,7 @@ def encoded(
 
     :param gop: Pictures from one keyframe to the next.
     :param first: Number of the first picture.
-    :param options: Of libx264.
+    :param options: Options of libx264.
     """
     context: Any = av.CodecContext.create('libx264', 'w')
     context.width, context.height, context.pix_fmt = width, height, pix_fmt
@@ -86,19 +86,19 @@ def encoded(
 
 
 def published(width: int, height: int, gop: int, profile: str = 'High') -> tuple[bytes, ...]:
-    """Return what h264_publisher.py publishes, again and again."""
+    """Return the access units that h264_publisher.py publishes in a loop."""
     options = (('tune', 'zerolatency'), ('crf', '30'))
     size = {'width': width, 'height': height}
     return encoded(PUBLISHED, gop=gop, profile=profile, options=options, **size)
 
 
 def nal_units(data: bytes) -> list[bytes]:
-    """Return what is between the start codes."""
+    """Return the NAL units between the start codes."""
     return [unit.rstrip(b'\0') for unit in data.split(b'\0\0\1')[1:]]
 
 
 def pictures(units: list[bytes] | tuple[bytes, ...]) -> list[bytes]:
-    """Return what a decoder that sees all units shows, in the order in which it shows them."""
+    """Return the pictures of a decoder that gets all units, in output order."""
     decoder: Any = av.CodecContext.create('h264', 'r')
     decoder.thread_count = 1
     decoder.flags |= av.codec.context.Flags.low_delay.value
@@ -107,12 +107,12 @@ def pictures(units: list[bytes] | tuple[bytes, ...]) -> list[bytes]:
 
 
 def without_sets(unit: bytes) -> bytes:
-    """Return what an encoder sends that has sent its parameter sets before."""
+    """Return an access unit without its parameter sets."""
     parts = [part for part in nal_units(unit) if part[0] & 0x1F not in (7, 8)]
     return b''.join(b'\0\0\0\1' + part for part in parts)
 
 
 def only_sets(unit: bytes) -> bytes:
-    """Return the rest of that."""
+    """Return only the parameter sets of an access unit."""
     parts = [part for part in nal_units(unit) if part[0] & 0x1F in (7, 8)]
     return b''.join(b'\0\0\0\1' + part for part in parts)

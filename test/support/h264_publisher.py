@@ -1,9 +1,9 @@
 """
 A camera that encodes: ``python3 h264_publisher.py PROFILE WIDTH HEIGHT GOP [LOST...]``.
 
-Publishes the scene of h264_camera.py on ``image/h264`` at 30 Hz until it is ended, again and again
-its first pictures, without those whose numbers are given. With ``:once`` behind the profile it
-waits for a subscriber, and its parameter sets come with the first picture only.
+Publishes the scene of h264_camera.py on ``image/h264`` at 30 Hz, in a loop, until it is ended. It
+drops the pictures whose numbers are given. With ``:once`` after the profile it waits for a
+subscriber and sends its parameter sets with the first picture only.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors

@@ -1,11 +1,11 @@
 """
-The real ``teleop_bridge`` with a fault in it.
+The real ``teleop_bridge`` with an injected fault.
 
-Its arguments are which fault, and the path of a file: the fault is there as soon as the file is;
-then the command line of the program that it replaces. ``spins_at_the_end`` and ``spins`` hang in C
-with the interpreter's lock, ``executor_hangs`` without it, ``take_hangs`` so while an image is
-taken, and ``take_raises`` something there that nobody expects. ``spins`` and ``executor_hangs``
-take the file away, so that the next bridge is well.
+Its arguments are the fault, the path of a file, and the command line of the program that it
+replaces. The fault begins as soon as the file exists. ``spins_at_the_end`` and ``spins`` hang in C
+while holding the interpreter's lock; ``executor_hangs`` hangs without the lock; ``take_hangs``
+does so while an image is taken; ``take_raises`` raises an unexpected exception there. ``spins``
+and ``executor_hangs`` remove the file, so that the next bridge works.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -40,15 +40,15 @@ from teleop_webrtc_bridge.bridge.ros import main
 from teleop_webrtc_bridge.bridge.ros.camera.rcl import Rcl
 
 SPINNING_S = 1.5
-"""Of CPU time: as in the product, only less of it."""
+"""Limit of CPU time: as in the product, but shorter."""
 ARGUMENTS_BEGIN = 5
-"""After this program, its arguments, the interpreter, and ``-m``: from the module on."""
+"""Index of the module: after this program, its arguments, the interpreter, and ``-m``."""
 PROBES = 1
-"""Nodes that are destroyed at the start."""
+"""Number of nodes that the bridge destroys at its start."""
 
 
 def hang() -> None:
-    """Backtrack for ages, in C."""
+    """Hang in C, by catastrophic backtracking."""
     re.match('(a+)+$', 100 * 'a' + 'b')
 
 

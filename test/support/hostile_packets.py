@@ -1,7 +1,7 @@
 """
-Packets that no peer of good will sends, well encrypted and sent past aiortc.
+Malicious packets, correctly encrypted and sent bypassing aiortc.
 
-Each attack is a function of the peer connection and a source of chance, which sends once.
+Each attack is a function of the peer connection and a random generator, and sends once.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -47,7 +47,7 @@ def _transport(pc: RTCPeerConnection) -> Any:
 
 
 def sender_ssrc(pc: RTCPeerConnection) -> int:
-    """Return the SSRC of the video that the peer was offered; 1: it was offered none."""
+    """Return the SSRC of the offered video; 1 if none was offered."""
     for line in reversed(pc.remoteDescription.sdp.splitlines()):
         if line.startswith('a=ssrc:'):
             return int(line[7:].split()[0])
@@ -55,13 +55,13 @@ def sender_ssrc(pc: RTCPeerConnection) -> int:
 
 
 async def send_srtp(pc: RTCPeerConnection, data: bytes) -> None:
-    """Send RTP or RTCP as it is; libsrtp keeps numbers back that are too old."""
+    """Send raw RTP or RTCP; libsrtp refuses sequence numbers that are too old."""
     with suppress(pylibsrtp.Error):
         await _transport(pc)._send_rtp(data)
 
 
 async def send_sctp(pc: RTCPeerConnection, kind: int, body: bytes, flags: int = 0) -> None:
-    """Send one chunk as it is."""
+    """Send one raw chunk."""
     await send_chunks(pc, chunk(kind, body, flags))
 
 
@@ -80,7 +80,7 @@ async def send_chunks(pc: RTCPeerConnection, chunks: bytes) -> None:
 
 
 def _payload_type(pc: RTCPeerConnection) -> int:
-    """Return the first codec of the video section, ours or what we were offered."""
+    """Return the payload type of the remote video section's first codec."""
     for line in pc.remoteDescription.sdp.splitlines():
         if line.startswith('m=video'):
             return int(line.split()[3])
@@ -88,7 +88,7 @@ def _payload_type(pc: RTCPeerConnection) -> int:
 
 
 async def nack_storm(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Ask for 5,000 packets again, in one report."""
+    """Request the retransmission of 5,000 packets in one report."""
     items = (MOST_BYTES - 12) // 4
     body = b''.join(struct.pack('!HH', source.randrange(65536), 0xFFFF) for _ in range(items))
     header = struct.pack('!BBHLL', 0x81, 205, 2 + items, 7, sender_ssrc(pc))
@@ -96,18 +96,18 @@ async def nack_storm(pc: RTCPeerConnection, source: random.Random) -> None:
 
 
 async def pli_storm(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Ask for a keyframe a hundred times in one report."""
+    """Request a keyframe a hundred times in one report."""
     one = bytes(RtcpPsfbPacket(fmt=PLI, ssrc=7, media_ssrc=sender_ssrc(pc)))
     await send_srtp(pc, one * (MOST_BYTES // len(one)))
 
 
 async def one_pli(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Ask for a keyframe."""
+    """Request a keyframe."""
     await send_srtp(pc, bytes(RtcpPsfbPacket(fmt=PLI, ssrc=7, media_ssrc=sender_ssrc(pc))))
 
 
 async def random_rtp(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Send packets of any stream, number, time and extension."""
+    """Send packets with random stream, sequence number, time stamp and extension."""
     packet = RtpPacket(
         payload_type=source.choice((_payload_type(pc), source.randrange(64))),
         sequence_number=source.randrange(65536),
@@ -117,13 +117,13 @@ async def random_rtp(pc: RTCPeerConnection, source: random.Random) -> None:
     )
     data = bytearray(packet.serialize())
     if source.random() < 0.5:
-        data[0] |= 0x10  # what follows is taken for header extensions
+        data[0] |= 0x10  # the receiver takes what follows for header extensions
         data[12:12] = struct.pack('!HH', source.choice((0xBEDE, 0x1000)), source.randrange(20))
     await send_srtp(pc, bytes(data))
 
 
 async def jumping_rtp(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Leave out 32,000 packets, again and again."""
+    """Skip 32,000 sequence numbers with each packet."""
     number = next(_jumps)
     packet = RtpPacket(
         payload_type=_payload_type(pc), sequence_number=number, ssrc=5, payload=b'\x65' * 100
@@ -132,7 +132,7 @@ async def jumping_rtp(pc: RTCPeerConnection, source: random.Random) -> None:
 
 
 async def random_rtcp(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Send reports that are none."""
+    """Send malformed reports."""
     data = b''
     while len(data) < 600:
         words = source.randrange(20)
@@ -142,14 +142,14 @@ async def random_rtcp(pc: RTCPeerConnection, source: random.Random) -> None:
 
 
 async def report_storm(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Report on the stream as often as a packet holds."""
+    """Report on the stream as often as one packet allows."""
     one = struct.pack('!LLLLLL', sender_ssrc(pc), source.randrange(2**32), 1, 2, 3, 4)
     report = struct.pack('!BBHL', 0x80 | _REPORT_COUNT, 201, 1 + 6 * _REPORT_COUNT, 7)
     await send_srtp(pc, report + one * _REPORT_COUNT)
 
 
 async def lying_remb(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Say that the link carries nothing, or everything; of more streams than are named."""
+    """Report a bandwidth of nothing or of everything, for more streams than are listed."""
     count = source.choice((1, 1, 255))
     exponent = source.choice((0, 0, 63))
     fci = struct.pack('!4sBBHL', b'REMB', count, exponent << 2, 1, sender_ssrc(pc))
@@ -157,19 +157,19 @@ async def lying_remb(pc: RTCPeerConnection, source: random.Random) -> None:
 
 
 async def false_sack(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Acknowledge 290 times all that could ever be sent."""
+    """Acknowledge everything that could ever be sent, 290 times."""
     gaps = struct.pack('!HH', 1, 65535) * 290
     acknowledged = (pc.sctp._last_received_tsn or 0) if pc.sctp else 0
     await send_sctp(pc, 3, struct.pack('!LLHH', acknowledged, 100_000, 290, 0) + gaps)
 
 
 async def endless_parameter(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Send a heartbeat whose parameter has no length."""
+    """Send a heartbeat whose parameter has length zero."""
     await send_sctp(pc, 4, struct.pack('!HH', 1, 0) + bytes(8))
 
 
 async def scattered_data(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Send chunks far ahead, on streams without end."""
+    """Send chunks far ahead in the sequence, on ever new streams."""
     sctp: Any = pc.sctp
     data = b''
     while len(data) < 1000:
@@ -179,7 +179,7 @@ async def scattered_data(pc: RTCPeerConnection, source: random.Random) -> None:
 
 
 async def skipped_data(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Have chunks skipped, on streams without end."""
+    """Request the skipping of chunks, on ever new streams."""
     sctp: Any = pc.sctp
     data = b''
     while len(data) < 1000:
@@ -190,20 +190,20 @@ async def skipped_data(pc: RTCPeerConnection, source: random.Random) -> None:
 
 
 async def reset_storm(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Have streams reset that are not there, with a list of odd length."""
+    """Request the reset of streams that do not exist, with a list of odd length."""
     streams = source.randbytes(source.choice((200, 201)))
     body = struct.pack('!LLL', source.randrange(2**32), 0, source.randrange(2**32)) + streams
     await send_sctp(pc, 130, struct.pack('!HH', 13, 4 + len(body)) + body)
 
 
 async def random_chunks(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Send chunks of any kind and any body."""
+    """Send chunks of random kind and content."""
     kinds = (1, 2, 3, 4, 5, 7, 9, 10, 11, 14, 130, 192)
     await send_sctp(pc, source.choice(kinds), source.randbytes(source.randrange(60)))
 
 
 async def broken_text(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Send text that is none, on a channel that is open."""
+    """Send invalid text on an open channel."""
     sctp: Any = pc.sctp
     streams = list(sctp._data_channels) or [1]
     body = struct.pack('!LHHL', sctp._local_tsn, source.choice(streams), 0, 51) + b'\xff\xfe'
@@ -212,14 +212,14 @@ async def broken_text(pc: RTCPeerConnection, source: random.Random) -> None:
 
 
 async def handshake_garbage(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Send DTLS that is none, and half packets of any kind."""
+    """Send invalid DTLS, and truncated packets of any kind."""
     ice = _transport(pc).transport
     first = source.choice((20, 21, 22, 23, 24, 40, 63, 128, 129, 191, 0, 1, 64, 255))
     await ice._send(bytes([first]) + source.randbytes(source.randrange(1200)))
 
 
 async def check_storm(pc: RTCPeerConnection, source: random.Random) -> None:
-    """Check the connection, with the right password."""
+    """Send connectivity checks with the correct password."""
     ice = _transport(pc).transport._connection
     for pair in list(ice._nominated.values()):
         request = ice.build_request(pair, nominate=False)

@@ -1,10 +1,10 @@
 """
-HTTP clients of ill will, as a process of its own: ``python3 http_attackers.py KIND URL ...``.
+Malicious HTTP clients in a separate process: ``python3 http_attackers.py KIND URL ...``.
 
-They write bytes that were made before and hardly look at answers, so that the broker is what is
-loaded. They use five addresses of this machine by default, connect again when they are dropped,
-and end by themselves. The process prints a line when it begins, and at the end one line of JSON:
-how many answers of each status there were.
+They send prepared bytes and hardly parse the answers, so that the broker bears the load. By
+default they use five addresses of this machine, reconnect when they are disconnected, and end by
+themselves. The process prints a line when it begins and, at the end, the number of answers per
+status as one line of JSON.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -52,7 +52,7 @@ def request(path: str, method: str = 'GET', headers: Sequence[str] = (), body: s
 
 
 def payloads(kind: str, secret: str, path: str) -> list[tuple[bytes, int, bool]]:
-    """Return what connections send, one after the other: bytes, requests, and whether again."""
+    """Return what successive connections send: bytes, number of requests, whether to repeat."""
     bearer = f'Authorization: Bearer {secret}'
     sessions = '/api/v1/sessions'
     match kind:
@@ -89,9 +89,9 @@ def payloads(kind: str, secret: str, path: str) -> list[tuple[bytes, int, bool]]
 
 class Client(asyncio.Protocol):
     """
-    Sends, and sends again when all of it has been answered.
+    Sends its payload, and repeats it when all requests have been answered.
 
-    :param payload: Bytes, how many requests they are, and whether to send them again.
+    :param payload: Bytes, number of requests in them, and whether to repeat them.
     """
 
     def __init__(self, payload: tuple[bytes, int, bool], statuses: Counter[str]) -> None:
@@ -123,7 +123,7 @@ class Client(asyncio.Protocol):
 async def keep_connected(
     address: str, port: int, payload: tuple[bytes, int, bool], statuses: Counter[str]
 ) -> None:
-    """Connect, and again whenever the connection is lost."""
+    """Connect, and reconnect whenever the connection is lost."""
     loop = asyncio.get_running_loop()
     while True:
         try:
@@ -138,7 +138,7 @@ async def keep_connected(
 
 
 async def attack(options: argparse.Namespace, secret: str) -> None:
-    """Attack for some time, tell what was answered, and vanish without a goodbye."""
+    """Attack for some time, print the answers, and disappear without closing anything."""
     statuses: Counter[str] = Counter()
     port = urlsplit(options.url).port or 80
     sent = itertools.cycle(payloads(options.kind, secret, options.path))
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument('url')
     parser.add_argument('--connections', type=int, default=40)
     parser.add_argument('--addresses', type=int, default=5)
-    parser.add_argument('--skip', type=int, default=0, help='leave out so many addresses')
+    parser.add_argument('--skip', type=int, default=0, help='skip this many addresses')
     parser.add_argument('--seconds', type=float, default=20.0)
     parser.add_argument('--path', default='/api/v1/sessions/x/heartbeat')
     parser.add_argument('--nice', type=int, default=NICE)
@@ -169,7 +169,7 @@ def main() -> None:
     os.nice(options.nice)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    # Not on the command line, which everybody can see.
+    # The secret is not on the command line, which everybody can see.
     asyncio.run(attack(options, os.environ.get('ATTACKER_SECRET', '')))
 
 

@@ -1,8 +1,8 @@
 """
-A camera as a process: ``python3 image_publisher.py RELIABILITY``.
+A camera process: ``python3 image_publisher.py RELIABILITY``.
 
-Publishes 1280x720 bgr8 on ``image`` at 30 Hz until it is ended. Large images cross between
-processes best effort only with a large shared memory segment at the publisher, so it has one.
+Publishes 1280x720 bgr8 on ``image`` at 30 Hz until it is ended. With best effort, large images
+reach other processes only if the publisher has a large shared memory segment, so it has one.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors

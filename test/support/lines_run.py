@@ -1,4 +1,4 @@
-"""How much work a function is, counted: the same on every machine, however busy it is."""
+"""Measures the work of a function in executed lines, independently of the machine's load."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -23,7 +23,7 @@ from typing import Any
 
 
 def lines_run(function: Callable[[], Any]) -> int:
-    """Return how many lines of Python a call runs; what C does within a line is not seen."""
+    """Return how many lines of Python a call executes; work in C within a line is not counted."""
     count = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:

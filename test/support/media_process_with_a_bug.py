@@ -1,4 +1,4 @@
-"""A media process with an error of ours in it, to be run as a program."""
+"""A media process with a deliberate bug, to be run as a program."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -24,7 +24,7 @@ from teleop_webrtc_bridge.broker.media.embedded import EmbeddedMedia
 
 
 class Wrong(EmbeddedMedia):
-    """Fails in a way that nobody has thought of."""
+    """Fails in an unexpected way."""
 
     async def new_session(self, sdp_offer: str, **_: Any) -> MediaSession:
         raise AttributeError('ours')

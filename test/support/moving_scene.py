@@ -1,4 +1,4 @@
-"""Pictures that keep an encoder busy: a camera that shakes in front of a carpet."""
+"""Pictures that keep an encoder busy: a shaking camera in front of a carpet."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -28,9 +28,9 @@ MARGIN = 64
 
 class MovingScene:
     """
-    Shows pictures to a WebRTC process until it is cancelled.
+    Send pictures to a WebRTC process until cancelled.
 
-    :param fps: Pictures a second.
+    :param fps: Pictures per second.
     """
 
     def __init__(self, half: WebrtcHalf, *, fps: float) -> None:

@@ -1,4 +1,4 @@
-"""Network namespaces: whether they can be made here, and what their names begin with."""
+"""Network namespaces: whether they can be created here, and the prefix of their names."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -23,11 +23,11 @@ import subprocess
 from typing import Final
 
 PREFIX: Final = 'teleop'
-"""The pid of the process that makes them follows."""
+"""Prefix of their names; the pid of the process that creates them follows."""
 
 
 def why_no_namespaces() -> str:
-    """Return what is missing for network namespaces here; empty: nothing is."""
+    """Return what is missing for network namespaces here; empty: nothing."""
     if os.geteuid() != 0:
         return 'network namespaces need root'
     if shutil.which('ip') is None:
@@ -39,6 +39,6 @@ def why_no_namespaces() -> str:
         ['ip', 'netns', 'add', name], capture_output=True, text=True, check=False
     )
     if tried.returncode != 0:
-        return f'no network namespace can be made: {tried.stderr.strip()}'
+        return f'cannot create a network namespace: {tried.stderr.strip()}'
     subprocess.run(['ip', 'netns', 'delete', name], check=True)
     return ''

@@ -1,4 +1,4 @@
-"""An old-style broker on plain aiortc: answers at once, knows no epochs, forgets nobody."""
+"""Old-style broker on plain aiortc: answers at once, without epochs, and forgets no robot."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -63,19 +63,19 @@ class OldSession:
     beats_s: list[float] = field(default_factory=list)
     heard: list[tuple[str, bytes | str]] = field(default_factory=list)
     offer: str | None = None
-    """Handed out with the next heartbeat answer, once."""
+    """Delivered once, with the next heartbeat answer."""
     answers: list[str] = field(default_factory=list)
-    """To such offers, all of which were applied."""
+    """Answers to such offers; all were applied."""
     frames: int = 0
-    """Of the robot's video, decoded."""
+    """Number of decoded frames of the robot's video."""
     watching: asyncio.Task[None] | None = None
     seq: int = 0
     is_closed: bool = False
     is_gone: bool = False
-    """Reaped or superseded: invisible to operators, but its heartbeats are answered for ever."""
+    """Reaped or superseded: invisible to operators, but its heartbeats are still answered."""
 
     def bridge(self, first_id: int = 2) -> None:
-        """Let an operator come: open our ends, and tell the robot with the next answers."""
+        """Simulate a joining operator: open our ends, and tell the robot in the next answers."""
         for stream_id, spec in enumerate(CHANNELS, first_id):
             channel = self.pc.createDataChannel(
                 spec.label,
@@ -92,7 +92,7 @@ class OldSession:
         channel.on('message', lambda message: self.heard.append((label, message)))
 
     async def renegotiate(self) -> None:
-        """Offer to send sound, as when an operator's microphone is to be heard by the robot."""
+        """Offer to send sound, as for an operator's microphone."""
         self.pc.getTransceivers()[1].direction = 'sendonly'
         self.pc.addTrack(AudioStreamTrack())
         await self.pc.setLocalDescription(await self.pc.createOffer())
@@ -112,7 +112,7 @@ class OldSession:
         self.watching = asyncio.get_running_loop().create_task(count())
 
     def drive(self, velocity: Velocity) -> None:
-        """Send a command, if the channel is open by now."""
+        """Send a command if the channel is open."""
         if self.channels['cmd_unreliable'].readyState != 'open':
             return
         self.seq += 1
@@ -122,7 +122,7 @@ class OldSession:
         self.channels['cmd_unreliable'].send(encode_drive_command(command))
 
     def snapshot(self) -> dict[str, Any]:
-        """Return the heartbeat answer, as an old broker gives it."""
+        """Return the heartbeat answer of an old broker."""
         offer, self.offer = self.offer, None
         ids = {_ID_FIELDS[label]: stream_id for label, stream_id in self.ids.items()}
         return NOBODY | ids | {'renegotiate_offer': offer}
@@ -130,10 +130,10 @@ class OldSession:
 
 class OldBroker:
     """
-    Serves robots until it is told to answer otherwise.
+    Serves robots, with replaceable answers.
 
-    ``instead`` maps ``create``, ``heartbeat``, ``renegotiate``, ``delete`` and ``turn`` to what
-    answers instead.
+    ``instead`` maps ``create``, ``heartbeat``, ``renegotiate``, ``delete`` and ``turn`` to
+    functions that answer instead.
     """
 
     def __init__(self) -> None:
@@ -145,15 +145,15 @@ class OldBroker:
         self.deleted: list[str] = []
         self.instead: dict[str, Answer] = {}
         self.closes_older = False
-        """Close a robot's older connections when it dials: by then it has closed its ends."""
+        """Whether to close a robot's older connections when it dials: its ends are closed."""
 
     def give_up(self) -> None:
-        """Reap the newest session, or let another robot supersede it: it is told nothing."""
+        """Reap or supersede the newest session without telling its robot."""
         self.newest.is_gone = True
         self.newest.ids.clear()
 
     def visible(self) -> list[OldSession]:
-        """Return what operators see."""
+        """Return the sessions that operators see."""
         return [
             session
             for session in self.sessions[-1:]
@@ -221,13 +221,13 @@ class OldBroker:
         for session in open_ones:
             session.is_closed = True
         if closing:
-            # aiortc may wait for ever where both ends close at the same time.
+            # aiortc may wait for ever if both ends close at the same time.
             await asyncio.wait(closing, timeout=CLOSE_S)
 
 
 @asynccontextmanager
 async def old_broker() -> AsyncIterator[OldBroker]:
-    """Serve one on loopback."""
+    """Run an old broker on loopback."""
     broker = OldBroker()
     app = web.Application()
     base = '/api/v1/sessions'
@@ -245,7 +245,7 @@ async def old_broker() -> AsyncIterator[OldBroker]:
 
 
 def answering(body: Any = None, **options: Any) -> Answer:
-    """Return what always answers the same: JSON, or bytes as they are."""
+    """Return a function that always gives the same answer: JSON, or raw bytes."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if isinstance(body, bytes):
@@ -256,13 +256,13 @@ def answering(body: Any = None, **options: Any) -> Answer:
 
 
 async def hanging(request: web.Request) -> web.StreamResponse:
-    """Answer nothing."""
+    """Never answer."""
     await asyncio.Event().wait()
     return web.Response()
 
 
 async def trickling(request: web.Request) -> web.StreamResponse:
-    """Answer a byte at a time, without end."""
+    """Answer one byte at a time, without end."""
     response = web.StreamResponse()
     await response.prepare(request)
     while True:

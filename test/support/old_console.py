@@ -1,4 +1,4 @@
-"""An old operator console, from docs/protocol.md: its page's offer, what locks its keys."""
+"""Old operator console according to docs/protocol.md: its page's offer, and its key lock."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-#: Opens a peer connection as an old console does and returns its offer. ``microphone`` is how it
-#: adds one, in the order ``order`` of the letters v(ideo), a(udio) and d(ata).
+#: Opens a peer connection as an old console does and returns its offer. ``microphone`` is the way
+#: of adding one; ``order`` is the order of the letters v(ideo), a(udio) and d(ata).
 OFFER_JS = """
 async ({order, microphone}) => {
   const pc = window.pc = new RTCPeerConnection();
@@ -70,7 +70,7 @@ SHOWS_VIDEO_JS = (
 
 class OldConsole:
     """
-    The part of an old console that decides whether its keys drive, and which camera is lit.
+    The part of an old console that decides whether its keys drive, and which camera is selected.
 
     :param send: Sends a message on ``state_reliable``.
     """
@@ -104,12 +104,12 @@ class OldConsole:
         self._request(type='estop_clear')
 
     def press(self, name: str) -> None:
-        """Ask for a posture."""
+        """Request a posture."""
         nonce = self._request(type='sport_cmd', name=name)
         self._waits_for[nonce] = name
 
     def toggle_camera(self, name: str) -> None:
-        """Show a camera, or show it no more, but always one."""
+        """Show or hide a camera; at least one camera stays visible."""
         wanted = set(self.cameras) ^ {name}
         if wanted:
             self.cameras = [camera for camera in self.CAMERAS if camera in wanted]
@@ -123,7 +123,7 @@ class OldConsole:
         elif message['type'] == 'robot_telemetry' and not self._waits_for:
             state = message['state']
             self.posture = state.get('posture', self.posture)
-            # Telemetry stops it, and never releases it.
+            # Telemetry can set the stop, but never releases it.
             self.is_stopped = self.is_stopped or state.get('estopped') is True
             if isinstance(cameras := state.get('cams'), list):
                 known = [camera for camera in cameras if camera in self.CAMERAS]

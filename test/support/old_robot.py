@@ -1,4 +1,4 @@
-"""An old-style robot: no instance_id, no long poll, ``{}`` as heartbeat."""
+"""Old-style robot: no instance_id, no long poll, ``{}`` as heartbeat."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -47,7 +47,9 @@ _IDS = {
 
 class OldRobot:
     """
-    Dials once; heartbeats once a second; opens what the answers name, state_back first.
+    Dials once, sends a heartbeat every second, and opens the channels in the answers.
+
+    It opens ``state_back`` first.
 
     :param prepare: Called with the connection when its track has been added.
     """
@@ -63,7 +65,7 @@ class OldRobot:
     ) -> None:
         self.commands: list[DriveCommand] = []
         self.states: list[dict[str, Any]] = []
-        """What came on ``state_reliable``."""
+        """Messages received on ``state_reliable``."""
         self.opened: list[str] = []
         self.last_status = 0
         self.until_next_beat: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(1.0)
@@ -99,7 +101,7 @@ class OldRobot:
         )
 
     async def live(self) -> None:
-        """Heartbeat until the broker does not want it any more."""
+        """Send heartbeats until the broker refuses them."""
         while True:
             path = f'sessions/{self._session_id}/heartbeat'
             async with self._http.post(path, json={}) as response:
@@ -163,7 +165,7 @@ async def old_robot(
     *,
     prepare: Callable[[RTCPeerConnection], None] = lambda pc: None,
 ) -> AsyncIterator[OldRobot]:
-    """Dial, live, and end with the context."""
+    """Dial, run, and end with the context."""
     robot = OldRobot(url, key, robot_id, prepare=prepare)
     living = None
     try:

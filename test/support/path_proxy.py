@@ -1,4 +1,4 @@
-"""A reverse proxy that has something else below a path, as nginx and Caddy do it."""
+"""Reverse proxy that serves another server below a path, as nginx and Caddy do."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -26,15 +26,15 @@ __all__ = ['PathProxy', 'path_proxy']
 
 PATH = '/teleop/'
 HTML = '<html><head><title>{status}</title></head><body>nginx</body></html>'
-#: Of one connection, or told anew by who builds the answer.
+#: Headers of a single connection, or set again by the builder of the answer.
 NOT_PASSED_ON = frozenset({'transfer-encoding', 'connection', 'content-length'})
 
 
 class PathProxy:
     """
-    Passes what is below ``/teleop/`` on, without that path.
+    Forwards requests below ``/teleop/``, without that prefix.
 
-    :param target: The URL of what is behind, without a slash at its end.
+    :param target: The URL of the server behind it, without a trailing slash.
     """
 
     def __init__(self, target: str, http: aiohttp.ClientSession) -> None:
@@ -42,9 +42,9 @@ class PathProxy:
         self._http = http
         self.url = ''
         self.missed: list[str] = []
-        """Paths outside of ours that were asked for."""
+        """Requested paths outside ``/teleop/``."""
         self.answers: dict[str, int] = {}
-        """Start of a path behind the proxy → the status that it answers there by itself."""
+        """Prefix of a path behind the proxy → the status that the proxy itself returns there."""
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer one request."""
@@ -71,13 +71,13 @@ class PathProxy:
 
 
 def page_of_its_own(status: int) -> web.Response:
-    """Return what a proxy says for itself."""
+    """Return an answer of the proxy itself."""
     return web.Response(text=HTML.format(status=status), status=status, content_type='text/html')
 
 
 @asynccontextmanager
 async def path_proxy(target: str) -> AsyncIterator[PathProxy]:
-    """Run one, on a port of its own."""
+    """Run a proxy on its own port."""
     async with aiohttp.ClientSession(auto_decompress=False) as http:
         proxy = PathProxy(target, http)
         app = web.Application()

@@ -1,8 +1,8 @@
 """
-Plays systemd for the bridge's unit: starts a program, watches it, and starts it again.
+Stand-in for systemd with the bridge's unit: starts a program, watches it, and restarts it.
 
-Its arguments are how long the watchdog waits, in seconds, and the command line of the program; the
-rest is what the unit says. SIGINT and SIGTERM end both.
+Its arguments are the watchdog's time-out in seconds and the command line of the program; the unit
+file gives the rest. SIGINT and SIGTERM end both.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -35,12 +35,12 @@ from typing import Any
 
 from systemd_unit import BRIDGE, read_unit, Unit
 
-# As systemd does: the program sees that it is the one that was started.
+# As systemd does: these variables tell the program that it is the unit's main process.
 WITH_ITS_PID = ('/bin/sh', '-c', 'export WATCHDOG_PID=$$ SYSTEMD_EXEC_PID=$$; exec "$@"', 'sh')
 
 
 class Player:
-    """One unit that runs, and the socket on which its program says how it is."""
+    """One running unit, and the socket on which its program notifies its state."""
 
     def __init__(self, unit: Unit, watchdog_s: float, command: list[str]) -> None:
         self._unit = unit
@@ -53,7 +53,7 @@ class Player:
         os.write(self._wake, b'x')
 
     def run(self, folder: str) -> int:
-        """Return the status of the program when it is not to be started again."""
+        """Run the program until it must not be restarted; return its status."""
         path = str(Path(folder) / 'notify')
         self._socket.bind(path)
         environment = {

@@ -1,4 +1,4 @@
-"""A program with the processes that it has started: a broker has its media in some."""
+"""A program together with its child processes; a broker runs its media in children."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -22,6 +22,6 @@ __all__ = ['process_tree']
 
 
 def process_tree(pid: int) -> list[psutil.Process]:
-    """Return a process, and then its children and theirs."""
+    """Return a process followed by all its descendants."""
     root = psutil.Process(pid)
     return [root, *root.children(recursive=True)]

@@ -33,14 +33,14 @@ from ros_domain import FIRST_FREE_PORT
 from tree import ROOT
 
 END_S = 10.0
-#: Of this process alone: tests that run beside it must not try the same ports.
+#: Not seeded: tests that run in parallel must not try the same ports.
 _RANDOM = random.SystemRandom()
 
 _T = TypeVar('_T')
 
 
 def wait_for(condition: Callable[[], _T], *, timeout_s: float = 30.0, what: str = '') -> _T:
-    """Return the first true value of a condition; fail when it does not come."""
+    """Return the first true value of a condition; fail after a time-out."""
     deadline = time.monotonic() + timeout_s
     while True:
         value = condition()
@@ -52,18 +52,18 @@ def wait_for(condition: Callable[[], _T], *, timeout_s: float = 30.0, what: str 
 
 
 def free_port() -> int:
-    """Return a TCP port that is free, and stays so while its user restarts."""
+    """Return a free TCP port, which stays free while its user restarts."""
     return _free_ports(1, socket.SOCK_STREAM)[0]
 
 
 def free_udp_ports(count: int) -> tuple[int, int]:
-    """Return the first and the last of a range of UDP ports that nobody uses."""
+    """Return the first and the last port of a range of free UDP ports."""
     return _free_ports(count, socket.SOCK_DGRAM)
 
 
 def _free_ports(count: int, kind: socket.SocketKind) -> tuple[int, int]:
     while True:
-        # Above the ports of DDS, below those that the system hands out by itself.
+        # Above the ports of DDS, below the ephemeral ports of the system.
         first = _RANDOM.randrange(FIRST_FREE_PORT, 32_768 - count)
         ports = range(first, first + count)
         with ExitStack() as ends:
@@ -78,9 +78,9 @@ def _free_ports(count: int, kind: socket.SocketKind) -> tuple[int, int]:
 
 def page_address(line: str, root: Path = Path('/')) -> str:
     """
-    Return the complete address of the operator page that a line of the broker tells.
+    Return the complete address of the operator page from a line of the broker.
 
-    :param root: Of the broker's files, as this process sees it.
+    :param root: Root of the broker's file system, as this process sees it.
     """
     page = line.partition('Operator page: ')[2].strip()
     kept = re.fullmatch(r'\S+ \(sign-in link: (.+)\)', page)
@@ -88,7 +88,7 @@ def page_address(line: str, root: Path = Path('/')) -> str:
 
 
 class Program:
-    """A process of ours with its output in a file."""
+    """One of our programs as a process, with its output in a file."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
@@ -102,7 +102,7 @@ class Program:
         return self.log.read_text(errors='replace')
 
     def wait_for_line(self, text: str, *, timeout_s: float = 60.0) -> str:
-        """Return the first line with the text in it."""
+        """Return the first line that contains the text."""
 
         def found() -> str | None:
             if self.process.poll() is not None and text not in self.output():
@@ -112,7 +112,7 @@ class Program:
         return str(wait_for(found, timeout_s=timeout_s, what=f'{text!r} in {self.log}'))
 
     def end(self, number: signal.Signals = signal.SIGINT) -> int:
-        """Ask the process to end and return its exit status."""
+        """Signal the process to end and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
@@ -125,11 +125,11 @@ class Program:
 
 class Programs:
     """
-    Starts programs and ends them in the opposite order.
+    Starts programs and ends them in reverse order.
 
     :param folder: For logs and state.
-    :param environment: Added to that of this process.
-    :param launcher: Put before each command line: a program that becomes the one that is started.
+    :param environment: Added to this process's environment.
+    :param launcher: Command before each command line; its process becomes the program.
     """
 
     def __init__(
@@ -141,10 +141,10 @@ class Programs:
         self.folder = folder
         self._launcher = launcher
         self.running: list[Program] = []
-        # A latch of a bridge that was killed must not meet the next test's.
+        # The latch of a killed bridge must not affect the bridge of the next test.
         home = {'ROS_HOME': str(folder / 'ros_home')}
         self.environment = {**home, **os.environ, **(environment or {})}
-        """Of what is started from now on."""
+        """Environment of the programs that are started from now on."""
         self.environment.pop('TELEOP_API_KEY', None)
 
     def start(self, module: str, *arguments: str, name: str | None = None) -> Program:
@@ -192,7 +192,7 @@ class Programs:
         return self.start('demo.simulated_robot', '--ros-args', *arguments)
 
     def end(self) -> None:
-        """End all, also when one of them does not end as it should."""
+        """End all programs, even if one of them does not end properly."""
         with ExitStack() as ends:
             for program in self.running:
                 ends.callback(program.end)
@@ -202,7 +202,7 @@ class Broker:
     """
     A running broker and what is needed to use it.
 
-    :param root: Of its files, as this process sees it.
+    :param root: Root of its file system, as this process sees it.
     """
 
     def __init__(
@@ -218,7 +218,7 @@ class Broker:
 
 @contextmanager
 def programs(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Programs]:
-    """End everything that was started, whatever happens."""
+    """End all started programs, whatever happens."""
     started = Programs(folder, environment)
     try:
         yield started

@@ -1,4 +1,4 @@
-"""An operator without a browser: joins, bridges, drives, and remembers what they received."""
+"""Operator without a browser: joins, opens channels, drives, and records what it receives."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -48,11 +48,11 @@ from teleop_webrtc_bridge.core.messages import CHANNELS, DriveCommand, Velocity,
 
 HEARTBEAT_PERIOD_S = 5.0
 FIRST_HEARTBEAT_PERIOD_S = 1.0
-"""While connecting."""
+"""Heartbeat period while connecting."""
 START_S = 60.0
-"""For a robot to be there: a busy machine takes 20 s to start one."""
+"""Time-out for a robot's start, which takes 20 s on a busy machine."""
 PATIENCE_S = 30.0
-"""For whatever else must come."""
+"""Time-out for everything else."""
 _ID_FIELDS = {
     'cmd_unreliable': 'cmd_channel_id',
     'state_reliable': 'state_channel_id',
@@ -69,8 +69,8 @@ class PythonOperator:
     :param token: The operator's token.
     :param with_video: Offer to receive video, as a page does; old consoles may not.
     :param with_microphone: Offer to send sound, which is silence, as old consoles do.
-    :param decodes: Decode the video; else only note when which frame has come.
-    :param takes: The codecs that it knows.
+    :param decodes: Decode the video; otherwise only record the arrival of each frame.
+    :param takes: The codecs that the operator supports.
     """
 
     def __init__(
@@ -90,16 +90,16 @@ class PythonOperator:
         """The newest decoded frame."""
         self.on_picture: Callable[[Any], None] = lambda picture: None
         self.frames_at: list[tuple[float, float]] = []
-        """Without decoding: when a frame's last packet came, in seconds of ``time.monotonic``, and
-        when the frame was taken, in seconds since 1970."""
+        """Without decoding: arrival of each frame's last packet, in seconds of ``time.monotonic``,
+        and the frame's capture time, in seconds since 1970."""
         self.bytes_received = 0
-        """Of video, without decoding."""
+        """Bytes of video, without decoding."""
         self.codec: VideoCodec | None = None
-        """Of the newest packet of video, without decoding."""
+        """Codec of the newest video packet, without decoding."""
         self.joined: dict[str, Any] = {}
-        """What the broker answered to the join."""
+        """The broker's answer to the join."""
         self.video_reason: str | None = None
-        """Why there is no picture, as the broker said last."""
+        """Why there is no picture, according to the broker's latest answer."""
         self._takes = takes
         self._decodes = decodes
         self.bridged: dict[str, Any] = {}
@@ -116,29 +116,29 @@ class PythonOperator:
         self._tasks: set[asyncio.Task[None]] = set()
         self._session = ''
         self._me: dict[str, str] = {}
-        """Fields that tell the viewers of one person apart."""
+        """Fields that distinguish the viewers of one person."""
         self._seq = 0
 
     @property
     def can_drive(self) -> bool:
-        """Whether the link is up; it ends when the robot does, or is taken over."""
+        """Whether the link is up; it ends when the robot ends or is taken over."""
         channel = self._channels.get('cmd_unreliable')
         is_open = channel is not None and channel.readyState == 'open'
         return is_open and self._pc.connectionState == 'connected'
 
     @property
     def buffered(self) -> int:
-        """How many bytes wait to be sent."""
+        """Number of bytes that wait to be sent."""
         return sum(channel.bufferedAmount for channel in self._channels.values())
 
     @property
     def holds_back(self) -> bool:
-        """Whether commands wait to be sent: a page sends no more of them then."""
+        """Whether commands wait to be sent; a page then sends no further ones."""
         return self._channels['cmd_unreliable'].bufferedAmount > 0
 
     @property
     def sctp_state(self) -> str:
-        """What holds messages back, for people."""
+        """What holds messages back, as readable text."""
         sctp: Any = self._pc.sctp
         if sctp is None:
             return 'none'
@@ -149,9 +149,9 @@ class PythonOperator:
 
     async def ask_for_a_new_picture(self) -> None:
         """
-        Give up what is missing and ask for a keyframe, as a browser does.
+        Give up on missing packets and request a keyframe, as a browser does.
 
-        aiortc itself waits for a lost packet until 512 others have come: half a minute.
+        aiortc itself waits for a lost packet until 512 others have arrived: half a minute.
         """
         for transceiver in self._pc.getTransceivers():
             receiver: Any = transceiver.receiver
@@ -184,7 +184,8 @@ class PythonOperator:
         """
         Join a robot's session and open the channels; return when the robot answers a ping.
 
-        :param role: ``operator``, or ``viewer``, whom no robot answers: return when all is open.
+        :param role: ``operator`` or ``viewer``. No robot answers a viewer, so for a viewer,
+            return when all channels are open.
         """
         self._session = session_id
         if self._with_video:
@@ -195,7 +196,7 @@ class PythonOperator:
             prepare_receiving(video)
         if self._with_microphone:
             self._pc.addTransceiver(AudioStreamTrack(), direction='sendonly')
-        # As a browser does it: an in-band channel, only to have an SCTP section in the offer.
+        # Like a browser: an in-band channel, only to get an SCTP section into the offer.
         self._pc.createDataChannel('_throw_away')
         await self._pc.setLocalDescription(await self._pc.createOffer())
         body = {'role': role, 'sdp_offer': self._pc.localDescription.sdp}
@@ -215,7 +216,7 @@ class PythonOperator:
             await self.ping()
 
     async def _unless_it_ends(self, steps: Coroutine[Any, Any, None]) -> None:
-        """Give up when the session is over meanwhile: its end may not be heard on the link."""
+        """Give up if the session ends meanwhile: the link may not show its end."""
         working = asyncio.create_task(steps)
         try:
             while not (await asyncio.wait([working], timeout=FIRST_HEARTBEAT_PERIOD_S))[0]:
@@ -233,7 +234,7 @@ class PythonOperator:
                 raise ConnectionError('the session has ended')
 
     async def bridge(self) -> None:
-        """Open the channels with the ids that the broker assigns, and take the video."""
+        """Open the channels with the ids that the broker assigns, and accept the video."""
         path = f'sessions/{self._session}'
         status, self.bridged = await self.call(
             'POST', f'{path}/bridge-datachannel', self._me or None
@@ -294,7 +295,7 @@ class PythonOperator:
         self._channels[label].send(message)
 
     def drive(self, velocity: Velocity, frame_id: str = 'test') -> None:
-        """Send one command, stamped with this machine's clock, which is the robot's as well."""
+        """Send one command, stamped with this machine's clock, which is also the robot's."""
         self._seq += 1
         self.send(
             'cmd_unreliable',
@@ -341,7 +342,7 @@ class PythonOperator:
                 await asyncio.sleep(0.005)
 
     def _check_not_over(self) -> None:
-        """Give up what cannot come any more, as a page does."""
+        """Give up when nothing can arrive any more, as a page does."""
         if self._pc.connectionState in ('failed', 'closed'):
             raise ConnectionError(f'the peer connection is {self._pc.connectionState}')
 

@@ -1,4 +1,4 @@
-"""A robot's end of a peer connection, in the test's own process."""
+"""Robot's end of a peer connection, in the test's own process."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -32,7 +32,7 @@ __all__ = ['robot_peer']
 
 @asynccontextmanager
 async def robot_peer() -> AsyncIterator[RobotPeer]:
-    """Yield a peer connection that has made no offer, of a robot without pictures."""
+    """Yield the peer connection of a robot without video, before any offer."""
     settings = configuration('http://127.0.0.1:1', 'key', 'go2')
     memory, wake = create_slot(), os.eventfd(0, os.EFD_NONBLOCK)
     peer = RobotPeer(

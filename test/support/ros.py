@@ -1,4 +1,4 @@
-"""ROS for a program's main."""
+"""ROS initialisation for a program's main."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -27,7 +27,7 @@ __all__ = ['ros']
 
 @contextmanager
 def ros(signals: SignalHandlerOptions | None = None) -> Iterator[None]:
-    """Initialize ROS until the end; Jazzy's ``rclpy.init`` is no context manager."""
+    """Initialise and shut down ROS; Jazzy's ``rclpy.init`` is no context manager."""
     rclpy.init(signal_handler_options=signals)
     try:
         yield

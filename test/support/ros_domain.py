@@ -1,4 +1,4 @@
-"""The ROS domains of the tests: no two modules that run at the same time share one."""
+"""ROS domains of the tests: modules that run at the same time never share one."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -19,19 +19,19 @@ from __future__ import annotations
 import os
 from typing import Final
 
-#: From 1 on. DDS uses UDP ports up to 7400 + 250 * (DOMAINS + 1) for them: ports that tests
-#: choose begin above.
+#: Number of domains, from 1 on. DDS uses UDP ports up to 7400 + 250 * (DOMAINS + 1) for them; the
+#: ports that tests choose are above.
 DOMAINS: Final = 60
 FIRST_FREE_PORT: Final = 7400 + 250 * (DOMAINS + 1)
 
 
 def next_domain(domain_id: int) -> int:
     """
-    Return the domain after this one: another one, which no other pytest-xdist worker ever gets.
+    Return the next domain for this pytest-xdist worker; no other worker ever gets it.
 
-    :param domain_id: Any.
+    :param domain_id: Any domain.
     """
-    # Where tests run one after the other, there is one worker.
+    # Without parallel tests, there is one worker.
     index = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
     workers = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1'))
     row = ((domain_id - 1) // workers + 1) % (DOMAINS // workers)

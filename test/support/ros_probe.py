@@ -1,4 +1,4 @@
-"""What a base or a tool would see of the bridge: a ROS node in the test's own process."""
+"""ROS node in the test's own process that observes the bridge as a base or a tool would."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -39,9 +39,9 @@ class Command:
     """One message on ``cmd_vel``."""
 
     arrival_s: float
-    """``time.monotonic``."""
+    """In seconds of ``time.monotonic``."""
     stamp_s: float
-    """The robot's ROS clock."""
+    """In seconds of the robot's ROS clock."""
     frame_id: str
     linear_x: float
     linear_y: float
@@ -54,10 +54,10 @@ class Command:
 
 class RosProbe:
     """
-    Records everything that it hears; lists only grow, so that any thread may read them.
+    Records everything that it receives; lists only grow, so any thread may read them.
 
-    :param node: A node of its own.
-    :param prefix: Namespace of the robot, with a slash at its end.
+    :param node: A node for this probe only.
+    :param prefix: Namespace of the robot, with a trailing slash.
     """
 
     def __init__(self, node: Any, prefix: str = '') -> None:
@@ -111,10 +111,10 @@ class RosProbe:
 
 class Acquaintance:
     """
-    Tells whether a bridge already sends what it publishes on ``cmd_vel`` to its subscribers.
+    Checks whether a bridge has discovered the subscribers of its ``cmd_vel``.
 
-    Of the two sides of a topic either may be the first to know of the other. What the publisher
-    sends before it knows is lost; its knowledge is told on ``/diagnostics``.
+    Either side of a topic may discover the other one first. Messages that the publisher sends
+    before its own discovery are lost; it reports its subscribers on ``/diagnostics``.
 
     :param node: The node that subscribes.
     """
@@ -131,14 +131,14 @@ class Acquaintance:
                 self._subscribers[values['topic']] = int(values['subscribers'])
 
     def made(self, topic: str) -> bool:
-        """Whether the publisher of ``topic`` knows a subscriber, and the node the publisher."""
+        """Whether the publisher of ``topic`` and the node have discovered each other."""
         return self._subscribers.get(topic, 0) > 0 and self._node.count_publishers(topic) > 0
 
 
 @contextmanager
 def ros_node(name: str = 'probe', domain_id: int | None = None) -> Iterator[Any]:
     """
-    Spin a node of a context of its own on a thread.
+    Create a node with its own context and spin it on a thread.
 
     :param domain_id: Its ROS domain; ``None``: that of the environment.
     """
@@ -150,7 +150,7 @@ def ros_node(name: str = 'probe', domain_id: int | None = None) -> Iterator[Any]
 
 @contextmanager
 def spinning(node: Any, context: Any) -> Iterator[Any]:
-    """Spin a node on a thread; end it, and its context, at the end."""
+    """Spin a node on a thread; at the end, destroy the node and its context."""
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
 

@@ -1,4 +1,4 @@
-"""A camera in the test's own process, and what the bridge says of its images."""
+"""Camera in the test's own process, and the bridge's diagnostics of its images."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -29,12 +29,12 @@ RATE_HZ = 30.0
 
 class SmallCamera:
     """
-    Publishes images, small enough for any transport, while it is switched on.
+    Publishes images that are small enough for any transport, while it is switched on.
 
-    :param node: Of a context that somebody spins.
-    :param topic: Where to.
+    :param node: A node that is being spun.
+    :param topic: Topic of the images.
     :param images: Published in turn.
-    :param ahead_s: What their stamps are ahead of the node's clock; ``None``: they stay.
+    :param ahead_s: Offset of their stamps from the node's clock; ``None``: stamps are kept.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class VideoDiagnostics:
     """
     The newest ``/teleop_bridge: video``, and the counters of ``/teleop_bridge: broker``.
 
-    :param node: Of a context that somebody spins.
+    :param node: A node that is being spun.
     """
 
     def __init__(self, node: Any) -> None:
@@ -84,5 +84,5 @@ class VideoDiagnostics:
                 self.session = values
 
     def count(self, name: str) -> float:
-        """Return a counter of the video, or else of the session."""
+        """Return a counter of the video or, if it has none of this name, of the session."""
         return float(self.values.get(name, self.session.get(name, 0.0)))

@@ -1,4 +1,4 @@
-"""Broker, bridge and simulated robot as processes: what the demo starts."""
+"""Broker, bridge and simulated robot as processes, as in the demo."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -39,9 +39,9 @@ class Stack:
 @contextmanager
 def running_stack(folder: Path, *options: str, robot: tuple[str, ...] = ()) -> Iterator[Stack]:
     """
-    Start everything, and return when the robot can be driven.
+    Start everything, and continue when the robot can be driven.
 
-    :param options: Of the bridge, instead of one camera.
+    :param options: Options of the bridge, instead of one camera.
     :param robot: Options of the simulated robot.
     """
     with programs(folder) as started:

@@ -1,4 +1,4 @@
-"""A robot whose bridge hangs, and is started again by whoever watches it."""
+"""A robot whose bridge hangs and is restarted by its supervisor."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -35,10 +35,10 @@ async def supervised_robot(
     folder: Path, fault: str, begin: Path, *, watchdog_s: float
 ) -> AsyncIterator[DrivenRobot]:
     """
-    Start a robot that has a supervisor.
+    Start a robot with a supervisor.
 
-    :param fault: Of hanging_bridge.
-    :param begin: The file that brings it about.
+    :param fault: A fault of hanging_bridge.
+    :param begin: The file whose existence triggers it.
     """
     launcher = (
         *(sys.executable, str(SUPPORT / 'play_systemd.py'), str(watchdog_s)),
@@ -50,9 +50,9 @@ async def supervised_robot(
 
 async def comes_back(robot: DrivenRobot, begin: Path) -> float:
     """
-    Let the bridge of a moving robot hang, and drive the one that is started after it.
+    Make the bridge of a moving robot hang, and drive the bridge that replaces it.
 
-    :returns: How many seconds after its death the robot moves again.
+    :returns: Seconds from the death of the first bridge until the robot moves again.
     """
     before = {it['session_id'] for it in await robot.person.robots()}
     await asyncio.to_thread(begin.touch)
@@ -68,7 +68,7 @@ async def comes_back(robot: DrivenRobot, begin: Path) -> float:
 
 
 async def _sessions(person: PythonOperator, before: set[str]) -> list[str]:
-    """Return the robot's sessions but for those of before."""
+    """Return the robot's sessions except the earlier ones."""
     return [
         str(it['session_id'])
         for it in await person.robots()

@@ -1,9 +1,9 @@
 """
-A launcher of Python programs: their clock of the time since boot jumps, as after a suspend.
+Launcher of Python programs whose CLOCK_BOOTTIME jumps, as after a suspend.
 
-``python3 suspendable.py FILE python3 -m MODULE ARGUMENT...``; the file holds how many seconds the
-computer has been suspended, and may change at any time. The clock that stops meanwhile does not
-jump, and neither do timers.
+``python3 suspendable.py FILE python3 -m MODULE ARGUMENT...``; the file contains the number of
+seconds for which the computer has been suspended, and may change at any time. CLOCK_MONOTONIC and
+timers do not jump, as they stand still during a suspend.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -38,7 +38,7 @@ def run(file: Path, module: str) -> None:
         return real(clock) + (float(file.read_text()) if clock == time.CLOCK_BOOTTIME else 0.0)
 
     time.clock_gettime = clock_gettime
-    # Not of this folder, as with python -m.
+    # The path must not start with this folder, as with python -m.
     sys.path[0] = str(ROOT)
     runpy.run_module(module, run_name='__main__', alter_sys=True)
 

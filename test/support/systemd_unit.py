@@ -1,4 +1,4 @@
-"""What a unit file of ours says, read as systemd reads it, as far as our units need it."""
+"""Parser of our systemd unit files, limited to the syntax that they use."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -26,24 +26,24 @@ from tree import ROOT
 FOLDER = ROOT / 'systemd'
 BRIDGE = FOLDER / 'teleop-webrtc-bridge@.service'
 BROKER = FOLDER / 'teleop-webrtc-broker.service'
-#: What the specifiers of a system unit stand for.
+#: Values of the specifiers in a system unit.
 FOLDERS = {'%S': '/var/lib', '%L': '/var/log'}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """One unit, of one instance."""
+    """One unit, for one instance."""
 
     settings: dict[str, list[str]]
 
     def only(self, name: str) -> str:
-        """Return the value of a setting that is there once."""
+        """Return the value of a setting that occurs once."""
         (value,) = self.settings[name]
         return value
 
     @property
     def command(self) -> list[str]:
-        """What is executed, without the variables that systemd itself would fill in."""
+        """The command line; variables that systemd itself would expand are kept."""
         return [re.sub(r'\$\$', '$', word) for word in _words(self.only('ExecStart'))]
 
     @property
@@ -59,9 +59,9 @@ class Unit:
         return signal.Signals[self.only('WatchdogSignal')]
 
     def is_repeated(self, status: int) -> bool:
-        """Return whether it is started again; ``status`` as subprocess tells it."""
+        """Return whether systemd restarts the unit; ``status`` is subprocess's return code."""
         assert self.only('Restart') == 'on-failure'
-        # The signals that an end in good order may have.
+        # Signals that count as a clean exit.
         clean = {0, -signal.SIGHUP, -signal.SIGINT, -signal.SIGTERM, -signal.SIGPIPE}
         return status not in clean | {int(self.only('RestartPreventExitStatus'))}
 
@@ -81,7 +81,7 @@ def read_unit(path: Path, instance: str = '') -> Unit:
 
 
 def _words(text: str) -> list[str]:
-    """Split at white space outside of quotes; a backslash takes the next character as it is."""
+    """Split at white space outside quotes; a backslash escapes the next character."""
     words: list[str] = []
     for quoted, plain in re.findall(r"'((?:\\.|[^'\\])*)'|(\S+)", text):
         words.append(re.sub(r'\\(.)', r'\1', quoted or plain))

@@ -1,4 +1,4 @@
-"""The table of transitions that a state machine's docstring draws, read back for its test."""
+"""Parser of the transition table in a state machine's docstring, for its test."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -26,9 +26,9 @@ ROW = re.compile(r'^    (\w+) +(\w+(?:, \w+)*) +(\w+)$', re.MULTILINE)
 
 def drawn_transitions(module: ModuleType, states: set[str]) -> dict[tuple[str, str], str]:
     """
-    Return the drawn transitions: (state, event) → new state.
+    Return the transitions of the table: (state, event) → new state.
 
-    :param states: All states: what the table calls ``any``.
+    :param states: All states, which the table calls ``any``.
     """
     rows = ROW.findall(module.__doc__ or '')
     return {

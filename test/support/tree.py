@@ -1,4 +1,4 @@
-"""Where things are in the source tree, whatever folder a test is in."""
+"""Paths in the source tree, independent of the folder of a test."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -21,4 +21,4 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SUPPORT = ROOT / 'test' / 'support'
 SDP_FILES = ROOT / 'test' / 'fuzz' / 'descriptions'
-"""Session descriptions of browsers, of old peers and of our own."""
+"""Session descriptions of browsers, old peers and our own programs."""

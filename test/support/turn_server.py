@@ -1,4 +1,4 @@
-"""As much of a TURN server as ICE needs (RFC 8656): over UDP, TCP and TLS, with faults."""
+"""Minimal TURN server for ICE (RFC 8656), over UDP, TCP and TLS, with optional faults."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -28,7 +28,7 @@ from aioice import stun, turn
 REALM = 'test'
 NONCE = b'nonce'
 RELAYED = ('192.0.2.7', 40000)
-"""An address for documentation: nothing is relayed, unless that is asked for."""
+"""Address reserved for documentation: nothing is relayed unless requested."""
 
 Send = Callable[[bytes], None]
 
@@ -56,12 +56,12 @@ class Relayed(asyncio.DatagramProtocol):
 
 class TurnServer:
     """
-    Answers allocations of one user on loopback.
+    Answers the allocation requests of one user on loopback.
 
     :param username: The only user.
-    :param password: Theirs.
-    :param relays: Pass data on; without it, an allocation is all there is.
-    :param is_silent: Hear everything and answer nothing.
+    :param password: The user's password.
+    :param relays: Relay data; otherwise only allocations work.
+    :param is_silent: Receive everything and answer nothing.
     :param refusal: Refuse each allocation, with this code and text.
     """
 
@@ -87,9 +87,9 @@ class TurnServer:
 
     def take(self, data: bytes, client: Any, send: Send) -> None:
         """
-        Take one message of a client.
+        Handle one message of a client.
 
-        :param client: Who it is: its address, or its connection.
+        :param client: Identifies the client: its address or its connection.
         :param send: Sends to the client.
         """
         self.asked += 1
@@ -196,9 +196,9 @@ async def turn_server(
     Serve one user.
 
     :param transport: ``udp`` or ``tcp``.
-    :param context: Of TLS over TCP.
-    :param address: Where it listens, on loopback.
-    :param faults: As :class:`TurnServer` takes them.
+    :param context: TLS context, for TLS over TCP.
+    :param address: Loopback address on which it listens.
+    :param faults: Arguments for :class:`TurnServer`.
     """
     server = TurnServer(username, password, **faults)
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Two robots with one id that take over from each other, and the operator of one of them."""
+"""Two robots with the same id that take over from each other, and an operator."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -34,19 +34,19 @@ PERIOD_S = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What arrived while one robot was driven until its twin came."""
+    """Commands that arrived while one robot was driven until its twin dialled in."""
 
     sent: int
     arrived: int
     astray: int
-    """Commands at the twin, or commands of an earlier turn."""
+    """Commands that arrived at the twin, or that belong to an earlier turn."""
 
 
 async def take_turns(broker: CountedBroker, folder: Path, takeovers: int) -> list[Turn]:
     """
-    Let one robot be driven until its twin dials in, then the twin, and so on.
+    Drive one robot until its twin dials in, then the twin, and so on.
 
-    :raises AssertionError: A robot does not come, or is not told that it was superseded.
+    :raises AssertionError: A robot does not appear, or is not told that it was superseded.
     """
     key = broker.key_file.read_text()
     async with AsyncExitStack() as stack:
@@ -71,7 +71,7 @@ async def take_turns(broker: CountedBroker, folder: Path, takeovers: int) -> lis
 async def _drive_and_lose(
     broker: CountedBroker, holder: WebrtcHalf, other: WebrtcHalf, tag: float
 ) -> Turn:
-    """Drive one robot until its twin comes; the twin must get nothing of it."""
+    """Drive one robot until its twin dials in; the twin must receive no commands."""
     await holder.connected()
     holder.commands.clear()
     other.commands.clear()

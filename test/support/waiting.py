@@ -1,4 +1,4 @@
-"""Waiting for what other processes, threads and libraries do without an event."""
+"""Waits for actions of other processes, threads and libraries that signal no event."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -26,7 +26,7 @@ PATIENCE_S = 60.0
 async def until(
     condition: Callable[[], Any], what: str = '', *, timeout_s: float = PATIENCE_S
 ) -> None:
-    """Wait for a condition while this process' event loop works; fail when it does not come."""
+    """Wait for a condition while this process's event loop runs; fail after a time-out."""
     try:
         async with asyncio.timeout(timeout_s):
             while not condition():  # noqa: ASYNC110

@@ -1,8 +1,8 @@
 """
-A wall clock that can be stepped, for the processes of one host.
+Wall clock that can be stepped, for the processes of one host.
 
-Nobody may set the clock of a machine that others use as well, and libfaketime breaks Python's
-``time.sleep``. So a small library, compiled when it is needed, adds an offset to CLOCK_REALTIME.
+Tests must not set the clock of a shared machine, and libfaketime breaks Python's ``time.sleep``.
+Therefore a small library, compiled on demand, adds an offset to CLOCK_REALTIME.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -85,7 +85,7 @@ time_t time(time_t *result) {
     return now.tv_sec;
 }
 
-/* The kernel waits by the real clock; bit 1 tells glibc's conditions of the steady clock. */
+/* The kernel waits by the real clock; bit 1 marks glibc's conditions on the monotonic clock. */
 int pthread_cond_timedwait(pthread_cond_t *restrict condition, pthread_mutex_t *restrict mutex,
                            const struct timespec *restrict until) {
     static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
@@ -112,15 +112,15 @@ int sem_timedwait(sem_t *restrict semaphore, const struct timespec *restrict unt
 
 
 def why_not() -> str:
-    """Return what is missing for a clock that can be stepped; empty: nothing is."""
+    """Return what is missing for a clock that can be stepped; empty: nothing."""
     return '' if shutil.which('gcc') else 'a wall clock that can be stepped needs gcc'
 
 
 def environment(folder: Path) -> dict[str, str]:
     """
-    Return what gives a process a clock of its own.
+    Return the environment that gives a process its own clock.
 
-    :param folder: For the library and the offset.
+    :param folder: Folder for the library and the offset.
     """
     library, source, offset = (folder / f'wall_clock{end}' for end in ('.so', '.c', ''))
     source.write_text(_SOURCE, encoding='utf-8')
@@ -131,9 +131,9 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def step(folder: Path, offset_s: float) -> None:
-    """Let the clock be ahead of this machine's by so much, in seconds."""
+    """Set the clock's offset from this machine's clock, in seconds."""
     data = _OFFSET.pack(round(offset_s * 1e9))
     path = folder / 'wall_clock'
-    # In place: the processes have this file mapped.
+    # Written in place because the processes have mapped this file.
     with path.open('r+b' if path.exists() else 'wb') as file:
         file.write(data)

@@ -1,4 +1,4 @@
-"""The WebRTC half as a real process, and a light stand-in for the ROS half that starts it."""
+"""The WebRTC half as a real process, started by a light stand-in for the ROS half."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -57,7 +57,7 @@ DRIVABLE = (BridgeState.CONNECTED, BridgeState.OPERATED)
 def configuration(
     broker_url: str, api_key: str, robot_id: str, **fields: Any
 ) -> BridgeConfiguration:
-    """Return what a bridge with small video would be configured with."""
+    """Return the configuration of a bridge with small video."""
     video = VideoConfiguration(codec='h264', bitrate_bps=500_000, fps=15.0, max_width_px=320)
     values: dict[str, Any] = {
         'robot_id': robot_id,
@@ -74,11 +74,11 @@ def configuration(
 
 class WebrtcHalf:
     """
-    One WebRTC process and our end of its link; owned by the event loop it was started in.
+    One WebRTC process and our end of its link; owned by the event loop that started it.
 
-    :param robot: What it is configured with.
-    :param log: Where its output goes.
-    :param launcher: Put before its command line: a program that runs it.
+    :param robot: Its configuration.
+    :param log: File for its output.
+    :param launcher: Command before its command line, which runs it.
     """
 
     def __init__(
@@ -88,13 +88,13 @@ class WebrtcHalf:
         self.log = log
         self._launcher = launcher
         self.statuses: list[tuple[float, Status]] = []
-        """With their arrival, in seconds of ``time.monotonic``."""
+        """Each status with its arrival, in seconds of ``time.monotonic``."""
         self.commands: list[DriveCommand] = []
-        """What arrived on ``cmd_unreliable``."""
+        """Commands that arrived on ``cmd_unreliable``."""
         self.arrivals: list[tuple[float, DriveCommand]] = []
-        """All of them, with their arrival in seconds of ``time.monotonic``."""
+        """All commands with their arrival, in seconds of ``time.monotonic``."""
         self.others: list[Received] = []
-        """What arrived on the other channel."""
+        """Messages that arrived on the other channel."""
         self._news = asyncio.Event()
         self._slot = create_slot()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
@@ -155,7 +155,7 @@ class WebrtcHalf:
         return self.status.state if self.status else None
 
     def states(self) -> list[BridgeState]:
-        """Return the states that it went through."""
+        """Return the sequence of states that it went through."""
         states: list[BridgeState] = []
         for _, status in self.statuses:
             if not states or states[-1] is not status.state:
@@ -168,7 +168,7 @@ class WebrtcHalf:
     async def until(
         self, condition: Callable[[], Any], what: str, *, timeout_s: float = PATIENCE_S
     ) -> None:
-        """Wait until what the process has said meets a condition."""
+        """Wait until a condition on the process's messages is true."""
         try:
             async with asyncio.timeout(timeout_s):
                 while not condition():
@@ -179,12 +179,12 @@ class WebrtcHalf:
             raise AssertionError(f'not within {timeout_s:g} s: {what}; {told}') from None
 
     async def connected(self, *, timeout_s: float = PATIENCE_S) -> float:
-        """Wait until it is connected and return when it said so."""
+        """Wait until it is connected, and return when it reported this."""
         await self.until(lambda: self.state in DRIVABLE, 'connected', timeout_s=timeout_s)
         return self.statuses[-1][0]
 
     async def reconnected(self, epoch: int, *, timeout_s: float) -> float:
-        """Wait for a session newer than this epoch; return when it was there."""
+        """Wait for a session newer than this epoch, and return when it was reported."""
 
         def news() -> list[float]:
             return [
@@ -197,7 +197,7 @@ class WebrtcHalf:
         return news()[0]
 
     async def in_state(self, state: BridgeState, *, timeout_s: float = PATIENCE_S) -> Status:
-        """Wait for a state from now on and return the status that tells it."""
+        """Wait for a new status with this state, and return it."""
         seen = len(self.statuses)
 
         def told() -> list[Status]:
@@ -238,18 +238,18 @@ class WebrtcHalf:
         self._writer.write(header, memoryview(pixels.data).cast('B'))
 
     def say(self, label: str, payload: bytes, *, urgent: bool = False) -> None:
-        """Send something to the operator."""
+        """Send a message to the operator."""
         self._link.send(encode(Send(label=label, payload=payload, text=True, urgent=urgent)))
 
     def kill(self) -> None:
-        """Let it die like after a crash, and start its successor, as the ROS half does."""
+        """Kill it, as in a crash, and start its successor, as the ROS half does."""
         self.process.kill()
         self.process.wait()
         self._close_link()
         self._start()
 
     async def end(self) -> int:
-        """Ask it to say goodbye and return its exit status."""
+        """Request a shutdown, and return its exit status."""
         with suppress(OSError):
             self._link.send(encode(Shutdown()))
         try:
@@ -273,7 +273,7 @@ class WebrtcHalf:
 async def webrtc_half(
     robot: BridgeConfiguration, folder: Path, launcher: Sequence[str] = ()
 ) -> AsyncIterator[WebrtcHalf]:
-    """Start one, and end it whatever happens."""
+    """Start a WebRTC half, and end it whatever happens."""
     half = WebrtcHalf(robot, folder / f'webrtc_{uuid.uuid4().hex[:6]}.log', launcher)
     try:
         yield half
