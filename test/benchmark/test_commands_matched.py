@@ -1,4 +1,4 @@
-"""The benchmark names each command on cmd_vel rightly, and admits what is lost."""
+"""The benchmark identifies each command on cmd_vel correctly, and reports losses."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

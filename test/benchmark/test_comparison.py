@@ -1,4 +1,4 @@
-"""The table of cases, and how long nothing happened."""
+"""The table of cases, and the gaps between events."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

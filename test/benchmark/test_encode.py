@@ -1,4 +1,4 @@
-"""Quality is told for settled frames, those after a keyframe apart."""
+"""Quality is reported for settled frames, separately for those after a keyframe."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

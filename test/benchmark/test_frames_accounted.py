@@ -1,4 +1,4 @@
-"""The benchmark finds every frame that is lost before the encoder, and invents none."""
+"""The benchmark counts every frame that is lost before the encoder, and no others."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

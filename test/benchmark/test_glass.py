@@ -1,4 +1,4 @@
-"""Figures of what a page has seen, and how they are drawn."""
+"""Figures from a page's records, and their plot."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -37,7 +37,7 @@ COUNTERS = [
 
 
 def seen(begin_s: float, seconds: int) -> dict[str, Any]:
-    """Return what a page sees of 30 frames a second, each 20 ms on its way, and 1 Mbit/s."""
+    """Return a page's records of 30 frames per second with 20 ms latency, at 1 Mbit/s."""
     frames = []
     for number in range(30 * seconds):
         captured_s = begin_s + number / 30

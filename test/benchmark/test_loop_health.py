@@ -1,4 +1,4 @@
-"""What held a loop up is told apart by who computed and who waited."""
+"""The stopwatch distinguishes callbacks that computed from those that waited."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

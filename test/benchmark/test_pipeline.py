@@ -1,4 +1,4 @@
-"""Each published image is looked for among the frames that arrive."""
+"""Published images are matched with the frames that arrive."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

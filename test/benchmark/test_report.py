@@ -1,4 +1,4 @@
-"""What the benchmark says, and when it fails."""
+"""The benchmark's report, and when it fails."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,4 +1,4 @@
-"""Latency and cost of what lies between robots and viewers, and a run of all of it."""
+"""Latency and cost of the process between robots and viewers, and a short run of all cases."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -33,7 +33,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope='module')
 def probe(stack: Stack) -> Iterator[RosProbe]:
-    """Listen to what the bridge tells the robot."""
+    """Listen to the bridge's commands to the robot."""
     with ros_node() as node:
         yield RosProbe(node)
 
@@ -46,7 +46,7 @@ def browser(chromium_path: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def operator(stack: Stack, browser: Browser) -> Iterator[OperatorPage]:
-    """Sit at the page, connected to the robot; leave properly."""
+    """Yield the page, connected to the robot; disconnect at the end."""
     page = OperatorPage(browser.new_page(viewport={'width': 1280, 'height': 800}))
     page.connect(stack.broker.page, stack.robot_id)
     yield page

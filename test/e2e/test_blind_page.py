@@ -32,7 +32,7 @@ FROZEN = 'teleop_webrtc_bridge.demo.simulated_robot'
 
 
 def commands_sent(operator: OperatorPage, more: int) -> None:
-    """Wait until the page has sent so many commands more, whatever they say."""
+    """Wait until the page has sent this many more commands, whatever their content."""
     before = operator.metrics()['commandsSent']
     wait_for(lambda: operator.metrics()['commandsSent'] > before + more, what='commands')
 

@@ -34,14 +34,14 @@ OPTIONS = (
     *('-p', 'front.topic:=camera/image_raw'),
     *('-p', 'rear.topic:=camera_rear/image_raw'),
 )
-#: Instruments would move in a picture of a robot that stands.
+#: No overlay: its instruments would move even in the picture of a standing robot.
 SMALL = tuple(
     word for option in ('width:=640', 'height:=360', 'overlay:=false') for word in ('-p', option)
 )
 SINGLE, BOTH = 640 / 360, 1280 / 360
-"""Width to height; on a busy machine the rate control makes pictures smaller."""
+"""Aspect ratios; on a busy machine the rate control makes pictures smaller."""
 SEEN = 8.0
-"""Grey values, on average: another picture, not another encoding of the same one."""
+"""Mean difference in grey values that means another picture, not another encoding of it."""
 
 
 @pytest.fixture(scope='module')
@@ -57,7 +57,7 @@ def node() -> Iterator[Any]:
 
 
 def until(condition: Callable[[], Any], *, what: str) -> None:
-    """Wait for longer than a machine is ever busy."""
+    """Wait for a condition for as long as a busy machine may take."""
     wait_for(condition, what=what, timeout_s=60.0)
 
 
@@ -72,7 +72,7 @@ def selected(operator: OperatorPage) -> list[str]:
 
 
 def shown(operator: OperatorPage, what: Callable[[], bool]) -> list[int]:
-    """Wait for a picture of which something is true, a little longer for it to be sharp."""
+    """Wait for a condition on the picture, and then until the picture is sharp; return it."""
     until(what, what='another picture')
     seen = operator.metrics()['framesPresented']
     until(lambda: operator.metrics()['framesPresented'] > seen + 15, what='frames')
@@ -103,7 +103,7 @@ def test_the_operator_sees_the_camera_that_they_select_on_the_same_connection(
             'aria-pressed', 'true'
         )
     left, right = halves(operator)
-    # Which camera, not how sharp: on a busy machine the rate control makes it coarse.
+    # Compare the camera, not the sharpness: on a busy machine the picture becomes coarse.
     assert difference(front, left) < difference(rear, left)
     assert difference(rear, right) < difference(front, right)
     until(lambda: node.count_subscribers(FRONT) == 1, what='subscription')
@@ -112,13 +112,13 @@ def test_the_operator_sees_the_camera_that_they_select_on_the_same_connection(
     again = shown(operator, lambda: has_shape(operator, SINGLE))
     assert difference(front, again) < difference(rear, again)
     until(lambda: node.count_subscribers(REAR) == 0, what='end of the subscription')
-    # The track that began is the one that is played: nothing was negotiated anew.
+    # The first track is still playing: nothing was renegotiated.
     assert page.evaluate("document.querySelector('#video').srcObject.getVideoTracks()[0].kept")
     assert page.evaluate('document.body.dataset.state') == 'drivable'
 
 
 def halves(operator: OperatorPage) -> tuple[list[int], list[int]]:
-    """Return the left and the right half on show, as :meth:`OperatorPage.picture` does."""
+    """Return the left or right half of the picture, as :meth:`OperatorPage.picture` does."""
     return tuple(
         operator.page.evaluate(
             """left => {

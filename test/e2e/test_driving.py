@@ -106,7 +106,7 @@ def test_losing_the_focus_stops_the_robot(operator: OperatorPage, probe: RosProb
     operator.page.evaluate("window.dispatchEvent(new Event('blur'))")
     wait_for(probe.standing, what='zero on cmd_vel')
     stood, seen = len(probe.commands), operator.metrics()['lastCommandSeq']
-    # The key is still down as far as the keyboard is concerned, and repeats: that moves nothing.
+    # The key is still down on the keyboard and repeats, which must not move the robot.
     for _ in range(5):
         operator.page.keyboard.down('KeyW')
     wait_for(lambda: operator.metrics()['lastCommandSeq'] > seen + 10, what='more commands')
@@ -184,7 +184,7 @@ def test_killing_the_webrtc_process_stops_the_robot_until_neutral(
     wait_for(probe.standing, what='zero on cmd_vel')
     operator.page.wait_for_function("() => document.body.dataset.state !== 'driving'")
     operator.wait_for_state('drivable')
-    # Another connection, and the key still held: the robot stands.
+    # A new connection with the key still held: the robot stands.
     stopped = len(probe.commands)
     wait_for(lambda: operator.metrics()['commandsSent'] > 0, what='commands')
     before = operator.metrics()['commandsSent']
@@ -206,11 +206,11 @@ def test_killing_the_browser_stops_the_robot(
     wait_for(probe.standing, what='zero on cmd_vel')
     moves = [command for command in probe.commands if not command.is_zero]
     zero = next(command for command in probe.commands if command.stamp_s > moves[-1].stamp_s)
-    # How soon it comes is measured by `benchmark.stop_times`.
+    # `benchmark.stop_times` measures the time until it comes.
     assert zero.is_zero
     wait_for(lambda: probe.state == 'connected', what='the operator is lost')
     assert probe.states[-1]['reason'] == 'the operator left'
-    # Silence afterwards: the topic belongs to others.
+    # The bridge is silent afterwards: others may use the topic.
     after = wait_for(lambda: time.monotonic() - probe.commands[-1].arrival_s > 0.5, what='silence')
     assert after
 

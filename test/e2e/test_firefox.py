@@ -1,9 +1,9 @@
 """
-A person drives a robot from Firefox, with the settings that Firefox comes with.
+A person drives a robot from Firefox with its default settings.
 
-It hides its addresses behind names (mDNS), says in its offer that no more will come, and keeps to
-the numbers that it has once given to codecs and header extensions. Debian's has no H.264, so that
-the robot changes to VP8.
+Firefox hides its addresses behind mDNS names, signals the end of its candidates in the offer, and
+keeps the numbers that it once assigned to codecs and header extensions. Debian's Firefox has no
+H.264, so the robot switches to VP8.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -41,7 +41,7 @@ READINGS = ('rtt', 'fps', 'resolution', 'bitrate', 'commands')
 def page(
     firefox_path: str, stack: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FirefoxPage]:
-    """Sign in with the link that the broker gives."""
+    """Sign in with the broker's link."""
     with firefox(firefox_path, tmp_path_factory.mktemp('firefox') / 'firefox.log') as started:
         started.open(stack.broker.page)
         yield started
@@ -49,7 +49,7 @@ def page(
 
 @pytest.fixture
 def operator(stack: Stack, page: FirefoxPage) -> Iterator[FirefoxPage]:
-    """Be connected to the robot; leave properly."""
+    """Yield the page, connected to the robot; disconnect at the end."""
     choose(page, stack.robot_id)
     page.wait_for_state('drivable')
     yield page
@@ -65,7 +65,7 @@ def choose(page: FirefoxPage, robot_id: str) -> None:
 
 
 def shown(name: str) -> str:
-    """Return the expression for what an element of the page says."""
+    """Return the JavaScript expression for the text of an element."""
     return f'document.getElementById("{name}").textContent'
 
 
@@ -75,7 +75,7 @@ def test_the_picture_is_shown_and_goes_on(operator: FirefoxPage) -> None:
     operator.wait_until(f'teleop.metrics().framesPresented > {frames} + 10')
     grey = operator.evaluate(f'({GREY_VALUES})()')
     assert max(grey) - min(grey) > 50
-    # The robot sends a smaller one while it has no time for more.
+    # The robot sends a smaller picture while its machine is busy.
     assert operator.metrics()['width'] * 720 == operator.metrics()['height'] * 1280 > 0
 
 
@@ -84,7 +84,7 @@ def test_the_readings_are_figures_or_a_dash(operator: FirefoxPage) -> None:
     for name in READINGS:
         operator.wait_until(f'/^[0-9]/.test({shown(name)})')
     operator.wait_until(f'{shown("path")} === "direct"')
-    # When a frame was taken, Firefox tells nobody.
+    # Firefox does not expose the capture time of a frame.
     assert operator.evaluate(shown('latency')) == '–'
     stats = operator.metrics()['videoStats']
     assert stats['codec'] == 'VP8'
@@ -125,11 +125,11 @@ def test_estop_is_acknowledged_and_stays(
     wait_for(lambda: len(probe.commands) > latched + 10, what='zeros')
     assert all(command.is_zero for command in probe.commands[latched:])
     operator.key_up('w')
-    # It says who has stopped the robot when the robot has told it, and moves the button for that.
+    # Once the robot reports who stopped it, the page says so, which moves the button.
     operator.wait_until(f'{shown("estop-note")} !== ""')
     operator.click('#estop-release')
     operator.wait_until('teleop.metrics().estop === "confirm-release"')
-    # Soon after the first it would be a double click, which counts as one press.
+    # Soon after the first click it would be a double click, which counts as one press.
     operator.click('#estop-release', after_s=DOUBLE_CLICK_S)
     operator.wait_for_state('drivable')
     wait_for(lambda: not probe.states[-1]['estopped'], what='no latch')
@@ -139,7 +139,7 @@ def test_leaving_gives_the_robot_back(
     stack: Stack, operator: FirefoxPage, probe: RosProbe
 ) -> None:
     wait_for(lambda: probe.state == 'operated', what='an operator')
-    # Not only by the button: another page is opened in the same tab.
+    # Leave without the button: another page is opened in the same tab.
     operator.open('about:blank')
     wait_for(lambda: probe.state == 'connected', what='no operator')
     assert probe.states[-1]['reason'] == 'the operator left'
@@ -151,7 +151,7 @@ def test_leaving_gives_the_robot_back(
 def test_a_browser_that_gives_no_address_says_so(
     firefox_path: str, stack: Stack, tmp_path: Path
 ) -> None:
-    # Like a machine whose only address is the loopback one, and like some privacy settings.
+    # Like a machine with only a loopback address, or with some privacy settings.
     nothing_but_relays = {'media.peerconnection.ice.relay_only': True}
     with firefox(firefox_path, tmp_path / 'firefox.log', preferences=nothing_but_relays) as page:
         page.open(stack.broker.page)

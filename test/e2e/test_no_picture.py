@@ -36,7 +36,7 @@ RTCPeerConnection.prototype.addTransceiver = function (kind, options) {
 """
 WITH_AV1_ONLY = WITHOUT_H264.replace("!== 'video/H264'", "=== 'video/AV1'")
 SLOW = 0.3
-"""Metres per second: ``blind_speed_factor`` of the most. The page asks for half of that."""
+"""``blind_speed_factor`` of the maximum, in m/s; the page requests half of the maximum."""
 
 
 def page_with(browser: Browser, script: str) -> OperatorPage:
@@ -87,7 +87,7 @@ def test_a_browser_without_h264_gets_vp8_and_others_with_it(
     operator.connect(stack.broker.page, stack.robot_id)
     sees(operator, 'VP8')
     sees(viewer, 'VP8')
-    # On a busy machine the page may lock once more for want of pictures, and ask for neutral.
+    # On a busy machine the page may lock again for lack of pictures, and require neutral.
     wait_for(
         lambda: operator.let_go_and_press(lambda: drives_at_more_than(probe, SLOW + 0.1)),
         what='full speed',
@@ -112,7 +112,7 @@ def test_a_viewer_whose_browser_cannot_take_what_is_sent_is_told_so(
 
 
 def without_video(route: Route) -> None:
-    """Open the channels, but offer no picture, as where a browser takes nothing that is sent."""
+    """Open the channels but offer no picture, as when a browser supports no codec that is sent."""
     answer = route.fetch()
     nothing = {'video_offer': None, 'video_status': 'pull_error', 'video_reason': 'No picture.'}
     route.fulfill(response=answer, json=answer.json() | nothing)

@@ -1,4 +1,4 @@
-"""Where things stand on the page, at the sizes of windows and phones: the page alone, no robot."""
+"""Layout of the page at the sizes of windows and phones; the page alone, without a robot."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -99,7 +99,7 @@ def show(page: Page, size: tuple[int, int], **situation: Any) -> None:
 
 
 def boxes(page: Page, *selectors: str) -> dict[str, Box]:
-    """Return where everything is that can be seen."""
+    """Return the boxes of all visible elements."""
     return {name: tuple(box) for name, box in page.evaluate(BOXES, selectors).items()}
 
 

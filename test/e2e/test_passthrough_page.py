@@ -1,4 +1,4 @@
-"""What a camera encoded itself, of every profile that is passed on, in a real Chromium."""
+"""Passed-through H.264 of a camera, in every supported profile, in a real Chromium."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -28,9 +28,9 @@ pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
 WIDTH, HEIGHT = 640, 360
 STEPS = [23 + 12 * number for number in range(16)]
-"""The mean brightness of the scene's pictures."""
+"""The mean brightnesses of the scene's pictures."""
 OFF = 4.0
-"""What coding and scaling may cost; half of a step is 6."""
+"""Tolerance for coding and scaling; half of a step is 6."""
 
 
 @pytest.fixture(scope='module')
@@ -41,7 +41,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def step(operator: OperatorPage) -> int | None:
-    """Return which of the scene's brightnesses is on show."""
+    """Return which of the scene's brightnesses the page shows."""
     pixels = operator.picture()
     mean = sum(pixels) / len(pixels)
     near = min(range(16), key=lambda number: abs(STEPS[number] - mean))

@@ -1,4 +1,4 @@
-"""The robot dials anew while an operator's page connects: real processes, real Chromium."""
+"""The robot redials while an operator's page connects: real processes, real Chromium."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -42,7 +42,7 @@ def test_a_session_that_ends_while_the_page_connects_is_left_at_once(
     page = operator.page
 
     def answer_without_a_path(route: Route) -> None:
-        # Neither knows where the other is: nothing arrives, and so no goodbye either.
+        # Neither side knows the other's address, so not even the end of the session arrives.
         asked: Any = route.request.post_data_json
         asked['sdp_offer'] = re.sub(r'a=candidate:.*\r\n', '', asked['sdp_offer'])
         answer = route.fetch(post_data=asked)

@@ -1,4 +1,4 @@
-"""The stop is in sight and stops, and whatever moves the controls lets go: a real robot."""
+"""The stop is always visible and works, and moving controls are released: a real robot."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -37,7 +37,7 @@ SIZES = (
     *((390, 844, 3), (844, 390, 3), (320, 568, 2), (568, 320, 2), (360, 640, 3), (667, 375, 2)),
     *((768, 1024, 2), (1024, 768, 2), (280, 653, 3), (653, 280, 3)),
 )
-#: Both ways of each, and what is between a phone and a desktop, are tried by pressing.
+#: Sizes at which the stop is pressed: both orientations of a phone, the extremes, and a desktop.
 PRESSED = {(320, 256, 4), (390, 844, 3), (844, 390, 3), (1280, 800, 1)}
 FIND = """() => {
     const button = document.querySelector('#estop');
@@ -92,7 +92,7 @@ LAYERS = {
 
 
 class Fingers:
-    """Touches of a phone's screen."""
+    """Touches on a phone's screen."""
 
     def __init__(self, page: Page) -> None:
         self._cdp: CDPSession = page.context.new_cdp_session(page)
@@ -115,7 +115,7 @@ class Fingers:
         self._is_down = False
 
     def zoom(self, factor: float) -> None:
-        """Zoom as two fingers would, where they are not kept from it."""
+        """Zoom as two fingers would if the page did not prevent it."""
         self._cdp.send('Emulation.setPageScaleFactor', {'pageScaleFactor': factor})
 
     def screen(self, width: int, height: int, ratio: float) -> None:
@@ -126,7 +126,7 @@ class Fingers:
 
 @pytest.fixture
 def phone(stack: Stack, browser: Browser) -> Iterator[OperatorPage]:
-    """Sit at a phone, connected to the robot."""
+    """Yield the page on a phone, connected to the robot; disconnect at the end."""
     context = browser.new_context(
         viewport={'width': UPRIGHT[0], 'height': UPRIGHT[1]}, has_touch=True, is_mobile=True
     )
@@ -151,7 +151,7 @@ def middle_of(page: Page, selector: str) -> tuple[float, float]:
 
 
 def release(page: OperatorPage) -> None:
-    """Release the stop, wherever its button is, and however slow the machine."""
+    """Release the stop, wherever its button is and however slow the machine is."""
     page.wait_for_state('stopped')
 
     def released() -> bool:
@@ -164,7 +164,7 @@ def release(page: OperatorPage) -> None:
 
 
 def hold(page: OperatorPage, press: Callable[[], None], lift: Callable[[], None]) -> None:
-    """Hold a control until the page drives; pressed anew where a busy machine had locked it."""
+    """Hold a control until the page drives; press again if a busy machine locked it."""
 
     def drives() -> bool:
         lift()
@@ -182,8 +182,8 @@ def is_driving(page: OperatorPage) -> bool:
 
 
 def let_go(page: OperatorPage, tremble: Callable[[int], None], after: str) -> None:
-    """Expect zeros, whatever the finger or the key that is still down does."""
-    # Nothing is held: else it would drive, or wait for neutral once a busy machine had locked it.
+    """Expect zeros, whatever a finger or key that is still down does."""
+    # No control counts as held: otherwise the page would drive, or be locked until neutral.
     wait_for(lambda: not is_driving(page) and page.metrics()['lock'] is None, what=after)
     seen = page.metrics()['lastCommandSeq']
     for step in range(1, 6):
@@ -204,7 +204,7 @@ def test_the_stop_is_in_sight_at_every_size_and_stops(phone: OperatorPage) -> No
                 phone.page.touchscreen.tap(*middle_of(phone.page, '#estop'))
                 phone.wait_for_state('stopped')
                 expect(phone.page.locator('#estop-note')).to_have_text('by you')
-                # What says who stopped it, and the release, do not cover it either.
+                # Neither the note on who stopped it nor the release covers it.
                 assert phone.page.evaluate(FIND), size
                 release(phone)
 
@@ -218,7 +218,7 @@ def test_two_fingers_do_not_zoom_the_stop_away(phone: OperatorPage) -> None:
             fingers.move((x - 15 * step, y), (x + 40 + 15 * step, y))
         fingers.lift()
     assert page.evaluate('visualViewport.scale') == 1
-    # Where a browser zooms all the same, it follows.
+    # If a browser zooms nevertheless, the stop follows.
     for factor in (2.5, 5):
         fingers.zoom(factor)
         wait_for(lambda: page.evaluate('visualViewport.scale') > 2, what='the zoom')
@@ -304,7 +304,7 @@ def test_a_held_key_is_let_go_when_the_window_changes(operator: OperatorPage) ->
     page = operator.page
     hold(operator, lambda: page.keyboard.down('KeyW'), lambda: page.keyboard.up('KeyW'))
     page.set_viewport_size({'width': 1000, 'height': 800})
-    # Auto-repeat is no press.
+    # Auto-repeat does not count as a press.
     let_go(operator, lambda _: page.keyboard.down('KeyW'), 'another size')
     page.keyboard.up('KeyW')
 
@@ -317,7 +317,7 @@ def test_no_modifier_and_no_focus_refuses_the_stop(operator: OperatorPage) -> No
         operator.wait_for_state('stopped')
         page.keyboard.up(modifier)
         release(operator)
-    # Whatever other listeners do, and whatever has the focus.
+    # The stop works whatever other listeners do and whatever has the focus.
     page.evaluate("""() => {
         for (const type of ['keydown', 'keyup', 'keypress']) {
             document.addEventListener(type, (event) => {
@@ -358,7 +358,7 @@ def test_a_stop_that_may_not_arrive_does_not_look_like_one_that_does(
     try:
         expect(caption).to_have_text('no answer', timeout=60_000)
         assert ring() == 'dashed'
-        # It may help all the same.
+        # Pressing it may nevertheless help.
         assert button.get_attribute('aria-disabled') == 'false'
         button.click()
         expect(page.locator('#estop-state')).to_have_text('NOT CONFIRMED')

@@ -1,4 +1,4 @@
-"""Who stopped the robot, and who watches, on the page: a real robot, its broker partly played."""
+"""The page shows who stopped the robot and who watches: a real robot, a partly fake broker."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -32,7 +32,7 @@ from std_msgs.msg import Bool
 pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
 LONG_NAME = 'Wolfeschlegelsteinhausenbergerdorff.von-der-Nachtschicht.Nord-22'
-"""As long as a broker lets a name be."""
+"""The longest name that a broker accepts."""
 LONGER_NOTE = f'#estop-note::after {{ content: " {"W" * 40}" }}'
 SIZES = {
     'desktop': DESKTOP,
@@ -49,7 +49,7 @@ PEOPLE = [
 
 @pytest.fixture(scope='module')
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Begin with a robot that a viewer has stopped before it was started anew."""
+    """Begin with a robot that a viewer stopped before its restart."""
     folder = tmp_path_factory.mktemp('stack')
     latch = folder / 'ros' / 'teleop_webrtc_bridge' / f'{ROBOT_ID}.estop'
     latch.parent.mkdir(parents=True)
@@ -72,7 +72,7 @@ def page(browser: Browser) -> Iterator[OperatorPage]:
 
 
 def play(page: Page, pattern: str, **fields: Any) -> None:
-    """Let the broker's answers to some calls have other fields as well."""
+    """Add fields to the broker's answers to some calls."""
 
     def answer(route: Route) -> None:
         response = route.fetch()
@@ -100,7 +100,7 @@ def release(page: OperatorPage) -> None:
 
 
 def top_at(page: Page, selector: str) -> bool:
-    """Return whether a press on the middle of an element reaches it, and it is all in sight."""
+    """Return whether an element is completely visible and a press on its middle reaches it."""
     return bool(
         page.evaluate(
             """selector => {
@@ -161,7 +161,7 @@ def test_the_estop_stays_in_reach_whatever_is_shown(
         page.page.click('#estop')
         page.wait_for_state('stopped')
     expect(page.page.locator('#estop-note')).not_to_have_text('')
-    # Whoever it was, their name may be as long as names get.
+    # The name of whoever it was may have the maximum length.
     page.page.evaluate('rule => document.styleSheets[0].insertRule(rule)', LONGER_NOTE)
     page.page.click('#watchers-toggle')
     first = page.page.locator('#watchers-list .put-out').first
@@ -255,7 +255,7 @@ def test_a_viewer_who_may_not_stop_sees_that_and_why(
     assert page.metrics()['estop'] == 'clear'
     assert probe.states[-1]['estopped'] is False
     page.page.click('#disconnect')
-    # An operator's is not asked.
+    # An operator's setting is not queried.
     page.wait_for_state('idle')
     page.page.click('#connect')
     page.wait_for_state('drivable')

@@ -1,12 +1,12 @@
 """
-A long fuzz run of one decoder, coverage-guided where atheris is installed.
+A long fuzz run of one decoder, coverage-guided if atheris is installed.
 
 From the root of the tree::
 
     PYTHONPATH=.:test/fuzz python3 -m campaign --decoder command --executions 10000000
 
-Without atheris, seeded random mutations of valid messages. An input that breaks a decoder's
-promises is kept in ``--artifacts`` and its name printed; the program then ends with status 1.
+Without atheris it uses seeded random mutations of valid messages. An input that breaks a decoder's
+promises is kept in ``--artifacts`` and its name is printed; the program then exits with status 1.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -53,18 +53,20 @@ with instrumented:
 
 SEED: Final = 1
 MUTATIONS: Final = 6
-"""At most so many in one input."""
+"""Maximum number of changes in one input."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument('--decoder', choices=sorted(DECODERS), required=True)
     parser.add_argument('--executions', type=int, default=1_000_000)
-    parser.add_argument('--max-bytes', type=int, help='shorter inputs than arrive: more of them')
+    parser.add_argument(
+        '--max-bytes', type=int, help='limit the size of inputs, which allows more executions'
+    )
     parser.add_argument('--artifacts', type=Path, default=Path('build/fuzz'))
     arguments = parser.parse_args()
     arguments.artifacts.mkdir(parents=True, exist_ok=True)
-    # Shared with the child, which may end in any way.
+    # Shared with the child process, which may end in any way.
     counter = mmap.mmap(-1, 8)
     decoder = DECODERS[arguments.decoder]
     if arguments.max_bytes is not None:
@@ -125,7 +127,7 @@ def _run_random(
         executed[0] += 1
         try:
             decoder.check(data)
-        except BaseException:  # noqa: BLE001 - whatever it is, the input is what counts
+        except BaseException:  # noqa: BLE001 - any exception is a finding
             traceback.print_exc()
             broken = artifacts / f'{name}_broken'
             broken.write_bytes(data)
@@ -158,7 +160,7 @@ def mutated(decoder: Decoder, source: random.Random) -> bytes:
 
 
 def largest(decoder: Decoder) -> list[bytes]:
-    """Return inputs of the largest size that are all of one kind."""
+    """Return inputs of the largest size, each of which repeats one element."""
     size = decoder.max_bytes
     units = [*decoder.seeds, *decoder.words]
     units += [b'[', b'{"a":', b'"a":1,', b'1', b'\\ud800', b'a\n', b'm=a\n', b'\xff', b'\0']

@@ -1,8 +1,8 @@
 """
-Every decoder that foreign bytes reach, as a function of bytes that checks what it promises.
+Checks of every decoder that foreign bytes can reach, each as a function of bytes.
 
-Shared by the short run of the tests and by the campaign (campaign.py). A check raises for anything
-but a value that holds the decoder's invariants, or the exception that the decoder documents.
+Shared by the short run of the tests and by the campaign (campaign.py). A check raises unless the
+decoder returns a value that satisfies its invariants or raises an exception that it documents.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -109,16 +109,16 @@ LARGEST_NUMBER: Final = 2**53
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoder:
-    """One decoder, with what a fuzzer begins from."""
+    """One decoder, with the starting material for a fuzzer."""
 
     check: Callable[[bytes], None]
-    """Decode; raises for what the decoder does not document."""
+    """Decodes and checks; raises for behaviour that the decoder does not document."""
     max_bytes: int
-    """The largest input that reaches it."""
+    """Size of the largest input that can reach the decoder."""
     seeds: tuple[bytes, ...]
     """Valid messages."""
     words: tuple[bytes, ...] = ()
-    """What valid messages are made of."""
+    """Building blocks of valid messages."""
 
 
 # --- operator → robot ------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def check_command(data: bytes) -> None:
 def check_round_trip(command: DriveCommand) -> None:
     encoded = encode_drive_command(command)
     if len(encoded) > MAX_COMMAND_BYTES:
-        return  # bytes that were no UTF-8 take three in its place
+        return  # a byte that is not UTF-8 becomes three
     again = decode_command(encoded)
     assert isinstance(again, DriveCommand)
     assert (again.seq, again.frame_id) == (command.seq, command.frame_id)
@@ -179,13 +179,13 @@ def check_message(message: OperatorMessage | None) -> None:
 def check_origin(by: Origin) -> None:
     assert len(by.sub) <= 64
     assert by.sub.isprintable()
-    # It goes into DDS messages, logs and JSON.
+    # The name is used in DDS messages, logs and JSON.
     by.sub.encode()
     assert by.role is not OriginRole.ROBOT
 
 
 def check_operator_messages(data: bytes) -> None:
-    """Let the gate judge the bytes on both channels, beside an operator who drives."""
+    """Let the gate judge the bytes on both channels while an operator drives."""
     now = 1000.0
     limits = GateLimits(command_timeout_s=0.25, max_axes=(1.0, 0.5, 0.0, 0.0, 0.0, 1.5))
     gate = CommandGate(limits)
@@ -219,7 +219,7 @@ def check_operator_messages(data: bytes) -> None:
     now += 1.0
     publish()
     assert not gate.moving
-    # Whatever the bytes say of who pressed: a latch has a name, and that is a usable one.
+    # Whatever origin the bytes claim, a latch has a name, and the name is usable.
     cause = estops.cause(gate.latch)
     assert gate.estopped is (cause is not None)
     if cause is not None:
@@ -236,7 +236,7 @@ VIEWER = Identity(tenant='yard', sub='a viewer', role=Role.VIEWER)
 
 
 class _Channel:
-    """As much of a data channel as an :class:`EstopTap` needs."""
+    """The part of a data channel that an :class:`EstopTap` needs."""
 
     label = STATE_RELIABLE
 
@@ -245,7 +245,7 @@ class _Channel:
 
 
 def check_viewer(data: bytes) -> None:
-    """Make sure that of what a viewer sends an E-STOP is passed on, written anew, or nothing."""
+    """Check that only a viewer's E-STOPs are forwarded, and that these are rewritten."""
     forwarded: list[str] = []
     channel: Any = _Channel()
     voice = EstopSigner('m', VIEWER, lambda _stop: None)
@@ -260,12 +260,12 @@ def check_viewer(data: bytes) -> None:
 
 
 def check_operator(data: bytes) -> None:
-    """Make sure that what an operator sends names nobody else as who stops or releases."""
+    """Check that an operator's messages name nobody else as the origin of a stop or release."""
     signed = EstopSigner('m', VIEWER, lambda _stop: None).sign(data)
     if signed is None:
         with suppress(ProtocolError):
             decode_state(data)
-            raise AssertionError('the robot would have taken it')
+            raise AssertionError('the robot would have accepted it')
         return
     if isinstance(signed, bytes):
         assert signed == data
@@ -315,7 +315,7 @@ def check_session_answer(data: bytes) -> None:
         answer = decode_session_answer(body)
     except ProtocolError:
         return
-    # It becomes a part of a URL's path.
+    # It becomes part of a URL's path.
     assert all(c.isalnum() or c in '-_' for c in answer.session_id)
     assert answer.session_id.isascii()
     assert 1 <= len(answer.session_id) <= 128
@@ -349,7 +349,7 @@ def check_sdp_text(data: bytes) -> None:
 
 
 def check_description(sdp: str) -> str | None:
-    """Return the description as the broker would use it; ``None``: it is refused."""
+    """Return the description as the broker would use it; ``None`` if it is refused."""
     try:
         check_sdp(sdp)
     except ProtocolError:
@@ -363,13 +363,13 @@ def check_description(sdp: str) -> str | None:
 
 
 def check_sdp_parsed(data: bytes) -> None:
-    """Make sure that aiortc's parser finds no forbidden address in what was let through either."""
+    """Check that aiortc's parser finds no forbidden address in an accepted description."""
     text = check_description(data.decode('utf-8', 'replace'))
     if text is None:
         return
     try:
         description = SessionDescription.parse(text)
-    except Exception:  # noqa: BLE001 - which is why its callers answer any of them with a 400
+    except Exception:  # noqa: BLE001 - for this reason its callers answer any exception with a 400
         return
     for media in description.media:
         assert len(media.ice_candidates) <= MAX_CANDIDATES
@@ -378,7 +378,7 @@ def check_sdp_parsed(data: bytes) -> None:
 
 
 def is_forbidden_text(address: str) -> bool:
-    # Without the zone, which says only through which interface it is reached.
+    # Without the zone, which only names the interface.
     return is_forbidden_address(ipaddress.ip_address(address.partition('%')[0]), allow_local=False)
 
 
@@ -399,7 +399,7 @@ def check_requests(data: bytes) -> None:
 
 
 def check_field(name: str, value: Any) -> None:
-    """Check a field of a request as it was read; ``None``: it is missing or null."""
+    """Check a parsed field of a request; ``None`` if it is missing or null."""
     if isinstance(value, ForeignSdp):
         value.usable(name, allow_local=name == 'sdp_answer')
     elif isinstance(value, float):
@@ -411,7 +411,7 @@ def check_field(name: str, value: Any) -> None:
 
 # --- within the robot ------------------------------------------------------------------------
 
-#: What x264 makes of a picture of 16 by 16, and of the three after it.
+#: x264's access units for a picture of 16 by 16 pixels and the three after it.
 H264: Final = tuple(
     b'\0\0\0\1'.join(map(bytes.fromhex, ('', *units.split())))
     for units in (
@@ -431,12 +431,12 @@ H264_WORDS: Final = (
 
 
 def check_h264(data: bytes) -> None:
-    """Read one message, and make sure that what comes of it can be sent."""
+    """Read one message, and check that the result can be sent."""
     check_h264_messages([data])
 
 
 def check_h264_stream(data: bytes) -> None:
-    """Read a message amid good ones, too."""
+    """Read a message between valid ones as well."""
     check_h264_messages([data, *H264[:2], data, data[len(data) // 2 :], H264[2], *H264])
 
 
@@ -461,7 +461,7 @@ def check_access_unit(found: AccessUnit) -> None:
     packet: Any = av.Packet(found.data)
     packet.pts, packet.time_base = 0, Fraction(1, 90_000)
     payloads, _ = H264Encoder().pack(packet)
-    # A NAL unit in pieces gets its start code with the first of them.
+    # A fragmented NAL unit gets its start code with the first fragment.
     assert b''.join(map(h264_depayload, payloads)) == found.data
 
 
@@ -470,14 +470,14 @@ IMAGE_HEAD: Final = struct.Struct('<IIIQ')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """The fields of ``sensor_msgs/Image`` that are looked at."""
+    """The fields of ``sensor_msgs/Image`` that are read."""
 
     width: int
     height: int
     step: int
     encoding: str
     data: range
-    """As long as the data, and nothing else."""
+    """Stand-in that only has the length of the data."""
 
 
 #: Two pixels, written by a little-endian and by a big-endian computer.
@@ -547,7 +547,7 @@ def check_link(data: bytes) -> None:
     if not isinstance(packet, Configure):
         assert decode(encode(packet)) == packet
         return
-    # Its sender is the ROS half, whose figures are checked where they are parameters.
+    # The sender is the ROS half, which checks the numbers when it reads its parameters.
     decode(encode(packet))
 
 
@@ -650,7 +650,7 @@ PACKETS: Final[tuple[Packet, ...]] = (
     Status(state=BridgeState.OPERATED, reason='', control_epoch=3, counters={'a': 1.0}),
 )
 
-#: By the name that the campaign takes.
+#: Name for the campaign → decoder.
 DECODERS: Final = {
     'command': Decoder(
         check=check_command,

@@ -5,8 +5,8 @@ From the root of the tree::
 
     PYTHONPATH=.:test/fuzz nice python3 -m sdp_campaign --mutants 100000
 
-The same seed makes the same mutants. What breaks a promise is kept in ``--artifacts``; the program
-then ends with status 1.
+The same seed gives the same mutants. Mutants that break a promise are kept in ``--artifacts``; the
+program then exits with status 1.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -42,13 +42,13 @@ __all__ = ['ROBOTS_ANSWER', 'check', 'kinds']
 
 SEED: Final = 1
 LOOK_EVERY: Final = 200
-"""Mutants, after which what is left over is looked for."""
+"""Number of mutants between two checks for leftovers."""
 SLOW_S: Final = 0.5
 ROBOTS_ANSWER: Final = 'answer_to_robot'
 
 
 def kinds() -> tuple[str, ...]:
-    """Return the names of the descriptions that are mutated."""
+    """Return the names of the descriptions to mutate."""
     return (*OFFERS, *ANSWERS, ROBOTS_ANSWER)
 
 
@@ -62,7 +62,7 @@ async def check(path: LivePath, kind: str, sdp: str) -> Outcome:
 
 
 async def run(mutants: int, seed: int, artifacts: Path) -> int:
-    """Return how many mutants broke a promise."""
+    """Run the campaign and return how many mutants broke a promise."""
     source = random.Random(seed)
     others = [text_of(kind) for kind in kinds()]
     outcomes: Counter[str] = Counter()

@@ -1,8 +1,8 @@
 """
 The path of a session description from the bytes of a request to the end of its connection.
 
-Everything is real but the network: connectivity checks are made and not sent, and the encryption
-is up at once. So what a description can break later than its answer breaks here as well.
+Everything except the network is real: connectivity checks are built but not sent, and encryption
+is up at once. Therefore, failures that a description causes after its answer occur here as well.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -56,13 +56,13 @@ from teleop_webrtc_bridge.core.sdp import check_sdp
 __all__ = ['LivePath', 'Outcome', 'live_path']
 
 TURNS: Final = 8
-"""Of the event loop, after which all that can go on without a peer has gone on."""
+"""Turns of the event loop after which everything that needs no peer has been done."""
 LEAST_REASON: Final = 20
-"""Characters: a reason is a sentence."""
+"""Minimum number of characters of a reason, which is a sentence."""
 
 
 class Outcome(enum.Enum):
-    """What became of a description."""
+    """Outcome of a description."""
 
     ANSWERED = 'answered'
     BAD_REQUEST = 'refused as text'
@@ -70,11 +70,11 @@ class Outcome(enum.Enum):
 
 
 class LivePath:
-    """Offers and answers, one after the other."""
+    """Processes offers and answers, one after the other."""
 
     def __init__(self, robot: PeerSession) -> None:
         self.problems: list[str] = []
-        """Tracebacks, in the log and of tasks that nobody waited for."""
+        """Tracebacks from the log, and from tasks that were never awaited."""
         self._robot = robot
         self._tasks = asyncio.all_tasks()
         self._descriptors = len(os.listdir('/proc/self/fd'))
@@ -97,7 +97,7 @@ class LivePath:
         return Outcome.ANSWERED
 
     async def answer(self, name: str, sdp: str) -> Outcome:
-        """Join with a good offer, and answer the broker's."""
+        """Join with a valid offer, and answer the broker's offer."""
         session = PeerSession(lambda media_id: None)
         try:
             await session.answer(_usable(text_of(ANSWERS[name]), 'sdp_offer'))
@@ -106,7 +106,7 @@ class LivePath:
             try:
                 await session.take_answer(_usable(sdp, 'sdp_answer'))
             except (ApiError, UnusableSdp) as error:
-                # After a refusal a good one is taken.
+                # After a refusal, a valid answer is accepted.
                 await session.take_answer(_usable(text_of(name), 'sdp_answer'))
                 return _refused(error) if isinstance(error, ApiError) else _unusable(error)
             await _turns()
@@ -115,7 +115,7 @@ class LivePath:
         return Outcome.ANSWERED
 
     async def answer_of_a_broker(self, sdp: str) -> Outcome:
-        """Dial in as a robot."""
+        """Dial in as a robot, to which a broker gives this answer."""
         pc, video = _robots_connection()
         try:
             await pc.setLocalDescription(await pc.createOffer())
@@ -136,18 +136,18 @@ class LivePath:
         return Outcome.ANSWERED
 
     async def leftovers(self) -> list[str]:
-        """Return what is there that was not there in the beginning."""
+        """Return the tasks and descriptors that did not exist at the start."""
         await _turns()
         gc.collect()
         found = [repr(task) for task in asyncio.all_tasks() - self._tasks]
         descriptors = len(os.listdir('/proc/self/fd')) - self._descriptors
-        # Fewer are no leak: what an earlier test has left to the garbage collector is gone.
+        # Fewer descriptors are no leak: those of an earlier test may have been collected.
         return [*found, f'{descriptors} descriptors'] if descriptors > 0 else found
 
 
 @asynccontextmanager
 async def live_path() -> AsyncIterator[LivePath]:
-    """Prepare for descriptions; a robot publishes video."""
+    """Yield a path on which a robot already publishes video."""
     configure_aiortc(loopback=True)
     with _without_network():
         robot = PeerSession(lambda media_id: None)
@@ -228,7 +228,7 @@ def _robots_connection() -> tuple[RTCPeerConnection, Any]:
 
 @contextmanager
 def _without_network() -> Iterator[None]:
-    """Replace what waits for a peer."""
+    """Replace the functions that wait for a peer."""
     ice: Any = aioice.ice.Connection
     dtls: Any = RTCDtlsTransport
     replaced = [
@@ -248,7 +248,7 @@ def _without_network() -> Iterator[None]:
 
 
 async def _check(connection: Any) -> None:
-    """Build each connectivity check, and take it that it was answered."""
+    """Build each connectivity check, and assume that it was answered."""
     for pair in connection._check_list:
         request = connection.build_request(pair, nominate=False)
         request.add_message_integrity(connection.remote_password.encode('utf8'))

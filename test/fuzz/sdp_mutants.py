@@ -1,4 +1,4 @@
-"""Real session descriptions, and what becomes of them by a few random changes."""
+"""Real session descriptions, and random mutations of them."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -41,9 +41,9 @@ ANSWERS: Final = {
     'answer_operator': 'offer_operator',
     'answer_operator_old': 'offer_operator_old',
 }
-"""To the video that the broker offers; and the offer that the peer began with."""
+"""Answer to the broker's video offer → the offer with which the peer began."""
 MUTATIONS: Final = 4
-"""At most so many in one description."""
+"""Maximum number of changes in one description."""
 TOO_LONG: Final = 8000
 ODD: Final = (
     *(
@@ -142,7 +142,7 @@ LINES: Final = (
 
 
 def text_of(name: str) -> str:
-    """Return a description as its peer sent it."""
+    """Return the text of a description as its peer sent it."""
     return (SDP_FILES / f'{name}.sdp').read_bytes().decode()
 
 
@@ -150,7 +150,7 @@ def mutated(sdp: str, others: Sequence[str], source: random.Random) -> str:
     """
     Return a description with a few random changes.
 
-    :param others: Descriptions whose lines may come in.
+    :param others: Descriptions whose lines may be inserted.
     """
     lines = sdp.split('\r\n')
     for _ in range(source.randint(1, MUTATIONS)):
@@ -168,7 +168,7 @@ def _delete(lines: list[str], others: Sequence[str], source: random.Random) -> N
 
 
 def _delete_kind(lines: list[str], others: Sequence[str], source: random.Random) -> None:
-    """Delete an attribute in all sections, or in all from some line on."""
+    """Delete an attribute in all sections, or in all sections after some line."""
     if not lines:
         return
     kind = re.split('[: ]', source.choice(lines))[0]
@@ -193,7 +193,7 @@ def _insert(lines: list[str], others: Sequence[str], source: random.Random) -> N
 
 
 def _replace(lines: list[str], others: Sequence[str], source: random.Random) -> None:
-    """Put one of the odd lines in the place of a line of its kind."""
+    """Replace a line with an odd line of the same kind."""
     line = source.choice(LINES)
     kind = re.split('[: ]', line)[0]
     same = [place for place, present in enumerate(lines) if re.split('[: ]', present)[0] == kind]
@@ -202,7 +202,7 @@ def _replace(lines: list[str], others: Sequence[str], source: random.Random) -> 
 
 
 def _cross(lines: list[str], others: Sequence[str], source: random.Random) -> None:
-    """Take a line of another description for one of its kind."""
+    """Replace a line with one of the same kind from another description."""
     line = source.choice(source.choice(others).split('\r\n'))
     kind = line.partition(':')[0]
     same = [place for place, present in enumerate(lines) if present.partition(':')[0] == kind]
@@ -211,7 +211,7 @@ def _cross(lines: list[str], others: Sequence[str], source: random.Random) -> No
 
 
 def _number(lines: list[str], others: Sequence[str], source: random.Random) -> None:
-    """Replace a number by another one."""
+    """Replace a number with another one."""
     places = [place for place, line in enumerate(lines) if re.search('[0-9]', line)]
     if not places:
         return
@@ -222,7 +222,7 @@ def _number(lines: list[str], others: Sequence[str], source: random.Random) -> N
 
 
 def _token(lines: list[str], others: Sequence[str], source: random.Random) -> None:
-    """Replace a word by something odd, or by another word of the description."""
+    """Replace a word with something odd or with another word of the description."""
     places = [place for place, line in enumerate(lines) if line]
     if not places:
         return

@@ -1,8 +1,8 @@
 """
-A short run of what the campaign (campaign.py) does for hours.
+A short version of the fuzz campaign (campaign.py), which runs for hours.
 
-Whatever the bytes, each decoder returns what holds its invariants or raises what it documents, and
-none takes long over the largest input.
+Whatever the bytes, each decoder returns a value that satisfies its invariants or raises a
+documented exception, and the largest input does not take long.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -34,7 +34,7 @@ EXAMPLES = 60
 MUTATIONS = 1500
 LINES = 1000
 LINES_A_BYTE = 20
-"""What an input is worse than linear in would take more. `benchmark.decoders` has the times."""
+"""Worse than linear work would exceed this. `benchmark.decoders` measures the times."""
 
 EVERY_DECODER = pytest.mark.parametrize('name', sorted(DECODERS))
 

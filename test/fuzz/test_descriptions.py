@@ -1,8 +1,8 @@
 """
-A short run of what the campaign (sdp_campaign.py) does for 100,000 mutants.
+A short version of the campaign (sdp_campaign.py), which runs 100,000 mutants.
 
-Whatever a peer says of itself, it is answered or refused with a reason. After that nothing is left
-of what was refused: no traceback, no task, no descriptor.
+Whatever a peer's description contains, it is answered or refused with a reason. A refused
+description leaves nothing behind: no traceback, no task, no descriptor.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -29,7 +29,7 @@ from sdp_live import live_path, Outcome
 from sdp_mutants import mutated, text_of
 
 MUTANTS = 40
-"""Of each description."""
+"""Number of mutants of each description."""
 
 
 @pytest.mark.parametrize('kind', kinds())

@@ -1,4 +1,4 @@
-"""A counted broker, and programs that end while it still serves them."""
+"""Fixtures: a counted broker, and programs that end while it still serves them."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,4 +1,4 @@
-"""Jogs of an arm that come where the commands of the base do: the real robot and broker."""
+"""Jogs of an arm that arrive on the channel of the base's commands: real robot and broker."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -35,7 +35,7 @@ pytestmark = [
 ]
 
 NEUTRAL_JOGS = 10
-"""Zeros before the motion, as the gate wants them of whoever drives."""
+"""Zeros before the motion: the gate requires neutral first."""
 
 
 async def test_jogs_of_an_arm_do_not_move_the_base_and_are_named(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ async def test_jogs_of_an_arm_do_not_move_the_base_and_are_named(tmp_path: Path)
         await jog('Right ', lambda: gate.get('refused_frame') == 'Right')
         assert int(gate['dropped_frame']) > NEUTRAL_JOGS
         assert all(command.is_zero for command in robot.probe.commands)
-        # The base is driven as ever, and no jog holds it alive.
+        # The base can be driven as before, and no jog keeps it moving.
         await robot.set_off()
         await jog('eef_twist_arm', robot.probe.standing)
         assert robot.person.can_drive

@@ -1,4 +1,4 @@
-"""What the robot does when the peer connection is lost while both of its processes live on."""
+"""Loss of the peer connection while both of the robot's processes keep running."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -41,13 +41,12 @@ pytestmark = [
 ROBOT_ID = 'go2-a'
 FORWARD = Velocity(linear_x=0.3)
 PERIOD_S = 0.02
-"""It is to be 0.25 s; the rest is for a busy test machine."""
 REFUSED = 25
-"""So many commands of a held key have to be refused before that is believed."""
+"""Number of refused commands that proves that a held key is refused."""
 
 
 class Road:
-    """One robot behind a detour, what its base is told, and what its gate refuses."""
+    """One robot behind a detour, with the commands to its base and its gate's refusals."""
 
     def __init__(self, broker: CountedBroker, detour: Detour, node: Any) -> None:
         self.broker = broker
@@ -73,7 +72,7 @@ class Road:
             yield person
 
     async def lose(self, person: PythonOperator, loss: Callable[[], Awaitable[None]]) -> None:
-        """Lose the connection while a key is held; return when there is a new one."""
+        """Lose the connection while a key is held; return when a new one is up."""
         told = len(self.probe.states)
         holding = asyncio.create_task(hold(person, FORWARD, lambda: not person.can_drive))
         await loss()
@@ -98,20 +97,20 @@ class Road:
         await self.broker.media.close_session(robots[-1])
 
     async def is_refused(self, person: PythonOperator, verdict: str) -> None:
-        """Hold a key for as long as it takes to see that nothing comes of it."""
+        """Hold a key until it is certain that its commands are refused."""
         before = self.refused(verdict)
         told = len(self.probe.commands)
         await hold(person, FORWARD, lambda: self.refused(verdict) >= before + REFUSED)
         assert all(command.is_zero for command in self.probe.commands[told:])
 
     async def moves(self, person: PythonOperator) -> None:
-        """Let go of the key, and press it again."""
+        """Release the key, press it again, and wait for motion."""
         await let_go(person)
         await hold(person, FORWARD, self.probe.moving)
 
 
 async def hold(person: PythonOperator, velocity: Velocity, done: Callable[[], Any]) -> None:
-    """Send a command at 50 Hz until it is done."""
+    """Send a command at 50 Hz until a condition is true."""
     async with asyncio.timeout(25.0):
         while not done():
             if person.can_drive:

@@ -1,4 +1,4 @@
-"""A driven robot while the broker's database fails, with real programs."""
+"""A robot being driven while the broker's database fails, with real programs."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -45,7 +45,7 @@ SMALL_DISK = 'mount -t tmpfs -o size=512k,nr_inodes=64 tmpfs "$1" && shift && ex
 
 
 async def goes_on(subject: DrivenHalf, epoch: int) -> None:
-    """Make sure that the robot goes on being driven, in the same session."""
+    """Check that the robot is still being driven, in the same session."""
     robot = subject.robot
     enough = len(robot.arrivals) + COMMANDS
     await robot.until(lambda: len(robot.arrivals) > enough, 'commands')
@@ -54,7 +54,7 @@ async def goes_on(subject: DrivenHalf, epoch: int) -> None:
 
 
 async def driven(subject: DrivenHalf) -> int:
-    """Wait until the robot is driven, and return the epoch of its control."""
+    """Wait until the robot is being driven, and return its control epoch."""
     robot = subject.robot
     await robot.until(lambda: len(robot.arrivals) > COMMANDS, 'commands')
     await robot.until(lambda: robot.state is BridgeState.OPERATED, 'operated')
@@ -72,7 +72,7 @@ async def health(broker: Broker) -> dict[str, Any]:
 
 
 def says(program: Program, event: str, count: int) -> None:
-    """Wait until an event was logged so often; more often is a failure."""
+    """Wait until an event has been logged this many times; more is a failure."""
     wait_for(lambda: program.output().count(f'event={event} ') >= count, what=event)
     assert program.output().count(f'event={event} ') == count
 
@@ -85,7 +85,7 @@ def assert_is_quiet(program: Program) -> None:
 async def failing(
     subject: DrivenHalf, broker: Broker, fault: Fault, reason: str, epoch: int, earlier: int
 ) -> None:
-    """Have the database fail once more, and work again."""
+    """Make the database fail once more, and then work again."""
     async with fault.lasting():
         status, answer = await subject.person.call(*NEW_KEY)
         assert (status, answer['detail']) == (503, f'The database fails: {reason}')
@@ -130,14 +130,14 @@ async def test_a_driven_robot_does_not_notice_what_is_wrong_with_the_database(
                     async with possible[name].lasting():
                         making = asyncio.create_task(subject.person.call(*NEW_KEY))
                         await goes_on(subject, epoch)
-                    # The first takes two seconds; the other so long that it may be given up.
+                    # A slow sync delays the call by seconds; slow writes may make it give up.
                     assert (await making)[0] in (201, 503)
                     await goes_on(subject, epoch)
         assert_is_quiet(broker.program)
 
 
 def why_no_mount() -> str:
-    """Return why no disk of our own can be mounted; empty: it can."""
+    """Return why the test cannot mount its own disk; empty if it can."""
     if shutil.which('unshare') is None:
         return 'needs unshare'
     tried = subprocess.run(
@@ -154,7 +154,7 @@ async def test_a_disk_that_is_really_full_is_told_of_and_reaches_no_robot(tmp_pa
         pytest.skip(reason)
     disk = tmp_path / 'disk'
     disk.mkdir()
-    # Only the broker sees it.
+    # Only the broker sees this disk.
     launcher = ('unshare', '--mount', 'sh', '-c', SMALL_DISK, 'sh', str(disk))
     started, port = Programs(tmp_path, launcher=launcher), free_port()
     try:

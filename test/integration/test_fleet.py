@@ -1,4 +1,4 @@
-"""A small fleet under one key; benchmark/fleet.py and fleet_redials.py are the long versions."""
+"""A small fleet with one key; benchmark/fleet.py and fleet_redials.py are the long versions."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -34,7 +34,7 @@ ROBOTS = 6
 COMMANDS_EACH = 100
 REDIALS = 30
 ARRIVE = 0.8
-"""The unreliable channel may lose commands on a busy machine; none may go astray."""
+"""On a busy machine the unreliable channel may lose commands; none may reach a wrong robot."""
 
 
 async def test_a_fleet_under_one_key_never_mixes_whatever_happens(tmp_path: Path) -> None:

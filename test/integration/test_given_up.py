@@ -1,4 +1,4 @@
-"""A robot that an old broker has given up, without a word: it becomes visible again."""
+"""A robot that an old broker has silently given up becomes visible again."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -40,7 +40,7 @@ pytestmark = [
 ]
 
 REAPED_S = 31.0
-"""docs/protocol.md §4, and a little more."""
+"""A little more than the time in docs/protocol.md §4."""
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def broker() -> AsyncIterator[OldBroker]:
 
 @pytest.fixture
 def sleep(tmp_path: Path) -> Callable[[float], object]:
-    """Let the robot's computer sleep, for so many seconds in all."""
+    """Return a function that sets the total time for which the robot's computer has slept."""
     file = tmp_path / 'suspended_s'
     file.write_text('0.0')
     return lambda seconds: file.write_text(str(seconds))
@@ -69,7 +69,7 @@ async def robot(
 
 
 async def beats(broker: OldBroker, robot: WebrtcHalf, count: int) -> None:
-    """Wait for so many heartbeats more."""
+    """Wait for this many more heartbeats."""
     wanted = len(broker.newest.beats_s) + count
     await robot.until(lambda: len(broker.newest.beats_s) >= wanted, 'heartbeats')
 
@@ -149,7 +149,7 @@ async def test_a_broker_that_tells_epochs_says_itself_what_is_gone(
 async def test_reconnect_cures_what_the_robot_cannot_see(
     broker: OldBroker, tmp_path: Path
 ) -> None:
-    """Superseded on an old broker: its heartbeats are answered as if nobody drove."""
+    """A robot superseded on an old broker gets heartbeat answers as if nobody drove."""
     key = tmp_path / 'key'
     key.write_text(KEY)
     with programs(tmp_path) as started, ros_node() as node:

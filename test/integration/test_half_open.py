@@ -147,7 +147,7 @@ async def test_http_that_is_down_alone_does_not_end_a_session(
 async def test_a_process_that_was_stopped_for_a_while_keeps_a_link_that_works(
     broker: CountedBroker, tmp_path: Path
 ) -> None:
-    """Suspended for less than the broker's patience: it must not blame the broker."""
+    """A suspension shorter than the broker's time-out must not be blamed on the broker."""
     async with webrtc_half(
         configuration(broker.url, broker.key_file.read_text(), 'go2-a'), tmp_path
     ) as half:

@@ -1,4 +1,4 @@
-"""Who is who: same id, other instance, no id; with real bridges and real WebRTC halves."""
+"""Identity of robots: same id, other instance, no id; real bridges and real WebRTC halves."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -42,7 +42,7 @@ pytestmark = [
 ]
 
 
-async def test_an_operator_never_finds_himself_on_another_robot_of_the_same_id(
+async def test_an_operator_never_ends_up_on_another_robot_of_the_same_id(
     broker: CountedBroker, started: Programs
 ) -> None:
     with ros_node() as node:

@@ -1,7 +1,7 @@
 """
-What is no message, sent to a real robot over a real peer connection, in numbers.
+Many malformed messages, sent to a real robot over a real peer connection.
 
-``MALFORMED_MESSAGES=100000`` sends so many; where a minute is not too long.
+``MALFORMED_MESSAGES=100000`` sets their number, for a longer run.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -56,7 +56,7 @@ pytestmark = pytest.mark.real_programs
 MESSAGES = int(os.environ.get('MALFORMED_MESSAGES', '3000'))
 LABELS = (CMD_UNRELIABLE, STATE_RELIABLE)
 RATE_HZ = 250.0
-"""On each channel: just less than what the robot lets through, so that all of it is decoded."""
+"""Rate on each channel: just below the robot's limit, so that every message is decoded."""
 CHUNK = 50
 MAX_GROWTH_BYTES = 48 * 2**20
 SEED = 1
@@ -71,7 +71,7 @@ TYPES = ('ping', 'lease', 'nav_goal', 'video_stats', 'light', 'unknown', 'estop 
 
 
 def malformed(source: random.Random) -> bytes | str:
-    """Return something that moves, stops and releases nothing."""
+    """Return a message that moves, stops and releases nothing."""
     while True:
         message = _any_message(source)
         if not _means_something(message):
@@ -124,7 +124,7 @@ async def broker() -> AsyncIterator[OldBroker]:
 
 @contextmanager
 def counted(node: Any) -> Iterator[dict[str, str]]:
-    """Collect what ``/diagnostics`` says."""
+    """Collect the values on ``/diagnostics``."""
     values: dict[str, str] = {}
 
     def on_message(message: DiagnosticArray) -> None:
@@ -137,21 +137,21 @@ def counted(node: Any) -> Iterator[dict[str, str]]:
 
 
 async def send_malformed(session: OldSession, messages: int) -> None:
-    """Send so many, in turn on both channels, no quicker than the robot takes them."""
+    """Send this many messages, alternating between both channels, within the robot's limit."""
     source = random.Random(SEED)
     due_s = time.monotonic()
     for number in range(messages):
         session.channels[LABELS[number % 2]].send(malformed(source))
         if number % CHUNK == 0:
             await answered(session, float(number))
-            # What a busy machine has lost is not caught up: the robot thins out what is quicker,
-            # the ping as well.
+            # Delays of a busy machine are not made up for: the robot drops messages above its
+            # limit, including the ping.
             due_s = max(due_s + CHUNK / (2 * RATE_HZ), time.monotonic())
             await asyncio.sleep(due_s - time.monotonic())
 
 
 async def answered(session: OldSession, stamp_s: float) -> None:
-    """Return when the robot has answered a ping, behind which nothing waits any more."""
+    """Return when the robot has answered a ping and thus handled all earlier messages."""
     seen = len(session.heard)
     ping = json.dumps({'type': 'ping', 'client_ts': stamp_s})
     session.channels[STATE_RELIABLE].send(ping)
@@ -165,7 +165,7 @@ async def set_off(session: OldSession, moving: Callable[[], bool]) -> None:
     begun_s = time.monotonic()
 
     def sent() -> bool:
-        # Neutral again and again: a busy machine may have stopped the robot for a moment.
+        # Neutral is repeated: a busy machine may have stopped the robot for a moment.
         is_neutral = (time.monotonic() - begun_s) % 0.5 < 0.2
         session.drive(Velocity() if is_neutral else Velocity(linear_x=0.3))
         return moving()
@@ -206,7 +206,7 @@ async def test_nothing_malformed_moves_the_robot_or_stays_in_its_memory(
             grown = memory_bytes(psutil.Process(bridge.pid)) - before
             assert grown < MAX_GROWTH_BYTES
             assert broker.newest is session, 'the connection has held'
-            # They have come as far as the drive thread, not only to some bucket before it.
+            # The messages have reached the drive thread and were not only dropped by a rate limit.
             await until(lambda: int(values.get('malformed', '0')) > MESSAGES / 4, f'{values}')
             print(f'messages={MESSAGES} grown_bytes={grown} counters={values}')
     finally:

@@ -1,4 +1,4 @@
-"""A robot and a broker on two hosts with many addresses: a network namespace each."""
+"""A robot and a broker on two hosts with many addresses, each in its own network namespace."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.real_programs, pytest.mark.namespace]
 
 ROBOT, BROKER = '10.98.0.1', '10.98.0.2'
 NETWORKS = 40
-"""Of containers, each with an address of IPv4 and one of IPv6."""
+"""Number of container networks, each with an IPv4 and an IPv6 address."""
 
 _numbers = itertools.count()
 
@@ -81,7 +81,7 @@ def hosts() -> Iterator[tuple[str, str]]:
             broker,
         )
         for host, address in ((robot, ROBOT), (broker, BROKER)):
-            # The containers' first: an interface with a lower number comes first in every list.
+            # The containers' interfaces first: a lower interface number comes first in every list.
             add_networks(host, 'lo')
             ip('-n', host, 'link', 'set', 'lo', 'up')
             ip('-n', host, 'addr', 'add', f'{address}/24', 'dev', 'uplink')

@@ -1,4 +1,4 @@
-"""A way to the operator that becomes too narrow for the video, and wide again."""
+"""A link to the operator that becomes too narrow for the video, and then wide again."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -44,7 +44,7 @@ TARGET = 'video_target_bps'
 async def moving_robot(
     broker: CountedBroker, folder: Path, url: str = ''
 ) -> AsyncIterator[WebrtcHalf]:
-    """Start a robot that sees what takes all bits."""
+    """Start a robot whose picture uses the whole bitrate."""
     video = VideoConfiguration(
         codec='h264', bitrate_bps=HIGHEST_BPS, fps=FPS, max_width_px=640, encoder='libx264'
     )
@@ -59,7 +59,7 @@ async def moving_robot(
 
 
 async def frames_sent(half: WebrtcHalf, count: int) -> None:
-    """Wait until the robot has sent so many more."""
+    """Wait until the robot has sent this many more frames."""
     wanted = half.counter('encoded') + count
     await half.until(lambda: half.counter('encoded') >= wanted, 'frames are sent')
 
@@ -79,7 +79,7 @@ async def test_the_bitrate_follows_the_operators_link_down_and_up(
         await half.until(lambda: half.counter(TARGET) < 1.2 * NARROW_BPS, 'it goes down')
         low_s = time.monotonic()
         async with asyncio.timeout(20.0):
-            while frames.count(low_s) < 3 * FPS:  # noqa: ASYNC110 - packets tell nobody
+            while frames.count(low_s) < 3 * FPS:  # noqa: ASYNC110 - packets have no event
                 await asyncio.sleep(0.02)
         assert half.counter(TARGET) < 1.5 * NARROW_BPS
         del detour.narrow[Direction.TO_ROBOT]
@@ -90,7 +90,7 @@ async def test_the_bitrate_follows_the_operators_link_down_and_up(
 async def test_a_robot_whose_own_link_becomes_narrow_keeps_its_queue_short(
     broker: CountedBroker, tmp_path: Path
 ) -> None:
-    """The modem would hold three seconds, and the link be given up after 2.5."""
+    """The modem could queue three seconds, but the link would be given up after 2.5 s."""
     async with (
         detour_to(broker.url) as detour,
         moving_robot(broker, tmp_path, detour.url) as half,
@@ -124,7 +124,7 @@ async def test_a_viewer_on_a_bad_link_takes_nothing_from_the_operator(
         await person.connect(session_id)
         await viewer.connect(session_id, role='viewer')
         async with asyncio.timeout(20.0):
-            while not frames.at_s:  # noqa: ASYNC110 - packets tell nobody
+            while not frames.at_s:  # noqa: ASYNC110 - packets have no event
                 await asyncio.sleep(0.02)
         detour.narrow[Direction.TO_ROBOT] = Narrow(rate_bps=NARROW_BPS)
         async with asyncio.timeout(20.0):

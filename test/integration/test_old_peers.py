@@ -1,4 +1,4 @@
-"""Peers that know nothing of our extensions: old robots and old operator consoles."""
+"""Peers without our extensions: old robots and old operator consoles."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -64,12 +64,12 @@ async def test_an_old_robot_hears_commands_before_it_says_that_it_is_ready(
         may_beat = asyncio.Event()
 
         async def until_next_beat() -> None:
-            # Its channels are open, and until its next heartbeat nobody knows.
+            # Its channels are open, but nobody knows until its next heartbeat.
             await (may_beat.wait() if robot.opened else asyncio.sleep(0.2))
 
         robot.until_next_beat = until_next_beat
         session = await person.wait_for_robot('old-1')
-        # It returns when the robot has answered a ping, which is reliable and has to wait.
+        # connect() returns when the robot has answered a ping, which is reliable and must wait.
         connecting = asyncio.create_task(person.connect(session))
         async with asyncio.timeout(30.0):
             while len(robot.commands) <= 5:

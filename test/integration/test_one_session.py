@@ -1,4 +1,4 @@
-"""One robot is one session is one peer connection: counted at the broker, with real bridges."""
+"""Each robot has one session and one peer connection: counted at the broker, real bridges."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -36,7 +36,7 @@ LABELS = sorted(spec.label for spec in CHANNELS)
 
 
 async def let_go(person: PythonOperator) -> None:
-    """Send zeros, as an operator does who has just connected: neutral comes before motion."""
+    """Send zeros, as a newly connected operator does: neutral comes before motion."""
     for _ in range(5):
         person.drive(Velocity())
         await asyncio.sleep(0.02)
@@ -45,7 +45,7 @@ async def let_go(person: PythonOperator) -> None:
 async def drive_until(
     person: PythonOperator, velocity: Velocity, condition: Callable[[], Any]
 ) -> None:
-    """Send a command at 50 Hz until a condition holds."""
+    """Send a command at 50 Hz until a condition is true."""
     async with asyncio.timeout(10.0):
         while not condition():
             person.drive(velocity)
@@ -131,7 +131,7 @@ async def test_a_request_that_arrives_before_the_robot_listens_is_not_lost(
     async with operator(broker.url, broker.token, with_video=False) as person:
         session_id = await person.wait_for_robot('go2-a')
         await person.connect(session_id)
-        # Bridged anew: the robot learns of the fresh channels a moment later.
+        # New channels were opened; the robot learns of them a moment later.
         await person.bridge()
         assert (await person.request('estop', 'first'))['ok'] is True
         assert (await person.request('estop_clear', 7))['ok'] is True

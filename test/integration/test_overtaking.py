@@ -1,4 +1,4 @@
-"""Packets that overtake each other, also those that set the connection up: real processes."""
+"""Packets that overtake each other, including those of the connection set-up: real processes."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,4 +1,4 @@
-"""What a camera encoded itself reaches the operator as it was: real bridge, broker and DDS."""
+"""A camera's own H.264 reaches the operator unchanged: real bridge, broker and DDS."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -42,7 +42,7 @@ pytestmark = [
 
 WIDTH, HEIGHT = 320, 180
 STAYS_S = 6.0
-"""The broker allows a person 12 joins a minute."""
+"""Duration of a visit: the broker allows 12 joins per person and minute."""
 camera = partial(coded_camera, 'High', WIDTH, HEIGHT)
 
 
@@ -53,7 +53,7 @@ def shown_as(frame: Any) -> bytes:
 async def test_the_operator_sees_to_the_bit_what_the_camera_encoded(
     broker: CountedBroker, started: Programs
 ) -> None:
-    """Its parameter sets came once, before anybody watched."""
+    """The parameter sets came only once, before anybody watched."""
     right = set(pictures(published(WIDTH, HEIGHT, 15)))
     assert len(right) == 60
     seen: list[bytes] = []
@@ -80,7 +80,7 @@ async def test_after_a_loss_on_the_way_from_the_camera_nobody_sees_garbage(
     units = published(WIDTH, HEIGHT, 15)
     lost = (5, 35)
     right = set(pictures(units))
-    # What comes of those that refer to a lost one, where nobody cares.
+    # Output of a decoder that ignores losses: pictures that refer to a lost one.
     garbage = set(pictures([unit for n, unit in enumerate(units) if n not in lost])) - right
     assert len(garbage) > 15
     seen: set[bytes] = set()
@@ -124,7 +124,7 @@ async def test_a_camera_that_encodes_and_one_that_does_not_take_turns_on_one_con
             await shows(lambda: seen[-1:] == [(WIDTH, True)])
             await shows(lambda: seen[-1:] == [(192, False)], 'rear')
             await shows(lambda: seen[-1:] == [(WIDTH, True)], 'front')
-            # Beside another camera it has to be decoded and encoded again.
+            # Next to another camera, the video must be decoded and re-encoded.
             await shows(lambda: seen[-1][0] > WIDTH + 192, 'front', 'rear')
             await shows(lambda: seen[-1:] == [(WIDTH, True)], 'front')
 
@@ -146,7 +146,7 @@ async def test_a_camera_whose_keyframes_are_rare_is_told_of(
                 return 'event=keyframe_late' in bridge.output()
 
             async with asyncio.timeout(120.0):
-                # Who comes between two keyframes has one asked for; whether it is late is luck.
+                # A viewer who joins between keyframes causes a request; being late is chance.
                 while not is_late():
                     async with operator(broker.url, broker.token) as viewer:
                         await viewer.connect(session, role='viewer')

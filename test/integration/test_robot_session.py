@@ -1,4 +1,4 @@
-"""The robot's session on a broker that is old, hostile or in trouble: a real WebRTC half."""
+"""The robot's session on a broker that is old, hostile or failing: a real WebRTC half."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -35,7 +35,7 @@ from teleop_webrtc_bridge.core.session import BridgeState
 pytestmark = pytest.mark.real_programs
 
 BACK_WITHIN_S = 4.0
-"""The first back-off, a dial, and the load of a test machine."""
+"""Time for the first back-off and a dial, on a busy test machine."""
 CAPTIVE_PORTAL = b'<!DOCTYPE html><html><body>Please log in</body></html>'
 
 
@@ -53,14 +53,14 @@ async def robot(broker: OldBroker, tmp_path: Path) -> AsyncIterator[WebrtcHalf]:
 
 
 async def operate(broker: OldBroker, robot: WebrtcHalf) -> None:
-    """Let an operator join, and return when their commands arrive."""
+    """Let an operator join, and return when the operator's commands arrive."""
     broker.newest.bridge()
     await robot.until(lambda: robot.state is BridgeState.OPERATED, 'operated')
     await drive(broker, robot, 1)
 
 
 async def drive(broker: OldBroker, robot: WebrtcHalf, count: int) -> None:
-    """Drive until so many more commands have arrived."""
+    """Drive until this many more commands have arrived."""
     wanted = len(robot.commands) + count
     async with asyncio.timeout(10.0):
         while len(robot.commands) < wanted:
@@ -137,7 +137,7 @@ async def test_a_message_that_is_too_large_is_dropped_and_the_next_is_obeyed(
     broker: OldBroker, robot: WebrtcHalf
 ) -> None:
     await operate(broker, robot)
-    # Larger than what the link between the halves takes, which would be an error there.
+    # Larger than the link between the halves allows, which would be an error there.
     broker.newest.channels['state_reliable'].send('{' + 200_000 * ' ' + '}')
     await robot.until(lambda: robot.counter('oversized') == 1.0, 'the counter')
     assert robot.counter('handler_failures') == 0.0
@@ -181,7 +181,7 @@ async def test_a_connection_that_the_other_end_closes_is_made_anew(
 async def test_an_exception_inside_the_connection_is_survived(
     broker: OldBroker, robot: WebrtcHalf
 ) -> None:
-    """An in-band channel on a negotiated id is an AssertionError in aiortc, and its end."""
+    """An in-band channel on a negotiated id raises AssertionError in aiortc and ends it."""
     ended = asyncio.create_task(robot.in_state(BridgeState.BACKING_OFF))
     broker.newest.pc.createDataChannel('trouble', id=0)
     await ended
@@ -250,7 +250,7 @@ async def test_a_superseded_robot_stays_away_and_says_what_to_change(
 async def test_a_lost_connection_that_was_a_takeover_is_told_by_the_goodbye(
     broker: OldBroker, robot: WebrtcHalf
 ) -> None:
-    """The broker closes the connection as well, which may be noticed first."""
+    """The broker also closes the connection, which the robot may notice first."""
     broker.instead['delete'] = answering({'detail': 'superseded'}, status=409)
     told = asyncio.create_task(robot.in_state(BridgeState.SUPERSEDED))
     await asyncio.gather(broker.newest.pc.close(), told)

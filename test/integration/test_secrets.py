@@ -1,4 +1,4 @@
-"""A canary: the robot's API key and the operator's token are nowhere but where they belong."""
+"""Canary test: the robot's API key and the operator's token appear only where they belong."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -38,7 +38,7 @@ NODE = '/teleop_bridge'
 
 
 async def drive(url: str, token: str) -> None:
-    """Do what an operator does, rightly and wrongly."""
+    """Make an operator's calls, valid and invalid ones."""
     async with operator(url, token) as person:
         await person.connect(await person.wait_for_robot('go2-a'))
         for speed in (0.0, 0.0, 0.1):
@@ -50,7 +50,7 @@ async def drive(url: str, token: str) -> None:
 
 
 def parameters(node: Any) -> str:
-    """Return the names and values of all parameters, as anybody on the graph can read them."""
+    """Return the names and values of all parameters that anybody on the graph can read."""
     names = call(node, ListParameters, 'list_parameters', ListParameters.Request()).result.names
     answer = call(node, GetParameters, 'get_parameters', GetParameters.Request(names=names))
     return f'{names} {answer.values}'
@@ -65,7 +65,7 @@ def call(node: Any, kind: Any, name: str, request: Any) -> Any:
 
 
 def command_lines(root: psutil.Process) -> str:
-    """Return command lines of a process and its children, and the children's environments."""
+    """Return the command lines of a process and its children, and the children's environments."""
     lines = [*root.cmdline()]
     for child in root.children(recursive=True):
         lines += [*child.cmdline(), *(f'{k}={v}' for k, v in child.environ().items())]

@@ -1,4 +1,4 @@
-"""A robot with two cameras: the real bridge, a real broker, an operator who sees."""
+"""A robot with two cameras: the real bridge, a real broker, an operator who watches."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -40,10 +40,10 @@ pytestmark = [
 PATIENCE_S = 30.0
 FRONT, REAR = (160, 120), (192, 108)
 BOTH = (160 + 212, 120)
-"""Side by side, of one height."""
+"""Size of both pictures side by side, with the same height."""
 COLOURS = {'red': (230, 20, 20), 'blue': (20, 20, 230), 'grey': (128, 128, 128)}
 NEAR = 40
-"""What coding may cost, of 255."""
+"""Tolerance for coding, of 255."""
 OPTIONS = (
     *('-p', 'cameras:=[front, rear]'),
     *('-p', 'rear.topic:=camera_rear/image_raw'),
@@ -58,7 +58,7 @@ def image(colour: str, size: tuple[int, int]) -> Image:
 
 
 def colour_at(pixels: Any, part: float) -> str:
-    """Return the colour in the middle of a row, that far from the left."""
+    """Return the colour in the middle row, at this fraction of the width."""
     height, width, _ = pixels.shape
     found = pixels[height // 2, int(part * width)].astype(int)
     for name, colour in COLOURS.items():
@@ -68,14 +68,14 @@ def colour_at(pixels: Any, part: float) -> str:
 
 
 class Bridged:
-    """A robot with two cameras, and the operator who sees what they give."""
+    """A robot with two cameras, and the operator who sees their pictures."""
 
     def __init__(self, person: PythonOperator, front: SmallCamera, rear: SmallCamera) -> None:
         self.person = person
         self.front = front
         self.rear = rear
         self.seen: list[str] = []
-        """What each frame showed, from the left."""
+        """Colours in each frame, from the left."""
         person.on_picture = self._see
 
     def _see(self, picture: Any) -> None:
@@ -89,7 +89,7 @@ class Bridged:
         self.person.send('state_reliable', message)
 
     def state(self) -> dict[str, Any]:
-        """Return the newest state that the robot told."""
+        """Return the newest state that the robot reported."""
         told = [json.loads(message) for label, message in self.person.received if label[0] == 's']
         states = [message['state'] for message in told if message['type'] == 'robot_telemetry']
         return dict(states[-1]) if states else {}
@@ -103,7 +103,7 @@ class Bridged:
             raise AssertionError(f'no {what}; {self.seen[-5:]} {self.state()}') from None
 
     async def shows(self, what: str) -> None:
-        """Wait until every camera that is meant is seen from now on."""
+        """Wait until the newest frame shows these colours."""
         await self.until(lambda: self.seen and self.seen[-1] == what, what)
 
 
@@ -148,7 +148,7 @@ async def test_cameras_are_switched_on_one_connection_and_only_those_seen_are_su
         bridged.select('front')
         await bridged.shows('red')
         await bridged.until(lambda: bridged.rear.subscribers() == 0, 'end of the subscription')
-        # Nothing else in between: no gap, nothing grey or black, nothing half.
+        # Nothing else in between: no gap, no grey or black picture, no partial picture.
         assert set(bridged.seen) == {'red', 'blue', 'red|blue'}
         assert set(broker.media.offers) == connections
 

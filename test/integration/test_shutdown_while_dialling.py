@@ -1,4 +1,4 @@
-"""An orderly end while the broker still makes the session: it must not be left behind."""
+"""Shutdown while the broker is still creating the session, which must not be left behind."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -37,7 +37,7 @@ pytestmark = [
 ]
 
 SLOW_S = 0.5
-"""What the broker takes to answer after the robot was asked to end: less than a goodbye may."""
+"""The broker's delay after the shutdown request; shorter than the limit of a DELETE."""
 
 
 def answer_soon(broker: CountedBroker) -> None:

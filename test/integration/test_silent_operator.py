@@ -34,7 +34,7 @@ HEARTBEAT_PERIOD_S = 5.0
 SILENT_S = 10.0
 """Far longer than a link may be silent."""
 EVICTED_WITHIN_S = 10.0
-"""Long before the 20 s after which missing heartbeats tell it."""
+"""Well below the 20 s after which missing heartbeats would cause the eviction."""
 
 
 async def is_operated(person: PythonOperator, session_id: str) -> bool:
@@ -44,7 +44,7 @@ async def is_operated(person: PythonOperator, session_id: str) -> bool:
 
 
 async def keep_silent(person: PythonOperator, session_id: str, until_s: float) -> None:
-    """Do nothing but what the protocol demands: a heartbeat every five seconds."""
+    """Do only what the protocol requires: send a heartbeat every five seconds."""
     while (left_s := until_s - time.monotonic()) > 0.0:
         await asyncio.sleep(min(left_s, HEARTBEAT_PERIOD_S))
         status, answer = await person.call('POST', f'sessions/{session_id}/op-heartbeat')
@@ -54,7 +54,7 @@ async def keep_silent(person: PythonOperator, session_id: str, until_s: float) -
 async def test_a_silent_operator_stays_and_one_who_is_cut_off_goes(
     broker: CountedBroker, tmp_path: Path
 ) -> None:
-    """No video, thus no RTCP; and the robots' stand-ins send nothing that would be answered."""
+    """Without video there is no RTCP, and the stand-in robots send nothing that is answered."""
     key = broker.key_file.read_text()
     async with (
         webrtc_half(configuration(broker.url, key, 'go2-a'), tmp_path) as robot,
@@ -73,7 +73,7 @@ async def test_a_silent_operator_stays_and_one_who_is_cut_off_goes(
         detour.cut |= set(Direction)
         cut_s = time.monotonic()
         async with asyncio.timeout(EVICTED_WITHIN_S):
-            while await is_operated(cut_off, there):  # noqa: ASYNC110 - asked over HTTP
+            while await is_operated(cut_off, there):  # noqa: ASYNC110 - polled over HTTP
                 await asyncio.sleep(0.05)
         assert time.monotonic() - cut_s > 1.0, 'a single lost packet is no reason'
         detour.cut.clear()

@@ -1,4 +1,4 @@
-"""Browsers take different codecs: what the robot sends follows whoever drives."""
+"""Browsers support different codecs: the robot's codec follows the operator."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -38,7 +38,7 @@ BOTH = (H264, VP8)
 
 
 class Filmed:
-    """A robot with a camera that never stands still, and those who look at it."""
+    """A robot with a camera whose picture always changes, and its viewers."""
 
     def __init__(self, broker: CountedBroker, half: WebrtcHalf) -> None:
         self._broker = broker
@@ -48,7 +48,7 @@ class Filmed:
     async def joined(
         self, takes: Collection[VideoCodec], role: str = 'operator', *, decodes: bool = False
     ) -> AsyncIterator[PythonOperator]:
-        """Watch or drive with a browser that knows these codecs."""
+        """Watch or drive with a browser that supports these codecs."""
         broker = self._broker
         async with operator(broker.url, broker.token, decodes=decodes, takes=takes) as person:
             await person.connect(await person.wait_for_robot('go2-a'), role=role)
@@ -77,7 +77,7 @@ async def robot(broker: CountedBroker, folder: Path, codec: str = 'h264') -> Asy
 
 
 async def sees(person: PythonOperator, codec: VideoCodec) -> None:
-    """Wait until a whole picture of this codec has come."""
+    """Wait until whole pictures of this codec have arrived."""
     await until(lambda: person.codec is codec)
     frames = person.frames
     await until(lambda: person.frames > frames + 3)
@@ -117,7 +117,7 @@ async def test_a_viewer_who_cannot_take_what_the_operator_needs_is_told(
     broker: CountedBroker, tmp_path: Path
 ) -> None:
     async with robot(broker, tmp_path) as filmed, filmed.joined((VP8,), 'viewer') as viewer:
-        # Nobody takes H.264: the viewers decide.
+        # Nobody supports H.264: the viewers decide.
         await sees(viewer, VP8)
         assert viewer.video_reason is None
         async with filmed.joined(BOTH) as driver:
@@ -153,7 +153,7 @@ async def test_the_owners_choice_of_vp8_is_nobody_elses(
 
 
 def only_h264(pc: RTCPeerConnection) -> None:
-    """Let a robot know one codec, as some do that have it in hardware."""
+    """Limit a robot to one codec, like some robots with a hardware encoder."""
     known = RTCRtpSender.getCapabilities('video').codecs
     pc.getTransceivers()[0].setCodecPreferences([it for it in known if 'H264' in it.mimeType])
 

@@ -21,7 +21,7 @@ STAND_IN = Path(__file__).resolve().parent / 'launch_stand_in'
 
 
 def _is_ros_launch_missing() -> bool:
-    # This folder's own name may be found too, as a package without a file.
+    # The name of this folder may be found too, as a package without a file.
     spec = importlib.util.find_spec('launch')
     return spec is None or spec.origin is None or importlib.util.find_spec('launch_ros') is None
 
@@ -30,6 +30,6 @@ if _is_ros_launch_missing():
     sys.path.insert(0, str(STAND_IN))
 else:
     with warnings.catch_warnings():
-        # Of its dependencies; pytest turns them into errors.
+        # Warnings of its dependencies; pytest turns them into errors.
         warnings.simplefilter('ignore')
         import launch_ros.actions  # noqa: F401

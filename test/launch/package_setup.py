@@ -1,4 +1,4 @@
-"""What setup.py says about the package."""
+"""Reads the package's description from setup.py."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -19,12 +19,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import setuptools  # brings distutils where Python has none
+import setuptools  # provides distutils where Python has none
 from tree import ROOT
 
 
 def read_setup() -> setuptools.Distribution:
-    """Return what setup.py describes, without doing anything with it."""
+    """Return the arguments of setup(), without running it."""
     from distutils.core import run_setup
 
     before = Path.cwd()
@@ -42,6 +42,6 @@ def entry_points() -> dict[str, str]:
 
 
 def python_command(executable: str) -> str:
-    """Return what starts an executable without building the package: for ``python -c``."""
+    """Return code for ``python -c`` that starts an executable without building the package."""
     module, function = entry_points()[executable].split(':')
     return f'import sys; from {module} import {function}; sys.exit({function}())'

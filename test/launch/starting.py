@@ -1,4 +1,4 @@
-"""Start a launch file: for real where ROS's launch is installed, else with the stand-in."""
+"""Starts a launch file: with ROS's launch if installed, otherwise with the stand-in."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -28,7 +28,7 @@ from tree import ROOT
 IS_STAND_IN = hasattr(launch, 'Run')
 PACKAGE = 'teleop_webrtc_bridge'
 DIES_WITH_LAUNCH = ['setpriv', '--pdeathsig', 'TERM']
-#: The broker's first output, broken where it hurts.
+#: The broker's first output, split at awkward places.
 BROKER_OUTPUT = (b'2026 INFO listening\nOperator pa', b'ge: http://127.0.0.1:8765/#tok', b'en=t\n')
 
 
@@ -45,12 +45,12 @@ class Started:
 
     @property
     def remappings(self) -> dict[str, str]:
-        """Return what follows ``-r``, ``__node`` and ``__ns`` included."""
+        """Return the arguments of ``-r``, including ``__node`` and ``__ns``."""
         return dict(rule.split(':=', 1) for rule in self._after('-r'))
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Return what follows ``-p``, as it is written there."""
+        """Return the arguments of ``-p``, verbatim."""
         return dict(rule.split(':=', 1) for rule in self._after('-p'))
 
     @property
@@ -66,10 +66,10 @@ def start(
     name: str, arguments: dict[str, str], *, count: int, output: tuple[bytes, ...] = BROKER_OUTPUT
 ) -> list[Started]:
     """
-    Return the processes that a launch file starts, in their order.
+    Return the processes that a launch file starts, in order.
 
-    :param count: How many there will be: the real ones are then ended.
-    :param output: What the stand-in's broker writes.
+    :param count: Number of processes to wait for; real ones are then ended.
+    :param output: Output of the stand-in's broker.
     :raises Refused: The launch file does not accept the arguments.
     """
     launch_file = ROOT / 'launch' / name
@@ -121,7 +121,7 @@ def _start_for_real(launch_file: Path, arguments: dict[str, str], count: int) ->
 
 
 def share() -> Path:
-    """Return where the launch files look for the parameter files."""
+    """Return the folder in which the launch files look for the parameter files."""
     if IS_STAND_IN:
         return ROOT
     from ament_index_python.packages import get_package_share_directory

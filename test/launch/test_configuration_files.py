@@ -1,4 +1,4 @@
-"""config/go2.yaml shows every parameter, with its default, its unit and what is allowed."""
+"""config/go2.yaml shows every parameter, with its default, unit and allowed values."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,4 +1,4 @@
-"""scripts/demo as a newcomer runs it, but for the browser."""
+"""scripts/demo as a newcomer runs it, except for the browser."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -45,7 +45,7 @@ class RunningDemo:
         self.page = page
 
     def pids(self) -> dict[str, int]:
-        """Return the programs' processes, as ``--verbose`` has told them."""
+        """Return the programs' processes from the output of ``--verbose``."""
         assert self.process.stderr is not None
         pids: dict[str, int] = {}
         while len(pids) < 3:
@@ -87,7 +87,7 @@ def test_a_signal_ends_everything(demo: RunningDemo, number: signal.Signals) -> 
     rest, said = demo.process.communicate(timeout=END_TIMEOUT_S)
     assert demo.process.returncode == 0
     assert rest == ''
-    # The bridge first: its last zero must find a robot, and its farewell a broker.
+    # The bridge first: its last zero needs a robot, and its DELETE a broker.
     assert said.splitlines()[-3:] == [
         'demo: ending bridge',
         'demo: ending simulated_robot',

@@ -1,4 +1,4 @@
-"""fleet.launch.py starts one bridge a robot, and refuses files that cannot work in one line."""
+"""fleet.launch.py starts one bridge per robot, and refuses invalid files with one line."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

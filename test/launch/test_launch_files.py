@@ -36,7 +36,7 @@ ONE_FOR_ALL = [name for name in LAUNCH_FILES if name != 'fleet.launch.py']
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Return arguments with which the broker that is started here disturbs nobody."""
+    """Return arguments with which the broker started here disturbs no other programs."""
     monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path))
     return {'broker_port': str(free_port())}
 
@@ -105,7 +105,7 @@ def test_robot_id_stays_a_string(robot_id: str) -> None:
 
 def test_the_command_line_wins_over_the_file() -> None:
     arguments = bridge({'robot_id': 'go2-a'}).arguments
-    # rcl: the last one of -p and --params-file wins.
+    # rcl: the last of -p and --params-file wins.
     assert arguments.index('robot_id:="go2-a"') > arguments.index('--params-file')
 
 
@@ -174,7 +174,7 @@ def test_the_node_starts_once_and_not_before_the_broker_is_ready(
 
 
 def runs(name: str, **arguments: str) -> Any:
-    """Return the run of a launch file, all of whose programs are up."""
+    """Return the run of a launch file with all programs running."""
     import launch
 
     return launch.run(ROOT / 'launch' / name, arguments, (BROKER_READY,))
@@ -186,7 +186,7 @@ def runs(name: str, **arguments: str) -> Any:
 def test_a_program_that_has_failed_is_started_again_after_a_while(name: str, status: int) -> None:
     run = runs(name, respawn_delay='2.5')
     for node in run.started:
-        # As often as it takes: one that fails at once must not give up, nor spin.
+        # Restarts never end and never speed up, even if the program fails at once.
         assert [run.end(node, status) for _ in range(5)] == [2.5] * 5
     assert run.shutdown == ''
     assert {node.exec_name for node in run.started} <= set(entry_points())
@@ -277,7 +277,7 @@ def test_the_demo_hands_its_arguments_on(here: dict[str, str]) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the home folder, in which there are files of our own."""
+    """Return a home folder that contains our own files."""
     monkeypatch.setenv('HOME', str(tmp_path))
     (tmp_path / 'own.yaml').write_text('')
     return tmp_path

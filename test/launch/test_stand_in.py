@@ -1,4 +1,4 @@
-"""The stand-in refuses what the real launch refuses of what our launch files pass."""
+"""The stand-in refuses the same arguments of our launch files as the real launch."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -31,7 +31,7 @@ PACKAGE = 'teleop_webrtc_bridge'
 
 
 def node(**arguments: Any) -> Any:
-    """Return a node of which one argument is another than ours."""
+    """Return a node with one argument that differs from ours."""
     ours = {
         'package': PACKAGE,
         'executable': 'teleop_bridge',

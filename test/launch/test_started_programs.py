@@ -50,7 +50,7 @@ class Programs:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def start(self, started: Started) -> tuple[subprocess.Popen[bytes], Callable[[], str]]:
-        """Return the process, and what tells its output so far."""
+        """Return the process, and a function that returns its output so far."""
         log = self._directory / f'{len(self._running)}_{started.executable}.log'
         with log.open('wb') as file:
             process = subprocess.Popen(

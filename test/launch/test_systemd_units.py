@@ -1,4 +1,4 @@
-"""The units start the programs that are installed, as the launch files would, or say why not."""
+"""The units start the installed programs as the launch files would, or say why they cannot."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -27,7 +27,7 @@ from systemd_unit import BRIDGE, BROKER, FOLDER, read_unit, Unit
 from tree import ROOT
 
 REFUSED = 2
-#: Writes down its arguments, one a line.
+#: Prints its arguments, one per line.
 PROGRAM = '#!/bin/sh\necho "$0"\nprintf "%s\\n" "$@"\n'
 
 
@@ -44,19 +44,19 @@ def test_systemd_understands_them() -> None:
     said = subprocess.run(
         ['systemd-analyze', 'verify', *map(str, FOLDER.iterdir())], capture_output=True, text=True
     )
-    # It also looks at the units of the machine that ours need.
+    # It also checks the machine's units on which ours depend.
     assert not [line for line in said.stderr.splitlines() if 'teleop' in line]
     assert said.returncode == 0, said.stderr
 
 
 class Installation:
-    """A workspace with programs that only say how they were started."""
+    """A workspace with programs that only print how they were started."""
 
     def __init__(self, folder: Path) -> None:
         self.setup = folder / 'my install' / 'setup.bash'
         self._prefix = folder / 'ws'
         self.setup.parent.mkdir()
-        # A package that comes first has no such programs.
+        # The package that comes first on the path has no such programs.
         self.setup.write_text(f'export AMENT_PREFIX_PATH={folder}/other:{self._prefix}\n')
         self.virtual_environment = folder / 'venv'
         (self.virtual_environment / 'bin').mkdir(parents=True)
@@ -69,7 +69,7 @@ class Installation:
         return program
 
     def run(self, unit: Unit, **variables: str) -> tuple[int, list[str], str]:
-        """Return status, what the program said that was started, and the errors."""
+        """Return the status, the output of the started program, and the errors."""
         settings = unit.settings['Environment']
         environment = dict(pair.split('=', 1) for line in settings for pair in line.split())
         environment |= {'PATH': os.environ['PATH'], **variables}
@@ -98,7 +98,7 @@ def test_the_bridge_is_started_with_the_names_of_its_instance(
     )
     status, (started, *arguments), _ = found
     assert (status, started) == (0, str(program))
-    # Of several rules for one name rcl takes the first; of several values the last.
+    # Of several rules for one name, rcl uses the first; of several values, the last.
     assert arguments == [
         *('--ros-args', '-r', 'image:=/front', '-r', 'cmd_vel:=drive'),
         *('-r', f'__ns:={namespace}', '-r', 'image:=camera/image_raw'),
@@ -156,6 +156,6 @@ def test_what_fails_is_started_again_and_what_was_refused_is_not(path: Path) -> 
 def test_only_the_bridge_may_have_real_time_priority() -> None:
     assert read_unit(BRIDGE, 'a').only('LimitRTPRIO') == '10'
     assert 'RestrictRealtime' not in read_unit(BRIDGE, 'a').settings
-    # And DDS its shared memory.
+    # And DDS needs its shared memory.
     assert 'PrivateDevices' not in read_unit(BRIDGE, 'a').settings
     assert read_unit(BROKER).only('RestrictRealtime') == 'yes'

@@ -85,7 +85,7 @@ def test_the_first_word_may_take_two_minutes() -> None:
 
 
 @pytest.mark.parametrize('asleep_s', [60.0, 1e6])
-def test_who_was_asleep_himself_has_heard_nobody(asleep_s: float) -> None:
+def test_a_parent_that_was_asleep_itself_does_not_blame_its_child(asleep_s: float) -> None:
     child = Child()
     child.speak()
     child.turn()

@@ -1,4 +1,4 @@
-"""A stop that should not have been is told with its cause."""
+"""An unexpected stop is reported with its cause."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -42,7 +42,7 @@ def why(
     )
 
 
-def test_an_operator_who_sent_nothing_is_to_blame_himself() -> None:
+def test_an_operator_who_sent_nothing_is_to_blame() -> None:
     assert 'longest gap 0.02 s' in why()
     assert 'longest gap 0.28 s' in why(STEADY[:7])
     late = {'kind': 'late', 'at_s': 99.9, 'by_s': 0.3}
@@ -55,7 +55,7 @@ def test_what_was_refused_and_what_was_lost_is_told_once() -> None:
     assert why(operator=events).count('refusing no_lease') == 1
     lost = {'kind': 'lost', 'at_s': 99.8, 'why': 'the robot is silent'}
     assert 'operator lost the robot is silent' in why(operator=(lost,))
-    # What was long before, or after, is not to blame.
+    # Events long before or after the stop are not to blame.
     assert 'lost' not in why(operator=(lost | {'at_s': 98.0}, lost | {'at_s': 102.0}))
 
 

@@ -1,4 +1,4 @@
-"""The oracle must see what it is there for."""
+"""The oracle detects each kind of violation."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -99,7 +99,7 @@ def test_each_velocity_tells_when_it_was_sent(tmp_path: Path) -> None:
     assert [read.sent_s(velocity) for velocity in velocities[:3]] == [100.0, 101.0, 102.0]
     assert len(set(velocities)) == SLOTS
     assert max(velocities) < 1.0
-    # Zeros and what the limits have changed are nobody's.
+    # Zeros and velocities that the limits have changed belong to no command.
     assert read.sent_s(0.0) is None
     assert read.sent_s(0.3) is None
 

@@ -34,7 +34,7 @@ SELECTION = (
     'WebRTC half: SIGSTOP',
     'latched, then WebRTC half kill -9',
 )
-"""All of them need only what the first one started."""
+"""All of them need only the programs that the first one started."""
 PHASE_S = 0.2
 
 
@@ -51,10 +51,10 @@ def test_a_fault_leaves_the_robot_safe_and_drivable(running: Rig, name: str) -> 
     (fault,) = named([name])
     trial = run(running, fault, PHASE_S)
     assert trial.violations == []
-    # How soon is a figure of the matrix: a busy machine takes its time.
+    # The time is a figure of the matrix, not a condition: a busy machine is slow.
     assert math.isfinite(trial.reconnect_s)
     assert math.isfinite(trial.video_s)
-    # The next trial, or this, shows that it can be driven again.
+    # The next trial, or this call, shows that the robot can be driven again.
     running.make_drivable()
     running.drive()
     running.tell('silence')

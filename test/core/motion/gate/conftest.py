@@ -1,4 +1,4 @@
-"""What all tests of the gate begin with."""
+"""Fixtures of the tests of the gate."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -27,7 +27,7 @@ def drive() -> Drive:
 
 @pytest.fixture
 def slow_start() -> Drive:
-    """Return a drive with a limit of acceleration that has just been armed."""
+    """Return a newly armed drive with a limit of acceleration."""
     drive = Drive(acceleration=ACCELERATION)
     drive.send(ZERO)
     drive.wait(PERIOD_S)

@@ -1,4 +1,4 @@
-"""All rules at once, in any order, as a state machine."""
+"""All rules of the gate together, in any order, as a state machine."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -41,7 +41,7 @@ from teleop_webrtc_bridge.core.motion.command_gate import CommandVerdict, GateLi
 
 
 class LeaseModel:
-    """What the lease's description says, told with lists that are never tidied up."""
+    """A model of the lease, with lists that are never pruned."""
 
     def __init__(self, first_token: int) -> None:
         self.first_token = first_token
@@ -87,7 +87,7 @@ class LeaseModel:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Commands good and bad, events and the passing of time, in any order."""
+    """Valid and invalid commands, events and the passing of time, in any order."""
 
     @initialize(
         skew_s=st.floats(-TEN_YEARS_S, TEN_YEARS_S),
@@ -109,19 +109,19 @@ class AnyOrder(RuleBasedStateMachine):
         )
         self.accepted_s = -math.inf
         self.moves_s = -math.inf
-        """The only time at which anything but zero may be published now."""
+        """The only time at which a velocity other than zero may be published now."""
         self.latch: int | None = None
         self.enabled = True
         self.stalled = False
         self.has_cameras = True
         self.picture: bool | None = None
-        """What the page says with its echoes."""
+        """What the page reports with its echoes."""
         self.needs_neutral = True
         self.last_any_s: float | None = None
         self.wanted = ZERO
         self.late = False
         self.shown = (-math.inf, ZERO)
-        """Since when is in force what was published last, and what that was."""
+        """The velocity that was published last, and since when it is in force."""
         self.lease = LeaseModel(first_token)
         self.next_token = first_token
         self.echo_delay_s: float | None = None
@@ -132,7 +132,7 @@ class AnyOrder(RuleBasedStateMachine):
     # --- commands ----------------------------------------------------------------------------
 
     def judged(self, arrival_s: float, velocity: Velocity, verdict: CommandVerdict) -> None:
-        """Compare a verdict with what the operator has done."""
+        """Compare a verdict with the operator's actions."""
         finite = all(map(math.isfinite, velocity.axes()))
         assert finite == (verdict is not CommandVerdict.NOT_FINITE)
         if not finite:
@@ -140,7 +140,7 @@ class AnyOrder(RuleBasedStateMachine):
         silence_s = 0.0 if self.last_any_s is None else arrival_s - self.last_any_s
         self.last_any_s = arrival_s
         if silence_s >= 0.5 or velocity.is_zero():
-            # Whether this one is obeyed or not, the operator has let go.
+            # Whether this command is obeyed or not, the operator has released the controls.
             self.needs_neutral = False
         if verdict is CommandVerdict.CLOCK_STEP:
             self.needs_neutral = True
@@ -180,7 +180,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(stall_s=st.floats(0.01, 2.0), axis=st.floats(-9.0, 9.0), looks_first=st.booleans())
     def hold_up_the_drive_thread(self, stall_s: float, axis: float, looks_first: bool) -> None:
-        """Commands wait in the socket, and keep the time of their arrival."""
+        """Let commands wait in the socket; they keep their time of arrival."""
         drive = self.drive
         arrival_s, drive.now = drive.now, drive.now + stall_s
         if looks_first:
@@ -215,7 +215,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.check()
 
     def exchange_tokens(self) -> None:
-        """Send a token if it is time, and let the echoes arrive that are due."""
+        """Send a token if one is due, and deliver the echoes that are due."""
         now = self.drive.now
         while self.under_way and self.under_way[0][0] <= now:
             self.echo(heapq.heappop(self.under_way)[1])
@@ -347,7 +347,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.needs_neutral = True
         self.drive.publish()
 
-    # --- what always holds -------------------------------------------------------------------
+    # --- invariants --------------------------------------------------------------------------
 
     def check(self) -> None:
         drive, gate = self.drive, self.drive.gate
@@ -357,7 +357,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert gate.blind is self.blind
         for at_s, velocity in drive.published:
             self.check_published(at_s, velocity)
-            # A late command is in force from its arrival, which was before it was shown.
+            # A late command is in force from its arrival, before it was published.
             self.shown = (at_s if velocity.is_zero() else self.accepted_s, velocity)
         drive.published.clear()
         if not gate.moving:
@@ -367,7 +367,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert self.enabled
         assert not self.needs_neutral
         assert gate.limiting == (self.shown[1] != self.wanted)
-        # A slow sender is given more time, twice as much or half a second at most.
+        # A slow sender gets more time: at most twice as much, or half a second.
         timeout_s = self.limits.command_timeout_s
         longest_s = max(timeout_s, min(2 * timeout_s, 0.5))
         deadline = gate.deadline(drive.now)
@@ -379,7 +379,7 @@ class AnyOrder(RuleBasedStateMachine):
         slow = self.blind or self.lease.round_trip_s(at_s) > 1.0
         factor = self.limits.blind_speed_factor if slow else 1.0
         shown_s, shown = self.shown
-        # Late commands are told apart by their arrival, and zeros are shown long after the stop.
+        # Late commands differ by their arrival, and zeros are published long after the stop.
         step_s = 0.1 if self.late or shown.is_zero() else min(0.1, at_s - shown_s)
         for speed, before, limit, acceleration, wanted in zip(
             velocity.axes(),

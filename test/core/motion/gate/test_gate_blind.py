@@ -1,4 +1,4 @@
-"""Without a picture the robot is slow, or stands."""
+"""Without a picture the robot drives slowly or stands still."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -110,7 +110,7 @@ def test_a_standing_robot_is_not_moved_by_what_its_camera_does(drive: Drive, bli
 
 
 def say(drive: Drive, picture: bool | None, seconds: float = 0.5) -> None:
-    """Drive on while the page echoes the robot's tokens, and says what it shows."""
+    """Keep driving while the page echoes tokens and reports whether it shows a picture."""
     for _ in range(round(seconds / PERIOD_S)):
         drive.gate.echo_lease(drive.now, drive.gate.issue_lease(drive.now), picture)
         drive.publish()

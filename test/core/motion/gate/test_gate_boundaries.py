@@ -1,4 +1,4 @@
-"""The very moments at which the gate's rules begin and end, in times without rounding."""
+"""The exact times at which the gate's rules begin and end, without rounding."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -62,6 +62,6 @@ def test_a_stop_is_due_at_once_whenever_the_last_zero_was(started: Drive) -> Non
 def test_a_neutral_before_a_stop_and_a_long_gap_is_none_after_it(started: Drive) -> None:
     started.send(ZERO)
     started.gate.stop(started.now)
-    # Silence of more than a second may be the network's.
+    # The network may have caused a silence of more than a second.
     started.wait(2.0)
     assert started.send(FORWARD) is CommandVerdict.NOT_NEUTRAL

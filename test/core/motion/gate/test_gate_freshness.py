@@ -51,7 +51,7 @@ def test_out_of_order_and_duplicate_commands_are_dropped(drive: Drive) -> None:
 
 def test_a_refused_command_does_not_move_the_watermark(drive: Drive) -> None:
     assert drive.send(FORWARD, delay_s=LATENCY_S) is CommandVerdict.NOT_NEUTRAL
-    # Older than the refused one, yet the first that is obeyed.
+    # This command is older than the refused one, but the first that is obeyed.
     assert drive.send(ZERO, delay_s=LATENCY_S + 0.1) is CommandVerdict.ACCEPTED
 
 
@@ -161,7 +161,7 @@ def test_scattered_stamps_are_no_witnesses_of_a_clock_step(drive: Drive) -> None
     drive.begin()
     drive.wait(2.0)
     for number in range(50):
-        # Each on a clock of its own.
+        # Each has its own clock.
         verdict = drive.send(ZERO, delay_s=-1e6 * (number + 1))
         assert verdict in (CommandVerdict.OUT_OF_ORDER, CommandVerdict.STALE)
         drive.now += PERIOD_S

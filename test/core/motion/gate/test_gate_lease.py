@@ -37,16 +37,16 @@ from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, CommandVe
 
 class Road:
     """
-    A page, the robot and everything under way between them, in the order of its arrival.
+    A page, the robot and all messages in flight between them, in order of arrival.
 
-    The page sends 50 commands a second and echoes the newest of the robot's 20 tokens a second
-    25 times a second. Times, losses and delays are simulated.
+    The page sends 50 commands per second. The robot sends 20 tokens per second, of which the page
+    echoes the newest 25 times per second. Times, losses and delays are simulated.
     """
 
     def __init__(self, drive: Drive, *, loss: float = 0.0, jitter_s: float = 0.0) -> None:
         self.drive = drive
         self.up_s = self.down_s = 0.05
-        """Delay of either way; it varies by the jitter."""
+        """Delay each way; it varies by the jitter."""
         self.wanted = FORWARD
         self.echoes = True
         self.hears = True
@@ -116,7 +116,7 @@ class Road:
             self.stops_s.append(end)
 
     def begin(self) -> None:
-        """Arm, drive, and let the page find out that the robot is there."""
+        """Arm, drive, and let the page echo the robot's first tokens."""
         self.wanted = ZERO
         self.run(1.0)
         self.wanted = FORWARD
@@ -139,7 +139,7 @@ def road(drive: Drive) -> Road:
 
 
 ROUND_TRIP_S = 0.1
-#: The page echoes 25 times a second, and tokens come 20 times a second.
+#: The page echoes 25 times per second; tokens arrive 20 times per second.
 ECHO_PERIODS_S = 0.09
 
 
@@ -157,7 +157,7 @@ def test_a_page_that_does_not_hear_the_robot_any_more_is_stopped(road: Road, bro
     else:
         road.echoes = False
     road.run(10.0)
-    # From the newest token that came back: half a second, a round trip, and the watchdog.
+    # Counted from the newest echoed token: half a second, a round trip, and the watchdog.
     last_token_s = silent_s + ROUND_TRIP_S
     accepted_s = max(at_s for at_s, verdict in road.verdicts if verdict is CommandVerdict.ACCEPTED)
     assert accepted_s <= last_token_s + 0.5 + ECHO_PERIODS_S
@@ -248,7 +248,7 @@ def test_no_false_stop_in_half_an_hour_at_20_percent_loss() -> None:
 
 @pytest.mark.parametrize(('delay_s', 'loss'), [(0.1, 0.0), (0.1, 0.05), (0.3, 0.0)])
 def test_commands_that_overtake_each_other_stop_nobody(delay_s: float, loss: float) -> None:
-    """Each way takes up to 0.1 s more or less; the time-out stays the configured one."""
+    """The delay each way varies by up to 0.1 s; the configured time-out applies."""
     drive = Drive()
     road = Road(drive, loss=loss, jitter_s=0.1)
     road.up_s = road.down_s = delay_s
@@ -292,7 +292,7 @@ def test_a_full_buffer_that_looks_like_a_clock_step_is_no_way_to_drive(
 def test_a_session_that_begins_slow_costs_speed_and_then_all_of_it(
     drive: Drive, one_way_s: float, speeds: set[float]
 ) -> None:
-    """More than a second there and back: blind_speed_factor; more than one and a half: nothing."""
+    """A round trip above 1 s gives blind_speed_factor; above 1.5 s, the robot stands still."""
     road = Road(drive)
     road.up_s = road.down_s = one_way_s
     road.wanted = ZERO
@@ -331,7 +331,7 @@ def test_who_never_echoes_is_slow_for_a_second(drive: Drive) -> None:
 def test_a_session_that_begins_behind_a_full_buffer_is_slow_at_once(
     drive: Drive, up_s: float
 ) -> None:
-    """Commands are slow from the first one on; messages to the operator are not."""
+    """Commands are delayed from the first one on; messages to the operator are not."""
     drive.gate.begin_control(drive.now)
     road = Road(drive)
     road.up_s, road.down_s = up_s, 0.02

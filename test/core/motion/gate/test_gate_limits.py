@@ -1,4 +1,4 @@
-"""Limits, acceleration, what is not a number, and when the gate says that it is limiting."""
+"""Limits, acceleration, non-finite values, and when the gate reports that it is limiting."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -89,7 +89,7 @@ def test_new_limits_hold_at_once(drive: Drive) -> None:
     assert drive.gate.deadline(drive.now) == drive.now + 0.2
 
 
-# --- what is not finite --------------------------------------------------------------------------
+# --- non-finite values ---------------------------------------------------------------------------
 
 
 NOT_FINITE = pytest.mark.parametrize('bad', [math.nan, math.inf, -math.inf])
@@ -105,7 +105,7 @@ def test_a_command_that_is_not_finite_leaves_everything_as_it_was(
     deadline = drive.gate.deadline(drive.now)
     published = len(drive.published)
     for delay_s in (-0.9, 0.0, 0.02):
-        # Newer than all others and quicker: neither watermark nor delays may follow it.
+        # Newer than all others, with less delay: it must change neither watermark nor delays.
         assert drive.send(Velocity(**{axis: bad}), delay_s=delay_s) is CommandVerdict.NOT_FINITE
     assert len(drive.published) == published
     assert drive.gate.deadline(drive.now) == deadline
@@ -204,7 +204,7 @@ def test_without_a_limit_of_acceleration_speed_is_there_at_once(drive: Drive) ->
 def test_commands_that_waited_for_the_drive_thread_move_nothing_beyond_the_limits(
     slow_start: Drive, stall_s: float, event: str
 ) -> None:
-    """As after SIGSTOP and SIGCONT: they are judged by their arrival, which is past by then."""
+    """As after SIGSTOP and SIGCONT: commands are judged by their arrival, which is in the past."""
     drive, gate = slow_start, slow_start.gate
     drive.stream(Velocity(linear_x=0.2), 0.5)
     begun_s = drive.now

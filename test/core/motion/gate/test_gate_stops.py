@@ -109,7 +109,7 @@ def test_a_stop_is_a_burst_of_zeros_each_time_that_it_is_asked_for(drive: Drive)
         assert len(drive.since(asked_s)) == pytest.approx(20, abs=2)
 
 
-# --- which latch ---------------------------------------------------------------------------------
+# --- identity of latches -------------------------------------------------------------------------
 
 
 def test_each_latch_has_a_number_of_its_own_and_a_repeated_estop_keeps_it(drive: Drive) -> None:
@@ -250,7 +250,7 @@ def test_half_a_second_of_silence_is_neutral(
 def test_commands_that_are_refused_are_no_silence(drive: Drive) -> None:
     drive.begin()
     lose_link(drive)
-    # Held up on their way, the key still held: they say nothing new, but not silence either.
+    # Delayed commands of a key that is still held are nothing new, but not silence either.
     for _ in range(4):
         drive.wait(0.2)
         assert drive.send(FORWARD, delay_s=0.8) in (
@@ -292,7 +292,9 @@ def test_the_first_command_of_all_must_be_neutral(drive: Drive) -> None:
 
 
 @pytest.mark.parametrize('silence_s', [0.0, 0.6, 5.0])
-def test_the_silence_before_him_is_not_the_next_operators(drive: Drive, silence_s: float) -> None:
+def test_silence_before_the_next_operator_does_not_count_for_them(
+    drive: Drive, silence_s: float
+) -> None:
     drive.begin()
     drive.send(ZERO)
     drive.wait(silence_s)

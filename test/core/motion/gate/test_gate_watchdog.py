@@ -1,4 +1,4 @@
-"""The watchdog: when a sender falls silent, and how long that may take."""
+"""The watchdog: when it stops the robot of a silent sender, and after how long."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -120,7 +120,7 @@ def test_a_stop_is_not_put_off_by_commands_that_are_refused(drive: Drive) -> Non
 
 def test_a_command_after_the_time_out_finds_the_robot_stopped_already(drive: Drive) -> None:
     drive.begin()
-    drive.now += 0.3  # nobody asked for an output meanwhile: the drive thread was held up
+    drive.now += 0.3  # no output was requested meanwhile: the drive thread was delayed
     command = DriveCommand(seq=0, stamp_s=0.0, frame_id='', velocity=FORWARD)
     assert drive.gate.command(drive.now, command) is not CommandVerdict.ACCEPTED
     assert not drive.gate.moving
@@ -214,7 +214,7 @@ def test_jitter_does_not_make_a_quick_sender_slow(drive: Drive, seed: int) -> No
     source, period_s = random.Random(seed), PERIOD_S
     sent = [(number * period_s, source.uniform(0.0, 0.2), number) for number in range(100)]
     begun_s = drive.now
-    # In the order of their arrival: they overtake each other.
+    # In order of arrival: commands overtake each other.
     for sent_s, delay_s, number in sorted(sent, key=lambda one: one[0] + one[1]):
         drive.now = begun_s + sent_s + delay_s
         drive.send(ZERO, delay_s=delay_s, seq=number)

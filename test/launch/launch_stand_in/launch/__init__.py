@@ -1,9 +1,9 @@
 """
-Stands in for ROS's ``launch`` where that is missing: as much of it as our launch files use.
+Stand-in for ROS's ``launch`` where that is missing, limited to the parts our launch files use.
 
-It starts nothing. :func:`run` tells which processes would be started, with which command lines,
-and :meth:`Run.end` what becomes of them. It refuses what the real one refuses, see
-:mod:`launch.types`. The real ``launch`` of Jazzy was read, and run, to write down the same.
+It starts nothing. :func:`run` returns the processes that would be started and their command lines,
+and :meth:`Run.end` simulates their ends. It refuses the same arguments as the real one, see
+:mod:`launch.types`. Its behaviour follows the source and test runs of Jazzy's ``launch``.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -30,11 +30,11 @@ from typing import Any
 
 
 class LaunchDescriptionEntity:
-    """What a launch description consists of."""
+    """An element of a launch description."""
 
 
 class Substitution:
-    """A text that is known when the launch file runs."""
+    """A text that is only known when the launch file runs."""
 
     def perform(self, context: LaunchContext) -> str:
         raise NotImplementedError
@@ -54,7 +54,7 @@ class LaunchDescription(LaunchDescriptionEntity):
 
 
 def text(value: Any, context: LaunchContext) -> str:
-    """Return what a text, a substitution or a list of those comes to."""
+    """Return the value of a text, a substitution, or a list of these."""
     if isinstance(value, str):
         return value
     if isinstance(value, Substitution):
@@ -72,7 +72,7 @@ def load(launch_file: Path) -> LaunchDescription:
 
 
 class Run:
-    """What happens when a launch file is started. Owned by the test that started it."""
+    """Simulated run of a launch file. Owned by the test that started it."""
 
     def __init__(self, output: Iterable[bytes], context: LaunchContext) -> None:
         self.started: list[Any] = []
@@ -80,25 +80,25 @@ class Run:
         self.commands: list[list[str]] = []
         self.context = context
         self.shutdown = ''
-        """Why everything is being ended; empty while it is not."""
+        """Reason for the shutdown; empty while there is none."""
         self.status = 0
-        """Of launch itself, once it has ended."""
+        """Exit status of launch itself, once it has ended."""
         self._output = list(output)
         self._handlers: list[Any] = []
         self._gone: list[Any] = []
 
     def end(self, node: Any, status: int) -> float | None:
         """
-        Let a process end.
+        Simulate the end of a process.
 
-        :returns: After how many seconds it is started again; ``None``: it is not.
+        :returns: Seconds until its restart; ``None`` if it is not restarted.
         """
         assert node not in self._gone
         event = SimpleNamespace(returncode=status, action=node)
         try:
             self.visit(node.exit_entities(event, self.context))
         except RuntimeError as error:
-            # The real one says so, and ends everything.
+            # The real one reports the error and ends everything.
             self._shut_down(str(error), status=1)
         if node.respawn and node not in self._gone and not self.context.is_shutdown:
             return float(node.respawn_delay)
@@ -107,7 +107,7 @@ class Run:
     def visit(self, entities: Iterable[Any] | None) -> None:
         for entity in () if entities is None else entities:
             if not isinstance(entity, LaunchDescriptionEntity):
-                # The real one asks it for its `visit`.
+                # The real one fails on its missing `visit`.
                 raise AttributeError(f'{entity!r} is no LaunchDescriptionEntity')
             getattr(self, f'_{type(entity).__name__}')(entity, self.context)
 
@@ -152,9 +152,9 @@ class Run:
 
 def run(launch_file: Path, arguments: dict[str, str], output: Iterable[bytes]) -> Run:
     """
-    Return what would be started.
+    Return the simulated run of a launch file.
 
-    :param output: What a process whose output is awaited writes, piece by piece.
+    :param output: Output, piece by piece, of a process whose output is awaited.
     """
     result = Run(output, LaunchContext(dict(arguments)))
     result.visit([load(launch_file)])

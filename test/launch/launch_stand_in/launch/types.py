@@ -1,4 +1,4 @@
-"""What the real ``launch`` refuses of the arguments of actions, as soon as they are made."""
+"""Checks of arguments that the real ``launch`` refuses when an action is created."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -23,7 +23,7 @@ from launch import LaunchDescriptionEntity, Substitution
 
 
 def texts(value: Any) -> Any:
-    """Let pass what is a text: a string, a substitution, or several of those."""
+    """Accept a text: a string, a substitution, or several of these."""
     parts = [value] if isinstance(value, str | Substitution) else list(value)
     for part in parts:
         if not isinstance(part, str | Substitution):
@@ -45,9 +45,10 @@ def called(value: Any, name: str) -> Any:
 
 def entities(value: Any) -> Any:
     """
-    Let pass what a handler of an event may be: a callable, an entity, or several, or nothing.
+    Accept an event handler: a callable, one or more entities, or nothing.
 
-    An empty list is taken for a callable, and fails when the event comes: told at once here.
+    The real one takes an empty list for a callable, which fails when the event occurs; here it
+    fails at once.
     """
     if callable(value) or value is None or isinstance(value, LaunchDescriptionEntity):
         return value

@@ -1,4 +1,4 @@
-"""Stands in for ROS's ``launch_ros`` where that is missing, see :mod:`launch` beside it."""
+"""Stand-in for ROS's ``launch_ros`` where that is missing; see :mod:`launch`."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -65,13 +65,13 @@ class Node(LaunchDescriptionEntity):
         return texts(source), texts(target)
 
     def exit_entities(self, event: Any, context: LaunchContext) -> Any:
-        """Return what follows from the end of the process."""
+        """Return the entities that follow the end of the process."""
         if callable(self.on_exit):
             return self.on_exit(event, context)
         return self.on_exit if isinstance(self.on_exit, list | NoneType) else [self.on_exit]
 
     def command(self, context: LaunchContext) -> list[str]:
-        """Return the command line that launch_ros makes, but for the executable's folder."""
+        """Return the command line that launch_ros builds, except for the executable's folder."""
         command = shlex.split(text(self.prefix, context))
         command += [self.node_executable, *(text(part, context) for part in self.arguments)]
         if self.ros_arguments:

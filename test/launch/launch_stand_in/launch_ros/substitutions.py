@@ -26,6 +26,6 @@ class FindPackageShare(Substitution):
         self.package = package
 
     def perform(self, context: LaunchContext) -> str:
-        # Config and launch files lie there as they lie in the source tree.
+        # Config and launch files are laid out there as in the source tree.
         assert self.package == 'teleop_webrtc_bridge'
         return str(ROOT)

@@ -21,7 +21,7 @@ from launch.types import called
 
 
 class ProcessExited:
-    """For annotations only; :meth:`launch.Run.end` makes its own."""
+    """For annotations only; :meth:`launch.Run.end` creates its own events."""
 
 
 class ShutdownProcess:
