@@ -1,4 +1,4 @@
-"""Benchmarks: one command a figure; docs/performance.md tells what they measure and how."""
+"""Benchmarks, one program per figure; docs/performance.md explains what they measure and how."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -17,7 +17,7 @@
 from pathlib import Path
 import sys
 
-# Processes, browser and probe are handled as the tests do it, and decoders are the ones they fuzz.
+# The benchmarks share the tests' helpers for processes, browser and probe, and their decoders.
 sys.path += [
     str(Path(__file__).resolve().parents[1] / 'test' / folder) for folder in ('support', 'fuzz')
 ]

@@ -1,14 +1,14 @@
 """
-A driven robot while others attack the broker: ``python3 -m benchmark.attack [ATTACK ...]``.
+A robot being driven while others attack the broker: ``python3 -m benchmark.attack [ATTACK ...]``.
 
 The robot is a real WebRTC half that a real operator drives at 50 Hz through a broker process. The
-phases have the same length: quiet; control, in which the attackers attack another broker on this
-machine, so that what they take from the machine can be told from what the broker does wrong;
-attack. Prints a table for each attack and, with ``--json FILE``, writes the figures.
+three phases are equally long: quiet; control, in which the attackers attack another broker on this
+machine, to separate the load on the machine from faults of the broker; and attack. Prints a table
+for each attack and, with ``--json FILE``, writes the figures.
 
-Attacks: ``anonymous`` (every public path, and a bad token), ``viewer`` (a viewer's token that asks
-for the list of robots, 16 requests at once), ``robot`` (a robot key that sends heartbeats),
-``silent`` (connections without a request, or with half of one), each with every number of
+Attacks: ``anonymous`` (every public path, and a bad token), ``viewer`` (a viewer's token that
+requests the list of robots, 16 requests at once), ``robot`` (a robot key that sends heartbeats),
+``silent`` (connections with no request or an incomplete one), each with every number of
 ``--connections``; ``peers`` (slow clients, session creates, peer connections that send garbage).
 """
 
@@ -55,11 +55,11 @@ REQUESTS: Final = ROOT / 'test' / 'support' / 'http_attackers.py'
 PHASE_S: Final = 20.0
 BASELINE_TIMEOUT_S: Final = 90.0
 MARGIN_DESCRIPTORS: Final = 4
-"""Requests that are under way."""
+"""Allowance for requests in flight."""
 
 
 async def attacked(broker: Broker, subject: Healthy, seconds: float) -> dict[str, Any]:
-    """Measure the subject while a broker is attacked, which may be another one."""
+    """Measure the subject while a broker is attacked: its own or another one."""
     with closing(Store.open(broker.key_file.parent)) as store:
         _, key = store.create_robot_key(
             name='k', robot_id=None, owner='mallory', now_s=time.time()
@@ -76,7 +76,7 @@ async def attacked(broker: Broker, subject: Healthy, seconds: float) -> dict[str
     try:
         for attacker in attackers:
             assert attacker.stdout is not None
-            await attacker.stdout.readline()  # it has been imported and begins
+            await attacker.stdout.readline()  # its imports are done, the attack begins
         figures = await phase(subject, seconds)
         for kind, attacker in zip(ATTACKS, attackers, strict=True):
             said, _ = await attacker.communicate()
@@ -90,7 +90,7 @@ async def attacked(broker: Broker, subject: Healthy, seconds: float) -> dict[str
 
 
 async def back_at(broker_pid: int, most: float) -> float:
-    """Return after how many seconds a broker has no more descriptors than before."""
+    """Return how many seconds it takes until a broker has no more descriptors than before."""
     began_s = time.monotonic()
     async with asyncio.timeout(BASELINE_TIMEOUT_S):
         while descriptors(broker_pid) > most + MARGIN_DESCRIPTORS:  # noqa: ASYNC110
@@ -99,7 +99,7 @@ async def back_at(broker_pid: int, most: float) -> float:
 
 
 async def measure_peers(folder: Path, seconds: float) -> dict[str, dict[str, Any]]:
-    """Return the figures of each phase of the attack by peers, and of a quiet one after it."""
+    """Return the figures of each phase of the attack by peers, and of a quiet phase after it."""
     async with two_brokers(folder) as (broker, other), healthy(broker, folder) as subject:
         phases = {'quiet': await phase(subject, seconds)}
         phases['control'] = await attacked(other, subject, seconds)
@@ -131,7 +131,7 @@ async def measure_requests(
 async def requests(
     kind: str, connections: int, broker: Broker, seconds: float
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Start an attacker with what it needs: a token or key of its own, a session of its own."""
+    """Start an attacker with its own token or key and its own session."""
     async with AsyncExitStack() as stack:
         with closing(Store.open(broker.key_file.parent)) as store:
             _, key = store.create_robot_key(
@@ -166,7 +166,7 @@ async def requests(
 
 @asynccontextmanager
 async def two_brokers(folder: Path) -> AsyncIterator[tuple[Broker, Broker]]:
-    """Start the broker under test, and another one that is attacked for comparison."""
+    """Start the broker under test and a second one that is attacked for comparison."""
     (folder / 'control').mkdir(parents=True)
     with programs(folder) as started, programs(folder / 'control') as others:
         broker = await asyncio.to_thread(started.start_broker)
@@ -174,7 +174,7 @@ async def two_brokers(folder: Path) -> AsyncIterator[tuple[Broker, Broker]]:
 
 
 def table(phases: dict[str, dict[str, Any]]) -> str:
-    """Return the figures for people, one column a phase."""
+    """Return the figures as a readable table, one column per phase."""
     names = dict.fromkeys(name for figures in phases.values() for name in figures)
     lines = [f'| | {" | ".join(phases)} |', f'|---|{"---|" * len(phases)}']
     for name in names:
@@ -191,7 +191,7 @@ def _counts(value: Any) -> str:
 
 
 async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return attack → phase → figures, and print each as soon as it is there."""
+    """Return attack → phase → figures, and print each as soon as it is available."""
     results = {}
     for kind in options.attacks or KINDS:
         for connections in options.connections if kind != PEERS else [0]:

@@ -1,8 +1,8 @@
 """
-What the base hears while others attack: ``python3 -m benchmark.attack_cmd_vel [ATTACK ...]``.
+What the base receives during attacks: ``python3 -m benchmark.attack_cmd_vel [ATTACK ...]``.
 
-A real bridge is driven at 50 Hz through a real broker, and a node beside it records every message
-on ``cmd_vel``. A stop is a zero, or a gap of more than 0.25 s, while the operator drives forward
+A real bridge is driven at 50 Hz through a real broker, and another node records every message on
+``cmd_vel``. A stop is a zero, or a gap of more than 0.25 s, while the operator drives forward
 without a pause. The attacks are those of :mod:`benchmark.attack`, after a quiet phase.
 """
 
@@ -44,7 +44,7 @@ OVERHEAD_S: Final = 60.0
 
 
 def figures_of(commands: Sequence[Command]) -> Figures:
-    """Return how often the base was stopped, by what it heard while it was driven."""
+    """Return how often the base was stopped, judged by the messages received while driving."""
     gaps_s = [
         later.arrival_s - earlier.arrival_s for earlier, later in itertools.pairwise(commands)
     ]
@@ -57,7 +57,7 @@ def figures_of(commands: Sequence[Command]) -> Figures:
 
 
 async def _phase(robot: DrivenRobot, seconds: float) -> Figures:
-    # Nobody drives while an attacker is started, so the robot stands: that is no false stop.
+    # Nobody drives while an attacker starts, so the robot stands still: that is no false stop.
     await robot.set_off()
     first = len(robot.probe.commands)
     await robot.hold_for(FORWARD, seconds)

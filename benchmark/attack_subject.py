@@ -1,4 +1,4 @@
-"""The robot that is driven while the broker is attacked, and what is measured of it."""
+"""The robot that is driven while the broker is attacked, and its measurements."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -45,22 +45,22 @@ HEARTBEAT_PERIOD_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healthy:
-    """The robot under test, who drives it, and the broker between them."""
+    """The robot under test, its operator, and the broker between them."""
 
     driven: DrivenHalf
     probe: aiohttp.ClientSession
     probe_path: str
-    """Where a second robot of the same key sends its heartbeats, which are timed."""
+    """Path to which a second robot with the same key sends its timed heartbeats."""
     broker_pid: int
 
 
 @asynccontextmanager
 async def probe(url: str, key: str) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
     """
-    Connect a robot whose heartbeats are asked for by hand.
+    Connect a robot whose heartbeats are sent explicitly.
 
-    The robot under test holds its own heartbeats for seconds (long poll), so how long they take
-    says nothing.
+    The heartbeats of the robot under test last for seconds (long poll), so their duration says
+    nothing.
     """
     async with (
         peer() as pc,
@@ -90,7 +90,7 @@ async def healthy(broker: Broker, folder: Path) -> AsyncIterator[Healthy]:
 
 
 async def phase(subject: Healthy, seconds: float) -> dict[str, Any]:
-    """Ask for heartbeats for some time, and return what they and the commands took."""
+    """Send heartbeats for some time; return the durations of heartbeats and commands."""
     wall_ahead_s = time.time() - time.monotonic()
     first, sent = len(subject.driven.robot.arrivals), subject.driven.sent
     assert subject.driven.robot.status is not None
@@ -146,7 +146,7 @@ def _spread(name: str, values: Sequence[float]) -> Figures:
 
 
 def _gaps(arrivals_s: Sequence[float], begin_s: float, end_s: float) -> Figures:
-    """Return how often the robot would have stopped: its watchdog waits for 0.25 s."""
+    """Return how often the robot would have stopped: its watchdog waits 0.25 s."""
     times_s = [begin_s, *arrivals_s, end_s]
     gaps_s = [later - earlier for earlier, later in itertools.pairwise(times_s)]
     return {
@@ -156,5 +156,5 @@ def _gaps(arrivals_s: Sequence[float], begin_s: float, end_s: float) -> Figures:
 
 
 def descriptors(broker_pid: int) -> int:
-    """Return how many a broker has open, with its media processes."""
+    """Return the number of open descriptors of a broker and its media processes."""
     return sum(process.num_fds() for process in process_tree(broker_pid))

@@ -1,7 +1,7 @@
 """
-Clients of ill will, for :mod:`benchmark.attack`: a process of its own, at the lowest priority.
+Malicious clients for :mod:`benchmark.attack`, in a separate process at the lowest priority.
 
-It prints when it begins, and at the end, as one line of JSON, what the broker answered.
+Prints a line when it begins and, at the end, the broker's answers as one line of JSON.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -49,13 +49,13 @@ CONNECT_S: Final = 20.0
 MESSAGES: Final = 500
 DATAGRAM_PERIOD_S: Final = 0.005
 PORTS: Final = 32
-"""Garbage goes to the ports of this many of the last answers."""
+"""Number of the latest answers whose ports receive garbage."""
 NICE: Final = 19
 
 
 @asynccontextmanager
 async def peer() -> AsyncIterator[RTCPeerConnection]:
-    """Make a robot's peer connection with a local description."""
+    """Create a robot's peer connection with a local description."""
     pc = RTCPeerConnection(
         RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
     )
@@ -70,10 +70,10 @@ async def peer() -> AsyncIterator[RTCPeerConnection]:
 
 class Slow:
     """
-    Connections that never finish a request, every second one of them with a valid key.
+    Connections that never finish a request; every second one has a valid key.
 
     :param url: The broker's address.
-    :param key: A robot API key of another tenant than that of the robot under test.
+    :param key: A robot API key of a different tenant from the robot under test.
     """
 
     def __init__(self, url: str, key: str) -> None:
@@ -110,7 +110,7 @@ class Slow:
 async def _trickle(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, beginning: bytes
 ) -> str:
-    """Send a byte a second until the broker hangs up; return its status, if it gave one."""
+    """Send one byte per second until the broker closes; return its status, if it sent one."""
     answer = asyncio.ensure_future(reader.read(1024))
     try:
         writer.write(beginning)
@@ -125,10 +125,10 @@ async def _trickle(
 
 class Flood:
     """
-    Session creates, some of which connect, and garbage to the ports and channels they are given.
+    Session creates, some of which connect, and garbage for the resulting ports and channels.
 
     :param url: The broker's address.
-    :param key: A robot API key of another tenant than that of the robot under test.
+    :param key: A robot API key of a different tenant from the robot under test.
     """
 
     def __init__(self, url: str, key: str) -> None:
@@ -151,12 +151,12 @@ class Flood:
             tasks.create_task(self._garbage())
 
     async def _creates(self, http: aiohttp.ClientSession, first: int, sdp: str) -> None:
-        """Send creates one after the other, without regard to what is answered."""
+        """Send creates one after the other, whatever the answer."""
         for number in range(first, CREATES, CALLERS):
             await self._create(http, f'r{number}', sdp)
 
     async def _dials(self, http: aiohttp.ClientSession, number: int) -> None:
-        """Dial, connect, send too much, and begin anew."""
+        """Dial, connect, send too much, and start over."""
         count = 0
         while True:
             async with peer() as pc:
@@ -198,7 +198,7 @@ class Flood:
         return answer
 
     async def _garbage(self) -> None:
-        """Send what is no STUN, and what only begins like DTLS and like RTP."""
+        """Send datagrams that are not STUN, and some that only begin like DTLS or RTP."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
             while True:
@@ -214,13 +214,13 @@ ATTACKS: Final[dict[str, type[Slow] | type[Flood]]] = {'slow': Slow, 'flood': Fl
 
 
 async def attack(kind: str, url: str, key: str, seconds: float) -> None:
-    """Attack for some time, tell what was answered by status, and vanish without a goodbye."""
+    """Attack for some time, print the number of answers per status, and leave without DELETE."""
     attacker = ATTACKS[kind](url, key)
     print('ready', flush=True)
     attacking = asyncio.create_task(attacker.run())
     await asyncio.wait([attacking], timeout=seconds)
     if attacking.done():
-        await attacking  # it ends only by failing
+        await attacking  # it can only end by failing
     print(json.dumps(attacker.statuses), flush=True)
     os._exit(0)
 

@@ -1,9 +1,9 @@
 """
-Many driven robots on one broker: ``python3 -m benchmark.broker_load [--robots 1 8 20]``.
+Many robots driven through one broker: ``python3 -m benchmark.broker_load [--robots 1 8 20]``.
 
-Each robot is a real WebRTC half that an operator of its own drives at 50 Hz through one broker
-process, without video. The latency is from a command's stamp to its arrival. CPU and memory (PSS:
-shared pages in equal parts) are those of the broker with its media processes. *idle* is one robot
+Each robot is a real WebRTC half that its own operator drives at 50 Hz through one broker process,
+without video. Latency is the time from a command's stamp to its arrival. CPU and memory (PSS:
+shared pages in equal parts) are those of the broker and its media processes. *idle* is one robot
 that nobody drives.
 """
 
@@ -55,7 +55,7 @@ async def _idle(seconds: float) -> Figures:
     """Measure a broker with one robot that nobody drives."""
     with tempfile.TemporaryDirectory(prefix='teleop-benchmark-') as folder:
         async with fleet(Path(folder), 1) as running:
-            await asyncio.sleep(2.0)  # what the start has used
+            await asyncio.sleep(2.0)  # exclude the CPU time of the start
             begin_s, begin_cpu_s = time.monotonic(), _cpu_s(running.broker_pid)
             await asyncio.sleep(seconds)
             took_s = time.monotonic() - begin_s
@@ -76,7 +76,7 @@ def _latencies_ms(running: Fleet) -> list[float]:
 
 
 async def _driven(robots: int, seconds: float) -> Figures:
-    """Measure a broker with so many driven robots."""
+    """Measure a broker with this many driven robots."""
     with tempfile.TemporaryDirectory(prefix='teleop-benchmark-') as folder:
         async with fleet(Path(folder), robots) as running:
             begin_s, begin_cpu_s = time.monotonic(), _cpu_s(running.broker_pid)

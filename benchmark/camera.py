@@ -1,10 +1,10 @@
 """
-A camera as a program: ``python3 -m benchmark.camera TRANSPORT WIDTH HEIGHT``.
+A camera program: ``python3 -m benchmark.camera TRANSPORT WIDTH HEIGHT``.
 
-Publishes what the simulated robot sees, made before, at 30 Hz until it is told to end: ``raw`` as
+Publishes prerendered views of the simulated robot at 30 Hz until it receives a signal: ``raw`` as
 bgr8 on ``image``, ``compressed`` as JPEG on ``image/compressed``, ``h264`` on ``image/h264``, and
-``h264-bare`` there without the parameter sets. Then it prints the stamps of all images as one
-line of JSON.
+``h264-bare`` on the same topic without parameter sets. It then prints the stamps of all images as
+one line of JSON.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -50,7 +50,7 @@ __all__ = ['READY']
 
 RATE_HZ: Final = 30.0
 SHOWN: Final = 30
-"""Different pictures; they go to and fro."""
+"""Number of different pictures; they are played forwards and backwards."""
 KEYFRAME_EVERY: Final = 30
 BITRATE_BPS: Final = 2_500_000
 SEGMENT_BYTES: Final = 32 << 20
@@ -77,12 +77,12 @@ def compressed(pictures: list[np.ndarray[Any, Any]]) -> list[Any]:
 
 
 def h264(pictures: list[np.ndarray[Any, Any]]) -> list[Any]:
-    """Return the pictures as a camera's own H.264, a keyframe a second."""
+    """Return the pictures as a camera's own H.264, with one keyframe per second."""
     return [CompressedImage(format='h264', data=unit) for unit in _encode('libx264', pictures)]
 
 
 def bare(pictures: list[np.ndarray[Any, Any]]) -> list[Any]:
-    """Return that without its parameter sets: they came once, before anybody listened."""
+    """Return the same without parameter sets, as if they had been sent before we subscribed."""
     units = _encode('libx264', pictures)
     return [CompressedImage(format='h264', data=without_sets(unit)) for unit in units]
 
@@ -93,7 +93,7 @@ TRANSPORTS: Final[dict[str, tuple[str, Any, Callable[[list[Any]], list[Any]]]]] 
     'h264': ('image/h264', CompressedImage, h264),
     'h264-bare': ('image/h264', CompressedImage, bare),
 }
-"""Transport → topic, type, and what makes the messages."""
+"""Transport → topic, type, and the function that makes the messages."""
 
 
 def _encode(name: str, pictures: list[np.ndarray[Any, Any]]) -> list[bytes]:

@@ -1,9 +1,10 @@
 """
-How soon a robot whose bridge hangs can be driven again: ``python3 -m benchmark.comeback``.
+How soon a robot can be driven again after its bridge hangs: ``python3 -m benchmark.comeback``.
 
-From the death of the bridge to its first motion under a new operator: what the unit waits, the
-start, the session and neutral. The hang is a real one, for which the hang guard ends the process,
-or, if only the executor hangs, the watchdog; test/support/play_systemd.py plays systemd.
+Measures from the death of the bridge to the first motion under a new operator: the restart delay
+of the unit, the start, the session and neutral. The hang is real: the hang guard ends the process
+or, if only the executor hangs, the watchdog does. test/support/play_systemd.py stands in for
+systemd.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -35,11 +36,11 @@ from benchmark.motion import prepare_environment
 
 GOAL_S: Final = 5.0
 WATCHDOG_S: Final = {'spins': 60.0, 'executor_hangs': 5.0}
-"""Long where the hang guard is to be the first."""
+"""Long where the hang guard has to act first."""
 
 
 async def comeback_s(fault: str) -> float:
-    # Not before the environment is prepared: it loads ROS.
+    # Imported only after the environment is prepared: it loads ROS.
     from supervised_robot import comes_back, supervised_robot
 
     with tempfile.TemporaryDirectory() as folder:

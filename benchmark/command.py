@@ -1,10 +1,10 @@
 """
 From the page to a subscriber of ``cmd_vel``: ``python3 -m benchmark.command [--json FILE]``.
 
-Quiet, with a camera of 160×120 at 15 Hz; and beside 720p at 30 Hz, which the same two processes of
-the robot, the same broker and the same browser handle. Each time, half the round trip on one bare
-aiortc channel is measured on the same machine while the video runs on. How a command is known
-again, and by which clock, docs/performance.md says.
+Two cases: quiet, with a camera of 160×120 at 15 Hz; and beside video, with 720p at 30 Hz that the
+same two robot processes, broker and browser handle. In each case, half the round trip on one bare
+aiortc channel is measured on the same machine while the video keeps running. docs/performance.md
+explains how a command is recognised and which clock is used.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -57,7 +57,7 @@ from benchmark.scenario import ROBOT_ID, Window
 __all__ = ['CASES', 'judge']
 
 CASES: Final = {'quiet': (160, 120, 15.0), 'beside 720p30': (1280, 720, 30.0)}
-"""Width and height in pixels, and pictures a second."""
+"""Width and height in pixels, and frames per second."""
 RAW_CHANNEL_S: Final = 6.0
 OVERHEAD_S: Final = 180.0
 KEPT: Final = (
@@ -80,7 +80,7 @@ P99_RATIO: Final = 1.3
 
 
 def judge(repeats: Mapping[str, Sequence[Figures]]) -> str:
-    """Say whether the goals are met, by the medians."""
+    """Return the medians compared with the goals, as text."""
     quiet, beside = (medians(repeats[name]) for name in CASES)
     over_raw_ms = quiet['command_p50_ms'] - quiet['raw_channel_p50_ms']
     ratio = beside['command_p99_ms'] / quiet['command_p99_ms']
@@ -116,7 +116,7 @@ def measure(size: tuple[int, int, float], browser_path: str, seconds: float) -> 
         broker = started.start_broker()
         bridge = started.start_bridge(
             *(broker.url, broker.key_file, ROBOT_ID),
-            # Each command must come out as it went in: its velocity is its name.
+            # Each command must arrive unaltered: its velocity identifies it.
             *('-p', 'max_linear_acceleration:=0.0'),
         )
         bridge.wait_for_line('state="connected"', timeout_s=60.0)

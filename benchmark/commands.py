@@ -1,10 +1,10 @@
 """
-Which command on ``cmd_vel`` is which command of the page; pure.
+Matches commands on ``cmd_vel`` with the commands that the page sent; pure.
 
-``cmd_vel`` carries no sequence number, so each command gets a velocity of its own: while a key is
-held, the page's speed slider goes through its positions, one a command. A velocity comes back
-only after a whole turn of the slider, much later than any command may arrive, so velocity and
-order together name the command, also when some are lost on the way.
+``cmd_vel`` carries no sequence number, so each command gets a distinct velocity: while a key is
+held, the page's speed slider steps through its positions, one per command. A velocity repeats
+only after a full cycle of the slider, much later than any command may arrive, so velocity and
+order together identify the command, even when some are lost on the way.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -33,16 +33,16 @@ from benchmark.figures import Figures, percentile
 __all__ = ['PERIOD_S', 'TURN', 'Move', 'Sent', 'latencies_s', 'sent_moves', 'summarize']
 
 PERIOD_S: Final = 0.02
-"""The page sends a command this often (commander.js)."""
+"""Time between two commands of the page (commander.js)."""
 #: Positions of the slider in per cent, in the order in which they are used.
 TURN: Final = tuple(range(25, 100, 5))
 LONGEST_S: Final = 0.25
-"""Less than a turn at 50 Hz: what takes longer counts as lost."""
+"""Less than one cycle at 50 Hz: a command that takes longer counts as lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """One command as the page remembers it."""
+    """One command as the page recorded it."""
 
     at_s: float
     """Seconds of ``time.monotonic``."""
@@ -64,7 +64,7 @@ def sent_moves(sent: Iterable[Sent], slider: Sequence[tuple[float, int]]) -> lis
     Return the moves that the page has sent, with their speeds.
 
     :param sent: In order.
-    :param slider: (time in seconds, position from then on), in order.
+    :param slider: Pairs of time in seconds and the position from then on, in order.
     """
     times = [at_s for at_s, _ in slider]
     moves = []
@@ -76,7 +76,7 @@ def sent_moves(sent: Iterable[Sent], slider: Sequence[tuple[float, int]]) -> lis
 
 
 def latencies_s(sent: Sequence[Move], received: Iterable[Move]) -> list[float]:
-    """Return how long each move took that arrived; both in order."""
+    """Return the latency of each move that arrived; both arguments are in order."""
     found = []
     start = 0
     for arrived in received:

@@ -1,4 +1,4 @@
-"""Cases beside each other, as a table; pure."""
+"""Table that compares cases side by side; pure."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -26,7 +26,7 @@ __all__ = ['gaps', 'table']
 
 
 def table(columns: Mapping[str, Figures]) -> str:
-    """Return one column a case and one row a figure, as Markdown that is readable as text."""
+    """Return one column per case and one row per figure, as Markdown that is readable as text."""
     rows = list(dict.fromkeys(name for figures in columns.values() for name in figures))
     cells = [['', *columns]]
     for row in rows:
@@ -58,6 +58,6 @@ def _text(value: float) -> str:
 
 
 def gaps(times_s: list[float], begin_s: float, end_s: float) -> list[float]:
-    """Return how long nothing happened, from each event to the next; begin and end count."""
+    """Return the gaps between successive events, including those at the start and the end."""
     marks = [begin_s, *sorted(at_s for at_s in times_s if begin_s < at_s < end_s), end_s]
     return [later - one for one, later in itertools.pairwise(marks)]

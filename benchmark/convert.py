@@ -1,8 +1,8 @@
 """
-From a frame in the slot to 4:2:0, by encoding: ``python3 -m benchmark.convert [--json FILE]``.
+Conversion of a frame from the slot to 4:2:0, by encoding: ``python3 -m benchmark.convert``.
 
-Processor time of a picture of 720p, the median of a repeat. ``mono16 12`` is a camera whose values
-have 12 bits; ``bgr8`` is there to compare with.
+Reports the processor time of a 720p picture, the median of a repeat. ``mono16 12`` is a camera
+with 12-bit values; ``bgr8`` is the reference. ``--json FILE`` writes the figures.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -53,7 +53,7 @@ CASES: Final = {
 
 
 def measure(encoding: str, pixels: Any, seconds: float) -> Figures:
-    """Convert it again and again."""
+    """Convert one picture repeatedly; return the median processor time."""
     data = memoryview(pixels.tobytes())
     converter = FrameConverter()
     took_s: list[float] = []

@@ -1,10 +1,10 @@
 """
-A driven robot while the broker's database fails: ``python3 -m benchmark.database_faults``.
+A robot being driven while the broker's database fails: ``python3 -m benchmark.database_faults``.
 
-A real WebRTC half, driven at 50 Hz through a broker process. During each fault somebody also makes
-API keys. Printed are the longest gap between two commands that arrive at the robot (0.25 s stop
-it), how long commands took, and what the calls were answered. ``--sweep`` measures instead what
-looking for revoked keys costs, with few and with many keys in the database.
+A real WebRTC half is driven at 50 Hz through a broker process. During each fault, API keys are
+created as well. Prints the longest gap between two commands that arrive at the robot (0.25 s stop
+it), the latency of the commands, and the answers to the calls. ``--sweep`` instead measures the
+cost of checking for revoked keys, with few and with many keys in the database.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -46,7 +46,7 @@ from teleop_webrtc_bridge.broker.identity import OperatorCaller, Role
 
 SECONDS: Final = 10.0
 KEYS_PERIOD_S: Final = 6.0
-"""Ten a minute are allowed."""
+"""The limit is ten per minute."""
 STEADY_COMMANDS: Final = 50
 KEYS: Final = (10, 50_000)
 IN_USE: Final = 20
@@ -54,7 +54,7 @@ SWEEPS: Final = 200
 
 
 async def measure(subject: DrivenHalf, fault: Fault, seconds: float) -> dict[str, Any]:
-    """Return what came of a fault."""
+    """Return the figures of one fault."""
     assert subject.robot.status is not None
     epoch = subject.robot.status.control_epoch
     wall_ahead_s = time.time() - time.monotonic()
@@ -85,7 +85,7 @@ async def measure(subject: DrivenHalf, fault: Fault, seconds: float) -> dict[str
 
 
 async def drive_through(folder: Path, seconds: float) -> list[tuple[str, dict[str, Any]]]:
-    """Return what came of each fault."""
+    """Return the figures of each fault."""
     disk = FailingDisk(folder, folder / 'broker') if FailingDisk.compiler() else None
     figures = []
     with programs(folder, disk.environment if disk else None) as started:
@@ -96,13 +96,13 @@ async def drive_through(folder: Path, seconds: float) -> list[tuple[str, dict[st
             for name, fault in faults(broker.key_file.parent, disk).items():
                 figures.append((name, await measure(subject, fault, seconds)))
                 print(figures[-1], flush=True)
-                # A minute of it in a row, and nobody would be let in any more.
+                # A whole minute of faults without a pause would lock everybody out.
                 await asyncio.sleep(3.0)
     return figures
 
 
 async def sweep(folder: Path, keys: int) -> dict[str, Any]:
-    """Return what a look for revoked keys takes, with some of many in use."""
+    """Return the duration of a check for revoked keys, with a few of many keys in use."""
     with closing(Store.open(folder)) as store, store.transaction():
         secrets = [
             store.create_robot_key(name='k', robot_id=None, owner=f'tenant {number}', now_s=1.0)[1]
@@ -137,7 +137,9 @@ async def sweep(folder: Path, keys: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument('--seconds', type=float, default=SECONDS, help='per fault')
-    parser.add_argument('--sweep', action='store_true', help='measure the look for revoked keys')
+    parser.add_argument(
+        '--sweep', action='store_true', help='measure the check for revoked keys instead'
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if options.sweep:

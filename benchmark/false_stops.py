@@ -1,11 +1,11 @@
 """
-Stops that nobody asked for, on a bad network: ``python3 -m benchmark.false_stops``.
+Stops that nobody requested, on a bad network: ``python3 -m benchmark.false_stops``.
 
-Two robots (the real node with its real WebRTC half) dial a real broker through a relay that loses
-20 % of all packets and delays the others by 20 to 80 ms, drawn for each by itself, so that they
-overtake: each way, between robot and broker. The operators' own link is loopback. One operator
-echoes the robot's tokens as our page does, the other does not, as old peers. Both hold full speed
-at 50 Hz. Every zero on ``cmd_vel`` that follows on a motion is a false stop. Exit status 1 if
+Two robots (the real node with its real WebRTC half) dial a real broker through a relay. Each way,
+between robot and broker, it loses 20 % of all packets and delays the others by 20 to 80 ms, drawn
+independently, so that they overtake each other. The operators' own link is loopback. One operator
+echoes the robot's tokens as our page does; the other does not, like an old peer. Both hold full
+speed at 50 Hz. Every zero on ``cmd_vel`` that follows a motion is a false stop. Exit status 1 if
 there is one. Other networks: ``--loss``, ``--delays``.
 """
 
@@ -54,17 +54,17 @@ DELAYS_S: Final = (0.02, 0.08)
 FULL_SPEED: Final = Velocity(linear_x=10.0)
 """More than any limit."""
 BEFORE_S: Final = 0.6
-"""What is looked at before a stop: the longest time-out, and the delays."""
+"""Time before a stop that is examined: the longest time-out plus the delays."""
 CONNECT_S: Final = 60.0
 REDIAL_S: Final = 5.0
-"""Joins are limited to 12 a minute."""
+"""The limit of joins is 12 per minute."""
 KINDS: Final = {'page': True, 'old': False}
-"""Robot's id, and whether its operator echoes tokens."""
+"""Robot id → whether its operator echoes tokens."""
 
 
 class Ride:
     """
-    One robot on its way, behind a detour of its own, and whoever drives it.
+    One robot behind its own detour, and its operator.
 
     :param name: The robot's id.
     :param echoes: Whether its operator echoes tokens.
@@ -76,9 +76,9 @@ class Ride:
         self.name = name
         self.motion = Motion(node, name)
         self.links_lost: list[float] = []
-        """When, in seconds since the begin."""
+        """Times at which the link was lost, in seconds since the start."""
         self.stops: list[dict[str, Any]] = []
-        """What went before each stop, to tell the network's doing from the machine's."""
+        """Circumstances of each stop, to separate effects of the network and the machine."""
         self._echoes = echoes
         self._broker = broker
         self._driver: Driver | None = None
@@ -86,7 +86,7 @@ class Ride:
         self._began_s = 0.0
 
     async def run(self, detour: Detour, seconds: float) -> dict[str, Any]:
-        """Drive until the time is over; reconnect after the link is lost."""
+        """Drive until the time is up; reconnect after the link is lost."""
         self._began_s = time.monotonic()
         seen, lost = Counter(detour.seen), Counter(detour.lost)
         watching = asyncio.create_task(self._watch(detour))
@@ -176,8 +176,8 @@ async def measure(
     """
     Drive both robots and return the figures of each.
 
-    :param loss: The part of the packets that is lost, each way.
-    :param delays_s: What a packet takes, each way: at least, at most.
+    :param loss: Fraction of packets lost, each way.
+    :param delays_s: Least and greatest delay of a packet, each way.
     """
     with programs(folder) as running, ros_node('false_stops') as node:
         broker = running.start_broker()
@@ -198,7 +198,7 @@ async def measure(
 
 
 def _gap(gaps_ms: Counter[int], part: float) -> int:
-    """Return a quantile of the time from one motion on ``cmd_vel`` to the next."""
+    """Return a quantile of the intervals between motions on ``cmd_vel``."""
     left = part * gaps_ms.total()
     for gap_ms in sorted(gaps_ms):
         left -= gaps_ms[gap_ms]
@@ -208,7 +208,7 @@ def _gap(gaps_ms: Counter[int], part: float) -> int:
 
 
 def _pause(times_s: Iterable[float], stop_s: float) -> float:
-    """Return the longest pause in the moments before a stop."""
+    """Return the longest pause just before a stop."""
     times = [at_s for at_s in times_s if stop_s - BEFORE_S < at_s <= stop_s]
     edges = [stop_s - BEFORE_S, *times, stop_s]
     return max(later - earlier for earlier, later in itertools.pairwise(edges))
@@ -216,16 +216,18 @@ def _pause(times_s: Iterable[float], stop_s: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument('--minutes', type=float, default=30.0, help='of driving (30)')
+    parser.add_argument('--minutes', type=float, default=30.0, help='minutes of driving (30)')
     parser.add_argument('--json', type=Path, help='write the figures here')
-    parser.add_argument('--loss', type=float, default=LOSS, help='part of all packets (0.2)')
+    parser.add_argument(
+        '--loss', type=float, default=LOSS, help='fraction of packets lost, each way (0.2)'
+    )
     parser.add_argument(
         '--delays',
         type=float,
         nargs=2,
         default=DELAYS_S,
         metavar=('LEAST', 'MOST'),
-        help='of a packet each way, in seconds (0.02 0.08)',
+        help='delay of a packet, each way, in seconds (0.02 0.08)',
     )
     options = parser.parse_args()
     prepare_environment()

@@ -22,16 +22,16 @@ import statistics
 
 __all__ = ['Figures', 'MeasurementError', 'medians', 'percentile']
 
-#: Name of a figure, with its unit at the end, and its value.
+#: Name of a figure, ending with its unit → its value.
 Figures = dict[str, float]
 
 
 class MeasurementError(Exception):
-    """What was measured is not what it should be; the text says why."""
+    """The measurement is not valid; the text says why."""
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the nearest-rank percentile; NaN without values."""
+    """Return the nearest-rank percentile; NaN if there are no values."""
     if not values:
         return math.nan
     rank = math.ceil(percent / 100.0 * len(values))

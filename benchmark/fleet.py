@@ -1,9 +1,10 @@
 """
-Robots under one key on one broker: ``python3 -m benchmark.fleet``.
+Robots that share one key on one broker: ``python3 -m benchmark.fleet``.
 
-For each number of robots: how long they take to be drivable, what they and the broker cost while
-nobody drives, tagged commands to all of them at once, and how long they take to be back after a
-kill -9 of the broker. Prints a table and, with ``--json FILE``, writes the figures.
+For each number of robots: how long they take to become drivable, the CPU and memory of robots and
+broker while nobody drives, tagged commands to all of them at once, and how long they take to
+reconnect after a kill -9 of the broker. Prints a table and, with ``--json FILE``, writes the
+figures.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -45,7 +46,7 @@ COMMANDS = 10_000
 
 
 async def idle_cost(running: Fleet) -> dict[str, float]:
-    """Return CPU in per cent of a core and RSS in MB of the broker and of one robot."""
+    """Return CPU in per cent of one core and RSS in MB, of the broker and of one robot."""
     broker = process_tree(running.broker_pid)
     processes = [*broker, *(psutil.Process(robot.process.pid) for robot in running.robots)]
     before = [_cpu_s(process) for process in processes]
@@ -110,7 +111,7 @@ def main() -> None:
     results = []
     for count in options.robots:
         with tempfile.TemporaryDirectory() as folder:
-            # One after the other, in an event loop of its own: nothing is left of the last fleet.
+            # Each fleet has its own event loop, so that nothing is left of the previous one.
             commands = min(options.commands, 500 * count)
             results.append(asyncio.run(measure(count, Path(folder), commands)))
         print(f'{count} robots: done', flush=True)

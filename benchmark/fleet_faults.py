@@ -1,11 +1,11 @@
 """
-Robots under one key through faults at random: ``python3 -m benchmark.fleet_faults``.
+Robots that share one key, under random faults: ``python3 -m benchmark.fleet_faults``.
 
-Each round kills the broker with signal 9 and starts it again, and does something else to each
-robot at a random moment: cuts its UDP path one way or both, cuts its HTTP, kills its WebRTC
-process, or nothing. Then everything is healed, everybody has to be back, and every robot is
-driven by an operator of its own with a velocity that is its alone. Prints a line a round and a
-summary; with ``--json FILE``, writes it. The same ``--seed`` gives the same faults.
+Each round kills the broker with signal 9, restarts it, and injects a fault into each robot at a
+random moment: it cuts the UDP path one way or both, cuts HTTP, kills the WebRTC process, or does
+nothing. Then all faults are undone, every robot must reconnect, and each robot is driven by its
+own operator with a velocity that no other robot gets. Prints a line per round and a summary; with
+``--json FILE``, writes it. The same ``--seed`` gives the same faults.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -47,11 +47,11 @@ from benchmark.figures import percentile
 
 PERIOD_S = 0.05
 FAULT_WITHIN_S = 1.0
-"""After the kill of the broker."""
+"""Time after the kill of the broker within which each fault begins."""
 HEAL_WITHIN_S = 4.0
 BACK_S = 60.0
 SETTLED_S = 60.0
-"""How long the broker may take to let go of the last operators."""
+"""How long the broker may take to remove the last operators."""
 
 
 def _cut_udp(*directions: Direction) -> Callable[[WebrtcHalf, Detour], None]:
@@ -79,9 +79,9 @@ FAULTS: dict[str, Callable[[WebrtcHalf, Detour], None]] = {
 
 async def suffer(running: Fleet, number: int, fault: str, chance: random.Random) -> float:
     """
-    Let something happen to a robot, heal it, and wait until it is back.
+    Inject a fault into a robot, undo it, and wait until the robot is connected again.
 
-    :returns: Seconds from the moment when the robot and the broker were whole again.
+    :returns: Seconds from the moment when both robot and broker worked again.
     """
     robot, detour = running.by_number[number], running.detours[number]
     epoch = robot.status.control_epoch if robot.status else 0
@@ -99,7 +99,7 @@ async def suffer(running: Fleet, number: int, fault: str, chance: random.Random)
 
 
 async def one_round(running: Fleet, commands_each: int, chance: random.Random) -> dict[str, Any]:
-    """Let everybody suffer, then drive everybody."""
+    """Inject faults into all robots, then drive all of them."""
     count = len(running.robots)
     faults = [chance.choice(list(FAULTS)) for _ in range(count)]
     await running.kill_broker()
@@ -121,7 +121,7 @@ async def one_round(running: Fleet, commands_each: int, chance: random.Random) -
 
 
 async def used(running: Fleet) -> dict[str, Any]:
-    """Return what broker and robots use: the robots' worst each."""
+    """Return the resources that the broker uses, and the highest figures among the robots."""
     each = [Resources.of(robot.process.pid) for robot in running.robots]
     broker = [process.pid for process in process_tree(running.broker_pid)]
     return {
@@ -135,7 +135,7 @@ async def used(running: Fleet) -> dict[str, Any]:
 
 
 async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run all rounds, and compare what is used before and after."""
+    """Run all rounds, and compare the resources used before and after."""
     chance = random.Random(options.seed)
     commands_each = max(1, -(-options.commands // (options.robots * options.rounds)))
     rounds = []

@@ -1,8 +1,8 @@
 """
-One robot that dials again and again: ``python3 -m benchmark.fleet_redials``.
+One robot that dials repeatedly: ``python3 -m benchmark.fleet_redials``.
 
-The broker forgets each session after one heartbeat. Prints what the WebRTC process uses every
-hundred sessions, and what its memory grows by a session; with ``--json FILE``, writes it.
+The broker forgets each session after one heartbeat. Prints the resources of the WebRTC process at
+every hundredth session, and its memory growth per session; with ``--json FILE``, writes them.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -44,7 +44,7 @@ STEP_S = 600.0
 
 
 async def measure(redials: int, folder: Path) -> list[dict[str, Any]]:
-    """Return what the process uses at each tenth of the way."""
+    """Return the resources of the process after each tenth of the redials."""
     rows: list[dict[str, Any]] = []
     async with old_broker() as broker:
 
@@ -87,7 +87,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = asyncio.run(measure(options.redials, Path(folder)))
-    # The second half: what starts once is there by then.
+    # The second half: by then, everything that starts once has started.
     middle, last = rows[len(rows) // 2], rows[-1]
     growth = (last['rss_mb'] - middle['rss_mb']) / (last['sessions'] - middle['sessions'])
     print(f'RSS per redial over the second half: {1e3 * growth:.1f} kB')

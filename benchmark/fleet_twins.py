@@ -1,9 +1,9 @@
 """
-Two robots with one id through many take-overs: ``python3 -m benchmark.fleet_twins``.
+Two robots with the same id, through many take-overs: ``python3 -m benchmark.fleet_twins``.
 
-One is driven until the other dials in with the same id and supersedes it; then the other is
-driven, and so on. Prints how many commands arrived, and how many at a robot that its operator had
-not joined (must be 0).
+One is driven until the other one dials in with the same id and supersedes it; then the other one
+is driven, and so on. Prints how many commands arrived, and how many arrived at a robot that the
+operator had not joined (must be 0).
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -34,7 +34,7 @@ import benchmark  # noqa: F401 - finds test/support
 
 
 async def measure(takeovers: int, folder: Path) -> list[Turn]:
-    """Return what happened in each turn."""
+    """Return the result of each turn."""
     async with counted_broker(folder) as broker:
         return await take_turns(broker, folder, takeovers)
 

@@ -1,4 +1,4 @@
-"""What becomes of the frames, as ROS tells it: a node in this process."""
+"""Probe that counts frames by the topics of camera and bridge, with a node in this process."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -29,15 +29,15 @@ from benchmark.figures import Figures
 __all__ = ['FrameProbe']
 
 SNAPSHOTS_AFTER: Final = 4
-"""In one of so many no frame is under way, or one is in all of them, before and after alike."""
+"""Number of snapshots among which one very likely has no frame in flight."""
 
 
 class FrameProbe:
     """
     Records stamps of images and the bridge's counters; lists only grow.
 
-    :param node: A node of its own.
-    :param robot_id: The bridge's; others may be there as well.
+    :param node: A node for this probe only.
+    :param robot_id: Id of the bridge to observe; other bridges are ignored.
     """
 
     def __init__(self, node: Any, robot_id: str) -> None:
@@ -69,7 +69,7 @@ class FrameProbe:
         return frames.account(sorted(self.published_s), within)
 
     def lost_in_dds(self, begin_s: float, end_s: float) -> float:
-        """Return how many frames were lost between two times; at most one is wrongly told."""
+        """Return how many frames were lost between two times; the error is at most one."""
         published_s = sorted(self.published_s)
         before = [shot for shot in self.snapshots if shot.at_s < begin_s][-2:]
         after = [shot for shot in self.snapshots if shot.at_s > end_s][:SNAPSHOTS_AFTER]

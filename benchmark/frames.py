@@ -1,8 +1,8 @@
 """
-Where frames get lost between the camera and the encoder; pure.
+Accounts for frames that are lost between the camera and the encoder; pure.
 
-The bridge's own counters tell it, from ``/diagnostics``; what the camera has published is counted
-by its ``camera_info``, which has the stamp of each image.
+It uses the bridge's own counters from ``/diagnostics``; the published images are counted by
+``camera_info``, which has the stamp of each image.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -35,7 +35,7 @@ class Snapshot:
     """The bridge's counters at one moment."""
 
     at_s: float
-    """The robot's clock."""
+    """In the robot's clock."""
     counters: Mapping[str, float]
 
 
@@ -43,7 +43,7 @@ def balance(published_s: Sequence[float], snapshots: Iterable[Snapshot]) -> floa
     """
     Return received minus published, up to a constant.
 
-    What is missing between two such balances was lost on the way. A frame that is under way at
+    The difference between two such balances was lost on the way. A frame that is in flight at
     the moment of a snapshot is not lost, so the best of several snapshots counts.
     """
     return max(
@@ -82,5 +82,5 @@ def account(published_s: Sequence[float], snapshots: Sequence[Snapshot]) -> Figu
 
 
 def total_dropped(figures: Figures) -> float:
-    """Return all that was lost between the camera and the encoder."""
+    """Return the number of frames lost between the camera and the encoder."""
     return sum(value for name, value in figures.items() if name.startswith('dropped_'))

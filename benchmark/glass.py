@@ -1,15 +1,15 @@
 """
-Glass to glass, through the broker to the page in Chromium, on good and bad networks.
+Glass-to-glass latency through the broker to the page in Chromium, on good and bad networks.
 
-``python3 -m benchmark.glass [--cases …] [--json FILE] [--plot FILE.svg]``; all cases but
-``loopback`` need root, for network namespaces. ``delay`` puts 40±10 ms and 1 % loss, each way,
-between robot and broker; ``narrow`` lets 1 Mbit/s through, then 300 kbit/s, then all again.
+``python3 -m benchmark.glass [--cases …] [--json FILE] [--plot FILE.svg]``; all cases except
+``loopback`` need root, for network namespaces. ``delay`` adds 40±10 ms and 1 % loss, each way,
+between robot and broker; ``narrow`` limits the rate to 1 Mbit/s, then to 300 kbit/s, then not.
 
-Moments of each frame: the camera's stamp; *received*, when its last packet is in the browser;
-*composed*, when the decoded frame goes to the compositor; *drawn*, when the next screen of 60 Hz
-is drawn and swapped, from the browser's trace. ``expectedDisplayTime``, which is all that a page
-has, is *predicted* here: without a display it is the compositor's tick, which may even be before
-the frame was received.
+Times of each frame: the camera's stamp; *received*, when its last packet is in the browser;
+*composed*, when the decoded frame goes to the compositor; *drawn*, when the next screen at 60 Hz
+is drawn and swapped, from the browser's trace. ``expectedDisplayTime``, the only display time that
+a page gets, is called *predicted* here: without a display it is the compositor's tick, which may
+even precede the reception of the frame.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -63,22 +63,22 @@ __all__ = ['CASES', 'Phase', 'figures_of', 'panels']
 ROBOT_ID: Final = 'glass'
 PORT: Final = 8765
 SETTLE_S: Final = 5.0
-"""How long the video takes to begin, and to adapt to another network."""
+"""How long the video takes to start and to adapt to a different network."""
 WIDE_S: Final = 10.0
 OVERHEAD_S: Final = 180.0
 HIGHEST_BPS: Final = 2_500_000
 SLICE_S: Final = 1.0
-"""Of the plot's latency."""
+"""Time slice of the plotted latency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """For some time the network is like this; a name means that it is measured."""
+    """A period with constant network conditions; it is measured if it has a name."""
 
     name: str = ''
     conditions: Conditions = field(default_factory=Conditions)
     seconds: float | None = None
-    """``None``: as long as the command line says."""
+    """``None``: duration from the command line."""
 
 
 CASES: Final[dict[str, tuple[Phase, ...]]] = {
@@ -97,7 +97,7 @@ CASES: Final[dict[str, tuple[Phase, ...]]] = {
     ),
 }
 
-#: A phase, and when it began and ended, in seconds of ``time.monotonic``
+#: A phase, and its start and end in seconds of ``time.monotonic``
 Past = tuple[Phase, float, float]
 
 
@@ -106,7 +106,7 @@ class Stage:
     Broker, robot and browser, on one host or on three.
 
     :param folder: For logs and state.
-    :param hosts: ``None``: all on this one.
+    :param hosts: ``None``: everything runs on this host.
     """
 
     def __init__(self, folder: Path, hosts: Network | None, ends: ExitStack) -> None:
@@ -145,7 +145,7 @@ class Stage:
         return process
 
     def live(self, phases: Sequence[Phase], seconds: float) -> list[Past]:
-        """Let the network change; return what was when."""
+        """Run through the phases; return when each began and ended."""
         past = []
         time.sleep(SETTLE_S)
         for phase in phases:
@@ -157,18 +157,18 @@ class Stage:
         return past
 
     def result(self) -> dict[str, Any]:
-        """Return what the page has seen; it ends."""
+        """End the page and return what it recorded."""
         self._page.close_input()
         return self._page.wait_for_event('result', timeout_s=30.0)
 
 
 def begins_anew(one: Mapping[str, float], later: Mapping[str, float]) -> bool:
-    """Return whether the page made a new connection between two samples."""
+    """Return whether the page established a new connection between two samples."""
     return later['bytesReceived'] < one['bytesReceived']
 
 
 def grown(samples: Sequence[Mapping[str, float]], name: str) -> float:
-    """Return by how much a counter grew; a new connection's counters begin at zero."""
+    """Return the growth of a counter; the counters of a new connection start at zero."""
     return sum(
         later[name] - (0.0 if begins_anew(one, later) else one[name])
         for one, later in itertools.pairwise(samples)
@@ -179,12 +179,12 @@ def figures_of(result: Mapping[str, Any], begin_s: float, end_s: float) -> Figur
     """
     Return the figures of a phase.
 
-    :raises MeasurementError: No frame came, or not enough of them with their stamp.
+    :raises MeasurementError: No frame arrived, or too few frames have a stamp.
     """
     frames = [f for f in result['frames'] if begin_s <= f['presented_s'] < end_s]
     stamped = [f for f in frames if f['captured_s'] is not None and f['received_s'] is not None]
     if len(stamped) < 2:
-        raise MeasurementError(f'{len(frames)} frames, of them {len(stamped)} with a stamp')
+        raise MeasurementError(f'{len(frames)} frames, {len(stamped)} of them with a stamp')
     samples = [s for s in result['samples'] if begin_s <= s['at_s'] < end_s]
     first, last = samples[0], samples[-1]
     minutes = (last['at_s'] - first['at_s']) / 60
@@ -225,7 +225,7 @@ def figures_of(result: Mapping[str, Any], begin_s: float, end_s: float) -> Figur
 
 
 def panels(result: Mapping[str, Any], past: Sequence[Past]) -> list[Panel]:
-    """Return bitrate and latency over time as they are plotted."""
+    """Return bitrate and latency over time, as plots."""
     begin_s, end_s = past[0][1], past[-1][2]
     samples = [s for s in result['samples'] if begin_s <= s['at_s'] < end_s]
     bitrate = [
@@ -271,7 +271,7 @@ def panels(result: Mapping[str, Any], past: Sequence[Past]) -> list[Panel]:
 
 
 def measure(case: str, seconds: float) -> tuple[dict[str, Figures], list[Panel]]:
-    """Run a case once; return the figures of its phases, and what may be plotted."""
+    """Run a case once; return the figures of its phases, and the panels to plot."""
     with ExitStack() as ends:
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix='teleop-glass-')))
         hosts = None if case == 'loopback' else ends.enter_context(network())
@@ -294,7 +294,9 @@ def main() -> None:
     """Measure, print, plot and write."""
     parser = options('glass', __doc__ or '', seconds=25.0)
     parser.add_argument('--cases', nargs='+', choices=list(CASES), default=list(CASES))
-    parser.add_argument('--plot', type=output_file, help='SVG of the last case over time')
+    parser.add_argument(
+        '--plot', type=output_file, help='plot the last case over time to this SVG file'
+    )
     arguments = parser.parse_args()
     prepare_environment()
     chromium = os.environ['CHROMIUM'] = find_chromium()

@@ -1,10 +1,10 @@
 """
-The page that is measured, as a program: ``python3 -m benchmark.glass_page URL TOKEN ROBOT_ID``.
+The measured page as a program: ``python3 -m benchmark.glass_page URL TOKEN ROBOT_ID``.
 
-Opens the operator page in a headless Chromium, connects, holds W, and looks on until its standard
-input ends. It says ``connected``, and at its end ``result``, each as a line of JSON: every frame
-that was shown, the connection's counters over time, and what was negotiated. All times are in
-seconds of ``time.monotonic``. The variable CHROMIUM names the browser.
+Opens the operator page in a headless Chromium, connects, holds W, and records until its standard
+input ends. It prints ``connected`` and finally ``result``, each as a line of JSON: every frame
+shown, the connection's counters over time, and the negotiated extensions. All times are in seconds
+of ``time.monotonic``. The variable CHROMIUM names the browser.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -53,14 +53,14 @@ KEPT: Final = (
     'pliCount',
     'nackCount',
 )
-"""Of the connection's counters."""
+"""Sampling period of the connection's counters."""
 
 
 class Drawings:
     """
-    When the compositor has drawn and swapped, from its own trace.
+    The times at which the compositor drew and swapped, from its own trace.
 
-    :param browser: Traced as a whole from now on.
+    :param browser: The browser, all of which is traced from now on.
     """
 
     def __init__(self, browser: Browser) -> None:
@@ -84,7 +84,7 @@ class Drawings:
         self._ended = True
 
     def end(self, page: MeasuredPage) -> list[tuple[float, float]]:
-        """Return when each began and ended, in seconds of ``time.monotonic``."""
+        """Return the start and end of each drawing, in seconds of ``time.monotonic``."""
         self._session.send('Tracing.end')
         give_up_s = time.monotonic() + TRACE_END_S
         while not self._ended and time.monotonic() < give_up_s:

@@ -1,10 +1,10 @@
 """
-A driven robot while peers send what they like: ``python3 -m benchmark.hostile_media``.
+A robot being driven while peers send hostile packets: ``python3 -m benchmark.hostile_media``.
 
 The robot is a real WebRTC half that a real operator drives at 50 Hz through a broker process. A
-hostile viewer of that robot, or a hostile robot of the same tenant, is a process of its own, at
-the lowest priority: it connects as it should, attacks for some seconds as fast as ``--rate`` says,
-and dials again as often as it is thrown out. Prints a row for each attack: commands that arrived,
+hostile viewer of that robot, or a hostile robot of the same tenant, runs in its own process at the
+lowest priority: it connects normally, attacks for some seconds at the rate given by ``--rate``,
+and dials again whenever it is disconnected. Prints a row for each attack: commands that arrived,
 their delay, and *false stops*: gaps in which the robot's watchdog stops it.
 """
 
@@ -52,17 +52,17 @@ from teleop_webrtc_bridge.core.messages import CMD_UNRELIABLE
 PHASE_S: Final = 20.0
 RATE_HZ: Final = 500.0
 WATCHDOG_S: Final = 0.25
-"""``command_timeout`` of a robot, by default."""
+"""The default ``command_timeout``."""
 NICE: Final = 19
 REDIAL_S: Final = 1.0
 ROLES: Final = ('viewer', 'robot')
 MESSAGES: Final = 'messages'
-"""500 of them a second, on the data channels."""
+"""Messages on the data channels, 500 per second."""
 
 
 class Attacker:
     """
-    One hostile peer, which dials again whenever it is thrown out.
+    One hostile peer, which dials again whenever it is disconnected.
 
     :param url: The broker's address.
     """
@@ -81,7 +81,7 @@ class Attacker:
             session_id = await person.wait_for_robot('healthy')
             await person.connect(session_id, role='viewer')
             self.counts['connected'] += 1
-            # Looking into it is what a hostile peer does.
+            # A hostile peer may use private attributes.
             pc: RTCPeerConnection = vars(person)['_pc']
             await self._storm(pc, person)
 
@@ -126,7 +126,7 @@ class Attacker:
 
 
 async def attack(role: str, kind: str, url: str, seconds: float, rate_hz: float) -> None:
-    """Be the attacker's process."""
+    """Run as the attacker's process."""
     os.nice(NICE)
     configure_aiortc(loopback=True)
     attacker = Attacker(url, os.environ['ATTACKER_SECRET'], kind=kind, rate_hz=rate_hz)
@@ -141,7 +141,7 @@ async def attack(role: str, kind: str, url: str, seconds: float, rate_hz: float)
 async def attacked(
     broker: Broker, role: str, kind: str, seconds: float, rate_hz: float
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run an attacker beside."""
+    """Run an attacker in its own process."""
     secret = broker.key_file.read_text().strip() if role == 'robot' else broker.token
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, '-m', 'benchmark.hostile_media', '--attacker', role),
@@ -161,7 +161,7 @@ async def attacked(
 
 
 async def row(subject: Healthy, seconds: float) -> dict[str, Any]:
-    """Return the figures of some seconds."""
+    """Measure for some seconds and return the figures."""
     robot = subject.driven.robot
     first = len(robot.arrivals)
     began_s = time.monotonic()
@@ -203,7 +203,7 @@ async def measure(
 
 
 def line(name: str, figures: dict[str, Any]) -> str:
-    """Return one row for people."""
+    """Return one row as readable text."""
     shown = ' '.join(f'{key}={value:.4g}' for key, value in figures.items())
     return f'{name:28s} {shown}'
 

@@ -1,11 +1,11 @@
 """
-What holds the event loops up: ``python3 -m benchmark.loop_health [--seconds 20] [--json FILE]``.
+Callbacks that block the event loops: ``python3 -m benchmark.loop_health [--seconds 20]``.
 
-A real WebRTC half that is shown 720p at 30 Hz, a real broker, and an operator who drives at 50 Hz,
-leaves and comes again, each with a stopwatch in its loop (:mod:`benchmark.loop_probe`). The goal
-is that no callback of the WebRTC half computes for more than 5 ms; what it takes beyond that by
-the clock is waiting for a core or for the interpreter's lock, which a busy machine makes as long
-as it likes.
+Runs a real WebRTC half with 720p at 30 Hz, a real broker, and an operator who drives at 50 Hz,
+leaves and joins again, each with a stopwatch in its loop (:mod:`benchmark.loop_probe`). The goal
+is that no callback of the WebRTC half computes for more than 5 ms. The rest of its wall-clock time
+is waiting for a core or for the interpreter's lock, which can be long on a busy machine.
+``--json FILE`` writes the figures.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -50,11 +50,11 @@ __all__ = ['judge', 'show_pictures']
 GOAL_MS: Final = 5.0
 VISITS: Final = 3
 VISIT_S: Final = 2.0
-"""How long the operator stays after the second join."""
+"""How long the operator stays on each later visit."""
 FPS: Final = 30
 PERIOD_S: Final = 0.02
 OVERHEAD_S: Final = 180.0
-"""A busy machine takes long to start and to end programs."""
+"""On a busy machine, programs take long to start and to end."""
 
 
 def judge(found: Mapping[str, Any], begin_s: float, end_s: float) -> Figures:
@@ -80,7 +80,7 @@ def judge(found: Mapping[str, Any], begin_s: float, end_s: float) -> Figures:
 
 
 async def show_pictures(half: WebrtcHalf, *, width: int, height: int) -> None:
-    """Show what the simulated robot sees at 30 Hz, until cancelled."""
+    """Send the simulated robot's view at 30 Hz, until cancelled."""
     pictures = robot_pixels(width, height)
     due_s = time.monotonic()
     number = 0
@@ -123,12 +123,12 @@ async def _live(broker: Broker, folder: Path, seconds: float) -> tuple[float, fl
 
 
 def probe(file: Path) -> list[str]:
-    """Return what is put before a command line to time its loop."""
+    """Return the prefix of a command line that times the program's loop."""
     return [sys.executable, '-m', 'benchmark.loop_probe', str(file)]
 
 
 def measure(seconds: float) -> tuple[dict[str, Figures], dict[str, float]]:
-    """Run everything once; return the figures, and the longest that each callback computed."""
+    """Run everything once; return the figures, and the longest run of each callback."""
     with tempfile.TemporaryDirectory(prefix='teleop-benchmark-') as name:
         folder = Path(name)
         files = {'WebRTC half': folder / 'webrtc.json', 'broker': folder / 'broker.json'}

@@ -1,10 +1,10 @@
 """
-An asyncio program with a stopwatch in its loop.
+Runs an asyncio program with a stopwatch in its loop.
 
 ``python3 -m benchmark.loop_probe FILE PROGRAM``, where ``PROGRAM`` is the command line
-``python3 -m MODULE ARGUMENTS``; it runs in this process. At its end the file gets, as JSON, how
-long callbacks took: by the clock, and of it what the loop's thread itself computed. The difference
-is waiting for the interpreter lock or for a core.
+``python3 -m MODULE ARGUMENTS``; it runs in this process. When it ends, the durations of the
+callbacks are written to the file as JSON: wall-clock time, and the CPU time of the loop's thread.
+The difference is waiting for the interpreter's lock or for a core.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -35,22 +35,22 @@ from typing import Any, Final
 __all__ = ['Stopwatch']
 
 NOTED_MS: Final = 2.0
-"""What takes longer is noted by name."""
+"""Callbacks that take longer are recorded by name."""
 
 
 class Stopwatch:
-    """Times what the event loops of this process run; owned by the thread that runs them."""
+    """Times the callbacks of this process's event loops; owned by the thread that runs them."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[float, float]] = []
-        """When a callback ended, in seconds of ``time.monotonic``, and how long it took in ms."""
+        """End of each callback in seconds of ``time.monotonic``, and its duration in ms."""
         self.slow: list[dict[str, Any]] = []
         self.collections_ms: list[tuple[float, float]] = []
-        """The same of garbage collections."""
+        """The same for garbage collections."""
         self._collection_s = 0.0
 
     def start(self) -> None:
-        """Look on from now."""
+        """Begin to measure."""
         private: Any = asyncio.Handle
         run = private._run
 
@@ -92,7 +92,7 @@ class Stopwatch:
 
 
 def _name(callback: Any) -> str:
-    """Return what a callback is called: of a task's step, its coroutine."""
+    """Return the name of a callback; for the step of a task, that of its coroutine."""
     owner = getattr(callback, '__self__', None)
     if isinstance(owner, asyncio.Task):
         coroutine: Any = owner.get_coro()

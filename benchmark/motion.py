@@ -1,4 +1,4 @@
-"""Real robots that a Python operator drives: what the measurements of the motion path share."""
+"""Real robots that a Python operator drives; shared by the measurements of the motion path."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -34,12 +34,12 @@ from teleop_webrtc_bridge.core.messages import Velocity
 __all__ = ['Driver', 'LinkLost', 'Motion', 'prepare_environment']
 
 PERIOD_S: Final = 0.02
-"""A page's tick."""
+"""Tick period of the page."""
 ECHO_PERIOD_S: Final = 0.04
-"""A page's: twice for each of the robot's tokens, less one tick in two."""
+"""Effective echo period of the page, a multiple of its tick."""
 OPERATOR_BEAT_S: Final = 5.0
 LET_GO_S: Final = 0.75
-"""Who sees the robot stand so long lets go of the key and presses it again."""
+"""If the robot stands this long, the operator releases the key and presses it again."""
 RECENT: Final = 500
 
 
@@ -49,23 +49,23 @@ class LinkLost(Exception):
 
 class Motion:
     """
-    What one robot publishes, as its base hears it; written by the ROS thread only.
+    The messages of one robot, as its base receives them; written by the ROS thread only.
 
-    :param node: A node of its own.
-    :param robot_id: The robot's, and its namespace.
+    :param node: A node for this object only.
+    :param robot_id: The id of the robot, which is also its namespace.
     """
 
     def __init__(self, node: Any, robot_id: str) -> None:
         self.commands = 0
         self.moving = False
         self.stops_s: list[float] = []
-        """When a zero followed on a motion, in seconds of ``time.monotonic``."""
+        """Times at which a zero followed a motion, in seconds of ``time.monotonic``."""
         self.gaps_ms: Counter[int] = Counter()
-        """How long it took from one motion to the next, in whole milliseconds."""
+        """Intervals between motions, in whole milliseconds."""
         self.counters: dict[str, str] = {}
-        """The gate's, of /diagnostics."""
+        """Counters of the gate, from /diagnostics."""
         self.session: dict[str, str] = {}
-        """Those of the WebRTC half."""
+        """Counters of the WebRTC half, from /diagnostics."""
         self._robot_id = robot_id
         self._topic = f'/{robot_id}/cmd_vel'
         self._moved_s: float | None = None
@@ -95,7 +95,7 @@ class Motion:
 
     @property
     def is_heard(self) -> bool:
-        """Whether the robot sends its commands to this subscriber."""
+        """Whether the robot has discovered this subscriber."""
         return int(self.counters.get('subscribers', 0)) > 0
 
 
@@ -104,10 +104,10 @@ class Driver:
     Holds a key as a page does; owned by the event loop.
 
     :param person: The operator's connection, which is up.
-    :param session_id: Of the robot.
-    :param motion: What the robot does.
+    :param session_id: The robot's session.
+    :param motion: The messages that the robot publishes.
     :param echoes: Echo the robot's tokens, as our page does; old peers don't.
-    :param period_s: From one command to the next.
+    :param period_s: Time between two commands.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Driver:
         period_s: float = PERIOD_S,
     ) -> None:
         self.sent_s: deque[float] = deque(maxlen=RECENT)
-        """When the operator last sent commands, in seconds of ``time.monotonic``."""
+        """Send times of the latest commands, in seconds of ``time.monotonic``."""
         self.commands = 0
         self._person = person
         self._session_id = session_id
@@ -143,7 +143,7 @@ class Driver:
 
     async def drive(self, velocity: Velocity, seconds: float) -> None:
         """
-        Hold the key; when the robot stands still for long, press it anew.
+        Hold the key; if the robot stands still for long, press it again.
 
         :raises LinkLost: The operator's channel was closed.
         """
@@ -154,7 +154,7 @@ class Driver:
                 await self._hold(Velocity(), 0.3)
 
     async def beat(self) -> None:
-        """Send a heartbeat of the operator to the broker."""
+        """Send the operator's heartbeats to the broker, until cancelled."""
         while True:
             with contextlib.suppress(aiohttp.ClientError, ValueError):
                 await self._person.call('POST', f'sessions/{self._session_id}/op-heartbeat')

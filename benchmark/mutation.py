@@ -1,11 +1,11 @@
 """
-Whether the tests of the gate notice when it is broken: ``python3 -m benchmark.mutation``.
+Mutation test of the gate's tests: ``python3 -m benchmark.mutation``.
 
 Changes one thing at a time in the modules that decide about motion (a comparison, a sign, a
-figure by a tenth, a statement left out, …) and runs their tests, the quick ones first, until one
-fails. A mutant that no test notices has survived: it is printed, and either a test is missing or
-it changes nothing that counts. Exit status 1 unless each survivor is one of ``EQUIVALENT``.
-About an hour of CPU time; ``--only SUBSTRING`` takes the mutants whose name contains it.
+number by a tenth, a statement removed, …) and runs their tests, the fastest first, until one
+fails. A mutant that no test detects has survived: it is printed, and either a test is missing or
+the change has no effect. Exit status 1 unless each survivor is one of ``EQUIVALENT``.
+It takes about an hour of CPU time; ``--only SUBSTRING`` selects mutants by name.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -51,59 +51,59 @@ TESTS: Final = (
 )
 EQUIVALENT: Final = frozenset(
     {
-        # Where the product is zero, one of its factors is, and so is the result.
+        # Where the product is zero, one of its factors is zero, and so is the result.
         'velocity_limits: magnitude = abs(present) if present * wanted > 0.0 else 0.0 → '
         'magnitude = abs(present) if present * wanted >= 0.0 else 0.0',
-        # NaN, of no time and no limit, is the step then; min() takes its first argument.
+        # Without time and limit the step is NaN; min() then returns its first argument.
         'velocity_limits: return _velocity((limit_rise(now, then, acceleration * step_s if '
         'acceleration < math.inf else math.inf) for now, then, acceleration in zip('
         'present.axes(), wanted.axes(), self.max_acceleration, strict=True))) → '
         'return _velocity((limit_rise(now, then, acceleration * step_s) for now, then, '
         'acceleration in zip(present.axes(), wanted.axes(), self.max_acceleration, strict=True)))',
-        # The same: everything but NaN is at most infinite, and no limit is NaN.
+        # Equal: every number except NaN is at most infinity, and no limit is NaN.
         'velocity_limits: return _velocity((limit_rise(now, then, acceleration * step_s if '
         'acceleration < math.inf else math.inf) for now, then, acceleration in zip('
         'present.axes(), wanted.axes(), self.max_acceleration, strict=True))) → '
         'return _velocity((limit_rise(now, then, acceleration * step_s if acceleration <= '
         'math.inf else math.inf) for now, then, acceleration in zip(present.axes(), '
         'wanted.axes(), self.max_acceleration, strict=True)))',
-        # What jumped is further off than all that are remembered, which differ by less.
+        # A jump is further from every remembered delay than they are from each other.
         'freshness: return CommandVerdict.STALE if jumped and delay > self._delays[0][1] else '
         'CommandVerdict.OUT_OF_ORDER → return CommandVerdict.STALE if jumped and delay > '
         'self._delays[-1][1] else CommandVerdict.OUT_OF_ORDER',
         'freshness: return CommandVerdict.STALE if jumped and delay > self._delays[0][1] else '
         'CommandVerdict.OUT_OF_ORDER → return CommandVerdict.STALE if jumped and delay >= '
         'self._delays[0][1] else CommandVerdict.OUT_OF_ORDER',
-        # The next command is neither late nor jumped, whatever it is, and clears them.
+        # The next command, whatever it is, is neither late nor a jump, and clears them.
         'freshness: self._witnesses.clear() → pass',
-        # Of two that took as long, the later one alone says the same.
+        # Of two equal delays, the later one is sufficient.
         'freshness: while self._delays and self._delays[-1][1] >= delay: → '
         'while self._delays and self._delays[-1][1] > delay:',
-        # None is looked at before it was set again.
+        # Each of these is set again before it is read.
         'command_gate: self._next_zero_s = 0.0 → pass',
         'command_gate: self._next_zero_s = 0.0 → self._next_zero_s = 0.001',
         'command_gate: self._heard_neutral = True → self._heard_neutral = False',
         'command_gate: self._heard_neutral = True → pass',
         'command_gate: self._wanted = ZERO → pass',
         'command_gate: self._last_verdict = CommandVerdict.ACCEPTED → pass',
-        # Whoever is not armed stays so by either of the two ways.
+        # Without arming, both variants keep the gate unarmed.
         'command_gate: self._heard_s = None → pass',
-        # A stop puts it off anew before it is looked at; in motion it is always None.
+        # A stop sets it again before it is read; in motion it is always None.
         'command_gate: self._burst_until_s = None → pass',
         'command_gate: if self.moving or self._burst_until_s is None: → '
         'if self._burst_until_s is None:',
-        # In output(): _stop() has set it to no later a time.
+        # In output(): _stop() has set it to the same time or earlier.
         'command_gate: self._next_zero_s = now → pass',
-        # Both are compared with much longer times.
+        # Both are only compared with much longer times.
         'command_gate: silence_s = 0.0 if self._received_s is None else now - self._received_s → '
         'silence_s = 0.001 if self._received_s is None else now - self._received_s',
         'command_gate: gap_s = 0.0 if self._heard_s is None else now - self._heard_s → '
         'gap_s = 0.001 if self._heard_s is None else now - self._heard_s',
     }
 )
-"""What cannot be told from what was meant, and why."""
+"""Mutants that behave like the original, and why."""
 CPU_S: Final = 90
-"""Several times what all of these tests take: a mutant that needs more hangs, which is noticed."""
+"""Several times the CPU time of all these tests: a mutant that needs more hangs: detected."""
 MEMORY_BYTES: Final = 4 * 2**30
 
 COMPARISONS: Final[dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]]] = {
@@ -130,7 +130,7 @@ CALLS: Final = {'min': 'max', 'max': 'min', 'any': 'all', 'all': 'any'}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """One change of one module."""
+    """One change to one module."""
 
     module: str
     line: int
@@ -147,7 +147,7 @@ class Mutant:
 
 
 def mutants(module: str) -> Iterator[Mutant]:
-    """Give every change of a module."""
+    """Yield every change of a module."""
     source = ROOT.joinpath(*PACKAGE.split('.'), f'{module}.py').read_text(encoding='utf-8')
     original = ast.parse(source)
     nodes = list(ast.walk(original))
@@ -179,7 +179,7 @@ def mutants(module: str) -> Iterator[Mutant]:
 def _statements(
     node: ast.AST, index: Callable[[ast.AST], int], line: int = 0, number: int = 0
 ) -> Iterator[tuple[ast.AST, tuple[int, int]]]:
-    """Give for each node the innermost statement that it is part of: its line and number."""
+    """Yield each node with the line and number of the innermost statement that contains it."""
     if isinstance(node, ast.stmt):
         line, number = node.lineno, index(node)
     yield node, (line, number)
@@ -188,22 +188,22 @@ def _statements(
 
 
 def _idle(tree: ast.Module) -> Iterator[ast.AST]:
-    """Give what decides nothing: names of the module, how classes are made, final returns."""
+    """Yield nodes without effect: exported names, class decorators, final returns."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__all__':
             yield node
         elif isinstance(node, ast.FunctionDef) and ast.unparse(node.body[-1]) == 'return None':
-            # As a last statement it does what is done without it.
+            # As the last statement it has no effect.
             yield node.body[-1]
         elif isinstance(node, ast.ClassDef):
             for decorator in node.decorator_list:
                 yield from ast.walk(decorator)
-            # The names of an enumeration: without one, nothing that uses it runs.
+            # The members of an enumeration: without one of them, its users fail at once.
             yield from (it for it in node.body if isinstance(it, ast.Assign))
 
 
 def _changes(node: ast.AST) -> Iterator[Callable[[], ast.AST]]:
-    """Give what can be done to a node: each changes it in place, or returns another."""
+    """Yield the possible changes of a node: each changes it in place or returns another one."""
     match node:
         case ast.Compare(ops=operators):
             for at, operator in enumerate(operators):
@@ -247,7 +247,7 @@ def _figures(value: object) -> Iterator[object]:
             yield value + 1
             yield value - 1
         case float() if value:
-            # Little: what is twice as long is noticed by anything.
+            # Only a little: any test would detect twice the value.
             yield value * 1.1
             yield value * 0.9
         case float():
@@ -270,7 +270,7 @@ def _replace(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
 
 
 def _without_annotations(tree: ast.Module) -> ast.Module:
-    """Return what a module does: annotations and docstrings are never evaluated."""
+    """Return a module's code without annotations and docstrings, which are never evaluated."""
     bare = copy.deepcopy(tree)
     for node in ast.walk(bare):
         if isinstance(node, ast.AnnAssign):
@@ -283,7 +283,7 @@ def _without_annotations(tree: ast.Module) -> ast.Module:
 
 
 def _text(node: ast.AST) -> str:
-    """Return a statement in one line, of a compound one its head."""
+    """Return a statement in one line; of a compound statement, only its head."""
     return ast.unparse(node).splitlines()[0]
 
 
@@ -292,12 +292,12 @@ def _text(node: ast.AST) -> str:
 
 class Judge:
     """
-    A plug-in of pytest that runs the collected tests again and again, on one mutant after another.
+    A pytest plug-in that runs the collected tests on one mutant after another.
 
-    Each run is in a forked process, so that what a mutant does to the modules ends with it.
+    Each run has its own forked process, so that a mutant cannot affect the next one.
 
     :param chosen: The mutants.
-    :param out: Where to tell about them; pytest takes the usual one away.
+    :param out: Where to report them; pytest captures standard output.
     """
 
     def __init__(self, chosen: Iterator[Mutant], out: TextIO) -> None:
@@ -321,7 +321,7 @@ class Judge:
         return True
 
     def _times_s(self, items: list[pytest.Item]) -> dict[str, float]:
-        """Run the tests once, on what is not changed; return how long each takes."""
+        """Run the tests once on the unchanged modules; return how long each takes."""
         reader, writer = os.pipe()
 
         def measure() -> int:
@@ -338,7 +338,7 @@ class Judge:
         with os.fdopen(reader) as answer:
             times_s = list(map(float, answer))
         if status:
-            sys.exit(f'fails before anything is changed: {items[len(times_s)].nodeid}')
+            sys.exit(f'fails without any mutation: {items[len(times_s)].nodeid}')
         return {item.nodeid: took_s for item, took_s in zip(items, times_s, strict=True)}
 
     def _tell(self, text: str) -> None:
@@ -346,7 +346,7 @@ class Judge:
 
 
 def _forked(run: Callable[[], int]) -> int:
-    """Return what comes of it in a process of its own; anything but 0 is a failure."""
+    """Run a function in a forked process; return its status, where non-zero is a failure."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -370,7 +370,7 @@ def _passes(item: pytest.Item) -> bool:
 
 
 def _apply(mutant: Mutant) -> None:
-    """Put what has changed into the module that everybody has imported already."""
+    """Put the changed code into the module that others have already imported."""
     name = f'{PACKAGE}.{mutant.module}'
     module = sys.modules[name]
     changed: dict[str, Any] = {'__name__': name}
@@ -399,9 +399,11 @@ def _swap(old: object, new: object) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument('--only', default='', help='the mutants whose name contains this')
-    parser.add_argument('--every', type=int, default=1, help='only each so manyth of them (1)')
-    parser.add_argument('--list', action='store_true', help='name them, and run nothing')
+    parser.add_argument('--only', default='', help='only mutants whose name contains this')
+    parser.add_argument('--every', type=int, default=1, help='only every N-th mutant (1)')
+    parser.add_argument(
+        '--list', action='store_true', help='list the mutants without running them'
+    )
     options = parser.parse_args()
     matching = (it for module in MODULES for it in mutants(module) if options.only in it.name)
     chosen = itertools.islice(matching, 0, None, options.every)
@@ -410,10 +412,10 @@ def main() -> None:
             print(f'{mutant.line}: {mutant.name}')
         return
     os.chdir(ROOT)
-    # The tests' quick size, whatever the environment asks for.
+    # Use the tests' small profile, whatever the environment selects.
     for name in ('CI', 'HYPOTHESIS_PROFILE'):
         os.environ.pop(name, None)
-    # What fails need not be made small, and must not be remembered for the next mutant.
+    # A failing example need not be shrunk, and must not be stored for the next mutant.
     hypothesis.settings.register_profile(
         'mutation',
         phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],

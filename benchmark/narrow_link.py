@@ -1,9 +1,9 @@
 """
-The video on a link that becomes too narrow for it, and wide again.
+Video on a link that becomes too narrow for it, and then wide again.
 
-``python3 -m benchmark.narrow_link [--json FILE]``, after ``scripts/setup --tests``. A real WebRTC
-half, a real broker and an operator, between whom packets wait in a queue of half a second: wide
-for ten seconds, narrow for thirty, wide for forty. Frames count when their last packet has passed.
+``python3 -m benchmark.narrow_link [--json FILE]``, after ``scripts/setup --tests``. Runs a real
+WebRTC half, a real broker and an operator over a link with a queue of half a second: wide for ten
+seconds, narrow for thirty, wide for forty. A frame counts when its last packet has passed.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors

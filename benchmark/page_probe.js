@@ -50,7 +50,7 @@
     const newest = (report) => report.lastPacketReceivedTimestamp ?? 0;
     const inbound = reports.sort((a, b) => newest(b) - newest(a))[0];
     if (!inbound) return {};
-    // What is no number tells nothing that could be subtracted.
+    // Only numbers can be subtracted from each other later.
     const numbers = Object.entries(inbound).filter(([, value]) => typeof value === 'number');
     return Object.fromEntries(numbers);
   }

@@ -31,7 +31,7 @@ __all__ = ['MeasuredPage', 'frame_times', 'note_drawings', 'video_path']
 
 SCRIPT: Final = Path(__file__).with_name('page_probe.js')
 NTP_EPOCH_MS: Final = 2_208_988_800_000
-"""From 1900, where capture time stamps count from, to 1970."""
+"""Time from 1900, the epoch of capture time stamps, to 1970."""
 CLOCK_TOLERANCE_S: Final = 1e-3
 
 
@@ -39,7 +39,7 @@ class MeasuredPage(OperatorPage):
     """
     An operator page whose times can be compared with ``time.monotonic`` of this process.
 
-    :param browser: A page of its own is opened in it.
+    :param browser: The browser in which a new page is opened.
     """
 
     def __init__(self, browser: Browser) -> None:
@@ -53,13 +53,13 @@ class MeasuredPage(OperatorPage):
 
     def synchronize(self) -> None:
         """
-        Find out what the page's Unix time is ahead of ``time.monotonic``.
+        Determine the offset between the page's Unix time and ``time.monotonic``.
 
-        On Linux the browser's own clock is the monotonic one of this machine; the developer tools
-        tell when on it the document's time began. That is exact; asking the page for its time and
+        On Linux the browser's own clock is the machine's monotonic clock, and the developer tools
+        tell when the document's time began on it. This is exact; requesting the page's time and
         halving the round trip would be off by a millisecond.
 
-        :raises MeasurementError: The two clocks have no fixed relation after all.
+        :raises MeasurementError: The two clocks have no fixed offset.
         """
         session = self.page.context.new_cdp_session(self.page)
         session.send('Performance.enable')
@@ -82,19 +82,19 @@ class MeasuredPage(OperatorPage):
         self.page.evaluate('benchmark.watch()')
 
     def turn_slider(self, positions: tuple[int, ...]) -> None:
-        """Give each command a speed of its own from now on."""
+        """Give each command a distinct speed from now on."""
         tick_ms = self.metrics()['sent'][-1]['atMs']
         arguments = [list(positions), 1e3 * PERIOD_S, tick_ms]
         self.page.evaluate('given => benchmark.turnSlider(...given)', arguments)
 
     def stop_slider(self) -> list[tuple[float, int]]:
-        """Return when the slider was where: (seconds of ``time.monotonic``, per cent)."""
+        """Return the slider's positions: (seconds of ``time.monotonic``, per cent)."""
         self.page.evaluate('benchmark.stopSlider()')
         moves = self.page.evaluate('benchmark.slider()')
         return [(self.monotonic_s(at_ms), int(percent)) for at_ms, percent in moves]
 
     def reading(self) -> dict[str, Any]:
-        """Return the page's metrics, and as ``readMs`` when they were read."""
+        """Return the page's metrics, with the time of reading as ``readMs``."""
         script = '({...window.teleop.metrics(), readMs: benchmark.nowUnixMs()})'
         return dict(self.page.evaluate(script))
 
@@ -112,7 +112,7 @@ class MeasuredPage(OperatorPage):
 
     def clock_error_ms(self) -> float:
         """
-        Return how far the page's idea of the robot's clock is off.
+        Return the error of the page's estimate of the robot's clock.
 
         The robot's clock is this machine's, so the true offset is known.
         """
@@ -121,7 +121,7 @@ class MeasuredPage(OperatorPage):
 
 
 def frame_times(frames: list[dict[str, Any]], page: MeasuredPage) -> list[dict[str, float | None]]:
-    """Return of each frame when it was where, in seconds of ``time.monotonic``."""
+    """Return each frame's times along its path, in seconds of ``time.monotonic``."""
     unix_ahead_s = time.time() - time.monotonic()
     times = []
     for frame in frames:
@@ -146,9 +146,9 @@ def note_drawings(
     frames: list[dict[str, float | None]], drawings: list[tuple[float, float]]
 ) -> None:
     """
-    Add to each frame when the screen that shows it was ready: the first one begun after it came.
+    Add to each frame the time at which the first screen begun after its arrival was drawn.
 
-    :param drawings: When each screen was begun and ready, in order.
+    :param drawings: Start and end of each drawing, in order.
     """
     begun_s = [begin_s for begin_s, _ in drawings]
     for frame in frames:
@@ -158,9 +158,9 @@ def note_drawings(
 
 def video_path(frames: list[dict[str, Any]], page: MeasuredPage) -> Figures:
     """
-    Return where a frame spends its time, as medians in milliseconds.
+    Return how long a frame spends on each leg of its path, as medians in milliseconds.
 
-    The capture time stamp is in the robot's clock, which is this machine's.
+    The capture time stamp is in the robot's clock, which is this machine's clock.
     """
     unix_ahead_s = time.time() - time.monotonic()
     legs: dict[str, list[float]] = {'to_browser': [], 'decode': [], 'compose': [], 'display': []}

@@ -2,12 +2,12 @@
 From DDS to RTP on the wire: ``python3 -m benchmark.pipeline [--cases …] [--json FILE]``.
 
 A camera publishes at 30 Hz; the bridge (both processes of the robot) and a broker run as programs;
-an operator receives, without decoding. Each published image is looked for among the frames that
-arrive, by its stamp. ``nobody`` is the same without the operator. ``h264-720p`` is a camera's own
-H.264, passed on; ``h264-nobody`` is the same without the operator, ``h264-listening`` is one whose
-parameter sets came before the bridge listened, so that it listens for ever. ``plain-720p`` is what
-the bridge is compared with: ``raw-720p`` through a program as rclpy's and aiortc's examples have
-it, straight to who receives.
+an operator receives, without decoding. Published images and received frames are matched by their
+stamps. ``nobody`` is the same without the operator. ``h264-720p`` is a camera's own H.264, passed
+through; ``h264-nobody`` is the same without the operator; in ``h264-listening`` the parameter sets
+came before the bridge subscribed, so that it keeps listening for them. ``plain-720p`` is the
+reference: ``raw-720p`` through a program written like rclpy's and aiortc's examples, straight to
+the receiver.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -60,25 +60,25 @@ ROBOT_ID: Final = 'pipeline'
 BEGUN_FRAMES: Final = 30
 WARM_UP_S: Final = 4.0
 LATEST_S: Final = 1.0
-"""No frame is under way for longer."""
+"""Upper limit of the time that a frame is in flight."""
 SAME_S: Final = 0.008
-"""The bridge tells a stamp by another clock, with an error far below the half of 33 ms."""
+"""Tolerance between equal stamps of different clocks; far below half of 33 ms."""
 OVERHEAD_S: Final = 180.0
 """A busy machine takes long to start and to end programs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What is published and who watches."""
+    """The published images, and whether anybody watches."""
 
     transport: str = 'raw'
     size: tuple[int, int] = (1280, 720)
     bitrate_bps: int = 2_500_000
     watched: bool = True
     bare: bool = False
-    """Without the parameter sets of H.264."""
+    """Whether the H.264 lacks its parameter sets."""
     plain: bool = False
-    """Not through the bridge, but as examples have it."""
+    """Whether a program like the examples replaces the bridge."""
 
 
 CASES: Final = {
@@ -97,11 +97,11 @@ def account(
     published_s: Sequence[float], arrived: Sequence[tuple[float, float]], unix_ahead_s: float
 ) -> Figures:
     """
-    Return what became of the images.
+    Return the losses and latencies of the images.
 
-    :param published_s: Their stamps, in seconds since 1970.
-    :param arrived: Of each frame its arrival, in seconds of ``time.monotonic``, and its stamp.
-    :param unix_ahead_s: The clock of stamps minus that of arrivals.
+    :param published_s: Stamps of the images, in seconds since 1970.
+    :param arrived: Arrival, in seconds of ``time.monotonic``, and stamp of each frame.
+    :param unix_ahead_s: The clock of the stamps minus that of the arrivals.
     """
     frames = sorted((taken_s, at_s) for at_s, taken_s in arrived)
     stamps = [taken_s for taken_s, _ in frames]
@@ -123,7 +123,7 @@ def account(
 
 @contextmanager
 def _camera(case: Case, folder: Path) -> Iterator[Path]:
-    """Let it publish; the file has its stamps when it has ended."""
+    """Run the camera; yield a file that contains its stamps once it has ended."""
     log = folder / 'camera.log'
     kind = f'{case.transport}-bare' if case.bare else case.transport
     with log.open('wb') as output:
@@ -169,7 +169,7 @@ async def _observe(
     :param groups: As for :class:`Usage`.
     """
     async with asyncio.timeout(START_S):
-        while len(arrived) < BEGUN_FRAMES:  # noqa: ASYNC110 - nothing tells of it
+        while len(arrived) < BEGUN_FRAMES:  # noqa: ASYNC110 - no event exists
             await asyncio.sleep(0.05)
     await asyncio.sleep(WARM_UP_S)
     usage, begin_s = Usage(groups), time.time()
@@ -184,7 +184,7 @@ async def _observe(
 async def _watch(
     broker: Broker, usage_of: dict[str, list[psutil.Process]], case: Case, seconds: float
 ) -> tuple[Figures, list[tuple[float, float]], tuple[float, float]]:
-    """Return CPU and memory, the frames that came, and the window in seconds since 1970."""
+    """Return CPU and memory, the received frames, and the window in seconds since 1970."""
     groups: dict[str, Callable[[], list[psutil.Process]]] = {
         name: partial(list, processes) for name, processes in usage_of.items()
     }
@@ -206,7 +206,7 @@ async def _watch(
 async def _watch_plain(
     seconds: float,
 ) -> tuple[Figures, list[tuple[float, float]], tuple[float, float]]:
-    """Return what :func:`_watch` does, of a plain bridge; all of it counts for both halves."""
+    """Return the same as :func:`_watch`, for a plain bridge that counts as both halves."""
     configure_aiortc(loopback=True)
     viewer = Viewer()
     async with piped_program('benchmark.plain_bridge') as bridge:
@@ -234,7 +234,7 @@ def measure(case: Case, seconds: float) -> Figures:
     """
     Run a case once.
 
-    :raises MeasurementError: Nothing came.
+    :raises MeasurementError: No video arrived.
     """
     if case.plain:
         return _measure_plain(case, seconds)
@@ -266,11 +266,11 @@ def _found(
     stamps_s: Sequence[float],
 ) -> Figures:
     """
-    Return the figures that are reported.
+    Return the figures to report.
 
     :param arrived: As for :func:`account`.
-    :param window: In which images count, in seconds since 1970.
-    :param stamps_s: Of all images, in seconds since 1970.
+    :param window: Start and end of the counted images, in seconds since 1970.
+    :param stamps_s: Stamps of all images, in seconds since 1970.
     """
     found = {
         name: value

@@ -1,10 +1,11 @@
 """
-What the bridge is compared with: ``python3 -m benchmark.plain_bridge``.
+Plain reference bridge for comparison: ``python3 -m benchmark.plain_bridge``.
 
-The video half of a bridge as rclpy's and aiortc's examples have it: a callback hands each
-``sensor_msgs/Image`` to a track, which aiortc encodes with its own H.264 encoder. One process, no
-broker, no commands. One line of JSON out and one in, its offer and the answer; lives until its
-standard input ends. Frames carry their stamp as the bridge's do, to be measured alike.
+The video part of a bridge, written like rclpy's and aiortc's examples: a callback hands each
+``sensor_msgs/Image`` to a track, which aiortc encodes with its own H.264 encoder. It is one
+process, without broker or commands. It writes its offer and reads the answer, each as one line of
+JSON, and runs until its standard input ends. Frames carry their stamps in the same way as the
+bridge's, so that both are measured alike.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -55,7 +56,7 @@ DEPTH: Final = 1
 
 
 class ImageTrack(MediaStreamTrack):
-    """The newest image, as often as there is one."""
+    """Track that sends the newest image whenever there is one."""
 
     kind = 'video'
 
@@ -84,7 +85,7 @@ class ImageTrack(MediaStreamTrack):
 
 
 def _subscribe(track: ImageTrack, loop: asyncio.AbstractEventLoop) -> None:
-    """Hand images over, in this thread."""
+    """Receive images and hand them to the track, in this thread."""
 
     def put(image: Image) -> None:
         loop.call_soon_threadsafe(track.put, image)
@@ -121,5 +122,5 @@ async def _serve() -> None:
 
 if __name__ == '__main__':
     asyncio.run(_serve())
-    # The thread that spins is left alone: rclpy aborts where it is waited for.
+    # The spinning thread is not joined: rclpy would abort.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""Lines over time as an SVG file, without any library; pure."""
+"""Line plots over time as SVG, without a library; pure."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -31,7 +31,7 @@ TICKS: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """Points (x, y) that are joined."""
+    """Points (x, y) joined by the line."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -42,16 +42,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """Lines with one scale, which begins at zero."""
+    """Lines that share one scale, which begins at zero."""
 
     title: str
     lines: Sequence[Line]
     highest: float
-    """Larger values are drawn at the upper edge."""
+    """Upper end of the scale; larger values are drawn at the upper edge."""
 
 
 def svg(panels: Sequence[Panel], *, x_title: str) -> str:
-    """Return panels above each other, which share the x axis, as a file's text."""
+    """Return stacked panels with a common x axis, as SVG text."""
     last = max(x for panel in panels for line in panel.lines for x, _ in line.points)
     height = PANEL_HEIGHT * len(panels) + BOTTOM
     parts = [

@@ -1,4 +1,4 @@
-"""CPU and memory of the programs under test, and what the rest of the machine did meanwhile."""
+"""CPU and memory of the programs under test, and the load of the rest of the machine."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -40,7 +40,7 @@ class Usage:
     """
     Measures from its creation on.
 
-    :param groups: Name, and a function that returns the processes that bear it at present.
+    :param groups: Name → function that returns the current processes of that name.
     """
 
     def __init__(self, groups: Mapping[str, Callable[[], list[psutil.Process]]]) -> None:
@@ -57,7 +57,7 @@ class Usage:
         busy_s = _busy_s() - self._begin_busy_s
         for name, processes in self._groups.items():
             now = processes()
-            # A process that began meanwhile began at zero.
+            # The CPU time of a process that started meanwhile began at zero.
             used = {pid: s - self._begin[name].get(pid, 0.0) for pid, s in _cpu_s(now).items()}
             ours_s += sum(used.values())
             found[f'cpu_{name}_percent'] = 100.0 * sum(used.values()) / seconds

@@ -1,8 +1,8 @@
 """
-The floor: half the round trip of a command's bytes on one bare aiortc channel, as a program.
+The floor of the latency: half the round trip of a command's bytes on one bare aiortc channel.
 
-``python3 -m benchmark.raw_channel SECONDS`` starts a process that echoes, sends it 50 messages a
-second and prints the half round trips in milliseconds as JSON. No broker, no bridge, no DDS.
+``python3 -m benchmark.raw_channel SECONDS`` starts an echo process, sends it 50 messages a second
+and prints half of each round trip in milliseconds, as JSON. No broker, bridge or DDS is involved.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -44,9 +44,9 @@ ECHO: Final = '--echo'
 
 def measure(seconds: float) -> Figures:
     """
-    Measure in processes of their own.
+    Measure in separate processes.
 
-    :raises subprocess.SubprocessError: That failed.
+    :raises subprocess.SubprocessError: The measurement failed.
     """
     done = subprocess.run(
         [sys.executable, '-m', 'benchmark.raw_channel', str(seconds)],
@@ -72,7 +72,7 @@ def _channel(pc: RTCPeerConnection) -> RTCDataChannel:
 
 
 async def _echo() -> None:
-    """Answer the offer on the standard input, then echo until that input ends."""
+    """Answer the offer on standard input, then echo until that input ends."""
     pc = RTCPeerConnection()
     channel = _channel(pc)
     channel.on('message', channel.send)
@@ -99,7 +99,7 @@ async def _send(seconds: float) -> list[float]:
     halves_ms: list[float] = []
     opened = asyncio.Event()
     channel.on('open', opened.set)
-    # Stamps differ, so the bytes name the message: nothing is decoded within what is measured.
+    # Stamps differ, so the bytes identify the message without decoding it while measuring.
     channel.on('message', lambda echoed: halves_ms.append(_half_ms(sent_s, echoed)))
     async with asyncio.timeout(START_S):
         await pc.setLocalDescription(await pc.createOffer())

@@ -1,8 +1,8 @@
 """
-What a start costs that is refused: ``python3 -m benchmark.refused_start [--repeats N]``.
+The cost of a refused start: ``python3 -m benchmark.refused_start [--repeats N]``.
 
-Of a bridge whose parameters cannot work: processor and wall time until it has ended with status 2.
-Beside it, turn by turn: the same refused by the node only, with ROS loaded, as it was before the
+For a bridge with invalid parameters: processor and wall time until it exits with status 2. For
+comparison, in turn: the same refused only by the node, with ROS loaded, as it was before the
 parameters were read early; and a Python that does nothing, which is the floor.
 """
 
@@ -58,7 +58,7 @@ def measure(*arguments: str) -> Figures:
     """
     Run Python with these arguments to its end.
 
-    :raises MeasurementError: It does not end as refused.
+    :raises MeasurementError: It does not exit as refused.
     """
     environment = {name: value for name, value in os.environ.items() if name != 'TELEOP_API_KEY'}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -28,18 +28,18 @@ __all__ = ['FLOORS', 'Floor', 'Verdict', 'judge', 'table']
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
-    """What must be reached; named after the figure."""
+    """A limit that a figure must meet."""
 
     figure: str
     text: str
     limit: float
     worst: bool = False
-    """The worst repeat counts, not the median."""
+    """Whether the worst repeat counts instead of the median."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A floor and what was reached."""
+    """A floor and the value reached."""
 
     text: str
     limit: float
@@ -133,13 +133,13 @@ _ROWS: Final[tuple[_Row, ...]] = (
 
 
 def judge(repeats: Sequence[Mapping[str, float]]) -> list[Verdict]:
-    """Compare all repeats with the floors; what was not measured is missed."""
+    """Compare all repeats with the floors; a figure that was not measured misses its floor."""
     middle = medians(repeats)
     verdicts = []
     for floor in FLOORS:
         values = [repeat[floor.figure] for repeat in repeats]
         value = max(values) if floor.worst else middle[floor.figure]
-        # In one repeat nothing was measured: NaN compares as neither larger nor smaller.
+        # NaN, of a repeat without a measurement, compares as neither larger nor smaller.
         value = math.nan if any(map(math.isnan, values)) else value
         verdicts.append(
             Verdict(
@@ -150,7 +150,7 @@ def judge(repeats: Sequence[Mapping[str, float]]) -> list[Verdict]:
 
 
 def table(repeats: Sequence[Figures], verdicts: Sequence[Verdict]) -> str:
-    """Return everything for people: medians first, then each repeat."""
+    """Return everything as readable text: medians first, then each repeat."""
     middle = medians(repeats)
     columns = ''.join(f'{f"run {number}":>10}' for number in range(1, len(repeats) + 1))
     lines = [f'{"":52}{"median":>10}{columns}']

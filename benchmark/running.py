@@ -1,4 +1,4 @@
-"""What every benchmark needs around it: its environment, an end in time, the machine, output."""
+"""Common frame of all benchmarks: environment, time limit, machine description, output."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -53,7 +53,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 
 
 class Ended(BaseException):
-    """A signal asks for the end, or the time is over."""
+    """A signal requested the end, or the time limit has passed."""
 
 
 def _end(number: int, frame: object) -> NoReturn:
@@ -61,7 +61,7 @@ def _end(number: int, frame: object) -> NoReturn:
 
 
 def end_on_signals() -> None:
-    """Let signals end the benchmark in order: what it has started ends as well."""
+    """Make signals end the benchmark cleanly, with all processes that it has started."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, _end)
 
@@ -69,9 +69,9 @@ def end_on_signals() -> None:
 @contextmanager
 def bounded(seconds: float) -> Iterator[None]:
     """
-    End what takes longer, and whatever it has started.
+    Limit the duration of the block; at its end, kill the processes that it has started.
 
-    :raises Ended: It took longer, or a signal came.
+    :raises Ended: The time limit passed, or a signal came.
     """
     end_on_signals()
     signal.alarm(round(seconds))
@@ -83,7 +83,7 @@ def bounded(seconds: float) -> Iterator[None]:
 
 
 def run(program: str, main: Callable[[], None]) -> NoReturn:
-    """End the process with status 1, and one line, when there are no figures."""
+    """Run a program and exit; without figures, print one line and exit with status 1."""
     try:
         main()
     except Ended as ended:
@@ -96,7 +96,7 @@ def run(program: str, main: Callable[[], None]) -> NoReturn:
 
 
 def end_children() -> None:
-    """Kill what is left of the processes that this one has started."""
+    """Kill the remaining child processes."""
     for process in psutil.Process().children(recursive=True):
         try:
             process.kill()
@@ -105,7 +105,7 @@ def end_children() -> None:
 
 
 def prepare_environment() -> None:
-    """Keep the programs under test apart from other robots, and let them find this tree."""
+    """Isolate the programs under test from other robots, and put this tree on their path."""
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
     os.environ.setdefault('ROS_LOG_DIR', str(ROOT / 'build' / 'ros_log'))
@@ -114,18 +114,18 @@ def prepare_environment() -> None:
 
 
 def find_chromium() -> str:
-    """Return a Chromium; ends the program with status 2 if there is none."""
+    """Return the path of a Chromium; exit with status 2 if there is none."""
     names = (os.environ.get('CHROMIUM'), 'chromium', 'google-chrome', 'chromium-browser')
     for name in filter(None, names):
         if found := shutil.which(name):
             return found
-    print('benchmark: no Chromium found; name one by the variable CHROMIUM', file=sys.stderr)
+    print('benchmark: no Chromium found; set the variable CHROMIUM', file=sys.stderr)
     sys.exit(2)
 
 
 def machine(chromium: str | None = None) -> dict[str, Any]:
     """
-    Return what the figures depend on.
+    Return a description of the machine, on which the figures depend.
 
     :param chromium: The browser, if one is used.
     """
@@ -152,18 +152,18 @@ def machine(chromium: str | None = None) -> dict[str, Any]:
 
 
 def output_file(text: str) -> Path:
-    """Return a path that can be written, before the measurement and not after it."""
+    """Return the path of an output file; it is checked before the measurement, not after it."""
     path = Path(text)
     if path.is_dir() or not path.absolute().parent.is_dir():
-        raise argparse.ArgumentTypeError(f'{text} is not usable; allowed: a file in a folder')
+        raise argparse.ArgumentTypeError(f'{text} is not a file in an existing folder')
     return path
 
 
 def options(program: str, description: str, *, seconds: float) -> argparse.ArgumentParser:
     """
-    Return the options that every benchmark has.
+    Return a parser with the options that every benchmark has.
 
-    :param seconds: How long a case is measured if nothing else is said.
+    :param seconds: Default duration of a case.
     """
     parser = argparse.ArgumentParser(
         prog=f'python3 -m benchmark.{program}',
@@ -172,9 +172,14 @@ def options(program: str, description: str, *, seconds: float) -> argparse.Argum
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        '--seconds', type=float, default=seconds, help=f'a case, at least 1 ({seconds:g})'
+        '--seconds',
+        type=float,
+        default=seconds,
+        help=f'seconds per case, at least 1 ({seconds:g})',
     )
-    parser.add_argument('--repeats', type=int, default=3, help='medians are of so many (3)')
+    parser.add_argument(
+        '--repeats', type=int, default=3, help='number of repeats, of which medians are taken (3)'
+    )
     parser.add_argument('--json', type=output_file, help='write every figure of every repeat')
     return parser
 
@@ -183,10 +188,10 @@ def report(
     results: Mapping[str, Sequence[Figures]], where: Mapping[str, Any], file: Path | None
 ) -> None:
     """
-    Print the medians, and write all.
+    Print the medians, and write all figures.
 
     :param results: Case → the figures of its repeats.
-    :param file: Where to write JSON.
+    :param file: Output file for JSON.
     """
     middle = {name: medians(repeats) for name, repeats in results.items()}
     for name, value in where.items():

@@ -1,4 +1,4 @@
-"""One repeat: broker, bridge, robot and browser are started, measured and ended."""
+"""One repeat: starts broker, bridge, robot and browser, measures them and ends them."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -41,20 +41,20 @@ __all__ = ['ROBOT_ID', 'Options', 'measure']
 
 ROBOT_ID: Final = 'benchmark'
 KEYS: Final = ('KeyW', 'KeyA')
-"""A circle: each frame shows something else, and no wall ever ends it."""
+"""Keys for driving in a circle: each frame is different, and no wall ends the drive."""
 WARM_UP_S: Final = 3.0
 RAW_CHANNEL_S: Final = 4.0
 DRIVING_SHARE: Final = 0.7
 """A busy machine delays ticks of the page; far fewer moves mean that the page has stopped."""
 MATCHED_SHARE: Final = 0.9
-"""With fewer, something changes the velocities on their way, and they name nothing any more."""
+"""With fewer matches, velocities change on their way and no longer identify commands."""
 SETTLE_S: Final = 0.5
-"""Longer than any command may be under way."""
+"""Longer than any command may be in flight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the command line asks for."""
+    """Options of the command line."""
 
     chromium: str
     seconds: float
@@ -66,7 +66,7 @@ def measure(folder: Path, options: Options) -> Figures:
     Run everything once.
 
     :param folder: For logs and state.
-    :raises MeasurementError: The figures would mean something else than they say.
+    :raises MeasurementError: The figures would be misleading.
     """
     with (
         programs(folder) as started,
@@ -112,7 +112,7 @@ def _start(started: Programs) -> tuple[Broker, Program, Program]:
 
 
 def _connect_often(browser: Browser, broker: Broker, times: int) -> Figures:
-    """Load the page anew each time; the first time, the browser itself is new as well."""
+    """Reload the page for each connection; for the first one, the browser is new as well."""
     first_frame_ms, drivable_ms = [], []
     for _ in range(times):
         page = MeasuredPage(browser)
@@ -138,12 +138,12 @@ def _wait_for_frame(page: MeasuredPage) -> None:
 
 class Window:
     """
-    The time in which an operator drives and everything is counted.
+    The window in which an operator drives and everything is counted.
 
-    :param page: Connected.
-    :param ros: Hears what the robot is told.
-    :param video: Hears what becomes of the frames.
-    :param processes: Those of the programs under test, by name.
+    :param page: The connected page.
+    :param ros: Probe of the commands on ``cmd_vel``.
+    :param video: Probe of the frames.
+    :param processes: Processes of the programs under test, by name.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class Window:
         return figures
 
     def lost_in_dds(self) -> float:
-        """Return how many frames DDS lost while driving; to be asked some seconds later."""
+        """Return how many frames DDS lost while driving; call it some seconds later."""
         return self._video.lost_in_dds(*self._span_s)
 
     def _commands(self, begin_s: float, end_s: float) -> Figures:
@@ -220,14 +220,14 @@ class Window:
             raise MeasurementError(f'driving was interrupted: {len(moves)} moves, lock {lock!r}')
         if figures['commands_matched'] < MATCHED_SHARE * len(received):
             raise MeasurementError(
-                f'of {len(received)} commands on cmd_vel only {figures["commands_matched"]:g} '
+                f'only {figures["commands_matched"]:g} of {len(received)} commands on cmd_vel '
                 'have a velocity that the page has sent'
             )
         return figures
 
 
 def _shown(before: dict[str, Any], after: dict[str, Any]) -> Figures:
-    """Return what the page itself measures of the picture."""
+    """Return the page's own measurements of the picture."""
     # The page keeps the newest thousand: Options.seconds is bounded so that they suffice.
     latencies_ms = after['glassToGlassMs'][len(before['glassToGlassMs']) :]
     presented = after['framesPresented'] - before['framesPresented']
@@ -241,7 +241,7 @@ def _shown(before: dict[str, Any], after: dict[str, Any]) -> Figures:
 
 
 def _received(before: dict[str, float], after: dict[str, float]) -> Figures:
-    """Return what the browser's WebRTC stack measures of the picture."""
+    """Return the measurements of the picture by the browser's WebRTC stack."""
 
     def grown(name: str) -> float:
         return after.get(name, 0.0) - before.get(name, 0.0)
@@ -268,7 +268,7 @@ def _browser_processes() -> list[psutil.Process]:
 
 
 def _own_processes(others: dict[str, list[psutil.Process]]) -> list[psutil.Process]:
-    """Return this process and what drives the browser: neither program nor browser."""
+    """Return this process and the driver of the browser: neither program nor browser."""
     taken = {process.pid for found in others.values() for process in found}
     taken |= {process.pid for process in _browser_processes()}
     me = psutil.Process()

@@ -1,10 +1,10 @@
 """
-What the broker adds: ``python3 -m benchmark.sfu [--viewers 1 2 4 8] [--robots 1 4 8]``.
+Latency that the broker adds: ``python3 -m benchmark.sfu [--viewers 1 2 4 8] [--robots 1 4 8]``.
 
-Robots send 720p at 30 Hz and 2.5 Mbit/s that was encoded beforehand; viewers receive and do not
-decode. The latency is from a frame's way into RTP at the robot to its last packet's arrival at a
-viewer; *added* is what that is longer than from robot to viewer without anything between. Beside
-it, in the same run: decode and encode again, with aiortc's MediaRelay and encoder.
+Robots send 720p at 30 Hz and 2.5 Mbit/s, encoded in advance; viewers receive without decoding. The
+latency is measured from handing a frame to RTP at the robot to the arrival of its last packet at a
+viewer; *added* is the excess over a direct connection from robot to viewer. For comparison, the
+same run also decodes and re-encodes, with aiortc's MediaRelay and encoder.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -68,9 +68,9 @@ def figures_of(
     """
     Return the figures of one case.
 
-    :param arrivals: Of each viewer.
-    :param cpu_s: What the process in the middle has used.
-    :param window: In seconds of ``time.monotonic``.
+    :param arrivals: Arrivals at each viewer.
+    :param cpu_s: CPU time of the process in the middle.
+    :param window: Start and end, in seconds of ``time.monotonic``.
     :param unix_ahead_s: The clock of sending minus that of arrivals.
     """
     begin_s, end_s = window
@@ -92,9 +92,9 @@ def figures_of(
 
 
 async def _observe(arrivals: Sequence[Arrivals], pid: int | None, seconds: float) -> Figures:
-    """Look on for a while, from when everybody receives."""
+    """Measure for a while, from the moment when all viewers receive."""
     async with asyncio.timeout(START_S):
-        while not all(arrivals):  # noqa: ASYNC110 - nothing tells of it
+        while not all(arrivals):  # noqa: ASYNC110 - no event exists
             await asyncio.sleep(0.05)
     await asyncio.sleep(WARM_UP_S)
     processes = [] if pid is None else process_tree(pid)
@@ -116,7 +116,7 @@ async def _observe(arrivals: Sequence[Arrivals], pid: int | None, seconds: float
 
 
 async def direct(seconds: float) -> Figures:
-    """Measure robot → viewer, without anything between."""
+    """Measure robot → viewer, directly."""
     async with piped_program('benchmark.encoded_track') as robot:
         viewer = Viewer()
         write_line(robot, await viewer.answer(await read_line(robot)))
@@ -126,7 +126,7 @@ async def direct(seconds: float) -> Figures:
 
 
 async def transcoded(viewers: int, seconds: float) -> Figures:
-    """Measure robot → decode and encode again → viewers."""
+    """Measure robot → decode and re-encode → viewers."""
     async with (
         piped_program('benchmark.encoded_track') as robot,
         piped_program('benchmark.transcoder', str(viewers)) as transcoder,
@@ -158,7 +158,7 @@ async def _robots(fleet: Fleet, count: int) -> AsyncIterator[None]:
 async def _join(stack: AsyncExitStack, fleet: Fleet, number: int, robot: int) -> PythonOperator:
     token = fleet.tokens[number]
     person = await stack.enter_async_context(operator(fleet.url, token, decodes=False))
-    # Who only watches gets the same packets, and waits for no channel of these simple robots.
+    # A passive viewer gets the same packets and needs no channel, which these robots lack.
     await person.connect(await person.wait_for_robot(f'robot-{robot}'), role='viewer')
     staying = asyncio.create_task(person.stay())
     stack.callback(staying.cancel)
@@ -166,7 +166,7 @@ async def _join(stack: AsyncExitStack, fleet: Fleet, number: int, robot: int) ->
 
 
 async def forwarded(robots: int, viewers: int, seconds: float) -> Figures:
-    """Measure robots → broker → viewers, so many of each robot."""
+    """Measure robots → broker → viewers, with this many viewers per robot."""
     with tempfile.TemporaryDirectory(prefix='teleop-benchmark-') as folder:
         fleet = Fleet(Path(folder), operators=robots * viewers)
         try:

@@ -1,7 +1,7 @@
 """
-Robots of the broker, as a program: ``python3 -m benchmark.sfu_robots URL COUNT``.
+Robots for the broker, as a program: ``python3 -m benchmark.sfu_robots URL COUNT``.
 
-The API key comes on the first line of standard input; it lives until that input ends. Robots are
+The first line of standard input is the API key; the program runs until that input ends. Robots are
 called ``robot-0`` and so on, and send :mod:`benchmark.encoded_track`.
 """
 

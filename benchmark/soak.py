@@ -1,12 +1,12 @@
 """
 A day of commands, and half an hour of video: ``python3 -m benchmark.soak``.
 
-Two parts. *Packets*: the real node is fed with 4.3 million commands (a day at 50 Hz) on the socket
-on which its WebRTC half would send them, as fast as it takes them. *Link*: broker, bridge and
+Two parts. *Packets*: the real node gets 4.3 million commands (a day at 50 Hz) on the socket on
+which its WebRTC half would send them, as fast as it accepts them. *Link*: broker, bridge and
 simulated robot (720p, 30 Hz), and an operator who drives through the real peer connection, about
-as fast as the limits of broker and robot allow, and receives the video. Prints for each process
-what it used at the begin and at the end, and the slope of a line through the memory of the second
-half. ``--commands 0`` or ``--minutes 0`` leaves a part out.
+as fast as the limits of broker and robot allow, and receives the video. Prints each process's
+resources at the start and at the end, and the slope of a line fitted to the memory of the second
+half. ``--commands 0`` or ``--minutes 0`` skips a part.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -59,16 +59,16 @@ NOBODY: Final = 'http://127.0.0.1:9'
 DAY_COMMANDS: Final = 4_320_000
 SAMPLE_S: Final = 5.0
 STALL_S: Final = 60.0
-"""Without a single command more, something is broken."""
+"""Time without a further command after which something must be broken."""
 START_S: Final = 60.0
 WARM_S: Final = 10.0
-"""What starts once is there by then."""
+"""Time after which everything that starts once has started."""
 FORWARD: Final = Velocity(linear_x=0.5, angular_z=0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One look at a process."""
+    """Resources of a process at one moment."""
 
     at_s: float
     commands: int
@@ -76,14 +76,14 @@ class Sample:
     threads: int
     rss_kb: float
     tasks: float
-    """Of the event loop, where there is one."""
+    """Number of tasks of the event loop, where there is one."""
 
 
 class Watch:
     """
     Collects samples of some processes.
 
-    :param pids: By name.
+    :param pids: Name → process id.
     """
 
     def __init__(self, pids: dict[str, int]) -> None:
@@ -153,14 +153,14 @@ def _fed_node(folder: Path, commands: int) -> Iterator[int]:
 
 
 def _without_realtime() -> list[str]:
-    """Return what keeps root's drive thread from SCHED_FIFO: so fed, it would take a core."""
+    """Return the prefix that denies SCHED_FIFO to root's drive thread, which would fill a core."""
     if os.geteuid() != 0 or shutil.which('setpriv') is None:
         return []
     return ['setpriv', '--bounding-set=-sys_nice', '--inh-caps=-sys_nice']
 
 
 def feed(folder: Path, commands: int) -> dict[str, Any]:
-    """Feed the node and return what came of it."""
+    """Feed the node and return the result."""
     with ros_node('soak') as node, _fed_node(folder, commands) as pid:
         motion = Motion(node, ROBOT_ID)
         wait_for(lambda: _judged(motion) > 0, timeout_s=START_S, what='the first command')
@@ -188,7 +188,7 @@ def feed(folder: Path, commands: int) -> dict[str, Any]:
 
 
 def _judged(motion: Motion) -> int:
-    """Return how many commands the gate has judged, whatever came of them."""
+    """Return how many commands the gate has judged, whatever the verdict."""
     names = [name for name in motion.counters if name == 'accepted' or name.startswith('dropped_')]
     return sum(int(motion.counters[name]) for name in names)
 
@@ -197,7 +197,7 @@ def _judged(motion: Motion) -> int:
 
 
 async def ride(folder: Path, minutes: float, rate_hz: float) -> dict[str, Any]:
-    """Drive through the real peer connection, and return what came of it."""
+    """Drive through the real peer connection and return the result."""
     with programs(folder) as running, ros_node('soak') as node:
         motion = Motion(node, ROBOT_ID)
         broker = running.start_broker()
@@ -268,10 +268,14 @@ def _show(title: str, result: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument(
-        '--commands', type=int, default=DAY_COMMANDS, help='fed as packets (4320000)'
+        '--commands', type=int, default=DAY_COMMANDS, help='commands fed as packets (4320000)'
     )
-    parser.add_argument('--minutes', type=float, default=30.0, help='of the real link (30)')
-    parser.add_argument('--rate', type=float, default=150.0, help='commands a second on it (150)')
+    parser.add_argument(
+        '--minutes', type=float, default=30.0, help='minutes on the real link (30)'
+    )
+    parser.add_argument(
+        '--rate', type=float, default=150.0, help='commands per second on the real link (150)'
+    )
     parser.add_argument('--json', type=Path, help='write the figures here')
     options = parser.parse_args()
     prepare_environment()

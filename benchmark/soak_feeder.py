@@ -1,8 +1,8 @@
 """
-Stands in for the WebRTC half and feeds the ROS half with commands as fast as it takes them.
+Stand-in for the WebRTC half that sends commands to the ROS half as fast as it accepts them.
 
-``python3 -m benchmark.soak_feeder LINK SLOT WAKE PARENT``, and the number of commands in the
-variable ``SOAK_COMMANDS``.
+``python3 -m benchmark.soak_feeder LINK SLOT WAKE PARENT``; the variable ``SOAK_COMMANDS`` is the
+number of commands.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -48,18 +48,18 @@ from teleop_webrtc_bridge.core.session import BridgeState
 
 STATUS_PERIOD_S: Final = 1.0
 NEUTRAL: Final = 50
-"""Commands of each thousand that are zeros."""
+"""Number of zeros in each thousand commands."""
 
 
 class _Ended(Exception):
-    """The ROS half asked for the end, or is gone."""
+    """The ROS half requested the end, or is gone."""
 
 
 class Feeder:
     """
-    One operator who does nothing but send.
+    One operator who only sends.
 
-    :param link: To the ROS half; sending on it waits for room.
+    :param link: Socket to the ROS half; sending blocks while it is full.
     """
 
     def __init__(self, link: socket.socket) -> None:
@@ -68,13 +68,13 @@ class Feeder:
 
     def feed(self, commands: int) -> None:
         """
-        Send so many commands, then only signs of life.
+        Send this many commands, then only status messages.
 
-        :raises _Ended: There is nobody any more to send to.
+        :raises _Ended: The ROS half has ended.
         """
         for number in range(commands):
             now = time.monotonic()
-            # One turn in a thousand commands stands still: stops are part of a day as well.
+            # The robot stands still for part of each thousand commands: a day includes stops.
             moving = number % 1000 >= NEUTRAL
             speed = 0.3 + 0.1 * (number % 7) if moving else 0.0
             command = DriveCommand(
@@ -119,7 +119,7 @@ class Feeder:
 
 def main() -> None:
     link = socket.socket(fileno=int(sys.argv[1]))
-    # Its configuration, which is of no use here.
+    # The configuration, which is not needed here.
     link.setblocking(True)
     link.recv(MAX_PACKET_BYTES)
     try:

@@ -1,5 +1,5 @@
 """
-The program teleop_bridge with :mod:`benchmark.soak_feeder` in the place of its WebRTC half.
+The program teleop_bridge with :mod:`benchmark.soak_feeder` in place of its WebRTC half.
 
 ``python3 -m benchmark.soak_node FOLDER --ros-args …``
 """
@@ -26,7 +26,7 @@ import sys
 from teleop_webrtc_bridge.bridge.ros.main import main as bridge
 
 FEEDER = """#!/bin/sh
-# In the place of the interpreter: -m MODULE LINK SLOT WAKE PARENT
+# In place of the interpreter: -m MODULE LINK SLOT WAKE PARENT
 shift 2
 exec '{python}' -m benchmark.soak_feeder "$@"
 """
@@ -37,7 +37,7 @@ def main() -> int:
     feeder = folder / 'feeder'
     feeder.write_text(FEEDER.format(python=sys.executable), encoding='utf-8')
     feeder.chmod(0o700)
-    # What the bridge starts its WebRTC half with.
+    # The interpreter with which the bridge starts its WebRTC half.
     sys.executable = str(feeder)
     return bridge(sys.argv)
 

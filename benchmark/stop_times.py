@@ -1,11 +1,11 @@
 """
-From the last command to its zero, 200 times: ``python3 -m benchmark.stop_times``.
+Time from the last command to the zero, 200 times: ``python3 -m benchmark.stop_times``.
 
-Four robots at once, the real node with its real WebRTC half, driven by Python operators who fall
-silent again and again. Two of them keep SCHED_FIFO for their drive thread, from the other two it
-is taken away; all of it once on the machine as it is and once beside six busy loops. The time is
-taken by the stamps that the robot gives the last motion and the first zero (its drive thread
-alone) and by their arrival at a subscriber. ``command_timeout`` is 0.25 s.
+Four robots at once, the real node with its real WebRTC half, are driven by Python operators who
+repeatedly fall silent. Two robots keep SCHED_FIFO for their drive thread, the other two lose it.
+Everything runs once on the machine as it is and once beside six busy loops. The time is measured
+by the robot's stamps of the last motion and the first zero (the drive thread alone) and by their
+arrival at a subscriber. ``command_timeout`` is 0.25 s.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -48,7 +48,7 @@ from benchmark.motion import Driver, Motion, prepare_environment
 from teleop_webrtc_bridge.core.messages import Velocity
 
 ROBOTS: Final = {'fifo_a': True, 'fifo_b': True, 'plain_a': False, 'plain_b': False}
-"""By their id: whether the drive thread keeps SCHED_FIFO."""
+"""Robot id → whether the drive thread keeps SCHED_FIFO."""
 HOGS: Final = 6
 DRIVE_S: Final = 0.4
 SILENCE_S: Final = 0.6
@@ -120,7 +120,7 @@ async def _connect(person: Any, name: str, motion: Motion) -> Driver:
 
 async def _rides(driver: Driver, rounds: int) -> None:
     for _ in range(rounds):
-        # Silence before it has made the robot ready: it counts as neutral.
+        # The silence before this has made the robot ready: it counts as neutral.
         await driver.drive(FORWARD, DRIVE_S)
         await asyncio.sleep(SILENCE_S)
 
@@ -145,7 +145,7 @@ def _figures(probes: dict[str, RosProbe]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument('--trials', type=int, default=200, help='of each kind (200)')
+    parser.add_argument('--trials', type=int, default=200, help='trials of each kind (200)')
     parser.add_argument('--json', type=Path, help='write the figures here')
     options = parser.parse_args()
     if not hasattr(os, 'SCHED_FIFO') or os.geteuid() != 0:
@@ -164,7 +164,7 @@ def main() -> None:
                 for it in ('stamps_s', 'arrivals_s')
             ]
             print(f'| {name} | {kind} | {row["trials"]} | {cells[0]} | {cells[1]} |')
-        print(f'load at begin and end: {result["load"]}')
+        print(f'load at start and end: {result["load"]}')
     print(f'took {time.monotonic() - began_s:.0f} s')
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + '\n')

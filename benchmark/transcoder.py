@@ -1,9 +1,9 @@
 """
-What forwarding is compared with: ``python3 -m benchmark.transcoder VIEWERS``.
+Transcoding reference for the forwarding broker: ``python3 -m benchmark.transcoder VIEWERS``.
 
-Takes one video, decodes it, and encodes it again for each viewer, with aiortc's MediaRelay and
-aiortc's own encoder. One line of JSON in, one out: the robot's offer and the answer; then for each
-viewer an offer out and an answer in. Lives until its standard input ends.
+Receives one video, decodes it, and re-encodes it for each viewer, with aiortc's MediaRelay and
+aiortc's own encoder. It reads the robot's offer and writes the answer, then writes an offer and
+reads an answer for each viewer, each as one line of JSON. It runs until its standard input ends.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -42,10 +42,10 @@ from teleop_webrtc_bridge.aiortc_support.internals import (
 
 class Relayed(MediaStreamTrack):
     """
-    Decoded frames, and when the robot sent each.
+    Decoded frames, with the time at which the robot sent each.
 
-    :param source: Hands them out.
-    :param captures: RTP time stamp → capture time, as it came.
+    :param source: Track that delivers the frames.
+    :param captures: RTP time stamp → capture time, as received.
     """
 
     kind = 'video'
@@ -68,9 +68,9 @@ def _extensions(track: Relayed) -> FrameExtensions:
 
 def note_captures(receiver: Any) -> dict[int, bytes]:
     """
-    Return the capture times of what arrives, by time stamp; it grows.
+    Return the capture times of arriving frames, by time stamp; the result keeps growing.
 
-    Decoded frames count from the first one's.
+    The time stamps of decoded frames count from that of the first frame.
     """
     captures: dict[int, bytes] = {}
     first: list[int] = []

@@ -1,4 +1,4 @@
-"""A receiver on one connection without a broker, and programs that talk to it in lines."""
+"""Receiver on one connection without a broker, and line-based talk with helper programs."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -36,7 +36,7 @@ __all__ = ['START_S', 'Arrivals', 'Viewer', 'piped_program', 'read_line', 'write
 START_S: Final = 60.0
 LINE_BYTES: Final = 2**20
 
-#: When a frame's last packet came (``time.monotonic``), and when it was sent (since 1970)
+#: Arrival of each frame's last packet (``time.monotonic``), and its send time (since 1970)
 Arrivals = list[tuple[float, float]]
 
 
@@ -62,19 +62,19 @@ async def piped_program(*arguments: str) -> AsyncIterator[asyncio.subprocess.Pro
 
 
 async def read_line(process: asyncio.subprocess.Process) -> str:
-    """Return the text that it prints next, in JSON."""
+    """Return the text of the program's next line, which is JSON."""
     assert process.stdout is not None
     return str(json.loads(await asyncio.wait_for(process.stdout.readline(), START_S)))
 
 
 def write_line(process: asyncio.subprocess.Process, text: str) -> None:
-    """Give it a text, in JSON."""
+    """Send a text to the program, as a line of JSON."""
     assert process.stdin is not None
     process.stdin.write(f'{json.dumps(text)}\n'.encode())
 
 
 class Viewer:
-    """Somebody who receives from one connection without a broker."""
+    """A receiver on one connection without a broker."""
 
     def __init__(self) -> None:
         self.arrivals: Arrivals = []

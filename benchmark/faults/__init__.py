@@ -1,8 +1,8 @@
 """
-The survival matrix: real programs in three network namespaces, and what happens to them.
+The survival matrix: faults injected into real programs in three network namespaces.
 
-``python3 -m benchmark.faults`` as root; docs/safety.md tells what is judged and what came out. A
-new fault is one entry in :mod:`benchmark.faults.table`.
+Run ``python3 -m benchmark.faults`` as root; docs/safety.md explains the criteria and lists the
+results. A new fault is one entry in :mod:`benchmark.faults.table`.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors

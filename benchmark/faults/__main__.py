@@ -41,11 +41,11 @@ SHORTEST_PHASE_S: Final = 0.1
 LONGEST_PHASE_S: Final = 0.6
 BROWSERS: Final = ('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-browser')
 ATTEMPTS: Final = 3
-"""A rig that breaks is started again so often for one fault."""
+"""Number of rigs that one fault may use up: a rig that breaks is replaced."""
 
 
 class _Ended(BaseException):
-    """A signal asks for the end."""
+    """A signal requested the end."""
 
 
 def _end(number: int, frame: object) -> NoReturn:
@@ -53,7 +53,7 @@ def _end(number: int, frame: object) -> NoReturn:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the options; exits with status 2 when one is wrong."""
+    """Return the options; exit with status 2 when one is invalid."""
     parser = argparse.ArgumentParser(
         prog='benchmark.faults', allow_abbrev=False, description=__doc__
     )
@@ -62,29 +62,33 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         action='append',
         default=[],
         metavar='NAME',
-        help='only faults with this in their name; may be repeated (all)',
+        help='only faults whose name contains this; may be repeated (all)',
     )
     parser.add_argument('--phases', type=int, default=20, help='trials of each fault (20)')
-    parser.add_argument('--seed', type=int, default=1, help='of the random phases (1)')
-    parser.add_argument('--minutes', type=float, default=120.0, help='begin no fault after (120)')
+    parser.add_argument('--seed', type=int, default=1, help='seed of the random phases (1)')
     parser.add_argument(
-        '--part', default='1/1', metavar='I/N', help='every N-th fault, from the I-th (1/1)'
+        '--minutes', type=float, default=120.0, help='start no fault after this time (120)'
     )
-    parser.add_argument('--list', action='store_true', help='show the faults and end')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write all trials there')
+    parser.add_argument(
+        '--part', default='1/1', metavar='I/N', help='every N-th fault, starting at the I-th (1/1)'
+    )
+    parser.add_argument('--list', action='store_true', help='list the faults and exit')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write all trials to this file')
     options = parser.parse_args(arguments)
     try:
         part, parts = map(int, options.part.split('/'))
     except ValueError:
         part, parts = 0, 0
     if not 1 <= part <= parts:
-        parser.error(f'--part {options.part}: two numbers like 1/3, the first one not the larger')
+        parser.error(
+            f'--part {options.part}: must be two numbers such as 1/3, the first at most the second'
+        )
     options.faults = slice(part - 1, None, parts)
     return options
 
 
 def try_out(fault: Fault, phases: list[float], done: list[Trial]) -> None:
-    """Add a trial for each phase; a rig that breaks is told as a surprise and replaced."""
+    """Add a trial for each phase; a rig that breaks is reported as a surprise and replaced."""
     for _ in range(ATTEMPTS):
         try:
             with rig(fault.setting) as running:
@@ -111,7 +115,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     Run the matrix.
 
-    :returns: 0 if nothing unsafe was seen, 1 otherwise, 2 if it cannot run here.
+    :returns: 0 if no violation was seen, 1 otherwise, 2 if the matrix cannot run here.
     """
     options = parse(arguments)
     if options.list:

@@ -1,8 +1,9 @@
 """
-What is done to the rig: the verbs from which :mod:`benchmark.faults.table` is made.
+Actions that inject faults into the rig, for :mod:`benchmark.faults.table`.
 
-Each takes the rig and returns from when on the fault holds, in seconds of ``time.monotonic``. What
-must be taken back goes on ``rig.undo``; what was killed is started again by the rig itself.
+Each takes the rig and returns the time from which the fault holds, in seconds of
+``time.monotonic``. Whatever must be undone goes on ``rig.undo``; the rig itself restarts killed
+programs.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -45,7 +46,7 @@ _STOP_SIGNALS: Final = (signal.SIGSTOP, signal.SIGTSTP)
 
 
 def signalled(process: str, number: signal.Signals) -> Action:
-    """Send a signal to a program of the rig, named as its attribute."""
+    """Send a signal to a program of the rig, given by the name of its attribute."""
 
     def act(rig: Rig) -> float:
         target = getattr(rig, process)
@@ -67,7 +68,7 @@ def webrtc_half_signalled(number: signal.Signals) -> Action:
 
 
 def robot_suspended(rig: Rig) -> float:
-    """Stop both halves, as a computer that is suspended."""
+    """Stop both halves, as if the computer were suspended."""
     half = rig.webrtc_half()
     rig.undo.callback(_send, half, signal.SIGCONT)
     rig.undo.callback(rig.bridge.signal, signal.SIGCONT)
@@ -76,9 +77,9 @@ def robot_suspended(rig: Rig) -> float:
 
 
 def webrtc_half_out_of_memory(rig: Rig) -> float:
-    """Give the WebRTC half no more memory than it has."""
+    """Limit the memory of the WebRTC half to what it uses now."""
     half = rig.webrtc_half()
-    # What it lacked may have broken it without ending it.
+    # The lack of memory may have broken it without ending it.
     rig.undo.callback(_send, half, signal.SIGKILL)
     size = half.memory_info().vms
     resource.prlimit(half.pid, resource.RLIMIT_AS, (size, size))
@@ -86,7 +87,7 @@ def webrtc_half_out_of_memory(rig: Rig) -> float:
 
 
 def broker_restarted(rig: Rig) -> float:
-    """End the broker as its administrator does, and start it again at once."""
+    """Stop the broker as its administrator would, and restart it at once."""
     now = rig.broker.signal(signal.SIGTERM)
     rig.broker.wait()
     rig.restart_what_ended()
@@ -106,17 +107,17 @@ def _send(process: psutil.Process, number: signal.Signals) -> float:
 
 
 def spoilt(source: Host, target: Host, conditions: Conditions) -> Action:
-    """Spoil one way."""
+    """Impair a link in one direction."""
     return lambda rig: rig.network.spoil(source, target, conditions)
 
 
 def spoilt_both(one: Host, other: Host, conditions: Conditions) -> Action:
-    """Spoil both ways."""
+    """Impair a link in both directions."""
     return lambda rig: rig.network.spoil_both(one, other, conditions)
 
 
 def flooded(rig: Rig) -> float:
-    """Send noise to every UDP port that is open on the robot."""
+    """Send noise to every open UDP port of the robot."""
     with open(f'/proc/{rig.webrtc_half().pid}/net/udp', encoding='ascii') as table:
         rows = [line.split()[1].split(':') for line in table.readlines()[1:]]
     # DDS listens on loopback and on the network; only the latter can be reached.
@@ -131,7 +132,7 @@ def flooded(rig: Rig) -> float:
 
 
 def hogged(hogs: int, then: Action) -> Action:
-    """Let so many programs want a whole core each, and then something happen."""
+    """Start programs that use a whole core each, and then do the given action."""
 
     def act(rig: Rig) -> float:
         for _ in range(hogs):
@@ -157,7 +158,7 @@ def clock_stepped(offset_s: float) -> Action:
 
 
 def simulation_paused(rig: Rig) -> float:
-    """Let ``/clock`` stand still."""
+    """Pause ``/clock``."""
     begun_s = time.monotonic()
     rig.undo.callback(rig.recorder.order, 'resume')
     rig.recorder.order('pause')
@@ -166,7 +167,7 @@ def simulation_paused(rig: Rig) -> float:
 
 
 def disk_filled(rig: Rig) -> float:
-    """Leave no room on the small disk."""
+    """Fill the small disk."""
     filler = rig.disk / 'filler'
     rig.undo.callback(filler.unlink, missing_ok=True)
     with filler.open('wb', buffering=0) as file:
@@ -181,7 +182,7 @@ def disk_filled(rig: Rig) -> float:
 
 
 def wishes(wish: str) -> Action:
-    """Let the operator do something else."""
+    """Make the operator do something else."""
 
     def act(rig: Rig) -> float:
         begun_s = time.monotonic()
@@ -192,14 +193,14 @@ def wishes(wish: str) -> Action:
 
 
 def estop_pressed(rig: Rig) -> float:
-    """Let the operator press E-STOP, with the key held; return when it was pressed."""
+    """Make the operator press E-STOP with the key held; return when it was pressed."""
     begun_s = time.monotonic()
     rig.tell('estop', nonce=uuid.uuid4().hex)
     return float(rig.operator.wait_for_event('estop_pressed', begun_s)['at_s'])
 
 
 def key_revoked(rig: Rig) -> float:
-    """Make the robot's key useless; afterwards the robot gets another one."""
+    """Revoke the robot's key; the robot then gets a new one."""
     (row,) = rig.manage('keys', 'list').splitlines()[1:]
     rig.manage('keys', 'revoke', row.split()[0])
     now = time.monotonic()
@@ -229,7 +230,7 @@ def token_revoked(rig: Rig) -> float:
 
 
 def page_does(wish: str, and_back: str | None = None) -> Action:
-    """Let something happen to the page; what takes it back, if it does not end by itself."""
+    """Do something to the page; ``and_back`` undoes it, if it does not end by itself."""
 
     def act(rig: Rig) -> float:
         if and_back is None:
@@ -242,7 +243,7 @@ def page_does(wish: str, and_back: str | None = None) -> Action:
 
 
 def browser_signalled(kind: str, number: signal.Signals) -> Action:
-    """Signal the processes of a Chromium of a kind (``--type=renderer``), or all of them."""
+    """Signal Chromium's processes of one kind (``--type=renderer``), or all of them."""
 
     def act(rig: Rig) -> float:
         family = psutil.Process(rig.operator.pid).children(recursive=True)

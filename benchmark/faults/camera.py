@@ -1,7 +1,7 @@
 """
-A camera as a program: ``python3 -m benchmark.faults.camera WIDTH HEIGHT RATE``.
+A camera program: ``python3 -m benchmark.faults.camera WIDTH HEIGHT RATE``.
 
-Each SIGUSR1 changes its size between what was asked for and half of it.
+Each SIGUSR1 toggles its size between the requested one and half of it.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -36,11 +36,11 @@ from sensor_msgs.msg import Image
 from teleop_webrtc_bridge.demo.shared_memory import large_shared_memory
 
 SHIFT_PX: Final = 4
-"""Each picture is the one before, moved by this: an encoder has something to do."""
+"""Each picture is the previous one shifted by this, so that the encoder has work to do."""
 
 
 def pictures(width: int, height: int) -> np.ndarray:
-    """Return a picture of blocks, twice as wide as it is shown."""
+    """Return a picture of blocks, twice as wide as the part that is shown."""
     blocks = np.random.default_rng(1).integers(0, 255, (height // 16 + 1, width // 8, 3), np.uint8)
     return np.kron(blocks, np.ones((16, 16, 1), np.uint8))[:height, : 2 * width]
 

@@ -1,7 +1,7 @@
 """
-Why a robot stood that should have moved: which of the programs stopped, refused or lost; pure.
+Explains why a robot stood that should have moved: what stopped, was refused or was lost; pure.
 
-A stop for which the operator's own program or the machine is to blame is none of the bridge's.
+A stop that the operator's own program or the machine caused is not the bridge's fault.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -27,9 +27,9 @@ from typing import Any, Final
 __all__ = ['drops', 'what_happened', 'why_it_stood']
 
 BEFORE_S: Final = 0.4
-"""The watchdog's time and what was under way: what is to blame happened in here."""
+"""Watchdog time plus commands in flight: the cause lies within this time."""
 AFTER_S: Final = 1.2
-"""Diagnostics come once a second."""
+"""Diagnostics are published once per second."""
 USUAL: Final = ('frames', 'telemetry', 'wants', 'sent')
 DETAILS: Final = ('why', 'text', 'link', 'by_s', 'buffered', 'sctp', 'ok')
 
@@ -44,14 +44,14 @@ def why_it_stood(
     diagnostics: Sequence[Mapping[str, Any]],
 ) -> str:
     """
-    Return what is known of the time before a zero.
+    Return what is known about the time before a zero.
 
     :param zero_s: When the robot was stopped.
-    :param machine_s: How long the machine let a thread wait that had nothing to do with it.
+    :param machine_s: How long the machine made an unrelated thread wait.
     :param sent: When commands were sent, in any order.
     :param operator: The events of the operator's program.
-    :param robot: What the bridge said on ``~/state``.
-    :param diagnostics: The counters of the bridge, as they were at ``at_s``.
+    :param robot: The bridge's messages on ``~/state``.
+    :param diagnostics: The bridge's counters, each set with its time ``at_s``.
     """
     begin_s = zero_s - BEFORE_S
     known = []
@@ -59,7 +59,7 @@ def why_it_stood(
     gaps = [later - earlier for earlier, later in itertools.pairwise([begin_s, *times, zero_s])]
     known.append(f'{len(times)} commands sent in {BEFORE_S:g} s, longest gap {max(gaps):.2f} s')
     if machine_s > 0.0:
-        known.append(f'the machine let threads wait for {machine_s:.2f} s')
+        known.append(f'the machine made threads wait for {machine_s:.2f} s')
     for event in operator:
         if not begin_s <= event['at_s'] <= zero_s + AFTER_S:
             continue
@@ -87,7 +87,7 @@ def why_it_stood(
 
 
 def what_happened(operator: Iterable[Mapping[str, Any]], begin_s: float) -> str:
-    """Return what became of the operator's link and requests since a time, for people."""
+    """Return the events of the operator's link and requests since a time, as readable text."""
     told = [
         f'{event["at_s"] - begin_s:.2f} s {event["kind"]} '
         + ' '.join(str(event[name]) for name in DETAILS if name in event)
@@ -100,7 +100,7 @@ def what_happened(operator: Iterable[Mapping[str, Any]], begin_s: float) -> str:
 def drops(
     diagnostics: Sequence[Mapping[str, Any]], begin_s: float, end_s: float
 ) -> dict[str, float]:
-    """Return by how much the counters of what was lost or refused rose in a time."""
+    """Return by how much the counters of lost or refused items rose in a time span."""
     before: dict[str, float] = {}
     after: dict[str, float] = {}
     for event in diagnostics:

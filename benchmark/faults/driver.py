@@ -1,9 +1,9 @@
 """
-The operator as a program: ``python3 -m benchmark.faults.driver URL TOKEN ROBOT_ID SEND_LOG``.
+The operator program: ``python3 -m benchmark.faults.driver URL TOKEN ROBOT_ID SEND_LOG``.
 
-Connects as often as it must and does what its standard input says, one JSON object a line. What
-happens to it, it writes to its standard output, likewise. Like the page, it sends 50 commands a
-second and echoes the robot's newest token; it never lets go of a key by itself.
+Reconnects as often as necessary, reads orders from its standard input, and writes events to its
+standard output, each as one JSON object per line. Like the page, it sends 50 commands per second
+and echoes the robot's newest token; it never releases a key by itself.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -50,15 +50,15 @@ FRAME_TICKS: Final = 5
 CONNECT_S: Final = 6.0
 RETRY_S: Final = 0.1
 SILENCE_S: Final = 5.0
-"""So long without a word of the robot, and the link is given up: as the page does."""
+"""Silence of the robot after which the link is given up, as in the page."""
 PICTURE_S: Final = 0.5
-"""A picture that stands still for so long, and a keyframe is asked for."""
+"""Time without a new picture after which a keyframe is requested."""
 DEAF_S: Final = 0.5
 """Silence after which the operator counts as disconnected."""
 LATE_S: Final = 0.06
-"""A tick that is later than this is told: the machine, not the bridge, let commands out."""
+"""Later ticks are reported: the machine, not the bridge, caused commands to be skipped."""
 FULL_BYTES: Final = 300
-"""More in the send buffer than a few commands: the link does not take them."""
+"""More than a few commands in the send buffer: the link does not accept them."""
 FAILURES: Final = (
     AssertionError,
     TimeoutError,
@@ -66,7 +66,7 @@ FAILURES: Final = (
     aiohttp.ClientError,
     InvalidStateError,
 )
-"""What an attempt to connect may fail with."""
+"""Errors with which an attempt to connect may fail."""
 GARBAGE_A_TICK: Final = 20
 FLOOD_A_TICK: Final = 100
 
@@ -77,7 +77,7 @@ def say(kind: str, **fields: Any) -> None:
 
 
 class Driver:
-    """Owns what the operator wants, and the connection while there is one."""
+    """Owns the operator's intent, and the connection while there is one."""
 
     def __init__(self, url: str, token: str, robot_id: str, log: SendLog) -> None:
         self._url, self._token, self._robot_id, self._log = url, token, robot_id, log
@@ -169,7 +169,7 @@ class Driver:
     async def tick_for_ever(self) -> None:
         due_s = time.monotonic()
         while True:
-            # Ticks that were missed are not made up for: no page would.
+            # Missed ticks are not made up for: no page would do so.
             now = time.monotonic()
             if now - due_s > LATE_S:
                 say('late', by_s=round(now - due_s, 3))
@@ -251,12 +251,12 @@ class Driver:
                     self._estop = None
         deaf = time.monotonic() - self._heard_s > DEAF_S
         if deaf and not self._deaf:
-            say('deaf', why='no word of the robot')
+            say('deaf', why='nothing heard from the robot')
         self._deaf = deaf
 
 
 async def _stay(person: PythonOperator) -> None:
-    """Keep the robot, as the page does; ends when the broker says no, not when it is away."""
+    """Keep the robot, as the page does; end when the broker refuses, not when it is away."""
     while True:
         with suppress(aiohttp.ClientError, TimeoutError):
             await person.heartbeat()

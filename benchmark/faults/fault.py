@@ -1,4 +1,4 @@
-"""What a fault is, and what must come of it."""
+"""Description of a fault and its expected outcome."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -30,19 +30,19 @@ COMMAND_TIMEOUT_MS: Final = 250.0
 STOP_MS: Final = COMMAND_TIMEOUT_MS + 50.0
 """From the last accepted command to the zero at a subscriber: the goal."""
 UNDER_WAY_MS: Final = 500.0
-"""What commands that were sent before the fault may still take, on a very busy machine."""
+"""Delay of commands that were sent before the fault, on a very busy machine."""
 WATCHDOG: Final = 'the watchdog of 250 ms'
 LINK: Final = 'end of file on the link between the two halves'
 
 
 class Expected(enum.Enum):
-    """What must come of a fault; everything but this is told, and what is unsafe fails."""
+    """Expected outcome of a fault; any other is reported, and an unsafe one is a failure."""
 
     STOPS = 'stops'
     DRIVES_ON = 'drives on'
-    """And stops when the operator falls silent while the fault lasts."""
+    """It also stops when the operator falls silent while the fault lasts."""
     EITHER = 'either'
-    """Stopping is right and driving on with commands that are recent is right."""
+    """Stopping is correct, and so is driving on with recent commands."""
     LATCHED = 'stays latched'
     SILENT = 'falls silent'
     """Nobody is left to publish a zero: the base's own time-out stops the robot."""
@@ -54,33 +54,33 @@ class Fault:
     """
     One row of the matrix.
 
-    Times are counted from the fault or, where the robot drives on, from when the operator falls
-    silent. Before the bound a velocity may still be published, after it none.
+    Times count from the fault or, where the robot drives on, from the moment when the operator
+    falls silent. Velocities may still be published before the bound, but not after it.
     """
 
     name: str
     expected: Expected
     inject: Action
     why: str
-    """What the bound rests on."""
+    """Reason for the bound."""
     bound_ms: float = STOP_MS + UNDER_WAY_MS
     goal_ms: float = STOP_MS
-    """For the time from the last accepted command to the zero; a figure, not a condition."""
+    """Goal for the time from the last accepted command to the zero; not a condition."""
     goal_from_fault: bool = False
-    """The goal counts from the fault."""
+    """Whether the goal counts from the fault."""
     hold_s: float = 1.6
-    """How long it lasts: longer than the gap after which motion needs neutral first."""
+    """Duration: longer than the gap after which neutral is required before motion."""
     quickest_s: float = 0.0
-    """The least delay that the network has while it lasts: commands may be so much older."""
+    """Least delay of the network during the fault: commands may be older by this much."""
     neutral_first: bool = True
-    """Whether a key that is held all along must not move the robot afterwards."""
+    """Whether a key that is held throughout must not move the robot afterwards."""
     instant: bool = False
-    """Whether it is over at once and the programs recover by themselves."""
+    """Whether the fault is over at once and the programs recover by themselves."""
     latched_before: bool = False
-    """Whether the operator presses E-STOP before, rather than by way of, the fault."""
+    """Whether the operator presses E-STOP before the fault; otherwise the press is the fault."""
     trials_per_phase: int = 1
     setting: Setting = field(default_factory=Setting)
     check: Callable[[Rig, float, float], list[str]] | None = None
-    """More to judge: gets the rig and when the fault began and ended; returns violations."""
+    """Additional check: takes the rig, the fault's start and its end; returns violations."""
     missing: Callable[[], str] = str
-    """Says what this machine lacks for it; empty: nothing."""
+    """Returns what this machine lacks for the fault; empty: nothing."""

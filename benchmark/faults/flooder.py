@@ -1,7 +1,8 @@
 """
-Noise: ``python3 -m benchmark.faults.flooder ADDRESS PORT ...`` sends datagrams of random bytes.
+Sender of noise: ``python3 -m benchmark.faults.flooder ADDRESS PORT ...``.
 
-At a rate that a small machine's network stands; what it hits must not mind.
+Sends datagrams of random bytes at a rate that a small machine's network can carry. The receivers
+must not be affected.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -35,7 +36,7 @@ def main() -> None:
     address, *ports = sys.argv[1:]
     source = random.Random(1)
     noise = [source.randbytes(source.randrange(1, LARGEST_BYTES)) for _ in range(100)]
-    # What looks like DTLS, RTP and STUN gets further than what looks like nothing.
+    # Data that looks like DTLS, RTP or STUN gets further than data that looks like nothing.
     noise += [bytes([first]) + data for data in noise for first in (0x00, 0x16, 0x17, 0x80)]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         due_s = time.monotonic()

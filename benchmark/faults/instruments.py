@@ -1,4 +1,4 @@
-"""What network and recorder have in common: they measure, so the load under test is not theirs."""
+"""Scheduling of the measuring programs, which must not suffer from the load under test."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -24,7 +24,7 @@ from typing import Final
 __all__ = ['Canary', 'become_instrument']
 
 PRIORITY: Final = 5
-"""Of SCHED_FIFO: below the bridge's own drive thread, above everything else."""
+"""SCHED_FIFO priority: below the bridge's own drive thread, above everything else."""
 
 PERIOD_S: Final = 0.02
 LATE_S: Final = 0.06
@@ -32,14 +32,14 @@ LATE_S: Final = 0.06
 
 class Canary:
     """
-    A thread without priority that looks how long the machine lets such threads wait.
+    A thread of normal priority that measures how long the machine makes such threads wait.
 
-    What it finds is for judging the programs under test: they wait as long, whatever they do.
+    The result puts the programs under test in context: they wait as long, whatever they do.
     """
 
     def __init__(self) -> None:
         self.waits: list[tuple[float, float]] = []
-        """When a wait was over, and how long it was; only grows."""
+        """End and duration of each wait; only grows."""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
@@ -53,7 +53,7 @@ class Canary:
             due_s = max(due_s + PERIOD_S, now)
 
     def longest_s(self, begin_s: float, end_s: float) -> float:
-        """Return the longest wait in a time."""
+        """Return the longest wait in a time span."""
         found = [wait_s for over_s, wait_s in list(self.waits) if begin_s <= over_s <= end_s]
         return max(found, default=0.0)
 
@@ -63,5 +63,5 @@ class Canary:
 
 
 def become_instrument() -> None:
-    """Be on time also where every core is busy; threads that are started from now on as well."""
+    """Run on time even where every core is busy; threads started from now on inherit this."""
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))

@@ -1,4 +1,4 @@
-"""Three hosts without a way out but each other: network namespaces and the relay between them."""
+"""Three isolated hosts: network namespaces and the relay that connects them."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -48,9 +48,9 @@ class Host(enum.Enum):
 
 class Network:
     """
-    The network while it is there.
+    The network while it exists.
 
-    :param relay: The process that forwards.
+    :param relay: The process that forwards packets.
     :param names: The hosts' namespaces.
     """
 
@@ -61,20 +61,20 @@ class Network:
         self._normal: dict[tuple[Host, Host], Conditions] = {}
 
     def command(self, host: Host) -> list[str]:
-        """Return what is put before a command to run it on a host; the pid is the command's."""
+        """Return the prefix that runs a command on a host; the pid stays the command's."""
         return ['ip', 'netns', 'exec', self._names[host]]
 
     def always(self, one: Host, other: Host, conditions: Conditions) -> None:
-        """Let a link be like this whenever nothing else is said, both ways."""
+        """Set the default conditions of a link, both ways."""
         for pair in ((one, other), (other, one)):
             self._normal[pair] = conditions
             self.spoil(*pair, conditions)
 
     def spoil(self, source: Host, target: Host, conditions: Conditions) -> float:
         """
-        Let a link be like this, one way.
+        Set the conditions of a link, one way.
 
-        :returns: From when on it is, in seconds of ``time.monotonic``.
+        :returns: When they take effect, in seconds of ``time.monotonic``.
         """
         assert self._relay.stdin is not None
         assert self._relay.stdout is not None
@@ -85,7 +85,7 @@ class Network:
         return float(self._relay.stdout.readline())
 
     def spoil_both(self, one: Host, other: Host, conditions: Conditions) -> float:
-        """Let a link be like this, both ways."""
+        """Set the conditions of a link, both ways."""
         self.spoil(one, other, conditions)
         return self.spoil(other, one, conditions)
 
@@ -99,7 +99,7 @@ _numbers = itertools.count()
 
 
 def _sweep() -> None:
-    """Take away what runs left behind that were killed."""
+    """Remove the namespaces that killed runs left behind."""
     listed = subprocess.run(['ip', 'netns', 'list'], capture_output=True, text=True, check=True)
     for line in listed.stdout.splitlines():
         name = line.split()[0]
@@ -112,7 +112,7 @@ def _sweep() -> None:
 
 @contextmanager
 def network() -> Iterator[Network]:
-    """Make the three hosts, and take them away again."""
+    """Create the three hosts, and remove them afterwards."""
     _sweep()
     number = next(_numbers)
     names = {host: f'{PREFIX}-{os.getpid()}-{number}-{host.name.lower()}' for host in Host}

@@ -1,7 +1,7 @@
 """
-The oracle: judges what arrived on ``cmd_vel``; pure.
+The oracle that judges the messages on ``cmd_vel``; pure.
 
-All times are those of one steady clock that the processes of one machine share, in seconds.
+All times are seconds of one steady clock that the processes of one machine share.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -41,12 +41,12 @@ __all__ = [
 LARGEST_SPEED: Final = 1.0
 """In m/s; the bridge's ``max_linear_x``."""
 MAX_AGE_S: Final = 0.5
-"""How much older than the quickest of the last ten seconds an obeyed command may be."""
+"""How much older than the fastest of the last ten seconds an obeyed command may be."""
 READING_S: Final = 0.1
-"""What a recorder that runs in Python may be late, on a busy machine."""
+"""Lateness of the recorder, which runs in Python, on a busy machine."""
 
 BUSY_S: Final = 0.4
-"""What all programs on the way together may add: more, and it is a full buffer."""
+"""Delay that all programs on the way may add together; more indicates a full buffer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +58,11 @@ class Command:
     """The robot's ROS clock."""
     axes: tuple[float, ...]
     sent_s: float | None
-    """When the operator sent what was obeyed here; ``None``: a zero, or an altered velocity."""
+    """When the operator sent the obeyed command; ``None``: a zero, or an altered velocity."""
 
     @classmethod
     def recorded(cls, event: dict[str, Any], log: SendLog) -> Command:
-        """Return the recorder's event as a value."""
+        """Return the command that a recorder's event describes."""
         axes = tuple(float(axis) for axis in event['axes'])
         return cls(
             arrival_s=event['at_s'],
@@ -82,7 +82,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A time in which no velocity may arrive, and why."""
+    """A time span in which no velocity may arrive, and why."""
 
     begin_s: float
     end_s: float
@@ -94,11 +94,11 @@ class Stop:
     """How the robot was stopped."""
 
     last_move_s: float
-    """When the last velocity arrived: the last command that was accepted."""
+    """Arrival of the last velocity: the last command that was accepted."""
     zero_s: float | None
-    """When the first zero after it arrived; ``None``: silence."""
+    """Arrival of the first zero after it; ``None``: silence."""
     stamped_s: float | None
-    """The same by the robot's own stamps, zero minus last velocity."""
+    """Zero minus last velocity, by the robot's own stamps."""
 
     @property
     def time_to_zero_s(self) -> float:
@@ -123,10 +123,10 @@ def zero_of_latch(commands: Sequence[Command], latched_s: float) -> float:
     """
     Return when the zero arrived that ended the last motion before a latch.
 
-    Not the first zero after the press: a bad network may have stopped and released the robot in
-    between.
+    This is not the first zero after the press: a bad network may have stopped and released the
+    robot in between.
 
-    :param latched_s: When the bridge had said that it is latched, which it does after its zero.
+    :param latched_s: When the bridge reported the latch, which it does after its zero.
     :returns: Infinity if no zero came.
     """
     before = [command for command in commands if command.arrival_s <= latched_s]
@@ -137,7 +137,7 @@ def zero_of_latch(commands: Sequence[Command], latched_s: float) -> float:
 
 
 def after(commands: Sequence[Command], window: Window) -> list[str]:
-    """Return a violation for each velocity in a window in which there must be none."""
+    """Return a violation for each velocity within a window."""
     return [
         f'moved {command.arrival_s - window.begin_s:.3f} s into: {window.why}'
         for command in commands
@@ -149,8 +149,8 @@ def age_violations(commands: Sequence[Command], quickest_s: float) -> list[str]:
     """
     Return a violation for each obeyed command that was too old.
 
-    :param quickest_s: The least delay of the network. What the programs add to it, on a busy
-        machine, is taken from the quickest command of the record, and bounded.
+    :param quickest_s: The least delay of the network. The delay that the programs add on a busy
+        machine is taken from the fastest command of the record, and bounded.
     """
     ages = [command.age_s for command in commands if command.age_s is not None]
     added_s = min(ages, default=0.0) - quickest_s
@@ -159,7 +159,7 @@ def age_violations(commands: Sequence[Command], quickest_s: float) -> list[str]:
 
 
 def form_violations(commands: Sequence[Command]) -> list[str]:
-    """Return a violation for each message that no base should ever get."""
+    """Return a violation for each message that no base should ever receive."""
     found = []
     for command in commands:
         if not all(map(math.isfinite, command.axes)):

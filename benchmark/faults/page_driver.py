@@ -1,8 +1,8 @@
 """
-The operator as the page in a Chromium: ``… benchmark.faults.page_driver URL TOKEN ROBOT_ID``.
+The operator page in a Chromium: ``… benchmark.faults.page_driver URL TOKEN ROBOT_ID``.
 
-Orders and events are those of :mod:`benchmark.faults.driver`, as far as a page has them; what was
-sent when is not known here. The variable CHROMIUM names the browser.
+Orders and events are those of :mod:`benchmark.faults.driver`, as far as they apply to a page; the
+send times of single commands are unknown. The variable CHROMIUM names the browser.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -38,12 +38,12 @@ from benchmark.faults.driver import say
 KEY: Final = 'KeyW'
 POLL_S: Final = 0.02
 UP: Final = ('drivable', 'driving', 'stopped')
-"""What the page says while the robot answers."""
+"""States that the page shows while the robot answers."""
 HANG: Final = """() => setTimeout(() => {
     const end = performance.now() + 3000;
     while (performance.now() < end) ;
 })"""
-#: A headless browser has no window to minimise: the page is told what it would be told then.
+#: A headless browser has no window to minimise, so this simulates the events that would follow.
 VISIBILITY: Final = """hidden => {
     const state = hidden ? 'hidden' : 'visible';
     Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
@@ -53,7 +53,7 @@ VISIBILITY: Final = """hidden => {
 
 
 class PageDriver:
-    """Handles the page as its user and its browser do, and says what it shows."""
+    """Acts on the page as its user and its browser do, and reports what it shows."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
@@ -71,13 +71,13 @@ class PageDriver:
             'hang': lambda: self._page.evaluate(HANG),
             'leave': lambda: self._page.goto('about:blank'),
         }
-        # The browser takes its time to answer: what follows from the wish may come before that.
+        # The browser may answer late: effects of the order may be reported before its answer.
         begun_s = time.monotonic()
         act[wish]()
         say('wants', wish=wish, at_s=begun_s)
 
     def look(self) -> None:
-        """Say what has changed since the last look."""
+        """Report what has changed since the last check."""
         told = self._page.evaluate(
             """() => window.teleop && {
                 text: document.querySelector('#state').textContent,
@@ -99,7 +99,7 @@ class PageDriver:
             say('frames', count=metrics['framesPresented'])
 
     def _tell_what_was_sent(self, metrics: dict[str, Any]) -> None:
-        """Say when commands were sent, how many were held back, and what locks the keys."""
+        """Report when commands were sent, how many were held back, and what locks the keys."""
         ahead_s = time.time() - time.monotonic()
         new = [sent for sent in metrics.get('sent', ()) if sent['seq'] > self._told_seq]
         if new:
@@ -116,7 +116,7 @@ class PageDriver:
 
 
 def read(orders: queue.SimpleQueue[str | None]) -> None:
-    """Hand over standard input line by line, then ``None``."""
+    """Put the lines of standard input into the queue, then ``None``."""
     for line in sys.stdin:
         orders.put(line)
     orders.put(None)
@@ -130,7 +130,7 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=os.environ['CHROMIUM'],
             headless=True,
-            # The page of a real broker comes by https, which is more than encrypted: "secure".
+            # A real broker serves the page over https, which makes it a secure context.
             args=[*ARGUMENTS, f'--unsafely-treat-insecure-origin-as-secure={url}'],
         )
         page = browser.new_page()

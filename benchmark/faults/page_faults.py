@@ -1,4 +1,4 @@
-"""Faults of the page in a real Chromium, and what a person at it goes through."""
+"""Faults of the page in a real Chromium, and what its user experiences."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -47,7 +47,7 @@ _PAGE: Final = tuple(
         why=why,
     )
     for name, action, neutral_first, instant, why in (
-        # A page that was loaded anew has nobody at its keys: it begins with neutral.
+        # Nobody presses a key on a reloaded page: it begins with neutral.
         ('its tab is killed', actions.browser_signalled(RENDERER, KILL), False, False, WATCHDOG),
         ('its browser is killed', actions.browser_signalled('', KILL), False, False, WATCHDOG),
         ('it is left', actions.page_does('leave'), False, False, WATCHDOG),
@@ -60,7 +60,7 @@ _PAGE: Final = tuple(
         ),
         ('its tab is frozen', actions.browser_signalled(RENDERER, STOP), True, False, WATCHDOG),
         ('it hangs for 3 s', actions.page_does('hang', 'show'), True, False, WATCHDOG),
-        # What a person sees of a robot's crash, and how soon they drive again.
+        # What a user sees of a robot's crash, and how soon they can drive again.
         ('WebRTC half kill -9', actions.webrtc_half_signalled(KILL), True, True, LINK),
     )
 )

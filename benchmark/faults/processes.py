@@ -1,4 +1,4 @@
-"""Processes on the three hosts: started in a namespace, heard line by line, ended without fail."""
+"""Processes on the three hosts: started in a namespace, read line by line, always ended."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -38,20 +38,20 @@ END_S: Final = 6.0
 _PR_SET_PDEATHSIG: Final = 1
 POLL_S: Final = 0.01
 BUSY_WAIT_S: Final = 90.0
-"""Until a healthy stack does what it should, also on a busy machine."""
+"""Time in which a healthy stack reaches an expected state, even on a busy machine."""
 
 _T = TypeVar('_T')
 
 
 class TooSlow(Exception):
-    """Something that should have happened did not; the text says what."""
+    """Something expected did not happen; the text says what."""
 
 
 def wait_for(condition: Callable[[], _T], what: str, timeout_s: float = BUSY_WAIT_S) -> _T:
     """
     Return the first true value of a condition.
 
-    :raises TooSlow: It does not come.
+    :raises TooSlow: The condition stays false.
     """
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
@@ -65,12 +65,12 @@ _libc: Final = ctypes.CDLL(None)
 
 
 def _die_with_parent() -> None:
-    """Be killed when the matrix is, which then can end nobody; sudden ends are its business."""
+    """Let the kernel kill this process when the matrix is killed, which then ends nothing."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process is there and no zombie."""
+    """Return whether a process exists and is not a zombie."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -81,11 +81,11 @@ class Process:
     """
     A Python module as a process.
 
-    What it writes to its standard output as JSON is kept as events, the rest as lines. Lists only
-    grow, so that any thread may read them.
+    JSON on its standard output is kept as events, all other output as lines. Lists only grow, so
+    any thread may read them.
 
-    :param prefix: What puts it on a host.
-    :param log: Where its standard error goes.
+    :param prefix: Command prefix that runs it on a host.
+    :param log: File for its standard error.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Process:
 
     @property
     def status(self) -> int | None:
-        """The exit status; ``None``: it runs."""
+        """The exit status; ``None`` while it runs."""
         return self._process.poll()
 
     def wait(self, timeout_s: float = BUSY_WAIT_S) -> int:
@@ -154,20 +154,20 @@ class Process:
         self._process.stdin.close()
 
     def signal(self, number: signal.Signals) -> float:
-        """Send a signal; return when, in seconds of ``time.monotonic``."""
+        """Send a signal; return the time, in seconds of ``time.monotonic``."""
         now = time.monotonic()
         self._process.send_signal(number)
         return now
 
     def of_kind(self, kind: str, since_s: float = 0.0) -> list[dict[str, Any]]:
-        """Return the events of a kind that were written from a time on."""
+        """Return the events of a kind that were written since a time."""
         return [e for e in list(self.events) if e['kind'] == kind and e['at_s'] >= since_s]
 
     def wait_for_event(
         self, kind: str, since_s: float = 0.0, timeout_s: float = BUSY_WAIT_S
     ) -> dict[str, Any]:
         """
-        Return the first event of a kind from a time on.
+        Return the first event of a kind since a time.
 
         :raises TooSlow: It does not come, or the process ended.
         """
@@ -182,7 +182,7 @@ class Process:
 
     def wait_for_line(self, text: str) -> str:
         """
-        Return the first line with a text in it.
+        Return the first line that contains a text.
 
         :raises TooSlow: It does not come, or the process ended.
         """
@@ -195,7 +195,7 @@ class Process:
         return wait_for(first, f'{text!r} of {self.name}') or ''
 
     def end(self) -> None:
-        """End it and what it has started, stopped or not."""
+        """Kill it and its children, stopped or not."""
         family = _family(self.pid)
         for process in family:
             _signal(process, signal.SIGCONT)

@@ -1,9 +1,9 @@
 """
-The recorder: ``python3 -m benchmark.faults.recorder [--clock]``, beside the bridge on the robot.
+The recorder, which runs on the robot: ``python3 -m benchmark.faults.recorder [--clock]``.
 
-What a base would hear. Writes one JSON object a line: each ``cmd_vel`` with the time of its
-arrival (``time.monotonic``), each change of ``~/state``. With ``--clock`` it also is the simulator
-that publishes ``/clock``, until its standard input says ``pause``, and again after ``resume``.
+Receives what a base would receive. Writes one JSON object per line: each ``cmd_vel`` with its time
+of arrival (``time.monotonic``), and each change of ``~/state``. With ``--clock`` it also acts as
+the simulator that publishes ``/clock``; ``pause`` and ``resume`` on its standard input control it.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -59,7 +59,7 @@ def on_command(message: TwistStamped) -> None:
     axes = [linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]
     say(
         'command',
-        # JSON has neither NaN nor infinity; both are failures and told apart from numbers.
+        # JSON has neither NaN nor infinity; both are failures, so they are written as text.
         axes=[axis if math.isfinite(axis) else str(axis) for axis in axes],
         stamp_s=Time.from_msg(message.header.stamp).nanoseconds * 1e-9,
     )
@@ -74,7 +74,7 @@ def on_diagnostics(message: DiagnosticArray) -> None:
 
 
 def _bad_news(values: dict[str, str]) -> dict[str, float]:
-    """Return the counters of what was refused or got lost."""
+    """Return the counters of refused or lost items."""
     return {
         name: float(value)
         for name, value in values.items()
@@ -83,7 +83,7 @@ def _bad_news(values: dict[str, str]) -> dict[str, float]:
 
 
 class SimulatedClock:
-    """Publishes the time of a simulation that can be paused."""
+    """Publishes simulated time that can be paused."""
 
     def __init__(self, node: Any) -> None:
         self.running = True

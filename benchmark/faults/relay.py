@@ -1,11 +1,11 @@
 """
-The network as a program: ``python3 -m benchmark.faults.relay NAME=NAMESPACE=ADDRESS ...``.
+The network program: ``python3 -m benchmark.faults.relay NAME=NAMESPACE=ADDRESS ...``.
 
-Each host is a network namespace whose only way out is a TUN device that this program holds. It
-forwards IP packets by their destination and spoils them as it is told on its standard input, one
-JSON object a line: ``{"source": …, "target": …}`` and the fields of :class:`Conditions`. Each line
-is answered with the time (``time.monotonic``) from which it holds. Userspace, because not every
-kernel has netem.
+Each host is a network namespace whose only interface is a TUN device that this program holds. It
+forwards IP packets by their destination and impairs them according to its standard input, one
+JSON object per line: ``{"source": …, "target": …}`` and the fields of :class:`Conditions`. The
+answer to each line is the time (``time.monotonic``) from which it holds. It runs in user space
+because not every kernel has netem.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -48,7 +48,7 @@ PREFIX_BITS: Final = 24
 MAX_PACKET_BYTES: Final = 65536
 PACKETS_A_TURN: Final = 64
 QUEUE_BYTES: Final = 128 * 1024
-"""What a link of limited rate holds up before it drops: a modem with a large buffer."""
+"""Queue of a rate-limited link, after which it drops packets: a modem with a large buffer."""
 
 #: linux/if_tun.h
 _TUNSETIFF: Final = 0x400454CA
@@ -58,14 +58,14 @@ _IFF_NO_PI: Final = 0x1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What a link does to packets, one way."""
+    """Impairments of a link, one way."""
 
     cut: bool = False
     loss: float = 0.0
     duplicate: float = 0.0
     delay_s: float = 0.0
     jitter_s: float = 0.0
-    """The delay is even between ``delay_s`` minus and plus this: packets overtake each other."""
+    """The delay is uniform within ``delay_s`` ± this, so packets overtake each other."""
     rate_bps: float = 0.0
     """Bits per second; 0.0: no limit."""
 
@@ -74,7 +74,7 @@ class Conditions:
 class _Link:
     conditions: Conditions = Conditions()
     free_at_s: float = 0.0
-    """When a link of limited rate has sent what it holds."""
+    """When a rate-limited link will have sent its queue."""
 
 
 @dataclass(order=True, slots=True)
@@ -91,7 +91,7 @@ def open_device(namespace: str, name: str, address: str) -> int:
     home = os.open('/proc/self/ns/net', os.O_RDONLY)
     there = os.open(f'/run/netns/{namespace}', os.O_RDONLY)
     try:
-        # os.setns came with Python 3.12.
+        # os.setns exists only since Python 3.12.
         if libc.setns(there, 0) != 0:
             raise OSError(ctypes.get_errno(), f'cannot enter {namespace}')
         device = os.open('/dev/net/tun', os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -114,7 +114,7 @@ class Relay:
     """
     Forwards until its standard input ends.
 
-    :param devices: Address of each host, as bytes, and its device.
+    :param devices: Address of each host, as bytes → its device.
     """
 
     def __init__(self, devices: dict[bytes, int]) -> None:
@@ -130,7 +130,7 @@ class Relay:
         """
         Forward packets and follow orders.
 
-        :param orders: Descriptor to read them from.
+        :param orders: Descriptor from which orders are read.
         :param hosts: Name and address of each host.
         """
         lines: deque[bytes] = deque([b''])
@@ -190,7 +190,7 @@ class Relay:
             try:
                 os.write(packet.device, packet.data)
             except OSError:
-                continue  # its queue is full: the network has lost a packet
+                continue  # its queue is full: the network loses the packet
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The matrix as a table for people and as JSON; pure."""
+"""The matrix as a readable table and as JSON; pure."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -46,7 +46,7 @@ _HEAD = (
 
 
 def as_json(trials: Sequence[Trial], **about: Any) -> dict[str, Any]:
-    """Return everything that was found."""
+    """Return all results in a form that JSON can hold."""
     rows = [{name: _plain(value) for name, value in asdict(trial).items()} for trial in trials]
     return {**about, 'trials': rows}
 
@@ -101,7 +101,7 @@ def _spread(values: Iterable[float], scale: float, digits: int) -> str:
 
 
 def summary(trials: Sequence[Trial]) -> str:
-    """Return how it went, with everything that was not as it should be."""
+    """Return a summary with all violations and surprises."""
     unsafe = [f'{t.fault} at {t.phase_s:.3f} s: {v}' for t in trials for v in t.violations]
     odd = [f'{t.fault} at {t.phase_s:.3f} s: {s}' for t in trials for s in t.surprises]
     lines = [f'{len(trials)} trials, {len(unsafe)} violations, {len(odd)} surprises']

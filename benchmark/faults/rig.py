@@ -1,4 +1,4 @@
-"""Broker, bridge, camera, recorder and operator on three hosts, and what a fault may do."""
+"""The rig: broker, bridge, camera, recorder and operator on three hosts, under faults."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -52,31 +52,31 @@ ATTEMPTS: Final = 6
 ATTEMPT_S: Final = 5.0
 DISK_BYTES: Final = 2 << 20
 STEADY_COMMANDS: Final = 10
-"""So many velocities in a row, and the robot is being driven."""
+"""Number of velocities after which the robot counts as being driven."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What the programs are started with; most faults need nothing special."""
+    """Settings with which the programs are started; most faults need the defaults."""
 
     camera: tuple[int, int, float] = (320, 240, 15.0)
-    """Width and height in pixels, pictures a second."""
+    """Width and height in pixels, and frames per second."""
     parameters: dict[str, str] = field(default_factory=dict)
-    """Of the bridge."""
+    """Parameters of the bridge."""
     simulated_time: bool = False
     movable_clock: bool = False
-    """The robot's wall clock can be stepped."""
+    """Whether the robot's wall clock can be stepped."""
     small_disk: Host | None = None
-    """Whose state lies on a disk that can be filled."""
+    """Host whose state lies on a disk that can be filled."""
     operator_link: Conditions = field(default_factory=Conditions)
-    """What the way between operator and broker is always like, each way."""
+    """Default conditions of the link between operator and broker, each way."""
     page: bool = False
-    """The operator is the page in a Chromium, not a program that behaves like it."""
+    """Whether the operator is the page in a Chromium, not a program that behaves like it."""
 
 
 class Rig:
     """
-    Everything that runs.
+    All running programs and the network between them.
 
     :param folder: For logs and state.
     """
@@ -87,7 +87,7 @@ class Rig:
         self.setting = setting
         self.log = SendLog(folder / 'sent')
         self.undo = ExitStack()
-        """What takes the present fault back."""
+        """Undoes the present fault."""
         self.canary = Canary()
         ends.callback(self.canary.end)
         self._ends = ends
@@ -182,7 +182,7 @@ class Rig:
         return operator
 
     def restart_what_ended(self) -> None:
-        """Start again whatever does not run any more."""
+        """Restart every program that has ended."""
         if self.broker.status is not None:
             self.broker.end()
             self.broker = self.start_broker()
@@ -201,14 +201,14 @@ class Rig:
         return webrtc_half(self.bridge.pid)
 
     def age_of_half_s(self) -> float:
-        """Return how long that has lived; 0.0: there is none."""
+        """Return the age of the WebRTC half; 0.0: there is none."""
         try:
             return time.time() - float(self.webrtc_half().create_time())
         except (ProcessLookupError, psutil.NoSuchProcess):
             return 0.0
 
     def manage(self, *arguments: str) -> str:
-        """Return what the broker's administrator gets to see for a command."""
+        """Return the output of a management command of the broker."""
         done = subprocess.run(
             [
                 *(sys.executable, '-m', 'teleop_webrtc_bridge.broker.main', *arguments),
@@ -223,7 +223,7 @@ class Rig:
         return done.stdout.strip()
 
     def left_behind(self) -> list[str]:
-        """Return the WebRTC halves on the robot, whoever their parent is."""
+        """Return the WebRTC halves on the robot, whatever their parent."""
         found = []
         for process in psutil.process_iter(['cmdline', 'environ']):
             words, variables = process.info['cmdline'] or [], process.info['environ'] or {}
@@ -234,12 +234,12 @@ class Rig:
         return found
 
     def missing(self) -> list[str]:
-        """Return which programs do not run that should."""
+        """Return the programs that should be running but are not."""
         programs = (self.broker, self.bridge, self.camera, self.recorder, self.operator)
         return [process.name for process in programs if not alive(process.pid)]
 
     def heal(self) -> float:
-        """Take the fault back; return when that began, in seconds of ``time.monotonic``."""
+        """Undo the fault; return when that began, in seconds of ``time.monotonic``."""
         begun_s = time.monotonic()
         self.undo.close()
         self.network.heal()
@@ -247,7 +247,7 @@ class Rig:
         return begun_s
 
     def start_beside(self, host: Host, module: str, *arguments: str) -> Process:
-        """Start a program that belongs to the fault: it ends with it."""
+        """Start a program that ends with the fault."""
         process = self._start(host, module, *arguments)
         self.undo.callback(process.end)
         return process
@@ -255,11 +255,11 @@ class Rig:
     # --- the operator ------------------------------------------------------------------------
 
     def tell(self, wish: str, **fields: Any) -> None:
-        """Let the operator want something else."""
+        """Change the operator's intent."""
         self.operator.order(json.dumps({'do': wish, **fields}))
 
     def make_drivable(self) -> None:
-        """Let the operator be in control, with the robot standing and armed."""
+        """Put the operator in control, with the robot standing and armed."""
         begun_s = time.monotonic()
         self.tell('neutral')
         wants_s = self.operator.wait_for_event('wants', begun_s)['at_s']
@@ -268,9 +268,9 @@ class Rig:
 
     def drive(self) -> None:
         """
-        Let the operator drive; return when the robot follows.
+        Make the operator drive; return when the robot follows.
 
-        :raises TooSlow: It does not.
+        :raises TooSlow: The robot does not follow.
         """
         first_s = time.monotonic()
         for _ in range(ATTEMPTS):
@@ -286,14 +286,14 @@ class Rig:
         raise TooSlow(f'no motion on cmd_vel in {ATTEMPTS} attempts: {self._why_not(first_s)}')
 
     def _why_not(self, since_s: float) -> str:
-        """Return what is known of why the robot does not follow."""
+        """Return what is known about why the robot does not follow."""
         told = self.operator.of_kind('telemetry', since_s)
         refusing = Counter(str(event['state'].get('refusing')) for event in told)
         waits_s = self.canary.longest_s(since_s, time.monotonic())
         return (
-            f'{len(told)} times told, refusing {dict(refusing)}; '
+            f'{len(told)} telemetry messages, refusing {dict(refusing)}; '
             f'{len(self.commands(since_s))} on cmd_vel; '
-            f'the machine let threads wait for up to {waits_s:.2f} s; '
+            f'the machine made threads wait for up to {waits_s:.2f} s; '
             f'{what_happened(list(self.operator.events), since_s)}'
         )
 
@@ -303,46 +303,46 @@ class Rig:
     # --- what was recorded -------------------------------------------------------------------
 
     def commands(self, since_s: float) -> list[Command]:
-        """Return what arrived on ``cmd_vel`` from a time on."""
+        """Return the messages that arrived on ``cmd_vel`` since a time."""
         return [
             Command.recorded(event, self.log)
             for event in self.recorder.of_kind('command', since_s)
         ]
 
     def sent_s(self) -> list[float]:
-        """Return when the newest commands were sent, in no order."""
+        """Return the times at which the newest commands were sent, unordered."""
         by_page = self.operator.of_kind('sent')
         return [*self.log.all_s(), *(s for event in by_page for s in event['times_s'])]
 
     def wait_for_latch(self, since_s: float) -> float:
         """
-        Return when the bridge had said that the E-STOP is latched.
+        Return when the bridge reported that the E-STOP is latched.
 
-        :raises TooSlow: It does not.
+        :raises TooSlow: The bridge does not report it.
         """
 
         def said_s() -> float:
             states = self.recorder.of_kind('state', since_s)
             return next((float(state['at_s']) for state in states if state['estopped']), 0.0)
 
-        return wait_for(said_s, 'the bridge to say that it is latched')
+        return wait_for(said_s, 'the bridge to report the E-STOP latch')
 
     def state(self) -> dict[str, Any]:
-        """Return what the bridge said last on ``~/state``."""
+        """Return the bridge's latest message on ``~/state``."""
         states = self.recorder.of_kind('state')
         return states[-1] if states else {}
 
 
 @contextmanager
 def rig(setting: Setting) -> Iterator[Rig]:
-    """Start everything, and return when the robot can be driven."""
+    """Start everything, and continue when the robot can be driven."""
     with ExitStack() as ends:
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix='teleop-faults-')))
         running = Rig(folder, ends.enter_context(network()), setting, ends)
         running.recorder.wait_for_event('ready')
         wait_for(
             lambda: any(e['count'] for e in running.recorder.of_kind('subscribers')),
-            'the bridge to know its subscriber',
+            'the bridge to discover its subscriber',
         )
         running.make_drivable()
         yield running

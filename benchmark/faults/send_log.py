@@ -1,8 +1,8 @@
 """
-When each command was sent: a file that survives any end of the operator.
+Log of the send time of each command, in a file that survives any end of the operator.
 
-Each command has a velocity of its own for as long as it may matter, so that whoever sees a
-velocity on ``cmd_vel`` knows when the operator wanted it.
+Each command has a distinct velocity for as long as it may matter, so a velocity on ``cmd_vel``
+tells when the operator sent it.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -31,7 +31,7 @@ __all__ = ['SLOWEST', 'SendLog']
 SLOTS: Final = 4096
 """More than a minute at 50 Hz."""
 SLOWEST: Final = 0.5
-"""All velocities lie between this and twice as much, in m/s; exact in binary."""
+"""All velocities lie between this and twice this, in m/s; exact in binary."""
 _TIME: Final = struct.Struct('d')
 
 
@@ -39,7 +39,7 @@ class SendLog:
     """
     The times at which the newest commands were sent, by their velocity.
 
-    :param path: Shared by whoever writes and whoever reads.
+    :param path: File that writer and readers share.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,13 +49,13 @@ class SendLog:
             self._times = mmap.mmap(file.fileno(), size)
 
     def velocity(self, number: int, now: float) -> float:
-        """Note that a command is sent now; return the velocity that is its name."""
+        """Record that a command is sent now; return the velocity that identifies it."""
         slot = number % SLOTS
         _TIME.pack_into(self._times, slot * _TIME.size, now)
         return SLOWEST * (1.0 + slot / SLOTS)
 
     def all_s(self) -> list[float]:
-        """Return when each of the newest commands was sent, in no order."""
+        """Return the times at which the newest commands were sent, unordered."""
         return [time_s for (time_s,) in _TIME.iter_unpack(self._times[:]) if time_s]
 
     def sent_s(self, velocity: float) -> float | None:

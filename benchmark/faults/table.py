@@ -1,7 +1,7 @@
 """
-The faults: one entry each, with what must come of it and why.
+Table of the faults, each with its expected outcome and the reason for it.
 
-To add one, add an entry; what is done to the rig comes from :mod:`benchmark.faults.actions`.
+The actions on the rig come from :mod:`benchmark.faults.actions`.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -41,22 +41,22 @@ HOGS: Final = 6
 LOADED_STOP_MS: Final = STOP_MS + 20.0
 LEASE_MS: Final = 500.0 + STOP_MS + UNDER_WAY_MS
 END_OF_LINK_MS: Final = 50.0
-"""A goal for the end of file between the halves: a busy machine takes its time over a kill."""
+"""Goal for the end of file between the halves: on a busy machine, a kill takes time."""
 SILENT_MS: Final = UNDER_WAY_MS
 REVOKED_MS: Final = 1000.0 + STOP_MS + UNDER_WAY_MS
-LEASE = 'the lease: what the operator echoes is 500 ms and a round trip old; then the watchdog'
+LEASE = 'the lease: echoed tokens expire after 500 ms and a round trip; then the watchdog'
 BLIND_SPEED: Final = 0.3
 
 
 def _slower_when_blind(rig: Rig, begun_s: float, ended_s: float) -> list[str]:
-    """Judge the last half second of a picture that stands still for two."""
+    """Judge the last half second of two seconds in which the picture does not change."""
     commands = rig.commands(ended_s - 0.5)
     fast = [c for c in commands if abs(c.axes[0]) > BLIND_SPEED + 1e-9]
     return [f'{len(fast)} commands at full speed without a picture'] if fast else []
 
 
 def _half_ended(rig: Rig, begun_s: float, ended_s: float) -> list[str]:
-    """Look for the WebRTC half of a bridge that was killed: it must be gone."""
+    """Check that the WebRTC half of a killed bridge is gone."""
     left = rig.left_behind()
     return [f'left behind: {left}'] if left else []
 
@@ -122,7 +122,7 @@ _PROCESSES: Final = (
         inject=actions.signalled('bridge', STOP),
         bound_ms=SILENT_MS,
         neutral_first=False,
-        why="nobody is left: the base's own time-out; commands of after it are recent",
+        why="nobody is left: the base's own time-out; later commands are recent",
     ),
     Fault(
         name='robot: suspended',
@@ -155,7 +155,7 @@ _PROCESSES: Final = (
         expected=Expected.STOPS,
         inject=actions.broker_restarted,
         bound_ms=1000.0 + STOP_MS + UNDER_WAY_MS,
-        why='it says goodbye first, in less than a second; then ' + WATCHDOG,
+        why='it first ends its sessions, in less than a second; then ' + WATCHDOG,
     ),
 )
 
@@ -214,7 +214,7 @@ _NETWORK: Final = (
         expected=Expected.DRIVES_ON,
         inject=actions.spoilt_both(OPERATOR, BROKER, Conditions(delay_s=0.1, jitter_s=0.1)),
         bound_ms=200.0 + STOP_MS + UNDER_WAY_MS,
-        why='what is under way, 200 ms; then ' + WATCHDOG,
+        why='commands in flight, 200 ms; then ' + WATCHDOG,
     ),
     Fault(
         name='network: 300 ± 100 ms all along',
@@ -223,14 +223,14 @@ _NETWORK: Final = (
         bound_ms=400.0 + STOP_MS + UNDER_WAY_MS,
         quickest_s=0.2,
         setting=Setting(operator_link=Conditions(delay_s=0.3, jitter_s=0.1)),
-        why='what is under way, 400 ms; then ' + WATCHDOG,
+        why='commands in flight, 400 ms; then ' + WATCHDOG,
     ),
     Fault(
         name='network: 300 ± 100 ms from now on',
         expected=Expected.EITHER,
         inject=actions.spoilt_both(OPERATOR, BROKER, Conditions(delay_s=0.3, jitter_s=0.1)),
         bound_ms=400.0 + STOP_MS + UNDER_WAY_MS,
-        why='what is under way, 400 ms; then ' + WATCHDOG,
+        why='commands in flight, 400 ms; then ' + WATCHDOG,
     ),
     Fault(
         name='network: half of all packets twice',
@@ -262,7 +262,7 @@ _MACHINE: Final = (
         setting=HD,
         goal_ms=LOADED_STOP_MS,
         bound_ms=LOADED_STOP_MS + UNDER_WAY_MS,
-        why=WATCHDOG + '; commands under way take longer',
+        why=WATCHDOG + '; commands in flight take longer',
     ),
     Fault(
         name='machine: 6 hogs, 720p, WebRTC half kill -9',
@@ -333,7 +333,7 @@ _ADVERSARIES: Final = (
         inject=actions.key_revoked,
         bound_ms=REVOKED_MS,
         hold_s=2.0,
-        why='the broker looks once a second; then ' + WATCHDOG,
+        why='the broker checks once per second; then ' + WATCHDOG,
     ),
     Fault(
         name="operator's token revoked",
@@ -341,7 +341,7 @@ _ADVERSARIES: Final = (
         inject=actions.token_revoked,
         bound_ms=REVOKED_MS,
         hold_s=2.0,
-        why='the broker looks once a second; then ' + WATCHDOG,
+        why='the broker checks once per second; then ' + WATCHDOG,
     ),
     Fault(
         name='operator: garbage on the channels',
@@ -402,11 +402,11 @@ FAULTS: Final = (
 
 def named(names: list[str]) -> list[Fault]:
     """
-    Return the faults whose name contains one of these; all of them, if there are none.
+    Return the faults whose name contains one of these; all faults, if none are given.
 
-    :raises LookupError: One is contained in no name.
+    :raises LookupError: One of them matches no fault.
     """
     for name in names:
         if not any(name in fault.name for fault in FAULTS):
-            raise LookupError(f'no fault is named like {name!r}; --list shows them')
+            raise LookupError(f'no fault name contains {name!r}; --list shows the names')
     return [f for f in FAULTS if not names or any(name in f.name for name in names)]

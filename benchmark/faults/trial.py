@@ -1,4 +1,4 @@
-"""One trial: drive at full speed, let something happen, judge, heal, and drive again."""
+"""One trial: drive at full speed, inject a fault, judge, heal, and drive again."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -44,50 +44,50 @@ from teleop_webrtc_bridge.processes.child_process import STEADY_S
 __all__ = ['Trial', 'run']
 
 HELD_S: Final = 0.6
-"""How long the key is held after the robot was heard again."""
+"""How long the key is held after the robot is heard again."""
 SETTLE_S: Final = 0.25
-"""So long after a bound, everything that was published has been recorded."""
+"""Time after a bound within which everything published has been recorded."""
 RELEASES: Final = 6
 RELEASE_S: Final = 4.0
 VIDEO_S: Final = 10.0
-"""Longer without a picture is a surprise."""
+"""A longer time without a picture is a surprise."""
 LONGEST_VIDEO_S: Final = 40.0
-"""So long the picture is waited for, on a busy machine."""
+"""Time-out for the picture, on a busy machine."""
 DIAGNOSED_S: Final = 3.0
-"""Of diagnostics, which come once a second, tell what was counted before."""
+"""Span of diagnostics, published once per second, that shows the counters before a stop."""
 STORY_S: Final = 10.0
 OLD_S: Final = 0.3
 EXIT_S: Final = 5.0
-"""Within this a program ends that is asked to."""
+"""Time within which a program must exit on request."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Trial:
-    """What came of one trial; times in seconds, NaN where there is none."""
+    """Result of one trial; times in seconds, NaN where there is none."""
 
     fault: str
     phase_s: float
-    """From the first motion to the fault."""
+    """Time from the first motion to the fault."""
     load: float = field(default_factory=lambda: os.getloadavg()[0])
     accepted_to_zero_s: float = math.nan
-    """From the last velocity at a subscriber, that is the last accepted command, to its zero."""
+    """From the last velocity at a subscriber (the last accepted command) to the zero."""
     stamped_to_zero_s: float = math.nan
-    """The same by the stamps that the robot gave both."""
+    """The same by the robot's own stamps."""
     fault_to_zero_s: float = math.nan
     reconnect_s: float = math.nan
-    """From the end of the fault until the operator hears the robot (again)."""
+    """From the end of the fault until the operator hears the robot again."""
     video_s: float = math.nan
-    """From the end of the fault until the operator sees it."""
+    """From the end of the fault until the operator sees a new picture."""
     latch_kept: bool | None = None
     told: str = ''
-    """What reached the operator first."""
+    """First news that reached the operator."""
     robot_said: str = ''
-    """The bridge's newest reason on ``~/state``."""
+    """The bridge's latest reason on ``~/state``."""
     moved_after_bound: int = 0
     violations: list[str] = field(default_factory=list)
-    """Unsafe: there must be none."""
+    """Unsafe behaviour: there must be none."""
     surprises: list[str] = field(default_factory=list)
-    """Safe, but not what was expected."""
+    """Safe but unexpected behaviour."""
 
 
 def run(rig: Rig, fault: Fault, phase_s: float) -> Trial:
@@ -95,7 +95,7 @@ def run(rig: Rig, fault: Fault, phase_s: float) -> Trial:
     Run one trial.
 
     :param phase_s: From the first motion to the fault, in seconds.
-    :raises TooSlow: The rig did not become drivable, before or afterwards.
+    :raises TooSlow: The rig did not become drivable before or after the fault.
     """
     trial = Trial(fault=fault.name, phase_s=phase_s)
     begun_s = time.monotonic()
@@ -108,12 +108,12 @@ def run(rig: Rig, fault: Fault, phase_s: float) -> Trial:
 
 def _try(rig: Rig, fault: Fault, trial: Trial) -> None:
     if fault.instant:
-        # One that is killed again and again is started again later and later.
-        wait_for(lambda: rig.age_of_half_s() > STEADY_S, 'a WebRTC half that is steady')
+        # A half that is killed repeatedly is restarted after ever longer delays.
+        wait_for(lambda: rig.age_of_half_s() > STEADY_S, 'a steady WebRTC half')
     rig.make_drivable()
     begun_s = time.monotonic()
     rig.drive()
-    # The point of the trial: what the fault meets is a matter of chance.
+    # The point of the trial: the fault strikes at a random moment.
     time.sleep(trial.phase_s)
     match fault.expected:
         case Expected.STOPS | Expected.SILENT | Expected.ENDS:
@@ -163,7 +163,7 @@ def _driving_on(rig: Rig, fault: Fault, trial: Trial, begun_s: float) -> None:
     zeros = [c for c in commands if c.is_zero and fault_s < c.arrival_s < released_s]
     if zeros and fault.expected is Expected.DRIVES_ON:
         trial.surprises.append(
-            f'stood {zeros[0].arrival_s - fault_s:.2f} s into it: '
+            f'stood {zeros[0].arrival_s - fault_s:.2f} s after the fault: '
             + _why_it_stood(rig, zeros[0].arrival_s)
         )
     healed_s = rig.heal()
@@ -178,7 +178,7 @@ def _driving_on(rig: Rig, fault: Fault, trial: Trial, begun_s: float) -> None:
 def _latched(rig: Rig, fault: Fault, trial: Trial, begun_s: float) -> None:
     pressed_s = estop_pressed(rig) if fault.latched_before else fault.inject(rig)
     rig.operator.wait_for_event('acknowledged', pressed_s)
-    # The zero came before, but on another topic: one of them may have been read later.
+    # The zero was published first, but on another topic: the order of reading may differ.
     latched_s = rig.wait_for_latch(pressed_s) + READING_S
     _sleep_until(latched_s)
     zero_s = zero_of_latch(rig.commands(begun_s), latched_s)
@@ -203,7 +203,7 @@ def _latched(rig: Rig, fault: Fault, trial: Trial, begun_s: float) -> None:
     if not trial.latch_kept:
         trial.violations.append(f'the latch was lost: {told}, {rig.state()}')
     cleared_s = time.monotonic()
-    # Neither a held key nor a neutral one and a new press moves a robot that is latched.
+    # Neither a held key nor neutral and a new press moves a latched robot.
     window = Window(begin_s=latched_s, end_s=cleared_s, why='the E-STOP latch')
     moved = after(rig.commands(begun_s), window)
     trial.moved_after_bound += len(moved)
@@ -212,7 +212,7 @@ def _latched(rig: Rig, fault: Fault, trial: Trial, begun_s: float) -> None:
 
 
 def _release(rig: Rig) -> None:
-    """Release the latch, as often as a bad network makes it necessary."""
+    """Request the release of the latch until a bad network lets it through."""
     begun_s = time.monotonic()
     for _ in range(RELEASES):
         rig.tell('estop_clear', nonce=uuid.uuid4().hex)
@@ -246,11 +246,11 @@ def _judge_stop(
     if stop.zero_s > window.begin_s and fault.expected is not Expected.SILENT:
         trial.violations.append(f'zero only after {trial.fault_to_zero_s:.3f} s')
     if fault.expected is Expected.ENDS and not before[-1].is_zero:
-        trial.violations.append('the last word was a velocity')
+        trial.violations.append('the last message was a velocity')
 
 
 def _come_back(rig: Rig, fault: Fault, trial: Trial, fault_s: float, healed_s: float) -> None:
-    """Hear the robot again with the key held; it must not move before neutral."""
+    """Wait for the robot with the key held; it must not move before neutral."""
     rig.tell('drive')
     _hear_again(rig, fault, trial, fault_s, healed_s)
     time.sleep(HELD_S)
@@ -268,7 +268,7 @@ def _hear_again(rig: Rig, fault: Fault, trial: Trial, fault_s: float, healed_s: 
     since_s, over_s = healed_s, healed_s
     if fault.instant:
         over_s = fault_s
-        # What was under way when it happened is not a new connection.
+        # Telemetry in flight at the time of the fault does not prove a new connection.
         since_s = rig.operator.wait_for_event('connected', fault_s)['at_s']
     trial.reconnect_s = rig.operator.wait_for_event('telemetry', since_s)['at_s'] - over_s
     try:
@@ -292,7 +292,7 @@ def _why_it_stood(rig: Rig, zero_s: float) -> str:
 
 
 def _story(rig: Rig, commands: Sequence[Command], begun_s: float) -> str:
-    """Return how old what was obeyed has been, and what became of operator and robot."""
+    """Return the ages of the obeyed commands, and the events of operator and robot."""
     ages = [
         f'{command.arrival_s - begun_s:.2f}:{command.age_s:.2f}'
         for command in commands
@@ -302,7 +302,7 @@ def _story(rig: Rig, commands: Sequence[Command], begun_s: float) -> str:
 
 
 def _since(rig: Rig, begun_s: float) -> str:
-    """Return what became of robot and operator, in seconds since a time."""
+    """Return the events of robot and operator, in seconds since a time."""
     robot = [
         f'{state["at_s"] - begun_s:.2f} s {state["state"]} {state["reason"]}'.rstrip()
         for state in rig.recorder.of_kind('state', begun_s)
@@ -311,7 +311,7 @@ def _since(rig: Rig, begun_s: float) -> str:
 
 
 def _told(rig: Rig, fault_s: float) -> str:
-    """Return what reached the operator first."""
+    """Return the first news that reached the operator."""
     if not alive(rig.operator.pid):
         return 'is gone'
     for event in list(rig.operator.events):

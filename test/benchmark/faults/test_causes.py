@@ -61,7 +61,7 @@ def test_what_was_refused_and_what_was_lost_is_told_once() -> None:
 
 def test_a_machine_without_time_is_told() -> None:
     assert 'machine' not in why()
-    assert 'the machine let threads wait for 0.31 s' in why(machine_s=0.31)
+    assert 'the machine made threads wait for 0.31 s' in why(machine_s=0.31)
 
 
 def test_a_session_that_ended_is_told() -> None:
