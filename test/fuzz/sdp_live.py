@@ -25,10 +25,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 import enum
-import gc
 import ipaddress
 import logging
-import os
 from typing import Any, Final
 
 import aioice.ice
@@ -41,6 +39,7 @@ from aiortc import (
 )
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtcdtlstransport import State
+from descriptors import open_descriptors
 from sdp_mutants import ANSWERS, text_of
 
 from teleop_webrtc_bridge.aiortc_support.codec_choice import negotiated_codecs
@@ -77,7 +76,7 @@ class LivePath:
         """Tracebacks from the log, and from tasks that were never awaited."""
         self._robot = robot
         self._tasks = asyncio.all_tasks()
-        self._descriptors = len(os.listdir('/proc/self/fd'))
+        self._descriptors = open_descriptors()
 
     async def offer(self, sdp: str) -> Outcome:
         """Join with an offer."""
@@ -138,10 +137,8 @@ class LivePath:
     async def leftovers(self) -> list[str]:
         """Return the tasks and descriptors that did not exist at the start."""
         await _turns()
-        gc.collect()
         found = [repr(task) for task in asyncio.all_tasks() - self._tasks]
-        descriptors = len(os.listdir('/proc/self/fd')) - self._descriptors
-        # Fewer descriptors are no leak: those of an earlier test may have been collected.
+        descriptors = open_descriptors() - self._descriptors
         return [*found, f'{descriptors} descriptors'] if descriptors > 0 else found
 
 

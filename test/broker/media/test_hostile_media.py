@@ -19,9 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-import gc
 import logging
-import os
 import random
 import socket
 import struct
@@ -36,6 +34,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.rtp import RtpPacket
+from descriptors import open_descriptors
 from hostile_packets import ATTACKS, one_pli, send_srtp
 import pytest
 from waiting import until
@@ -175,16 +174,13 @@ async def media() -> AsyncIterator[EmbeddedMedia]:
     log = Tracebacks(problems)
     logging.getLogger().addHandler(log)
     asyncio.get_running_loop().set_exception_handler(lambda _, it: problems.append(it))
-    # Earlier tests leave peer connections to the collector.
-    gc.collect()
-    tasks, descriptors = others(), len(os.listdir('/proc/self/fd'))
+    tasks, descriptors = others(), open_descriptors()
     media = EmbeddedMedia(include_loopback=True)
     yield media
     await media.close()
     await until(lambda: others() <= tasks)
-    gc.collect()
     logging.getLogger().removeHandler(log)
-    assert len(os.listdir('/proc/self/fd')) <= descriptors
+    assert open_descriptors() <= descriptors
     assert problems == []
 
 

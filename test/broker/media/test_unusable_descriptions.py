@@ -19,9 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-import gc
 import logging
-import os
 import re
 
 from aiortc import (
@@ -33,6 +31,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.sdp import SessionDescription
+from descriptors import open_descriptors
 import pytest
 
 from teleop_webrtc_bridge.aiortc_support.internals import configure_aiortc
@@ -75,13 +74,12 @@ async def clean(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
     """Check that the block leaves no task, no socket and no traceback."""
     problems: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, it: problems.append(it))
-    tasks, descriptors = asyncio.all_tasks(), len(os.listdir('/proc/self/fd'))
+    tasks, descriptors = asyncio.all_tasks(), open_descriptors()
     yield
     async with asyncio.timeout(PATIENCE_S):
         while asyncio.all_tasks() != tasks:  # noqa: ASYNC110 - tasks of aiortc
             await asyncio.sleep(0.01)
-    gc.collect()
-    assert len(os.listdir('/proc/self/fd')) == descriptors
+    assert open_descriptors() <= descriptors
     assert problems == []
     assert [record for record in caplog.records if record.exc_info] == []
 

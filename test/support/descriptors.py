@@ -1,0 +1,33 @@
+"""Counts the open file descriptors of this process, to find leaks."""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import gc
+import os
+
+__all__ = ['open_descriptors']
+
+
+def open_descriptors() -> int:
+    """
+    Return the number of open file descriptors, after a garbage collection.
+
+    Compare with ``<=``: the descriptors of an earlier test, which only the collector closes, may
+    be gone by then.
+    """
+    gc.collect()
+    return len(os.listdir('/proc/self/fd'))
