@@ -12,9 +12,9 @@
 // See the License for the specific language governing permissions and
 // limitations under the License.
 
-// Simulates a failing disk: preloaded into a program, for the files below FAILING_DISK_FOLDER. The
-// file FAILING_DISK_CONTROL selects the fault while the program runs: "write MS" and "sync MS" delay
-// each call, "errno NUMBER" makes it fail. Empty: nothing fails.
+// Simulates a failing disk: preloaded into a program, for the files below FAILING_DISK_FOLDER.
+// The file FAILING_DISK_CONTROL selects the fault while the program runs: "write MS" and "sync MS"
+// delay each call, "errno NUMBER" makes it fail. Empty: nothing fails.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
