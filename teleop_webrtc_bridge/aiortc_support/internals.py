@@ -245,7 +245,7 @@ def tag_frames(sender: RTCRtpSender, extensions: Callable[[], FrameExtensions]) 
 
 
 def take_keyframe_requests(sender: RTCRtpSender, callback: Callable[[], None]) -> None:
-    """Call back when the receiver requests a keyframe (PLI, FIR): no event of aiortc does."""
+    """Call back when the receiver requests a keyframe (PLI, FIR); aiortc has no such event."""
     sender._send_keyframe = callback  # type: ignore[method-assign]
 
 

@@ -373,7 +373,7 @@ class TeleopBridge(Node):
 
     def _reconnect(self) -> None:
         """Begin a new session: the WebRTC half leaves the broker and is restarted."""
-        self._drive.say_goodbye('a new session was asked for')
+        self._drive.say_goodbye('a new session was requested')
 
     def _apply_parameters(self, parameters: list[Parameter[Any]]) -> None:
         """Apply dynamic parameters, whose bounds rclpy has checked."""
