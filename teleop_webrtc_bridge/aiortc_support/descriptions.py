@@ -2,8 +2,8 @@
 A peer's session description, applied to a peer connection or refused with a reason.
 
 aiortc assumes much about a description. A violation shows only later, as an exception in a task
-that nobody awaits, or as a connection that is never established. So everything is checked first.
-Other exceptions are not caused by a peer's bytes, and are not caught here.
+that is never awaited, or as a connection that is never established. So everything is checked
+first. Other exceptions are not caused by a peer's bytes, and are not caught here.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors

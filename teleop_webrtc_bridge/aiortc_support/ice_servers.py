@@ -116,7 +116,7 @@ def _ask(host: str, answer: asyncio.Future[_Answer]) -> None:
 ANSWER_S: Final = 2.0
 """Time for an answer; aioice repeats the request after 0.5 and 1.5 s."""
 REST_S: Final = 10.0
-"""Pause after all servers were silent, in which nobody waits for them again."""
+"""Pause after all servers were silent, in which no connection waits for them again."""
 MAX_SERVERS: Final = 4
 
 _logger = logging.getLogger(__name__)

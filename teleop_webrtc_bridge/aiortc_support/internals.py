@@ -114,7 +114,7 @@ _connect = RTCPeerConnection._RTCPeerConnection__connect  # type: ignore[attr-de
 
 
 async def _connect_or_leave(self: RTCPeerConnection) -> None:
-    # aiortc runs it as a task that nobody awaits; the connection's state shows the failure.
+    # aiortc runs it as a task that it never awaits; the connection's state shows the failure.
     try:
         await _connect(self)
     except (ConnectionError, InvalidStateError):

@@ -1,7 +1,7 @@
 """
 Improvements of aiortc's SCTP: bounds, faster recovery from losses, and probes.
 
-*Bounds.* One packet of a peer that has completed the handshake can make aiortc loop for ever (a
+*Bounds.* One packet of a peer that has completed the handshake can make aiortc loop forever (a
 parameter of length zero) or for a second (an acknowledgement of ranges that were never sent).
 Numbers far ahead, and ever more streams, cost memory and time with every later packet. Other
 packets end the connection with a traceback.
@@ -178,7 +178,7 @@ def _has_stream(transport: Any, stream_id: int) -> bool:
 
 
 async def _send_or_leave(transport: Any, chunk: Any) -> None:
-    # Half of aiortc's calls are tasks that nobody awaits; the connection's state shows its end.
+    # Half of aiortc's calls are tasks that it never awaits; the connection's state shows its end.
     try:
         await _send_chunk(transport, chunk)
     except ConnectionError:

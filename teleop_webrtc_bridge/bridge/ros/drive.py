@@ -215,7 +215,7 @@ class DriveThread(threading.Thread):
         self.request(apply)
 
     def tell_faults(self, faults: Mapping[str, str]) -> None:
-        """Report what is wrong with the cameras, by their names, to the operator."""
+        """Report the faults of the cameras, by name, to the operator."""
         self._messages.camera_faults = faults
 
     def say_goodbye(self, reason: str) -> None:

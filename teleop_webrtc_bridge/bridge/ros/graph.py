@@ -2,7 +2,7 @@
 A watch on the graph for other nodes on the bridge's topics, and for endpoints that do not match.
 
 DDS does not match endpoints with different types or incompatible QoS, and neither side gets a
-helpful message. This module compares what the graph shows of both sides instead.
+helpful message. This module compares both sides as the graph shows them.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors

@@ -76,7 +76,7 @@ class LocalControl:
         return bool(self._estop.get_subscription_count() > 0)
 
     def publish(self) -> None:
-        """Publish the latch: ten times a second while somebody subscribes, for interlocks."""
+        """Publish the latch: ten times a second while it has a subscriber, for interlocks."""
         self._told = self._drive.snapshot.estopped
         self._estop.publish(Bool(data=self._told))
 

@@ -108,8 +108,8 @@ class OperatorMessages:
         self.path = ''
         """The network path from the robot to the broker, for the operator."""
         self.camera_faults: Mapping[str, str] = {}
-        """What is wrong with the cameras that are shown, by their names; another thread replaces
-        it and never changes it."""
+        """The faults of the cameras that are shown, by name; another thread replaces the mapping
+        and never changes it."""
         self._cameras = tuple(cameras)
         # Old consoles have buttons for cam1, cam2, … for cameras of any name.
         numbered = {f'cam{number}': name for number, name in enumerate(cameras, 1)}

@@ -1,4 +1,4 @@
-"""The node's one timer, which slows down while nobody needs it."""
+"""The node's one timer, which slows down while its full rate is not needed."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -176,7 +176,7 @@ class CommandGate:
         return self._last_verdict if is_refused else None
 
     def is_commanded(self, now: float) -> bool:
-        """Return whether a command arrived lately, obeyed or not."""
+        """Return whether a command arrived recently, obeyed or not."""
         return self._received_s is not None and now - self._received_s < NEWEST_S
 
     def _judge(self, now: float, command: DriveCommand) -> CommandVerdict:

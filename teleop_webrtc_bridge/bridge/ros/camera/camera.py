@@ -58,7 +58,7 @@ RECENT_S: Final = 1.0
 
 
 class StampFault(enum.Enum):
-    """What is wrong with the stamps; the value is part of the message."""
+    """A fault of the stamps; the value is part of the message."""
 
     ZERO = 'are stamped zero'
     BEHIND = "behind the node's clock"
@@ -93,7 +93,7 @@ class StampWatch:
         self._newest = now, fault, age_s
 
     def fault(self, now: float) -> StampFault | None:
-        """Return what is wrong with the stamps; ``None``: nothing, or there are no images."""
+        """Return the fault of the stamps; ``None``: there is none, or there are no images."""
         arrival_s, fault, _ = self._newest
         return fault if now - arrival_s <= RECENT_S else None
 
@@ -216,14 +216,14 @@ class Camera:
         return self._intake.counters
 
     def remark(self, now: float) -> str:
-        """Return what is wrong with the images; empty: nothing."""
+        """Return the fault of the images; empty: none."""
         stamps = self._stamps.remark(now, simulated=self._is_simulated())
         remarks = (self._intake.remark(now), stamps)
         return '; '.join(filter(None, remarks))
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What is wrong with the topic on the graph."""
+        """The faults of the topic on the graph."""
         return self._images.faults
 
     def publisher_count(self) -> int:

@@ -148,7 +148,7 @@ class ImageIntake(Intake[FrameWriter]):
         return self._writer.spare()
 
     def remark(self, now: float) -> str:
-        """Return what is wrong with the images; empty: nothing."""
+        """Return the fault of the images; empty: none."""
         if now - self._unusable_s > STALLED_S or not self.is_stalled(now):
             return ''
         return cannot_show(self._reason)

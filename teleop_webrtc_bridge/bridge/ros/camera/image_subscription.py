@@ -115,7 +115,7 @@ class ImageSubscription:
         self.topic = _full_name(node, topic, self._transport.suffix)
         """The topic's full name, after remapping."""
         self.faults: tuple[str, ...] = ()
-        """What is wrong on the graph: wrong types or QoS, several publishers."""
+        """Faults on the graph: wrong types or QoS, several publishers."""
         self._own = OwnTopic(
             name=self.topic,
             type=type_name(self._type),

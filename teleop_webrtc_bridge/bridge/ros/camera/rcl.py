@@ -129,7 +129,7 @@ class Rcl:
     """
     The functions of rcl; owned by one image thread.
 
-    :raises RclUnusable: rcl is missing, or differs from what is described here.
+    :raises RclUnusable: rcl is missing, or differs from the description here.
     """
 
     def __init__(self) -> None:

@@ -149,7 +149,7 @@ class StreamIntake(Intake[PacketWriter]):
         return self._memory
 
     def remark(self, now: float) -> str:
-        """Return what is wrong with the stream; empty: nothing."""
+        """Return the fault of the stream; empty: none."""
         if self._misses_sets(now):
             return cannot_show(SETS_HINT)
         if self.is_listening:

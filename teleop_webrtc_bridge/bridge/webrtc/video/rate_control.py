@@ -117,7 +117,7 @@ class Target:
 
 @dataclass(slots=True)
 class _Receiver:
-    """What one receiver reports."""
+    """The reports of one receiver."""
 
     remb_bps: float | None = None
     """The highest estimate since congestion, or the one that indicated it."""
@@ -157,7 +157,7 @@ class RateController:
         self._step = 0
         self._stepped_s = float('-inf')
 
-    # --- what is known ------------------------------------------------------------------------
+    # --- observations -------------------------------------------------------------------------
 
     def sent(self, size: int, now: float) -> None:
         """Note that a frame was sent; its size in bytes."""
