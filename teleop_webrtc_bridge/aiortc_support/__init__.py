@@ -1,8 +1,8 @@
 """
 Everything that needs aiortc's unpublished names, for the WebRTC half and the broker.
 
-``docs/aiortc.md`` lists the names. The tests in ``test/aiortc_support`` fail
-when a new aiortc or aioice changes them.
+``docs/aiortc.md`` lists the names. The tests in ``test/aiortc_support`` fail when a new aiortc or
+aioice changes them.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors

@@ -1,5 +1,5 @@
 """
-Payload types and extension ids of a connection, kept over renegotiation.
+Payload types and extension ids of a connection, kept across renegotiations.
 
 No number may change its meaning while the connection lives (RFC 3264 §8.3.2, RFC 8285 §7). aiortc
 numbers each offer anew, and Chromium crashes when an audio section gives an extension the id that
@@ -72,7 +72,7 @@ class AssignedNumbers:
 
     def _free_extension_id(self, otherwise: int) -> int:
         """
-        Return an id without a meaning; if there is none, the id of an extension that we don't use.
+        Return an unused id; if there is none, the id of an extension that we don't use.
 
         :param otherwise: Returned if there is neither.
         """

@@ -1,4 +1,4 @@
-"""Which negotiated codec and payload type a video stream is sent with."""
+"""The choice of a video stream's codec and payload type, among the negotiated ones."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -101,7 +101,7 @@ def prefer_codecs(
     """
     Make the next offer name some codecs, in all variants that the peer supports.
 
-    A forwarded stream may be any of them: variants differ in what a sender *may* use of a codec.
+    A forwarded stream may be any of them: variants differ in the features that a sender *may* use.
     The offer names no retransmission format: lost packets are sent again unchanged, from the
     history of the ingress.
 

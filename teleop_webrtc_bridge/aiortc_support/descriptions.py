@@ -1,9 +1,9 @@
 """
 A peer's session description, applied to a peer connection or refused with a reason.
 
-aiortc assumes much about a description. A description that violates it fails later, in a task that
-nobody awaits, or in a connection that is never established. So everything is checked before. Other
-exceptions are not caused by a peer's bytes, and are not caught here.
+aiortc assumes much about a description. A violation shows only later, as an exception in a task
+that is never awaited, or as a connection that is never established. So everything is checked
+first. Other exceptions are not caused by a peer's bytes, and are not caught here.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -100,7 +100,7 @@ async def take_description(pc: RTCPeerConnection, sdp: str, kind: Kind) -> None:
             RTCSessionDescription(sdp=_without_foreign(sdp, foreign), type=kind)
         )
     except OperationError as error:
-        raise ProtocolError('it has no codec that is known here') from error
+        raise ProtocolError('it has no codec that is supported here') from error
     except InvalidStateError as error:
         raise ProtocolError('the connection has just ended') from error
     for transceiver in pc.getTransceivers():
@@ -142,7 +142,7 @@ def check_description(sdp: str, kind: Kind, present: Sequence[MediaDescription] 
     Refuse a description that aiortc cannot use.
 
     :param present: The sections of our own description, if there is one.
-    :raises ProtocolError: With the reason.
+    :raises ProtocolError: The description is unusable; the text says why.
     """
     try:
         description = SessionDescription.parse(sdp)
@@ -193,7 +193,7 @@ def _dtls(media: MediaDescription) -> RTCDtlsParameters:
 
 
 def _check_fingerprints(fingerprints: Sequence[RTCDtlsFingerprint]) -> None:
-    """Check that a supported fingerprint is there, and that each of these has the right length."""
+    """Check that there is a supported fingerprint, and that each one has the right length."""
     known = 0
     for fingerprint in fingerprints:
         size = _DIGEST_BYTES.get(fingerprint.algorithm.lower())
@@ -248,7 +248,7 @@ def _check_bundle(description: SessionDescription) -> None:
         raise ProtocolError('a=group:BUNDLE is missing; allowed: one of all sections')
     if groups and (groups[0][:1] != mids[:1] or sorted(map(str, groups[0])) != sorted(mids)):
         raise ProtocolError(
-            f'a=group:BUNDLE is not of all sections, the first one first: {" ".join(mids)}'
+            f'a=group:BUNDLE must name all sections, the first one first: {" ".join(mids)}'
         )
     transports = {
         (dtls.role, *sorted((it.algorithm.lower(), it.value.upper()) for it in dtls.fingerprints))

@@ -1,7 +1,7 @@
 """
 Reports of video receivers (RTCP): read, and passed on to the sender.
 
-aiortc ignores them for a track of packets.
+aiortc ignores them for tracks that deliver packets.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -57,7 +57,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossReport:
-    """The part of the packets that a receiver has lost lately."""
+    """The fraction of the packets that a receiver has recently lost."""
 
     source: int
     fraction_lost: float
@@ -120,7 +120,7 @@ async def pass_on_feedback(receiver: RTCRtpReceiver, ssrc: int, feedback: Feedba
             fmt=RTCP_PSFB_APP, ssrc=feedback.source, media_ssrc=0, fci=fci
         )
     else:
-        # Zeros in lsr and dlsr tell it from the peer's own reports.
+        # Zeros in lsr and dlsr distinguish it from the peer's own reports.
         report = RtcpReceiverInfo(
             ssrc=ssrc,
             fraction_lost=round(256 * feedback.fraction_lost) & 0xFF,
@@ -148,11 +148,11 @@ class _Begin:
 
 class LossWindows:
     """
-    Computes for each second the part of the packets that was finally lost.
+    Computes, for each second, the fraction of the packets that stayed lost.
 
     A report's own ``fraction_lost`` is misleading. Browsers put a report into each RTCP message:
-    the one that requests a lost packet may say that one of six was lost. And a packet that
-    overtakes others counts them as lost, which no later report corrects. Time is an argument.
+    the one that requests a lost packet may say that one of six was lost. Packets that were
+    overtaken count as lost, too, and no later report corrects that. Time is an argument.
     """
 
     def __init__(self) -> None:
@@ -160,13 +160,13 @@ class LossWindows:
 
     def fraction_lost(self, source: int, report: RtcpReceiverInfo, now: float) -> float | None:
         """
-        Return the part of the packets that was lost lately, 0 to 1; ``None``: unknown yet.
+        Return the fraction of the packets that was recently lost, 0 to 1; ``None``: unknown yet.
 
         :param source: The SSRC of the receiver that reports.
         :param now: Monotonic time in seconds.
         """
         if not report.highest_sequence:
-            return report.fraction_lost / 256  # passed on by a broker: this very value
+            return report.fraction_lost / 256  # a broker that passes it on has computed it
         newest = _Begin(now, report.highest_sequence, report.packets_lost)
         begin = self._begins.get(source)
         expected = (newest.highest_sequence - begin.highest_sequence) % 2**32 if begin else 0

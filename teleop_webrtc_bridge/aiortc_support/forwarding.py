@@ -62,7 +62,7 @@ _RTP_HEADER: Final = struct.Struct('!BBHLLHH')
 
 
 class _Discard:
-    """Replaces the decoder's queue: drops frames, passes the end on so that the thread ends."""
+    """Replaces the decoder's queue: drops frames, but passes on the end, which ends the thread."""
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue
@@ -77,9 +77,9 @@ class _Discard:
 
 class _NoJitterBuffer:
     """
-    Replaces the buffer that assembles frames, because nobody decodes them.
+    Replaces the buffer that assembles frames, because none is decoded.
 
-    aiortc's looks at up to 512 packets for each arriving one, and requests keyframes by itself.
+    aiortc's buffer scans up to 512 packets for each new one, and requests keyframes by itself.
     """
 
     def add(self, packet: RtpPacket) -> tuple[bool, None]:
@@ -181,7 +181,7 @@ class VideoEgress:
     Sends the packets of an ingress to one peer.
 
     :param transceiver: Of direction ``sendonly``, without a track.
-    :param ingress: The source of the packets, also of those that are sent again.
+    :param ingress: The source of the packets, including retransmitted ones.
     :param request_keyframe: Called when the peer requests a keyframe.
     """
 
@@ -214,7 +214,7 @@ class VideoEgress:
         if self._ids is None and not self._begin():
             return
         if self._ingress.codec(packet) not in self._payload_types:
-            # Numbers go on where they stopped, so that the peer requests nothing of the gap.
+            # Numbers continue where they stopped, so that the peer does not request the gap.
             self._sequence_offset = None
             return
         if self._sequence_offset is None:

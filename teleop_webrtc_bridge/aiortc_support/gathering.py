@@ -1,5 +1,5 @@
 """
-How a peer connection finds its own candidates: a bounded number, in a sensible order.
+The gathering of a peer connection's own candidates: few of them, in a sensible order.
 
 It replaces ``Connection.get_component_candidates`` of aioice, which offers every address of the
 machine, asks one STUN server over each of them and one TURN server, and binds any port.
@@ -57,7 +57,7 @@ DIRECT: Final = 'direct'
 @dataclass(slots=True, kw_only=True)
 class Gathering:
     """
-    What one peer connection may gather, and how it went.
+    What one peer connection may gather, and the result.
 
     All fields are optional: without them the machine's own addresses are offered.
     """
@@ -65,7 +65,7 @@ class Gathering:
     peers: Sequence[str] = ()
     """Addresses of the other side, besides those in its description."""
     outside: OutsideAddress | None = None
-    """Finds the addresses that others see of this machine behind a NAT."""
+    """Finds the public addresses of this machine behind a NAT."""
     relays: RelaySearch | None = None
     udp_ports: PortRange | None = None
     """``None``: any."""
@@ -89,7 +89,7 @@ class Gathering:
             protocol = await self._open(connection, component, address, rank=len(protocols))
             if protocol is not None:
                 protocols.append(protocol)
-                # At once, so that a caller who gives up waiting for the others closes it.
+                # At once, so that it is closed if the caller gives up waiting for the others.
                 connection._protocols.append(protocol)
         reflexive, relayed = await asyncio.gather(
             self._reflexive(protocols), self._relayed(connection, component)
@@ -144,7 +144,7 @@ class Gathering:
             return
         first, last = self.udp_ports
         ports = range(first, last + 1)
-        # At random: packets of a former peer, still on their way, would reach another connection.
+        # At random: otherwise late packets of a former peer would reach another connection.
         for port in random.sample(ports, min(len(ports), MOST_BINDS)):
             try:
                 opened.bind((address, port))
@@ -332,7 +332,7 @@ def _source(target: str) -> str | None:
 
 
 def _sources(targets: Iterable[str]) -> list[str]:
-    # A target that is also an address of ours leads nowhere else: every Docker has 172.17.0.1.
+    # A target that is also our own address leads nowhere: every Docker host has 172.17.0.1.
     found = ((target, _source(target)) for target in targets)
     return [source for target, source in found if source is not None and source != target]
 

@@ -1,9 +1,9 @@
 """
-STUN and TURN servers: the address that others see, and a relayed one.
+Clients of STUN and TURN servers, which find a public and a relayed address.
 
-aioice asks one TURN server only, the first of a list, at one of its addresses. Here each is tried
-over UDP, TCP and TLS, and at each of its addresses: the next one as soon as one has failed, or has
-not answered for a moment (RFC 8305).
+aioice asks only the first TURN server of a list, at one of its addresses. Here each server is
+tried over UDP, TCP and TLS, and at each of its addresses. The next attempt begins as soon as one
+has failed, or has not succeeded for a moment (RFC 8305).
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -45,7 +45,7 @@ __all__ = ['OutsideAddress', 'RelaySearch', 'Resolver', 'first_of']
 KEEP_S: Final = 60.0
 """Answers are kept this long, so that two dials in a row ask once."""
 MAX_NAMES: Final = 64
-"""Only the newest are kept: a broker may hand out others with each dial."""
+"""Only the newest are kept: a broker may name others at each dial."""
 
 _Answer = list[str] | OSError
 
@@ -55,8 +55,8 @@ class Resolver:
     Resolves host names of servers without delaying anything else.
 
     A name server that does not answer blocks the asking thread for half a minute. In the event
-    loop's executor a few such threads would delay all other names, the broker's too, and the end
-    of the program. So each name has at most one thread of its own, which nobody joins.
+    loop's executor a few such threads would delay all other look-ups, the broker's too, and the
+    end of the program. So each name has at most one thread of its own, which is never joined.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Resolver:
             self._asked.pop(host, None)
             self._asked[host] = (now, answer)
             if len(self._asked) > MAX_NAMES:
-                # Callers that wait for the answer get it all the same.
+                # Callers that already wait for the answer still get it.
                 del self._asked[next(iter(self._asked))]
             threading.Thread(target=_ask, args=(host, answer), daemon=True).start()
         found = await asyncio.shield(answer)
@@ -108,7 +108,7 @@ def _ask(host: str, answer: asyncio.Future[_Answer]) -> None:
     try:
         answer.get_loop().call_soon_threadsafe(tell)
     except RuntimeError:
-        return  # the loop has ended, so nobody waits
+        return  # the loop has ended, so nothing waits
 
 
 # --- STUN -------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def _ask(host: str, answer: asyncio.Future[_Answer]) -> None:
 ANSWER_S: Final = 2.0
 """Time for an answer; aioice repeats the request after 0.5 and 1.5 s."""
 REST_S: Final = 10.0
-"""Pause after all servers were silent, in which nobody waits for them again."""
+"""Pause after all servers were silent, in which no connection waits for them again."""
 MAX_SERVERS: Final = 4
 
 _logger = logging.getLogger(__name__)
@@ -124,10 +124,10 @@ _logger = logging.getLogger(__name__)
 
 class OutsideAddress:
     """
-    Finds the address that others see of a socket behind a NAT.
+    Finds the public address of a socket behind a NAT.
 
-    STUN servers are asked for each socket, because a NAT maps each to a port of its own. When no
-    server answers, connections do without for a while.
+    STUN servers are asked for each socket, because a NAT maps each one to a port of its own. When
+    no server answers, connections do without a public address for a while.
 
     :param servers: All are asked at once; the first answer counts.
     :param resolver: Resolves their names.
@@ -201,13 +201,13 @@ async def first_of(
     failed: Callable[[K, BaseException], bool],
 ) -> tuple[K, StunProtocol] | None:
     """
-    Return the first attempt that succeeds, and its result; ``None``: none does.
+    Return the first attempt that succeeds, and its result; ``None``: all fail.
 
     The results of other attempts are closed.
 
     :param attempts: In the order in which they begin.
     :param pause_s: The head start of each over the next, unless one fails before.
-    :param end_s: When all are given up, by the event loop's clock.
+    :param end_s: Deadline of all attempts, by the event loop's clock.
     :param failed: Called with each failure; returns whether to give up the other attempts.
     """
     loop = asyncio.get_running_loop()
@@ -265,7 +265,7 @@ ALL_S: Final = 5.0
 START_S: Final = 3.0
 """By then each relay has been tried, at each of its addresses."""
 HEAD_START_S: Final = 0.4
-"""Of each relay over the next: an allocation over UDP takes two round trips."""
+"""Head start of each relay over the next: an allocation over UDP takes two round trips."""
 MAX_RELAYS: Final = 24
 MAX_ADDRESSES: Final = 4
 """Addresses tried of one server: two of each IP family."""
@@ -397,7 +397,7 @@ def _is_refusal(error: BaseException) -> bool:
     """
     Return whether a server would answer the same at each of its addresses.
 
-    That is so for errors of the request or the user (4xx: credentials, quota), but not for errors
+    This holds for errors of the request or the user (4xx: credentials, quota), but not for errors
     of the server (508: no capacity): one name may stand for several machines.
     """
     return isinstance(error, stun.TransactionFailed) and 400 <= _refused(error)[0] < 500
@@ -447,7 +447,7 @@ async def _allocate_at(
         transport, client = await loop.create_connection(
             lambda: make_client(_TcpClient),
             *server,
-            # Made for each connection: SSL_CERT_FILE may name the CA of a private server.
+            # Created for each connection: SSL_CERT_FILE may name the CA of a private server.
             ssl=ssl.create_default_context() if is_tls else None,
             server_hostname=relay.url.host if is_tls else None,
         )
@@ -470,7 +470,7 @@ async def _allocate_at(
 
 
 def _reason(error: BaseException) -> str:
-    """Return a short reason of a failed attempt."""
+    """Return a short reason for a failed attempt."""
     match error:
         case stun.TransactionFailed():
             code, said = _refused(error)

@@ -1,11 +1,11 @@
 """
-What arrives from a peer, checked and bounded before aioice and aiortc act on it.
+The checks and limits of packets from a peer, before aioice and aiortc act on them.
 
 Anybody who finds the port can send to it. aioice passes on everything that is not STUN, whatever
 its source: an empty packet then ends the connection. Malformed STUN, RTP and RTCP raise unexpected
 exceptions, with a traceback for each packet, and end the connection too. A jump of the sequence
-number, a pause of an hour, and impossible time stamps make aiortc count for 10 ms, count for a
-second, and fail in its reports.
+number makes aiortc loop for 10 ms, a pause of an hour for a second, and impossible time stamps
+make its reports fail.
 
 Here data is accepted only from addresses of the peer and within its budget; malformed packets are
 dropped.
@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 LONGEST_BYTES: Final = 2048
-"""A packet that crosses the Internet has at most 1,500."""
+"""A packet that crosses the Internet has at most 1,500 bytes."""
 MOST_SSRCS: Final = 16
 """Limit for one connection: a camera and its retransmissions are two; each costs memory."""
 MOST_ADDRESSES: Final = 128
@@ -63,7 +63,7 @@ MOST_ADDRESSES: Final = 128
 MOST_EARLY: Final = 64
 """Packets accepted before the peer's answer, which they may overtake."""
 _REQUEST: Final = b'\x00\x01'
-"""How a STUN binding request begins."""
+"""The first bytes of a STUN binding request."""
 _TRANSACTION: Final = slice(8, 20)
 _APPLICATION_DATA: Final = 23
 """DTLS content type (RFC 6347 §4.1)."""
@@ -120,7 +120,7 @@ def kind_of(data: bytes) -> Traffic | None:
 
 class IngressBudget:
     """
-    How many packets one peer may have the event loop process; time is an argument.
+    Limits the packets of one peer that the event loop processes; time is an argument.
 
     A packet above the budget is dropped before anything is parsed or decrypted. An honest peer
     never comes near it; a peer that stays above it is to be disconnected.
@@ -220,7 +220,7 @@ def budget_of(pc: RTCPeerConnection) -> IngressBudget | None:
 
 
 class _Door:
-    """What is known about the peer of one connection."""
+    """The known facts about the peer of one connection."""
 
     def __init__(self) -> None:
         self.budget = IngressBudget(time.monotonic())
@@ -359,7 +359,7 @@ def _repetitions(data: bytes) -> int:
     return count
 
 
-# --- what authentic packets may cost -------------------------------------------------------------
+# --- the cost of authentic packets ---------------------------------------------------------------
 
 
 def _add_near(generator: Any, packet: RtpPacket) -> bool:

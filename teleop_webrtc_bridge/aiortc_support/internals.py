@@ -114,7 +114,7 @@ _connect = RTCPeerConnection._RTCPeerConnection__connect  # type: ignore[attr-de
 
 
 async def _connect_or_leave(self: RTCPeerConnection) -> None:
-    # aiortc runs it as a task that nobody awaits; the connection's state shows the failure.
+    # aiortc runs it as a task that it never awaits; the connection's state shows the failure.
     try:
         await _connect(self)
     except (ConnectionError, InvalidStateError):
@@ -245,7 +245,7 @@ def tag_frames(sender: RTCRtpSender, extensions: Callable[[], FrameExtensions]) 
 
 
 def take_keyframe_requests(sender: RTCRtpSender, callback: Callable[[], None]) -> None:
-    """Call back when the receiver requests a keyframe (PLI, FIR), which tracks don't learn."""
+    """Call back when the receiver requests a keyframe (PLI, FIR); aiortc has no such event."""
     sender._send_keyframe = callback  # type: ignore[method-assign]
 
 

@@ -1,4 +1,4 @@
-"""Which lost packets of a stream to request again, and how many to send again; pure."""
+"""The policies for lost packets: which to request again, how many to send again; pure."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -36,7 +36,7 @@ LONGEST_GAP: Final = 128
 
 class MissingPackets:
     """
-    Tells which lost packets to request again.
+    Decides which lost packets to request again.
 
     aiortc sends a request when it notices a loss, and repeats it only when it notices the next
     one. If that request or the packet gets lost too, on a stream of a few packets a second, the
@@ -74,7 +74,7 @@ class MissingPackets:
             self._lost[uint16_add(newest, place)] = (now, now)
 
     def to_ask_for(self, now: float) -> list[int]:
-        """Return which packets to request again now, oldest first; aiortc asks the first time."""
+        """Return which packets to request again now, oldest first; aiortc sends first requests."""
         self._lost = {
             number: (noticed_s, asked_s)
             for number, (noticed_s, asked_s) in self._lost.items()
@@ -93,7 +93,7 @@ class MissingPackets:
 AGAIN_AFTER_S: Final = 0.1
 """Pause between two requests for, or repetitions of, the same packet."""
 PART: Final = 0.5
-"""Part of the packets of the last second that may be sent again."""
+"""Fraction of the packets of the last second that may be sent again."""
 ALWAYS: Final = 20
 """Packets per second that may be sent again in any case."""
 WINDOW_S: Final = 1.0
@@ -101,7 +101,7 @@ WINDOW_S: Final = 1.0
 
 class ResendBudget:
     """
-    Limits retransmissions, which would fill a link that is full already.
+    Limits retransmissions, which would overload a link that is already full.
 
     Some receivers request everything that is missing whenever something new is missing: on a link
     that is too narrow, sending all of it again triples the load.

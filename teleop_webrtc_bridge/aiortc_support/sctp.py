@@ -1,10 +1,10 @@
 """
-aiortc's SCTP: bounded, quicker after losses, and probed.
+Improvements of aiortc's SCTP: bounds, faster recovery from losses, and probes.
 
-*Bounds.* One packet of a peer whose encryption is up can make aiortc loop for ever (a parameter of
-length zero) or for a second (an acknowledgement of ranges that were never sent). Numbers far ahead
-and streams without end cost memory and time with every later packet. Other packets end the
-connection with a traceback.
+*Bounds.* One packet of a peer that has completed the handshake can make aiortc loop forever (a
+parameter of length zero) or for a second (an acknowledgement of ranges that were never sent).
+Numbers far ahead, and ever more streams, cost memory and time with every later packet. Other
+packets end the connection with a traceback.
 
 *Losses.* When an unreliable message is lost, aiortc tells the peer to skip it (FORWARD TSN,
 RFC 3758), but only as far as the next message that did arrive; the loss behind that one waits for
@@ -123,7 +123,7 @@ def _parse_bounded(data: bytes) -> Any:
     if len(chunks) > MOST_CHUNKS or (
         len(chunks) > 1 and any(isinstance(it, rtcsctptransport.InitChunk) for it in chunks)
     ):
-        raise ValueError('SCTP packet with chunks that do not go together')
+        raise ValueError('SCTP packet with chunks that must not be bundled')
     return parsed
 
 
@@ -131,7 +131,7 @@ async def _handle_or_leave(transport: Any, data: bytes) -> None:
     """
     Handle a packet.
 
-    :raises ConnectionError: The peer has broken the association: aiortc closes the connection.
+    :raises ConnectionError: The peer broke the association: aiortc closes the connection.
     """
     try:
         await _handle_data(transport, data)
@@ -178,7 +178,7 @@ def _has_stream(transport: Any, stream_id: int) -> bool:
 
 
 async def _send_or_leave(transport: Any, chunk: Any) -> None:
-    # Half of aiortc's calls are tasks that nobody awaits; the connection's state shows its end.
+    # Half of aiortc's calls are tasks that it never awaits; the connection's state shows its end.
     try:
         await _send_chunk(transport, chunk)
     except ConnectionError:

@@ -1,4 +1,4 @@
-"""Messages, rules and values that all programs share: pure, without clock, thread or I/O."""
+"""Messages, rules and values shared by all programs: pure, without clocks, threads or I/O."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

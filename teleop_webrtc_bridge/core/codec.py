@@ -1,5 +1,5 @@
 """
-Bytes ⇄ messages: strict, bounded, the same for all programs (docs/protocol.md §2, §6, §7).
+The codec of all wire messages: strict and bounded (docs/protocol.md §2, §6, §7).
 
 Decoding functions are total: for any bytes they return a message, return ``None`` for a message to
 ignore, or raise :class:`~teleop_webrtc_bridge.core.exceptions.ProtocolError`.
@@ -73,15 +73,15 @@ __all__ = [
 MAX_MESSAGE_BYTES: Final = 32 * 1024
 """Some media backends silently drop larger messages."""
 MAX_JSON_BRACKETS: Final = 512
-"""Opening brackets of objects and arrays: far fewer than Python can nest."""
+"""Limit of opening brackets in a message: far fewer than Python can nest."""
 MAX_COMMAND_BYTES: Final = 4 * 1024
 MAX_HTTP_BODY_BYTES: Final = 64 * 1024
 MAX_NONCE_CHARS: Final = 128
 MAX_PERSON_CHARS: Final = 64
-"""Length of a person's name, as brokers give them."""
+"""Limit of a person's name, as at the broker."""
 MAX_STREAM_ID: Final = 65534
 MAX_FRAMED_HEADER: Final = 65536
-"""Bytes; from this value on, the first word of a message is not a length."""
+"""Limit in bytes; a first word of this size or more is not a length."""
 MAX_ICE_SERVERS: Final = 8
 MAX_SELECTED: Final = 32
 """Camera names in one request; more than a robot can have."""
@@ -100,13 +100,13 @@ def parse_json_object(data: bytes | str, *, max_bytes: int = MAX_MESSAGE_BYTES) 
     """
     Parse one JSON object of bounded size.
 
-    :raises ProtocolError: Too large, not JSON, too deep, NaN or Infinity, not an object.
+    :raises ProtocolError: It is too large, too deep, not a JSON object, or has NaN or Infinity.
     """
     if len(data) > max_bytes:
         raise ProtocolError(f'JSON of {len(data)} bytes; at most {max_bytes} are accepted')
     try:
-        # Not left to the parser, which accepts UTF-16 and UTF-32 too: text and bytes of a message
-        # must mean the same to every reader.
+        # Decoded here, because the parser accepts UTF-16 and UTF-32 too: text and bytes of a
+        # message must mean the same to every reader.
         text = data if isinstance(data, str) else data.decode()
         # The depth that a parser accepts depends on its stack, so two parsers could disagree.
         if text.count('{') + text.count('[') > MAX_JSON_BRACKETS:
@@ -142,7 +142,7 @@ def is_framed(data: bytes | str) -> bool:
 
 
 def begins_json(data: bytes | str) -> bool:
-    """Return whether a message is a JSON object, if it is anything."""
+    """Return whether a message begins like a JSON object."""
     return data[:1] in (b'{', '{') and not is_framed(data)
 
 
@@ -151,7 +151,7 @@ def decode_command(data: bytes | str) -> OperatorMessage | None:
     Decode one message of ``cmd_unreliable``.
 
     :returns: The message, or ``None`` for a type that this robot ignores.
-    :raises ProtocolError: Malformed, oversized, or with a velocity or stamp that is not finite.
+    :raises ProtocolError: It is malformed or oversized, or its velocity or stamp is not finite.
     """
     if len(data) > MAX_COMMAND_BYTES:
         raise ProtocolError(f'command of {len(data)} bytes; at most {MAX_COMMAND_BYTES}')
@@ -258,7 +258,7 @@ def decode_state(data: bytes | str) -> OperatorMessage | None:
     """
     Decode one message of ``state_reliable``.
 
-    :returns: The message; ``None``: ignore it (an unknown type, not JSON at all).
+    :returns: The message; ``None``: it is to be ignored (an unknown type, or not JSON).
     :raises ProtocolError: It begins like JSON, but is malformed or oversized.
     """
     if not begins_json(data):
@@ -300,9 +300,9 @@ def _decode_json_message(message: dict[str, Any]) -> OperatorMessage | None:
 def _camera_select(message: dict[str, Any]) -> CameraSelect:
     names = message.get('cams')
     if not isinstance(names, list) or len(names) > MAX_SELECTED:
-        raise ProtocolError(f'camera_select: cams is no list of {MAX_SELECTED} names at most')
+        raise ProtocolError(f'camera_select: cams is not a list of {MAX_SELECTED} names at most')
     if not all(isinstance(name, str) for name in names):
-        raise ProtocolError('camera_select: cams is not a list of texts')
+        raise ProtocolError('camera_select: a name in cams is not text')
     return CameraSelect(cameras=tuple(names))
 
 
@@ -339,7 +339,7 @@ def decode_origin(fields: object, *, max_chars: int = MAX_PERSON_CHARS) -> Origi
 
     :param fields: The value in the JSON.
     :param max_chars: Maximum length of the name.
-    :returns: ``None``: the name is unprintable or too long, or the role unknown.
+    :returns: ``None`` if the name is unprintable or too long, or the role unknown.
     """
     if not isinstance(fields, dict):
         return None
@@ -396,13 +396,13 @@ def decode_session_answer(body: dict[str, Any]) -> SessionAnswer:
     """
     Check the answer to ``POST /sessions``.
 
-    :raises ProtocolError: A field is missing or absurd.
+    :raises ProtocolError: A field is missing or invalid.
     """
     session_id = body.get('session_id')
     if not isinstance(session_id, str) or not 1 <= len(session_id) <= 128:
         raise ProtocolError('session answer without a session_id')
     if not session_id.replace('-', '').replace('_', '').isalnum() or not session_id.isascii():
-        raise ProtocolError('session answer with a session_id that is not fit for a URL')
+        raise ProtocolError('session answer with a session_id that cannot be part of a URL')
     sdp_answer = body.get('sdp_answer')
     if not isinstance(sdp_answer, str) or not sdp_answer:
         raise ProtocolError('session answer without an sdp_answer')
@@ -430,7 +430,7 @@ def decode_heartbeat_answer(body: dict[str, Any]) -> HeartbeatAnswer:
     epoch = body.get('control_epoch')
     if epoch is not None and (type(epoch) is not int or not 0 <= epoch < 2**53):
         raise ProtocolError('heartbeat answer with a control_epoch that is not a whole number')
-    # A codec that is unknown here cannot have been negotiated.
+    # An unknown codec cannot have been negotiated.
     codec = next((it for it in VideoCodec if it.value == body.get('video_codec')), None)
     return HeartbeatAnswer(
         channels=ids, renegotiate_offer=offer, control_epoch=epoch, video_codec=codec
@@ -447,10 +447,10 @@ def _stream_id(body: dict[str, Any], name: str) -> int | None:
 
 def decode_ice_servers(body: dict[str, Any]) -> tuple[IceServer, ...]:
     """
-    Read ``ice_servers``, leaving out entries that a peer connection must not get.
+    Return ``ice_servers`` without the entries that a peer connection must not get.
 
     :returns: At most eight servers, each with ``stun``, ``turn`` or ``turns`` URLs only.
-    :raises ProtocolError: The list is not a list.
+    :raises ProtocolError: ``ice_servers`` is not a list.
     """
     servers = body.get('ice_servers')
     if not isinstance(servers, list):

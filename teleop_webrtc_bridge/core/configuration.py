@@ -62,10 +62,10 @@ class VideoConfiguration:
     encoder: str = 'auto'
     """The H.264 encoder of FFmpeg to try first; ``auto``: hardware, then software."""
     playout_delay_s: float = 0.0
-    """How long a browser delays each frame to show them evenly; 0: not at all."""
+    """How long a browser delays frames to show them evenly; 0: not at all."""
     stamp_ahead_s: float | None = None
     """
-    If set, a strip below the picture shows its capture time, by a clock that is this much ahead of
+    If set, a strip below the picture shows its capture time, on a clock that is this far ahead of
     ``time.monotonic``.
     """
 
@@ -117,8 +117,8 @@ class BridgeConfiguration:
     """At least one; the first is shown until the operator selects others."""
     command_frames_refused: tuple[str, ...] = DEFAULT_REFUSED
     """
-    Patterns of commands that are not for the base: these must not displace one that is. The ROS
-    half refuses them.
+    Patterns of commands that are not for the base. The ROS half refuses them; they must not
+    displace a command for the base.
     """
 
 
@@ -145,7 +145,7 @@ def check_name(name: str, value: str) -> str:
 
 
 def shown_name(robot_id: str) -> str:
-    """Return the name that operators see of a robot that has only an id."""
+    """Return the name that operators see if a robot has only an id."""
     return re.sub(r'[^\w .:-]', '-', robot_id) or 'robot'
 
 
@@ -158,10 +158,10 @@ def check_broker_url(value: str, *, allow_insecure: bool = False) -> str:
     Check the broker's address and return it without a trailing slash.
 
     :param allow_insecure: Whether to accept http to other machines.
-    :raises ConfigurationError: Neither https nor loopback: the API key would travel in the clear.
+    :raises ConfigurationError: It is neither https nor loopback: the API key would be readable.
     """
     allowed = (
-        'https://HOST[:PORT], or http://127.0.0.1:PORT and the like on this machine; '
+        'https://HOST[:PORT], or http on this machine (http://127.0.0.1:PORT); '
         'http elsewhere only with allow_insecure_broker'
     )
     try:
@@ -171,7 +171,7 @@ def check_broker_url(value: str, *, allow_insecure: bool = False) -> str:
         raise ConfigurationError('broker_url', value, allowed) from None
     if '@' in parts.netloc:
         raise ConfigurationError('broker_url', '(with a user, not shown)', allowed)
-    # urlsplit drops line ends and the like; the next parser may not.
+    # urlsplit drops line breaks; the next parser may not.
     is_clean = _is_printable(value) and not any(character.isspace() for character in value)
     if not parts.hostname or parts.query or parts.fragment or not (port_is_usable and is_clean):
         raise ConfigurationError('broker_url', value, allowed)
@@ -197,7 +197,7 @@ def check_aiortc() -> None:
     :raises ConfigurationError: It is missing or older than 1.16.
     """
     allowed = 'aiortc >= 1.16 (python3 -m pip install "aiortc>=1.16")'
-    # Imported here: it loads much, and most users of this module don't need it.
+    # Imported lazily: it loads much, and most users of this module don't need it.
     from importlib import metadata
 
     try:

@@ -59,7 +59,7 @@ class ConfigurationError(TeleopError):
 
     :param name: The parameter, option or file that is wrong.
     :param value: The value that was given; its ``repr`` is shown.
-    :param allowed: What would be accepted, in words.
+    :param allowed: The accepted values, in words.
     """
 
     def __init__(self, name: str, value: object, allowed: str) -> None:
@@ -82,7 +82,7 @@ class EncoderUnusable(TeleopError):
     A video encoder is installed and opens, but its output is unusable.
 
     :param name: Its name in FFmpeg.
-    :param reason: What it does wrong.
+    :param reason: Its fault.
     """
 
     def __init__(self, name: str, reason: str) -> None:

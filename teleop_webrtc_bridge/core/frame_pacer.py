@@ -1,4 +1,4 @@
-"""Keeps a frame rate by leaving frames out evenly; pure: time is an argument."""
+"""A frame pacer, which drops frames evenly; pure: time is an argument."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -21,9 +21,9 @@ __all__ = ['FramePacer']
 
 class FramePacer:
     """
-    Picks from the frames of a camera so many that a frame rate is not exceeded on average.
+    Drops frames of a camera so that their average rate does not exceed a limit.
 
-    :param tolerance: Part of the interval by which a frame may be early: cameras jitter.
+    :param tolerance: Fraction of the interval by which a frame may be early: cameras jitter.
     """
 
     def __init__(self, tolerance: float) -> None:
@@ -42,6 +42,6 @@ class FramePacer:
             self._due_s = now_s  # the clock stepped back, or the rate was much lower before
         if now_s < self._due_s - self._tolerance * interval_s:
             return False
-        # After a pause, one frame at most is made up for.
+        # After a pause, at most one extra frame passes.
         self._due_s = max(self._due_s + interval_s, now_s)
         return True

@@ -1,10 +1,10 @@
 """
-ICE without I/O: which candidates to try, and which STUN and TURN servers in which order.
+ICE without I/O: the choice of candidates, and the order of STUN and TURN servers.
 
-A peer's candidates are compared by where they lead: bundled sections repeat them, and an address
-that is named twice is one path. Of a machine's own addresses, the first are those that reach the
-other side, then those of the default route. Bridges of containers come last, but are not left out:
-a robot may really be reached over one.
+A peer's candidates are compared by their destination: bundled sections repeat them, and a repeated
+address is one path. A machine first offers the addresses that reach the other side, then those of
+the default route. Container bridges come last, but are kept: a robot may be reachable only over
+one.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -49,8 +49,8 @@ __all__ = [
 MAX_CANDIDATES: Final = 32
 """Number of different candidates of a peer that are tried."""
 MAX_HOST_ADDRESSES: Final = 7
-"""Addresses of one machine. With two reflexive and one relayed candidate these are ten; old
-brokers refuse an offer with more than 32 in its three sections."""
+"""Limit of one machine's addresses. With two reflexive and one relayed candidate there are ten;
+old brokers refuse an offer with more than 32 in its three sections."""
 
 _LEAST_OF_A_KIND: Final = 6
 """Number of reflexive, and of relayed, candidates that are kept in any case."""
@@ -64,7 +64,7 @@ _T = TypeVar('_T')
 
 
 class _Path(NamedTuple):
-    """Where a candidate leads; two candidates with the same path are one."""
+    """The destination of a candidate; two candidates with the same path count as one."""
 
     transport: str
     address: str
@@ -76,16 +76,16 @@ class _Parsed(NamedTuple):
     path: _Path
     kind: str
     rank: tuple[bool, int]
-    """The lower, the better."""
+    """Lower is better."""
     is_ipv6: bool
 
 
 def choose_candidates(lines: Iterable[str]) -> list[str]:
     """
-    Return a peer's candidate lines, each path once, at most 32, in the order in which they came.
+    Return at most 32 of a peer's candidate lines, each path once, in their original order.
 
-    If some have to be left out, relayed and reflexive ones are kept first, then the addresses that
-    the peer prefers; at least a quarter of these is of either IP family.
+    Relayed and reflexive candidates take precedence, then the addresses that the peer prefers,
+    with at least a quarter for each IP family.
     """
     parsed: dict[_Path, _Parsed] = {}
     for line in lines:
@@ -106,7 +106,7 @@ def choose_candidates(lines: Iterable[str]) -> list[str]:
 
 
 def _parse(line: str) -> _Parsed:
-    """Parse a candidate line; a malformed one leads nowhere, and is dropped first."""
+    """Parse a candidate line; a malformed one has no destination, and is dropped first."""
     fields = line.partition(':')[2].split()
     try:
         _, _, transport, priority, address, port, _, kind = fields[:8]
@@ -165,7 +165,7 @@ def choose_addresses(
 
 
 def _of_both_families(ranked: Sequence[_T], most: int, is_ipv6: Callable[[_T], bool]) -> list[_T]:
-    """Return the first ones, at least a quarter of either IP family if there are that many."""
+    """Return the first items, at least a quarter of each IP family if there are that many."""
     chosen = list(ranked[:most])
     for family in (False, True):
         wanted = [item for item in ranked if is_ipv6(item) is family][: most // 4]
@@ -188,7 +188,7 @@ _FORM: Final = 'stun:HOST[:PORT] or turn[s]:HOST[:PORT][?transport=udp|tcp]'
 _PORT: Final = 3478
 _TLS_PORT: Final = 5349
 MAX_FAILED: Final = 64
-"""A broker may hand out other names with each dial."""
+"""Bounds memory: a broker may name other servers at each dial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +256,7 @@ def relays_of(servers: Iterable[IceServer]) -> list[Relay]:
 
 
 def stun_servers_of(servers: Iterable[IceServer]) -> list[IceUrl]:
-    """Return the STUN servers that are reached over UDP; TLS is not supported for these."""
+    """Return the STUN servers that are reached over UDP; STUN over TLS is not supported."""
     found = (url for server in servers for url in _urls(server))
     return [url for url in found if not url.is_turn and url.transport == 'UDP']
 

@@ -1,7 +1,7 @@
 """
 The messages on the wire, as values.
 
-:mod:`teleop_webrtc_bridge.core.codec` has their bytes, docs/protocol.md the contract. All units
+:mod:`teleop_webrtc_bridge.core.codec` encodes them; docs/protocol.md is the contract. All units
 are SI; axes follow REP-103 (x forward, y left, z up, angles counter-clockwise).
 """
 
@@ -72,7 +72,7 @@ class ChannelSpec:
     """``None`` means reliable."""
 
 
-#: In the order in which the robot opens them: those that it answers on come first.
+#: In the order in which the robot opens them: those on which it answers come first.
 CHANNELS: Final = (
     ChannelSpec(label=STATE_RELIABLE_BACK, to_robot=False, ordered=True, max_retransmits=None),
     ChannelSpec(label=MAP_UNRELIABLE, to_robot=False, ordered=False, max_retransmits=0),
@@ -151,7 +151,7 @@ Nonce = str | int
 
 
 class OriginRole(enum.Enum):
-    """The role of whoever pressed or released the E-STOP."""
+    """The role of the origin of an E-STOP or its release."""
 
     OPERATOR = 'operator'
     ADMIN = 'admin'

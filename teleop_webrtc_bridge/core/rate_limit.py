@@ -79,7 +79,7 @@ class TokenBucket:
         return max(0.0, tokens - self.level(now_s)) / self._rate
 
     def is_full(self, now_s: float) -> bool:
-        """Return whether the bucket is full: then it could as well be a new one."""
+        """Return whether the bucket is full, and so equal to a new one."""
         return self.level(now_s) >= self._burst
 
 
@@ -113,7 +113,7 @@ class MessageBudget:
 
 
 class FloodDetector:
-    """Tells whether a peer exceeds its limit for 3 s without a pause."""
+    """Detects that a peer exceeds its limit for 3 s without a pause."""
 
     def __init__(self) -> None:
         self._since_s: float | None = None
@@ -134,8 +134,8 @@ class RateLimit:
     """
     A token bucket for each caller.
 
-    Each may do something ``burst`` times at once and ``per_minute`` times a minute. For actions
-    whose cost is known only afterwards there are :meth:`spend` and :meth:`wait_s`.
+    Each caller may act ``burst`` times at once and ``per_minute`` times a minute. :meth:`spend`
+    and :meth:`wait_s` are for actions whose cost is known only afterwards.
 
     :param per_minute: Tokens gained in 60 s.
     :param burst: Tokens in a full bucket.
@@ -153,7 +153,7 @@ class RateLimit:
         Take one token.
 
         :param now_s: Monotonic time in seconds.
-        :returns: ``None`` when the caller may go on, else how many seconds it has to wait.
+        :returns: ``None`` if the caller may proceed, else how many seconds it has to wait.
         """
         bucket = self._bucket(caller, now_s)
         return None if bucket.take(1.0, now_s) else bucket.wait_s(1.0, now_s)
@@ -192,6 +192,6 @@ class RateLimit:
         self._buckets = {
             caller: bucket for caller, bucket in self._buckets.items() if not bucket.is_full(now_s)
         }
-        # The threshold grows with the callers that stay: pruning at each new caller would make
-        # newcomers the more expensive the more of them there are.
+        # The threshold grows with the number of callers that stay; otherwise each newcomer would
+        # cause a pruning, whose cost grows with that number.
         self._prune_above = min(_MOST_CALLERS, max(_PRUNE_ABOVE, 2 * len(self._buckets)))

@@ -69,7 +69,7 @@ _UDP_COMPONENT: Final = ('1', 'udp')
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-#: Other ends of lines than CR LF and LF, which two parsers may take differently; half characters.
+#: Line ends other than CR LF and LF, which parsers treat differently, and lone surrogates.
 _ODD_CHARACTER: Final = re.compile(
     '\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]'
 )
@@ -96,7 +96,7 @@ def _form(pattern: str, allowed: str, least: int = 0, most: int = 2**32 - 1) -> 
     return _Form(re.compile(pattern, re.ASCII), allowed, least, most)
 
 
-#: The lines that aiortc reads. It takes other forms for granted, or writes them into its answer.
+#: The lines that aiortc reads. It does not check their form, and copies some into its answer.
 _LINES: Final = {
     'm': _form(
         r'(?:audio|video|application) (\d{1,5}) [A-Z/]+ \S+(?: \S+)*',
@@ -136,8 +136,8 @@ _ATTRIBUTES: Final = {
     'ssrc-group': _form(r'\S+(?: \d{1,10})*', 'a semantic and SSRCs'),
 }
 
-#: Where clouds tell their machines' secrets, as far as the addresses are no link-local ones:
-#: AWS, GCP, Alibaba, Azure, Oracle.
+#: Metadata services of clouds, which hand out secrets, outside the link-local addresses: AWS, GCP,
+#: Alibaba, Azure, Oracle.
 _METADATA: Final = frozenset(
     ipaddress.ip_address(text)
     for text in (
@@ -158,7 +158,7 @@ def check_sdp(sdp: str) -> None:
     """
     Refuse a description that is too large to be parsed safely, or has malformed lines.
 
-    Many candidates are no reason to refuse: :func:`spread_candidates` leaves out the surplus.
+    Many candidates are no reason for a refusal: :func:`spread_candidates` drops the surplus.
 
     :raises ProtocolError: It has more than 32 KiB, or more than 32 KiB of candidates, no media
         section or more than 8, so many codecs and feedback lines that comparing them would take
@@ -221,7 +221,7 @@ def strip_forbidden_candidates(sdp: str, *, allow_local: bool) -> str:
     """
     Leave out candidates with host names, and with addresses that no peer has a reason to name.
 
-    Unusable ones are left out too: other transports than UDP, and the RTCP component, which is
+    Unusable ones are left out too: transports other than UDP, and the RTCP component, which is
     multiplexed here; aioice fails when a check comes from the address of such a candidate.
 
     aioice takes about a second to resolve a host name (``*.local`` of mDNS, RFC 8839 §5.1), and a
@@ -251,8 +251,8 @@ def is_forbidden_address(address: _Address, *, allow_local: bool) -> bool:
     :param allow_local: Whether loopback and link-local addresses are allowed.
     """
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
-        # Useless to another machine (RFC 8839 §5.1). An unknown zone is looked up at the name
-        # server, which blocks the event loop.
+        # Useless to another machine (RFC 8839 §5.1). An unknown zone would cause a DNS look-up,
+        # which blocks the event loop.
         return True
     if address in _METADATA or address.is_multicast or address.is_unspecified:
         return True
@@ -299,8 +299,8 @@ def spread_candidates(sdp: str) -> str:
     All sections share one transport, but aiortc keeps only the candidates of the last section.
     Peers such as Cloudflare name them only in the first one (docs/protocol.md §5), others in each.
 
-    Without any candidate, the peer is found by the checks that it sends. aioice ignores these
-    after the end of candidates, so that line is left out then.
+    A peer without candidates is found by the checks that it sends. aioice ignores these after the
+    end of candidates, so that line is then left out.
     """
     session, *sections = split_sections(sdp)
     candidates = choose_candidates(

@@ -18,7 +18,7 @@ Pure: it takes events and the time, and returns decisions and a deadline. :data:
 
 The rules on top of the table:
 
-- The three waiting states differ in how long they last and in what the owner is told.
+- The three waiting states differ in their duration and in the reason that the owner sees.
 - A dial that begins while the broker still has the last session is an error, and so are a second
   session in one attempt and a connection without a session.
 - An event that does not fit the state is an error of the caller: it raises and changes nothing.
@@ -86,11 +86,11 @@ class BridgeState(enum.Enum):
 
 
 class BridgeEvent(enum.Enum):
-    """What changes the state."""
+    """An event that changes the state."""
 
     DIAL = 'dial'
     CREATE = 'create'
-    """The broker has made a session."""
+    """The broker has created a session."""
     CONNECT = 'connect'
     OPERATED = 'operated'
     """A heartbeat answer with open channels."""
@@ -146,7 +146,7 @@ class HeartbeatSilence:
 
     def answered(self, sent_s: float, now: float, answer: HeartbeatAnswer) -> None:
         """
-        Take the answer to a heartbeat.
+        Process the answer to a heartbeat.
 
         :param sent_s: When the heartbeat was sent.
         :param now: When its answer arrived.
@@ -161,7 +161,7 @@ class HeartbeatSilence:
         if all(stream is None for stream in answer.channels.by_label().values()):
             raise SessionLapsed(
                 f'no heartbeat was answered for {self._longest_s:.0f} s, after which a broker '
-                'gives a session up'
+                'gives up a session'
             )
 
 
@@ -205,7 +205,7 @@ class BridgeSession:
 
     def created(self, session_id: str) -> None:
         """
-        Note that the broker has made a session.
+        Note that the broker has created a session.
 
         :raises RuntimeError: No attempt is under way, or it has a session already.
         """
@@ -218,7 +218,7 @@ class BridgeSession:
         """
         Note that the peer connection is up.
 
-        :raises RuntimeError: No attempt is under way, or the broker has made no session.
+        :raises RuntimeError: No attempt is under way, or the broker has created no session.
         """
         state = self._after(BridgeEvent.CONNECT)
         if self._session_id is None:
@@ -228,13 +228,13 @@ class BridgeSession:
 
     def heartbeat(self, answer: HeartbeatAnswer) -> None:
         """
-        Take a heartbeat answer: an operator may have come, left, or been replaced.
+        Process a heartbeat answer: an operator may have come, left, or been replaced.
 
         :raises RuntimeError: There is no connection.
         """
         operated = answer.channels.state is not None or answer.channels.cmd is not None
         state = self._after(BridgeEvent.OPERATED if operated else BridgeEvent.IDLE)
-        # Not earlier: a broker may accept every session and forget it at once.
+        # Reset only here: a broker may accept every session and forget it at once.
         self._failures = 0
         # Every bridge has new stream ids, which reveal a new operator if there is no epoch.
         control = (answer.control_epoch, answer.channels.state, answer.channels.cmd)
@@ -248,7 +248,7 @@ class BridgeSession:
 
     def ended(self, now: float, error: TeleopError) -> None:
         """
-        Take the end of a session or of an attempt.
+        Process the end of a session or of an attempt.
 
         May be called again if DELETE reveals a more specific reason.
 
@@ -266,7 +266,7 @@ class BridgeSession:
         self._enter(self._after(event), str(error))
 
     def farewell(self) -> str | None:
-        """Return the session that has to be deleted at the broker, once; or ``None``."""
+        """Return the session to delete at the broker, once; ``None`` if there is none."""
         session_id, self._session_id = self._session_id, None
         return session_id
 
@@ -289,7 +289,7 @@ class BridgeSession:
         doublings = min(self._failures - 1, 10)
         longest_s = min(FIRST_BACK_OFF_S * 2.0**doublings, LONGEST_BACK_OFF_S)
         asked_s = error.retry_after_s if isinstance(error, BrokerError) else None
-        # The jitter comes on top: it spreads a fleet, and no broker can cause a busy loop.
+        # The jitter is added to the broker's delay: it spreads a fleet and prevents a busy loop.
         return max(asked_s or 0.0, 0.0) + longest_s * self._random()
 
     def _enter(self, state: BridgeState, reason: str, *, new_epoch: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Texts of others, made safe to log and to pass on; pure."""
+"""Texts from other programs, made safe to log and to pass on; pure."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -48,7 +48,7 @@ Ints = NDArray[np.int64]
 
 CAMERA_HEIGHT_M = 0.6
 HORIZONTAL_FIELD_OF_VIEW = math.radians(82.0)
-# Nearer than this nothing is drawn; the robot's body keeps obstacles farther away anyway.
+# Nothing nearer than this is drawn; the robot's body keeps obstacles farther away anyway.
 NEAREST_M = 0.05
 # Two pixels per ray: halves the cost of a picture, and a video encoder hides the difference.
 PIXELS_PER_RAY = 2
@@ -77,7 +77,7 @@ def _halve(picture: Picture) -> Picture:
 
 
 def _hazy(picture: Picture, distance_m: float) -> Picture:
-    # Squared, so that what is close stays crisp.
+    # Squared, so that near things stay crisp.
     share = 1.0 - float(np.exp(-((distance_m / _HAZE_DISTANCE_M) ** 1.5)))
     # The light falls off a little too: near things look near.
     return (picture * (1.06 - 0.012 * distance_m)) * (1.0 - share) + _HAZE * share
@@ -107,7 +107,7 @@ class _Atlas:
 
     def add_levels(self, picture: Picture) -> list[int]:
         """
-        Add a picture once per distance class, halved and hazed as that class wants.
+        Add a picture once per distance class, halved and hazed as that class requires.
 
         :returns: For each class the number of the first element.
         """
@@ -124,7 +124,7 @@ class _Atlas:
         Return all colours, one element a row.
 
         :param bgr: Whether blue comes first.
-        :param repeat: How often each colour stands in its row: pixels drawn per element.
+        :param repeat: How often each row repeats its colour: pixels drawn per element.
         """
         colours = np.concatenate(self._parts)
         self._parts.clear()
@@ -149,9 +149,9 @@ class _Surfaces:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Hits:
     """
-    What the rays of a few adjacent columns hit first.
+    The first hits of the rays of a few adjacent columns.
 
-    :param span: Which columns.
+    :param span: The columns.
     :param depth: Distance along the optical axis, in m; infinite where there is nothing.
     :param along: Distance along the surface from its left end, in m.
     :param surface: Number of the surface.
@@ -167,7 +167,7 @@ class CameraView:
     """
     A camera in a world; owner: the one thread that calls :meth:`render`.
 
-    :param world: What there is to see.
+    :param world: The world to draw.
     :param width: Of the picture, in pixels; even.
     :param height: Of the picture, in pixels.
     :param bgr: Whether pixels are blue, green, red.
@@ -215,7 +215,7 @@ class CameraView:
     def _build_camera_tables(self) -> None:
         height, rays = self._height, self._rays
         centre = (np.arange(rays, dtype=np.float32) + 0.5) * PIXELS_PER_RAY - 0.5 * self._width
-        # Right of the optical axis per metre of depth, for each ray.
+        # Metres to the right of the optical axis per metre of depth, for each ray.
         self._aside = (centre / self.focal_px).astype(np.float32)
         self._angle = np.arctan(self._aside)
         # Pixels below the horizon, for the middle of each row.
@@ -337,7 +337,8 @@ class CameraView:
         depth = hits.depth
         top = self._horizon - self.focal_px * (height_m - CAMERA_HEIGHT_M) / depth
         bottom = self._horizon + self.focal_px * CAMERA_HEIGHT_M / depth
-        # A row belongs to the surface if its middle does. Nothing there: an empty range.
+        # A row belongs to the surface if its middle does. If no surface is there, the range is
+        # empty.
         top = np.clip(np.ceil(top - 0.5), 0, self._height)
         bottom = np.clip(np.ceil(bottom - 0.5), 0, self._height)
         seen = np.isfinite(depth)

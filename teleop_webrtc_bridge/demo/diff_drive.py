@@ -2,7 +2,7 @@
 A differential drive and the commands that it obeys: no ROS, no clock.
 
 The command rules are those of ros2_control's ``diff_drive_controller``; every method takes the
-time.
+time as an argument.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -92,7 +92,7 @@ class CommandOutcome(enum.Enum):
 
 class CommandBuffer:
     """
-    The simulated robot's own watch over ``cmd_vel``: the newest command, while it is valid.
+    The simulated robot's own watchdog for ``cmd_vel``: the newest command, while it is valid.
 
     One thread calls :meth:`accept`; another may call :meth:`velocity`.
 

@@ -37,14 +37,14 @@ _TAPE_PX_PER_DEGREE = 3
 _TAPE_DEGREES = 120
 _TAPE_TOP = 12
 _TAPE_ROWS = 34
-# What the read-out below can need; a picture of each is made once.
+# All characters of the read-out below; a picture of each is made once.
 _CHARACTERS = '0123456789+-.:/ MSRADUTC'
 _READOUT_LENGTH = 38
 _POINTS = ('N', 'NE', 'E', 'SE', 'S', 'SW', 'W', 'NW')
 
 
 def _compass_tape() -> Pixels:
-    # One turn and a view more, so that every heading is one plain slice.
+    # One turn plus one view, so that every heading is one plain slice.
     degrees = 360 + _TAPE_DEGREES
     tape = np.full((_TAPE_ROWS, degrees * _TAPE_PX_PER_DEGREE, 3), _BACK, np.uint8)
     for degree in range(0, degrees, 15):
@@ -93,7 +93,7 @@ class Overlay:
         Draw the instruments; nothing if the picture is too small for them.
 
         :param picture: Is changed, ``(height, width, 3)``.
-        :param velocity: The robot's real one, in m/s and rad/s.
+        :param velocity: The robot's actual speed, in m/s and rad/s.
         :param stamp_s: Time of capture, in s since 1970.
         """
         if not self.fits:

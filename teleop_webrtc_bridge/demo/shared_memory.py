@@ -3,7 +3,7 @@ A Fast DDS shared-memory segment that is large enough for whole images.
 
 The default segment holds 0.5 MB, so an image of 2.8 MB is sent in fragments that overrun it and
 are retransmitted. Measured at 1280x720 and 30 Hz: images arrive 30 to 40 ms after their capture,
-and a few do not arrive; with a segment that holds three it takes 6 to 9 ms and a quarter less
+and a few do not arrive; with a segment that holds three, they take 6 to 9 ms and a quarter less
 processor time.
 """
 

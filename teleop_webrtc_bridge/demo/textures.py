@@ -1,5 +1,5 @@
 """
-The pictures that the demo's world is made of: walls, pillars, crates, floor and sky.
+The textures of the demo's world: walls, pillars, crates, floor and sky.
 
 A picture is a new ``(rows, columns, 3)`` array: red, green, blue, float32 from 0 to 255, row 0 at
 the top, ``PIXELS_PER_M`` pixels per metre. All are painted once at the start, from fixed seeds, so
@@ -241,7 +241,7 @@ def _paint_marks(picture: Picture, x: Picture, y: Picture) -> None:
 
 
 def _floor_shadow(world: World, x: Picture, y: Picture) -> Picture:
-    # Soft darkness around everything that stands there; without it things seem to float.
+    # Soft darkness around everything on the floor; without it, things seem to float.
     nearest = np.full(np.broadcast_shapes(x.shape, y.shape), 9.0, np.float32)
     for (x0, y0), (x1, y1) in world.edges:
         ex, ey = x1 - x0, y1 - y0
@@ -273,7 +273,7 @@ def paint_sky(rows: int, focal_px: float) -> Picture:
     Paint the sky as a band around the horizon: a gradient, a sun, clouds and two ranges of hills.
 
     :param rows: Height of the band above the horizon, in pixels.
-    :param focal_px: The camera's focal length, in pixels: what a slope is worth in rows.
+    :param focal_px: The camera's focal length, in pixels; it converts slopes to rows.
     """
     rng = np.random.default_rng(11)
     angle = np.linspace(0.0, 2.0 * math.pi, SKY_COLUMNS, endpoint=False)[None, :]

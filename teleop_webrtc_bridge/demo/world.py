@@ -1,5 +1,5 @@
 """
-The demo's courtyard: walls, pillars and crates, and what the robot may not drive through.
+The demo's courtyard: walls, pillars and crates, which are the robot's obstacles.
 
 Coordinates are those of REP 103: x east, y north, z up, in m. The robot starts at the origin and
 looks east. Each side of the yard has a look and a colour of its own, so that one frame is enough
@@ -64,7 +64,7 @@ class Wall:
 
     :param start: The end that is on the left when one looks at the painted side, in m.
     :param end: The other end, in m.
-    :param material: A name known to :mod:`textures`.
+    :param material: A name that :mod:`textures` knows.
     :param colour: Main colour, as red, green, blue.
     :param light: How bright the sun makes this side, 1.0 is full.
     """
@@ -103,7 +103,7 @@ class Pillar:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crate:
     """
-    A box that stands on the floor.
+    A box on the floor.
 
     :param at: Middle, in m.
     :param size_m: Length of its sides, in m.
@@ -150,7 +150,7 @@ class World:
         for crate in self.crates:
             corners = crate.corners()
             edges += [(corners[i], corners[(i + 1) % 4]) for i in range(4)]
-        # Worked out once: the drive asks for them at every step.
+        # Computed once: the drive needs them at every step.
         object.__setattr__(self, 'edges', tuple(edges))
 
     def clearance(self, x: float, y: float) -> tuple[float, tuple[float, float]]:
@@ -181,10 +181,10 @@ class World:
         """
         Move a disc, and let obstacles push it aside rather than through.
 
-        :param old: Where the disc is, and is free, in m.
-        :param new: Where it wants to be, in m; less than its radius away from ``old``.
+        :param old: The disc's present position, which is free, in m.
+        :param new: The wanted position, in m; less than the radius away from ``old``.
         :param radius_m: Its radius, in m.
-        :returns: Where it ends up, in m.
+        :returns: The final position, in m.
         """
         x, y = new
         for _ in range(4):
@@ -193,7 +193,7 @@ class World:
             if push <= 1e-9:
                 return (x, y)
             x, y = x + ax * push, y + ay * push
-        # A corner that pushes to and fro: staying is the one answer that is surely free.
+        # A corner that pushes to and fro: only the old position is certainly free.
         return (x, y) if self.clearance(x, y)[0] >= radius_m - 1e-6 else old
 
 

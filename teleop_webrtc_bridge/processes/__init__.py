@@ -1,4 +1,4 @@
-"""How our programs are started, watched and ended."""
+"""The start, supervision and end of our programs."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,5 +1,5 @@
 """
-Child processes of this package: how they start, are watched, and die with their parent.
+Child processes of this package: their start, supervision, and death with the parent.
 
 The robot's WebRTC half and the broker's media processes are such children. They are started as
 modules of this package, and replaced when they hang or use too much memory.
@@ -54,8 +54,8 @@ LARGEST_BYTES: Final = 2**30
 FIRST_BACK_OFF_S: Final = 0.2
 LONGEST_BACK_OFF_S: Final = 5.0
 STEADY_S: Final = 5.0
-"""The successor of a child that lived this long starts at once, because an operator may wait.
-Starting a child this often takes a tenth of a core."""
+"""The successor of a child that lived this long starts at once, because an operator may be
+waiting. Starting a child this often takes a tenth of a core."""
 OOM_SCORE: Final = 500
 """Added to ``oom_score_adj``, so that the kernel kills the child before its parent."""
 
@@ -92,7 +92,7 @@ class ChildWatch:
 
     def turn(self, now: float, *, words: int, memory_bytes: int) -> str | None:
         """
-        Return why to kill the child; ``None``: it is well.
+        Return why to kill the child; ``None``: it is healthy.
 
         :param words: Number of reports of the child and its predecessors.
         :param memory_bytes: Its memory.
@@ -102,9 +102,9 @@ class ChildWatch:
         if words != self._words:
             self._words, self._silent_s, self._has_spoken = words, 0.0, True
         if self._silent_s > (self._hung_s if self._has_spoken else START_S):
-            return f'it has said nothing for {self._silent_s:.0f} s'
+            return f'it has reported nothing for {self._silent_s:.0f} s'
         if memory_bytes > self._largest_bytes:
-            return f'it takes {memory_bytes / 2**20:.0f} MiB of memory'
+            return f'it uses {memory_bytes / 2**20:.0f} MiB of memory'
         return None
 
 
@@ -149,7 +149,7 @@ def live_as_child(parent: int) -> None:
     """
     Tie this process to its parent; call it first of all. Linux only.
 
-    The kernel kills this process when the *thread* that started it ends, and first of all when
+    The kernel kills this process when the *thread* that started it ends, and kills it first when
     memory runs out. Signals of a terminal are ignored: the parent ends its children.
 
     :param parent: The parent's process id.

@@ -1,7 +1,7 @@
 """
-Ends a process that hangs in C code while holding the interpreter's lock.
+A guard that ends a process which hangs in C code while holding the interpreter's lock.
 
-No Python runs then, so timers of the kernel do it. Fast DDS 3.2 was seen in endless loops
+No Python runs then, so kernel timers do it. Fast DDS 3.2 was seen in endless loops
 (docs/safety.md).
 """
 
@@ -76,7 +76,8 @@ def give_up_when_spinning(spinning_s: float = SPINNING_S) -> None:
 
     Call it from the main thread, before standard error is redirected to a thread of this process.
 
-    :param spinning_s: CPU time without any Python after which the process hangs, in seconds.
+    :param spinning_s: CPU time without any Python after which the process counts as hung, in
+        seconds.
     """
     output = os.dup(2) if sys.stderr is not None else os.open(os.devnull, os.O_WRONLY)
     # Chained: after the traceback the default action of the signal kills the process.

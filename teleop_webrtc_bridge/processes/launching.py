@@ -1,5 +1,5 @@
 """
-Shared parts of the launch files: programs that are started again when they fail.
+Shared parts of the launch files: programs that are restarted when they fail.
 
 Imports ``launch`` and ``launch_ros``, so nothing else in this package may import this module.
 """
@@ -56,7 +56,7 @@ def respawn_arguments() -> list[LaunchDescriptionEntity]:
             'respawn',
             default_value='true',
             choices=['true', 'false'],
-            description='Start a program again that has failed; not one that was refused (status '
+            description='Restart a program that has failed; not one that was refused (status '
             '2) or has ended in good order',
         ),
         DeclareLaunchArgument(

@@ -66,7 +66,7 @@ def test_one_that_falls_silent_is_given_up_after_ten_seconds() -> None:
     child.speak()
     child.turn()
     assert set(child.silent_for(HUNG_S)) == {None}
-    assert child.turn() == 'it has said nothing for 10 s'
+    assert child.turn() == 'it has reported nothing for 10 s'
 
 
 def test_a_word_at_the_last_moment_counts() -> None:
@@ -81,7 +81,7 @@ def test_a_word_at_the_last_moment_counts() -> None:
 def test_the_first_word_may_take_two_minutes() -> None:
     child = Child()
     assert set(child.silent_for(START_S)) == {None}
-    assert child.turn() == 'it has said nothing for 120 s'
+    assert child.turn() == 'it has reported nothing for 120 s'
 
 
 @pytest.mark.parametrize('asleep_s', [60.0, 1e6])
@@ -99,7 +99,7 @@ def test_one_that_takes_too_much_memory_is_given_up_at_once() -> None:
     child.memory_bytes = LARGEST_BYTES
     assert child.turn() is None
     child.memory_bytes += 2**20
-    assert child.turn() == 'it takes 1025 MiB of memory'
+    assert child.turn() == 'it uses 1025 MiB of memory'
 
 
 @pytest.mark.real_programs

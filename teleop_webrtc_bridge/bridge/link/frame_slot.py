@@ -48,7 +48,7 @@ __all__ = [
 
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 MAX_PICTURE_PX: Final = MAX_FRAME_BYTES // 3
-"""Pixels of a compressed picture: as many as fit uncompressed, as ``bgr8``."""
+"""Limit of a compressed picture: as many pixels as fit uncompressed, as ``bgr8``."""
 _GREY: Final = 128
 _BUFFERS: Final = 4
 _INDEX: Final = struct.Struct('<Q')

@@ -5,7 +5,7 @@ A skipped picture spoils the ones that refer to it, so they are kept in order. T
 their age are limited: a reader that falls behind continues with the next keyframe.
 
 The memory is a memfd like the frame slot's. There is one writer, which never waits, and one
-reader, which notices when it was overrun. Places in the ring never wrap, so that a smaller one is
+reader, which notices when it was overrun. Positions in the ring never wrap, so a smaller one is
 older.
 """
 

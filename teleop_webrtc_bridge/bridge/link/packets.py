@@ -160,7 +160,7 @@ def decode(data: bytes) -> Packet:
     """
     Return the packet.
 
-    :raises ProtocolError: The bytes are no packet: the other half is broken.
+    :raises ProtocolError: The bytes are not a packet: the other half is broken.
     """
     try:
         kind = _Kind(data[0])
@@ -214,7 +214,7 @@ def _check_status(status: Status) -> None:
 
 def backlog_check(link: socket.socket) -> Callable[[], bool]:
     """
-    Return a predicate: whether the other half has still to read much of what was sent.
+    Return a predicate that tells whether the other half still has to read much of what was sent.
 
     The kernel calls an AF_UNIX socket writable while at most a quarter of its buffer is in use
     (``unix_writable``). Routine packets that are sent only then leave the rest to urgent ones.

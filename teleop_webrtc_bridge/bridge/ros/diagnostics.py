@@ -1,4 +1,4 @@
-"""What the node reports: ``/diagnostics``, ``~/state``, and their changes in the log."""
+"""The node's reports: ``/diagnostics``, ``~/state``, and their changes in the log."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -45,7 +45,7 @@ Concern = tuple[str, bytes, str, dict[str, object]]
 
 INSECURE: Final = 'allow_insecure_broker is set: the API key may travel unencrypted'
 NARROW_LINK: Final = 0.9
-"""Fraction of the bitrate of a camera that encodes itself, which cannot be lowered here."""
+"""Fraction of a camera's own H.264 below which a link is narrow: its bitrate is fixed."""
 SLOW_ROUND_TRIP_S: Final = 1.0
 """Above it the gate slows the robot down."""
 STEPPED_S: Final = 0.5
@@ -210,7 +210,7 @@ def _gate(snapshot: DriveSnapshot, cmd_vel: Publisher[Any], topics: TopicReport)
     elif not snapshot.enabled:
         messages.append('disabled')
     elif not subscribers and not topics.cmd_vel:
-        messages.append(f'nobody subscribes to {cmd_vel.topic_name}')
+        messages.append(f'no node subscribes to {cmd_vel.topic_name}')
     messages += [rival.describe(cmd_vel.topic_name) for rival in topics.rivals]
     messages += topics.cmd_vel
     level = DiagnosticStatus.WARN if messages else DiagnosticStatus.OK
@@ -234,7 +234,7 @@ def _video(camera: Camera, now: float, selected: bool) -> Concern:
     level, message = DiagnosticStatus.OK, 'receiving'
     remark = camera.remark(now)
     if camera.publisher_count() == 0:
-        level, message = DiagnosticStatus.WARN, f'nobody publishes {camera.topic}'
+        level, message = DiagnosticStatus.WARN, f'no node publishes {camera.topic}'
     elif not (camera.is_open or remark):
         message = 'nobody watches' if selected else 'not selected'
     elif camera.is_silent(now):

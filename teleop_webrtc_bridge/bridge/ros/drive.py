@@ -1,9 +1,9 @@
 """
-The drive thread: takes the operator's commands to ``cmd_vel``, without anything that can block.
+The drive thread: carries the operator's commands to ``cmd_vel`` and calls nothing that may hang.
 
 It waits for the WebRTC half and for the gate's deadline at the same time (``poll``). So the zero
 at a deadline depends on no ROS timer, no wall clock and no other thread. The end of the WebRTC
-half (end of file on the link) is a zero at once.
+half (end of file on the link) causes a zero at once.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -98,7 +98,7 @@ class DriveThread(threading.Thread):
     """
     Owns the gate and the link to the WebRTC half, and alone publishes on ``cmd_vel``.
 
-    :param gate: Decides about the commands.
+    :param gate: Judges the commands.
     :param publish: Publishes a velocity immediately.
     :param on_change: Called from this thread after :attr:`snapshot` was replaced; must not block.
     :param cameras: Names of the robot's cameras; at least one.
@@ -215,7 +215,7 @@ class DriveThread(threading.Thread):
         self.request(apply)
 
     def tell_faults(self, faults: Mapping[str, str]) -> None:
-        """Report what is wrong with the cameras, by their names, to the operator."""
+        """Report the faults of the cameras, by name, to the operator."""
         self._messages.camera_faults = faults
 
     def say_goodbye(self, reason: str) -> None:

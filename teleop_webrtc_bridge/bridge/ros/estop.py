@@ -47,9 +47,9 @@ __all__ = [
 ]
 
 MAX_EVENTS: Final = 64
-"""Events that wait to be logged; beyond it the oldest is lost."""
+"""Limit of events that wait to be logged; beyond it, the oldest is lost."""
 MAX_OTHERS: Final = 8
-"""Other people who press while a latch holds, and are logged."""
+"""Limit of other people who press while a latch holds and are logged."""
 MAX_FILE_BYTES: Final = 4096
 MAX_NAME_CHARS: Final = 255
 """Of a topic or a service."""
@@ -74,7 +74,7 @@ class EstopCause:
         return datetime.fromtimestamp(self.since_s, UTC).isoformat(timespec='seconds')
 
 
-#: Of a latch whose file does not name anybody: the parameter that preserves latches.
+#: Cause of a latch whose file names nobody: the parameter that preserves latches.
 _UNKNOWN: Final = EstopCause(by=Origin(sub='estop_persist', role=OriginRole.ROBOT), since_s=None)
 
 
@@ -126,7 +126,7 @@ class EstopRecord:
         """
         Return who set a latch, and when.
 
-        :param latch: The gate's latch that holds.
+        :param latch: The gate's latch in force.
         """
         return self._cause if latch is not None and latch == self._latch else None
 
@@ -135,7 +135,7 @@ class EstopRecord:
         Record a press.
 
         :param now: Seconds of ``time.monotonic``.
-        :param latch: The latch that holds since.
+        :param latch: The latch in force since then.
         """
         if latch is None:
             return
@@ -267,7 +267,7 @@ class EstopKeeper:
     """
     Logs what happens to the latch, and preserves it when the bridge crashes.
 
-    A supervisor that restarts a crashed bridge must not release the robot with it. Used from one
+    When a supervisor restarts a crashed bridge, that must not release the robot. Used from one
     thread, never from the drive thread, because disk writes may take long.
 
     :param outlives_end: Whether to preserve the latch when the bridge ends normally, too.
@@ -287,7 +287,7 @@ class EstopKeeper:
     ) -> None:
         self.restored: EstopCause | None = None
         """The cause of the preserved latch; ``None``: there was no latch."""
-        # An unreadable folder is no latch by default, so that robots without one can start.
+        # By default, an unreadable folder means no latch, so that robots without one can start.
         if file.is_latched(if_unreadable=outlives_end):
             self.restored = file.cause()
         self.outlives_end = outlives_end

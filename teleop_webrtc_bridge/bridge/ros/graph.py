@@ -1,8 +1,8 @@
 """
-Watches the graph for other nodes on the bridge's topics, and for endpoints that do not match.
+A watch on the graph for other nodes on the bridge's topics, and for endpoints that do not match.
 
 DDS does not match endpoints with different types or incompatible QoS, and neither side gets a
-helpful message. This module compares what the graph shows of both sides instead.
+helpful message. This module compares both sides as the graph shows them.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -60,7 +60,7 @@ __all__ = [
 NODE_NAME: Final = 'teleop_bridge'
 """The default name of the node."""
 MAX_SHOWN: Final = 4
-"""Endpoints of one topic that are listed; a graph may have hundreds."""
+"""Limit of listed endpoints of one topic; a graph may have hundreds."""
 MAX_NAME_CHARS: Final = 128
 TOLD_AGAIN_S: Final = 60.0
 """A fault that comes and goes is logged at most once in this time."""
@@ -138,7 +138,7 @@ class TopicReport:
 
 
 class Settled(Generic[_T]):
-    """Passes what two looks in a row have found, because discovery is gradual."""
+    """Passes only what two looks in a row have found, because discovery is gradual."""
 
     def __init__(self) -> None:
         self._before: frozenset[_T] = frozenset()

@@ -1,4 +1,4 @@
-"""Topics and services by which people and programs on the robot stop and enable it."""
+"""Topics and services with which people and programs on the robot stop and enable it."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -76,7 +76,7 @@ class LocalControl:
         return bool(self._estop.get_subscription_count() > 0)
 
     def publish(self) -> None:
-        """Publish the latch: ten times a second while somebody subscribes, for interlocks."""
+        """Publish the latch: ten times a second while it has a subscriber, for interlocks."""
         self._told = self._drive.snapshot.estopped
         self._estop.publish(Bool(data=self._told))
 
@@ -86,7 +86,7 @@ class LocalControl:
             self.publish()
 
     def _on_estop_in(self, message: Bool) -> None:
-        """Latch on true; false is ignored, because a button that is let go must not release."""
+        """Latch on true; ignore false, because a released button must not release the latch."""
         if message.data:
             self._drive.press_estop(self._button)
 

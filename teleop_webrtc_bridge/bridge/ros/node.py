@@ -254,8 +254,8 @@ class TeleopBridge(Node):
         """
         Stop the robot, leave the broker, and publish the last zero.
 
-        :param in_good_order: Whether somebody asked the node to end. Otherwise the E-STOP latch
-            is preserved in any case.
+        :param in_good_order: Whether the node was asked to end. Otherwise the E-STOP latch is
+            preserved in any case.
         """
         self._drive.say_goodbye('the bridge ends')
         self._webrtc.end()
@@ -373,7 +373,7 @@ class TeleopBridge(Node):
 
     def _reconnect(self) -> None:
         """Begin a new session: the WebRTC half leaves the broker and is restarted."""
-        self._drive.say_goodbye('a new session was asked for')
+        self._drive.say_goodbye('a new session was requested')
 
     def _apply_parameters(self, parameters: list[Parameter[Any]]) -> None:
         """Apply dynamic parameters, whose bounds rclpy has checked."""

@@ -46,7 +46,7 @@ def output_that_never_blocks() -> Iterator[None]:
     for number in kept:
         streams[number].flush()
     if os.isatty(2):
-        # rcutils would ask the pipe, which is not a terminal.
+        # rcutils would check the pipe, which is not a terminal.
         os.environ.setdefault('RCUTILS_COLORIZED_OUTPUT', '1')
     threads = [_put_pipe_before(number, target) for number, target in kept.items()]
     try:

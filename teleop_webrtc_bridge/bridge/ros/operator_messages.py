@@ -1,4 +1,4 @@
-"""Handles the operator's messages, and sends acknowledgements, telemetry and leases."""
+"""The handler of the operator's messages, which sends acknowledgements, telemetry and leases."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -56,7 +56,7 @@ DROPPED_FRAME: Final = 'dropped_frame'
 """The counter of commands that are not for the base."""
 TELEMETRY_PERIOD_S: Final = 1.0 / 3.0
 MAX_FAULTS_CHARS: Final = 1600
-"""Of all cameras: a character takes up to 12 bytes, and brokers drop more than 32 KiB."""
+"""Limit of all cameras: a character takes up to 12 bytes, and brokers drop more than 32 KiB."""
 LEASE_PERIOD_S: Final = 0.05
 """At 20 % packet loss, ten consecutive tokens are lost once in years."""
 
@@ -75,7 +75,7 @@ class OperatorMessages:
 
     Owned by the drive thread.
 
-    :param gate: Decides about commands and holds the E-STOP latch.
+    :param gate: Judges commands and holds the E-STOP latch.
     :param estops: Records who pressed and who released.
     :param publish: Publishes the gate's output, so that a stop is acknowledged after its zero.
     :param send: Sends to the operator: label, payload, whether it is text, and whether it is
@@ -108,8 +108,8 @@ class OperatorMessages:
         self.path = ''
         """The network path from the robot to the broker, for the operator."""
         self.camera_faults: Mapping[str, str] = {}
-        """What is wrong with the cameras that are shown, by their names; another thread replaces
-        it and never changes it."""
+        """The faults of the cameras that are shown, by name; another thread replaces the mapping
+        and never changes it."""
         self._cameras = tuple(cameras)
         # Old consoles have buttons for cam1, cam2, … for cameras of any name.
         numbered = {f'cam{number}': name for number, name in enumerate(cameras, 1)}
@@ -170,7 +170,7 @@ class OperatorMessages:
         return True
 
     def _refusing(self, now: float) -> str | None:
-        """Return why the newest commands have no effect; ``None``: they have, or none came."""
+        """Return why the newest commands have no effect; ``None``: they have one, or none came."""
         verdict = self._gate.refusing(now)
         if verdict is not None:
             return verdict.value.removeprefix('dropped_')

@@ -1,5 +1,5 @@
 """
-Notifies systemd that the node is ready, that its executor runs, and that it stops.
+The notifications to systemd: the node is ready, its executor runs, it stops.
 
 The protocol is sd_notify(3): one datagram per message, to the socket in ``NOTIFY_SOCKET``. Without
 that variable nothing is sent.

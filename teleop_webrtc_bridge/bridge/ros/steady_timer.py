@@ -1,4 +1,4 @@
-"""The node's one timer, which slows down while nobody needs it."""
+"""The node's one timer, which slows down while its full rate is not needed."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -33,7 +33,7 @@ IDLE_PERIOD_S: Final = 0.5
 
 class Every:
     """
-    Tells when something is due that happens less often than the timer fires.
+    Tells when an action is due that is rarer than the timer's callbacks.
 
     :param period_s: Its period, in seconds.
     """

@@ -1,5 +1,5 @@
 """
-Runs the WebRTC half as a child process, and restarts it when it ends or hangs.
+The WebRTC half as a child process, which is restarted when it ends or hangs.
 
 It does not stop the robot: :mod:`~teleop_webrtc_bridge.bridge.ros.drive` does, at the half's end.
 """
@@ -54,7 +54,7 @@ class WebrtcProcess:
     The thread, not the caller, starts each child: the kernel kills the child when the *thread*
     that started it ends (PR_SET_PDEATHSIG), and this one lives as long as the process.
 
-    :param configure: The first packet to each child. It holds the API key, which therefore is
+    :param configure: The first packet to each child. It holds the API key, which is therefore
         neither on the child's command line nor in its environment.
     :param memories: Descriptors of the cameras' shared memories, in configuration order.
     :param wake: Descriptor of the eventfd that announces frames of any camera.

@@ -113,7 +113,7 @@ class BrokerClient:
         self, session_id: str, report: Mapping[str, float], *, wait_s: float
     ) -> HeartbeatAnswer:
         """
-        Report that the robot is alive and return what the broker wants.
+        Report that the robot is alive and return the broker's answer.
 
         :param wait_s: How long the broker may hold the answer while nothing changes, in seconds;
             old brokers answer at once.

@@ -1,5 +1,5 @@
 """
-Decides whether the connection to the media backend still works in both directions.
+The liveness of the connection to the media backend, in both directions.
 
 The robot probes it below the data channels, where every peer answers, whether somebody drives or
 not. Packets that merely arrive do not count: they prove one direction only.
@@ -29,7 +29,7 @@ __all__ = ['LOST_AFTER_S', 'LinkLiveness', 'ProbeDecision']
 PROBE_PERIOD_S: Final = 1.0
 """Between an answer and the next probe, usually."""
 URGENT_PERIOD_S: Final = 0.1
-"""Between further probes, and at the beginning: 15 must be lost before the link is."""
+"""Between further probes, and at the beginning: the link is lost only after 15 lost probes."""
 LOST_AFTER_S: Final = 2.5
 SHORTEST_TURN_S: Final = 0.01
 MAX_LATENESS_S: Final = 0.2

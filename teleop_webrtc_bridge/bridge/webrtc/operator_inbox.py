@@ -46,7 +46,7 @@ BURST_MESSAGES: Final = 600.0
 BYTES_PER_S: Final = 512.0 * 1024
 BURST_BYTES: Final = 1024.0 * 1024
 RETRY_S: Final = 0.01
-"""How soon messages that wait for a token are tried again."""
+"""Pause before messages that wait for a token are tried again."""
 
 _NEWEST: Final[dict[type, Newest]] = {
     Estop: Newest.ESTOP,
@@ -66,11 +66,11 @@ class OperatorInbox:
 
     Each channel has a budget, and E-STOPs have one that no other message can use up. Above a
     budget, the newest E-STOP, lease and command wait for the next token, and everything else is
-    lost. A command for something else than the base never replaces one for the base, which may
-    be its zero.
+    lost. A command for something other than the base never replaces one for the base, which may be
+    its zero.
 
     :param link: To the ROS half.
-    :param frames: Tells which commands do not mean the base.
+    :param frames: Tells which commands are not for the base.
     """
 
     def __init__(self, link: RosLink, frames: CommandFrames) -> None:
@@ -87,19 +87,19 @@ class OperatorInbox:
 
     def take(self, received: Received) -> Ping | None:
         """
-        Pass a message on, hold it, or lose it.
+        Pass a message on, hold it, or drop it.
 
         :returns: A clock probe, which the caller answers at once.
         """
         is_command = received.label == CMD_UNRELIABLE and not begins_json(received.payload)
         if is_command and not self._waiting and self._link.is_clear() and self._admit(received):
-            # The usual way. The ROS half decodes and judges the command. Its meaning matters here
-            # only if it has to wait: it decides which older one this one replaces.
+            # The usual path: the ROS half decodes and judges the command. Its meaning matters here
+            # only if it has to wait: it decides which older command this one replaces.
             self._link.send(received)
             return None
         message = _meaning(received)
         kind = self._kind(message)
-        # A command for the base that waits gets the next token, however many others come.
+        # A waiting command for the base gets the next token, however many others come.
         is_behind = kind is Newest.OTHER_COMMAND and Newest.COMMAND in self._waiting
         if is_behind or not self._admit(received, kind):
             self.counters[f'excess_{received.label}'] += 1

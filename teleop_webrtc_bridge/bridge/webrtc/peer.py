@@ -111,7 +111,7 @@ class RobotPeer:
         """Done, with the reason, when the connection has ended."""
         self.counters: Counter[str] = Counter()
         self.round_trip_ms: float | None = None
-        """To the media backend and back, without the queue of its congestion control."""
+        """To the media backend and back, excluding the queue of its congestion control."""
         self._configuration = configuration
         self._on_message = on_message
         self._liveness = LinkLiveness(time.monotonic())
@@ -141,8 +141,8 @@ class RobotPeer:
         self._video = self._pc.getTransceivers()[0]
         capabilities = RTCRtpSender.getCapabilities('video').codecs
         wanted = f'video/{self._configuration.video.codec}'
-        # Must precede the remote description, or VP8 is chosen. Of H.264, the variant that all
-        # browsers support.
+        # Must precede the remote description, or VP8 is chosen. The H.264 variant is the one that
+        # all browsers support.
         self._video.setCodecPreferences(
             sorted(
                 capabilities,

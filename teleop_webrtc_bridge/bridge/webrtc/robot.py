@@ -115,7 +115,7 @@ class Robot:
         """
         Dial once and serve until the session ends.
 
-        :param cleanup: Receives the steps that must follow.
+        :param cleanup: Receives the clean-up steps.
         :raises TeleopError: Why the session ended.
         """
         gathering = await self._network.plan(await self._ice_servers(broker))

@@ -44,8 +44,8 @@ class Newest(enum.IntEnum):
     LEASE = 2
     COMMAND = 3
     OTHER_COMMAND = 4
-    """One for something else than the base. The ROS half refuses it, counts it and says so; it
-    must not replace a command for the base."""
+    """A command for something other than the base. The ROS half refuses it, counts it and says so;
+    it must not replace a command for the base."""
 
 
 MOTION: Final = (Newest.LEASE, Newest.COMMAND, Newest.OTHER_COMMAND)

@@ -1,4 +1,4 @@
-"""Which velocity may reach the robot."""
+"""The rules that decide which velocity may reach the robot."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #

@@ -1,5 +1,5 @@
 """
-Which commands are for the base, by the ``frame_id`` that names their device; pure.
+The filter for commands that are not for the base, by the device in their ``frame_id``; pure.
 
 Consoles send jogs of an arm on the same channel and in the same message as velocities of the
 base; only the ``frame_id`` distinguishes them. A command whose ``frame_id`` matches no pattern is
@@ -58,9 +58,9 @@ ALL: Final = '*'
 MAX_PATTERNS: Final = 128
 MAX_PATTERN_CHARS: Final = 64
 MAX_FRAME_CHARS: Final = 128
-"""Only this much of a ``frame_id`` is compared and shown."""
+"""Length of the beginning of a ``frame_id`` that is compared and shown."""
 REMEMBERED: Final = 64
-"""Names whose result is cached: an operator's devices have a few."""
+"""Number of names whose result is cached; an operator's devices use a few."""
 
 _HUMP: Final = re.compile('(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[0-9])(?=[a-z])')
 _SEPARATORS: Final = re.compile(r'[\W_]+')
@@ -91,8 +91,8 @@ def check_frames(patterns: list[str]) -> list[str]:
     """
     Check the patterns of the parameter ``command_frames_refused`` and return them.
 
-    :raises ConfigurationError: There are too many; one is too long or unprintable, or would match
-        everything by mistake.
+    :raises ConfigurationError: There are too many, or one is too long, is unprintable, or would
+        match everything by mistake.
     """
     allowed = (
         f'up to {MAX_PATTERNS} texts of up to {MAX_PATTERN_CHARS} printable characters with a '

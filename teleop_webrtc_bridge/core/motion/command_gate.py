@@ -1,7 +1,7 @@
 """
 The command gate: decides which velocity may reach the robot.
 
-It is the only judge of motion: others hand over what they received and publish what comes out.
+It alone decides about motion: its callers pass in received commands and publish its output.
 Pure: time is an argument (seconds of one steady clock), nothing here sleeps, logs or locks.
 The rules are those of docs/safety.md; their figures are the constants below.
 """
@@ -67,7 +67,7 @@ class CommandGate:
     Owned by the drive thread. Call :meth:`command` for each decoded command. Call :meth:`output`
     at :meth:`deadline` and after any other call; publish what it returns.
 
-    :param limits: The limits of the robot's owner.
+    :param limits: The limits that the robot's owner has set.
     :param first_token: The first token of the lease.
     """
 
@@ -142,8 +142,8 @@ class CommandGate:
         configured_s = self._limits.command_timeout_s
         if len(self._accepted) < PERIOD_WINDOW:
             return configured_s
-        # By the stamps, not by the arrivals: loss and jitter do not make a sender slow. The stamps
-        # agree with our clock, otherwise the commands would not have counted as recent.
+        # By the stamps, not the arrivals: loss and jitter must not make a sender look slow. The
+        # stamps agree with our clock, otherwise the commands would not have counted as recent.
         periods = sorted(
             (later.stamp_s - earlier.stamp_s) / max(later.seq - earlier.seq, 1)
             for (_, earlier), (_, later) in itertools.pairwise(self._accepted)
@@ -176,7 +176,7 @@ class CommandGate:
         return self._last_verdict if is_refused else None
 
     def is_commanded(self, now: float) -> bool:
-        """Return whether a command arrived lately, obeyed or not."""
+        """Return whether a command arrived recently, obeyed or not."""
         return self._received_s is not None and now - self._received_s < NEWEST_S
 
     def _judge(self, now: float, command: DriveCommand) -> CommandVerdict:
@@ -261,7 +261,7 @@ class CommandGate:
         self._set_at(now)
 
     def _set_at(self, now: float) -> None:
-        # Never back: a command that waited for the drive thread counts as of its arrival.
+        # Never backwards: a command that waited for the drive thread counts from its arrival.
         self._set_s = now if self._set_s is None else max(now, self._set_s)
 
     def _disarm(self, now: float) -> None:
@@ -292,7 +292,7 @@ class CommandGate:
         return True
 
     def set_enabled(self, now: float, enabled: bool) -> None:
-        """Accept commands of operators, or none; motion requires neutral first."""
+        """Accept or refuse the operators' commands; motion requires neutral first."""
         if enabled is not self._enabled:
             self._enabled = enabled
             self._disarm(now)
@@ -349,7 +349,8 @@ class CommandGate:
         """
         Process a token that the operator sent back.
 
-        :param picture: Whether the page shows a picture, if it says; it can only reduce the speed.
+        :param picture: Whether the page shows a picture, if it reports that; this can only reduce
+            the speed.
         """
         before = self.blind
         self._lease.echo(now, token, picture)
@@ -364,7 +365,7 @@ class CommandGate:
         if self.moving:
             return self._velocity if fresh else None
         if fresh:
-            # From now: the cause of the stop may have waited for the drive thread.
+            # Counted from now: the cause of the stop may have waited for the drive thread.
             self._burst_until_s = now + STOP_BURST_S
             self._next_zero_s = now
         if self._zeros_are_over(now) or now < self._next_zero_s:
@@ -378,7 +379,7 @@ class CommandGate:
         return self._burst_until_s is None or now > self._burst_until_s
 
     def deadline(self, now: float) -> float | None:
-        """Return when :meth:`output` must be called at the latest; ``None``: after a call."""
+        """Return the latest time of the next :meth:`output`; ``None``: only after another call."""
         if self.moving:
             return self._accepted[-1][0] + self.command_timeout_s()
         return None if self._zeros_are_over(now) else self._next_zero_s

@@ -1,4 +1,4 @@
-"""Whether a command is recent, judged by the robot's steady clock alone."""
+"""The freshness of commands, judged by the robot's steady clock alone."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -23,14 +23,14 @@ from typing import Final
 __all__ = ['CommandLease', 'CommandVerdict', 'Freshness']
 
 MAX_EXCESS_DELAY_S: Final = 0.5
-"""Delay beyond that of the quickest recent command with which a command is still obeyed."""
+"""Largest delay, beyond that of the fastest recent command, with which one is still obeyed."""
 DELAY_WINDOW_S: Final = 10.0
 CLOCK_STEP_S: Final = 1.0
 STEP_WITNESSES: Final = 5
 """Consecutive consistent commands that prove a clock step."""
 
 MAX_LEASE_AGE_S: Final = 0.5
-"""Age beyond the round trip up to which the newest echoed token keeps the lease."""
+"""Largest age of the newest echoed token, beyond the round trip, that keeps the lease."""
 LEASE_WINDOW_S: Final = 5.0
 """How long tokens and round trips are remembered."""
 
@@ -60,8 +60,8 @@ class Freshness:
 
     The delay of a command, arrival minus stamp, contains an unknown constant: the skew between
     the operator's clock and ours. The difference to the smallest delay of the last seconds does
-    not; it is the time that the command was held up on its way. A command is never refused for
-    being "from the future". A jump of the delay counts as a clock step only after several
+    not; it is the time for which the command was held up on its way. A command is never refused
+    for being "from the future". A jump of the delay counts as a clock step only after several
     consistent witnesses, and only while the robot stands still.
     """
 
@@ -164,11 +164,11 @@ class CommandLease:
         """
         Process an echoed token; unknown and older ones change nothing.
 
-        :param picture: Whether the page shows a picture, if it says.
+        :param picture: Whether the page shows a picture, if it reports that.
         """
         sent_s = next((sent_s for known, sent_s in self._sent if known == token), None)
         if sent_s is None:
-            # A token that is forgotten already: an operator whose echo takes so long is overdue.
+            # The token is already forgotten: an operator whose echo takes this long is overdue.
             if self._echoed_sent_s is None and self._first_token <= token < self.next_token:
                 self._echoed_sent_s = now - LEASE_WINDOW_S
             return
@@ -176,7 +176,7 @@ class CommandLease:
             # Only the first echo counts: a later one would make the link look too slow.
             self._round_trips.append((now, now - sent_s))
             self._echoed_sent_s = sent_s
-            # A page that has once said so has to repeat it: old information proves nothing.
+            # A page that has reported it once must repeat it: old information proves nothing.
             self.picture = False if picture is None and self.picture is not None else picture
         elif sent_s == self._echoed_sent_s and picture is False:
             self.picture = False  # echoes of one token may overtake each other

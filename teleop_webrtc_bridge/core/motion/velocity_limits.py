@@ -25,7 +25,7 @@ from teleop_webrtc_bridge.core.messages import Velocity
 __all__ = ['GateLimits', 'limit_rise']
 
 LONGEST_STEP_S: Final = 0.1
-"""Cap on the elapsed time: a pause between commands saves up no acceleration."""
+"""Cap on the elapsed time, so that a pause between commands saves up no acceleration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +36,15 @@ class GateLimits:
     max_axes: tuple[float, ...]
     """Largest speeds in m/s and rad/s; zero forbids the axis."""
     max_acceleration: tuple[float, ...] = (math.inf,) * 6
-    """Largest rise of each speed, in m/s² and rad/s²; slowing down is never limited."""
+    """Largest acceleration on each axis, in m/s² and rad/s²; braking is never limited."""
     blind_speed_factor: float = 0.3
-    """Part of the largest speeds allowed while the operator cannot see well; 0.0 stops."""
+    """Fraction of the largest speeds allowed while the operator cannot see well; 0.0 stops."""
 
     def clamp(self, velocity: Velocity, factor: float = 1.0) -> Velocity:
         """
         Return the velocity within the largest speeds; NaN and infinity never pass.
 
-        :param factor: Part of the largest speeds that is allowed now.
+        :param factor: Fraction of the largest speeds that is allowed now.
         """
         return Velocity.from_axes(
             max(-limit * factor, min(limit * factor, value)) if value == value else 0.0

@@ -2,8 +2,8 @@
 Streams of H.264 that a camera encoded: which pictures a browser can show.
 
 Nothing is decoded. A picture is passed on if decoding can begin with it, or if everything that it
-refers to was passed on before; from anything else a decoder makes garbage. Section numbers are
-those of ITU-T H.264.
+refers to was passed on before; a decoder would turn anything else into garbage. Section numbers
+are those of ITU-T H.264.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -51,7 +51,7 @@ __all__ = ['MAX_NAL_UNITS', 'MAX_UNIT_BYTES', 'AccessUnit', 'Held', 'Stream']
 MAX_UNIT_BYTES: Final = 4 * 1024 * 1024
 """Limit of one picture; about a second of the fastest camera."""
 MAX_KEPT: Final = 16
-"""Parameter sets kept of either kind; encoders have one or two."""
+"""Limit of parameter sets that are kept of either kind; encoders use one or two."""
 _SLICE_BYTES: Final = 24
 """Enough for the first fields of a slice."""
 
@@ -112,7 +112,7 @@ class Stream:
         self.knows_sets: bool | None = None
         """Whether the newest picture's parameter sets are known; ``None``: no picture yet."""
         self.lacks_sets = False
-        """Whether a keyframe came without known ones: the encoder does not repeat them."""
+        """Whether a keyframe came while they were unknown: the encoder does not repeat them."""
         self.is_gradual = False
         """Whether the encoder refreshes pictures gradually instead of sending keyframes."""
         self._waiting = True
@@ -134,7 +134,7 @@ class Stream:
         """
         Forget the parameter sets and pictures of a former encoder.
 
-        :param before_s: Sets that were heard later belong to the present one.
+        :param before_s: Sets that were received later belong to the present one.
         """
         self.interrupt()
         self.knows_sets, self.lacks_sets, self.is_gradual = None, False, False
@@ -181,7 +181,7 @@ class Stream:
         if self._waiting and not keyframe:
             return Held.NO_KEYFRAME
         if sequence is None:
-            raise PictureUndecodable('a picture whose parameter sets (SPS, PPS) did not come')
+            raise PictureUndecodable('a picture whose parameter sets (SPS, PPS) are missing')
         if not self._follow(coded[0], sequence, keyframe=keyframe):
             return Held.NO_KEYFRAME
         if keyframe:
@@ -236,10 +236,10 @@ class Stream:
         """
         Check that pictures are shown in the order in which they come.
 
-        A B-frame condemns the stream until a keyframe that is followed by none; otherwise viewers
-        would see it come and go.
+        A B-frame blocks the stream until a keyframe after which none follows; otherwise viewers
+        would see the picture come and go.
 
-        :raises PictureUndecodable: They are not.
+        :raises PictureUndecodable: Their order differs.
         """
         if keyframe:
             self._probation, self._disordered = self._disordered, False

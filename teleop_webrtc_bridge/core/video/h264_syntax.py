@@ -1,5 +1,5 @@
 """
-The syntax of H.264: NAL units, parameter sets, and whether browsers decode the stream.
+The syntax of H.264: NAL units, parameter sets, and the streams that browsers decode.
 
 Cameras write units after start codes (Annex B of ITU-T H.264) or after their lengths (ISO/IEC
 14496-15); parameter sets also come in that standard's record for decoders (``avcC``). Section
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 MAX_HEADER_BYTES: Final = 2048
-"""Limit of a parameter set; one with all scaling lists has about half of it."""
+"""Limit of a parameter set; one with all scaling lists has about half of that."""
 MAX_SIDE_PX: Final = 8192
 _MACROBLOCK_PX: Final = 16
 _PROFILES: Final = {66: 'baseline', 77: 'main', 100: 'high'}
@@ -72,7 +72,7 @@ class SequenceParameters:
     height: int
     frame_number_bits: int
     gaps_allowed: bool
-    """Whether gaps in the frame numbers are no loss."""
+    """Whether gaps in the frame numbers are allowed, and so no loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,20 +113,20 @@ class Bits:
         """
         Return the next number of variable width, ue(v) (§9.1).
 
-        :raises PictureUndecodable: It is too large, or the data end before.
+        :raises PictureUndecodable: It is too large, or the data end too early.
         """
         zeros = 0
         while not self.take(1):
             zeros += 1
             if zeros > _LONGEST_GOLOMB:
-                raise PictureUndecodable('an H.264 header with a number beyond all bounds')
+                raise PictureUndecodable('an H.264 header with a number that is too large')
         return (1 << zeros) - 1 + self.take(zeros)
 
     def signed_golomb(self) -> int:
         """
         Return the next number with a sign, se(v) (§9.1.1).
 
-        :raises PictureUndecodable: As of :meth:`golomb`.
+        :raises PictureUndecodable: As for :meth:`golomb`.
         """
         code = self.golomb()
         return (code + 1) // 2 if code % 2 else -(code // 2)
@@ -156,7 +156,7 @@ def read_sps(unit: bytes) -> SequenceParameters:
     Parse an SPS.
 
     :param unit: With its NAL header.
-    :raises PictureUndecodable: It is broken, or of a stream that browsers do not decode.
+    :raises PictureUndecodable: It is broken, or belongs to a stream that browsers do not decode.
     """
     bits = _header(unit)
     profile = bits.take(8)
@@ -250,7 +250,7 @@ _LENGTH_BYTES: Final = 4
 
 SLICE, IDR_SLICE, _SEI, SPS, PPS = 1, 5, 6, 7, 8
 KEPT: Final = frozenset({SLICE, IDR_SLICE, _SEI, SPS, PPS})
-#: Delimiters and filling, which RTP does not need, and additions for other decoders.
+#: Delimiters and filler, which RTP does not need, and extensions for other decoders.
 _DROPPED: Final = frozenset(range(9, 24))
 _RECOVERY_POINT: Final = 6
 #: Bytes of the record before its SPS: version, profile (3), size of lengths, number of SPS.
@@ -310,7 +310,7 @@ def _by_start_codes(data: bytes) -> list[bytes]:
 
 
 def _by_lengths(data: bytes) -> list[bytes]:
-    """Return the NAL units of an MP4 sample (ISO/IEC 14496-15), lengths of four bytes."""
+    """Return the NAL units of an MP4 sample (ISO/IEC 14496-15) with lengths of four bytes."""
     units: list[bytes] = []
     place = 0
     while place < len(data):
@@ -333,7 +333,7 @@ def _by_record(data: bytes) -> list[bytes] | None:
     Return the parameter sets of a decoder's record (ISO/IEC 14496-15, 5.3.3.1).
 
     :returns: ``None``: it is no record. As a length, its first byte would mean 16 MiB or more.
-    :raises PictureUndecodable: The stream has lengths of another size than four bytes.
+    :raises PictureUndecodable: The stream's lengths do not have four bytes.
     """
     if len(data) <= _RECORD_BYTES or data[0] != 1 or data[4] < 0xFC or data[5] < 0xE0:
         return None

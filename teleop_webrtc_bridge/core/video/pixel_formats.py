@@ -110,7 +110,7 @@ PIXEL_FORMATS: Final = {
     'yuyv': _yuv422('yuyv422'),
     'nv12': PixelFormat(name='nv12', bytes_per_pixel=1, grid=(2, 2), chroma_rows=1),
     'nv21': PixelFormat(name='nv21', bytes_per_pixel=1, grid=(2, 2), chroma_rows=1),
-    # swscale mangles the colours of an odd width.
+    # swscale mangles the colours of images of odd width.
     'nv24': PixelFormat(name='nv24', bytes_per_pixel=1, grid=(2, 1), chroma_rows=2),
     **{
         f'bayer_{order}{8 * sample_bytes}': _bayer(order, sample_bytes)

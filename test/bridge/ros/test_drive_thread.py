@@ -307,10 +307,10 @@ def test_a_link_that_was_asked_to_end_ends_for_that_reason_and_the_next_one_by_i
             return False
 
     robot.thread.start()
-    robot.thread.say_goodbye('a new session was asked for')
+    robot.thread.say_goodbye('a new session was requested')
     until(is_asked_to_end)
     robot.replace_webrtc_half()
-    assert robot.thread.snapshot.status.reason == 'a new session was asked for'
+    assert robot.thread.snapshot.status.reason == 'a new session was requested'
     until(lambda: robot.thread.snapshot.link_up)
     robot.replace_webrtc_half()
     assert robot.thread.snapshot.status.reason == 'the WebRTC process ended'

@@ -72,7 +72,7 @@ def test_a_half_that_hangs_is_replaced(tmp_path: Path) -> None:
         # It has said how it is.
         bridge.wait_for_line('state="backing_off"', timeout_s=PATIENCE_S)
         half.send_signal(signal.SIGSTOP)
-        silent = f'event=webrtc_process_given_up pid={half.pid} reason="it has said nothing'
+        silent = f'event=webrtc_process_given_up pid={half.pid} reason="it has reported nothing'
         killed = f'event=webrtc_process_ended pid={half.pid} status=-9'
         for line in (silent, killed):
             bridge.wait_for_line(line, timeout_s=PATIENCE_S)

@@ -514,7 +514,7 @@ async def test_reconnect_begins_a_new_session(tmp_path: Path) -> None:
         assert bridge.process.poll() is None
         assert client.estopped is False
         assert 'webrtc_process_ended' not in bridge.output()
-        assert 'reason="a new session was asked for"' in bridge.output()
+        assert 'reason="a new session was requested"' in bridge.output()
         assert 'the WebRTC process ended' not in bridge.output()
 
 

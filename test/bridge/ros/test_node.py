@@ -341,7 +341,7 @@ def test_a_cmd_vel_that_nobody_hears_is_a_warning(
         return {(status.level, status.message) for status in statuses if 'gate' in status.name}
 
     bridge = start('unheard')
-    until(lambda: (DiagnosticStatus.WARN, 'nobody subscribes to /unheard/cmd_vel') in said())
+    until(lambda: (DiagnosticStatus.WARN, 'no node subscribes to /unheard/cmd_vel') in said())
     assert (DiagnosticStatus.OK, 'ready') not in said()
     watcher.watch(bridge)
     until(lambda: (DiagnosticStatus.OK, 'ready') in said())

@@ -53,7 +53,7 @@ async def answer_to(offer: str) -> str:
         (r'a=setup:active', 'a=setup:holdconn', 'allowed: active, passive or actpass'),
         (r'(a=mid:|BUNDLE )0', r'\g<1>9', 'sections are not those of the description'),
         (r'\Av=0', 'v=1', 'does not start with v=0'),
-        (r'H264|VP8', 'X', 'no codec that is known here'),
+        (r'H264|VP8', 'X', 'no codec that is supported here'),
         (r'a=recvonly', 'a=', 'the direction is missing'),
     ],
 )

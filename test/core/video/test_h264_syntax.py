@@ -136,7 +136,7 @@ def test_each_kind_of_picture_order_is_skipped(order: str) -> None:
         (sps(frame_number_bits=17), 'a broken SPS'),
         (sps(number=32), 'a broken SPS'),
         (sps()[:5], 'ends too early'),
-        (b'\x67' + b'\x42\0\0' + bytes(8), 'beyond all bounds'),
+        (b'\x67' + b'\x42\0\0' + bytes(8), 'that is too large'),
         (sps() + bytes(MAX_HEADER_BYTES), 'more than 2048 bytes'),
     ],
 )

@@ -4,8 +4,8 @@ The robot's cameras: which are selected, which are shown, and whether the operat
 :class:`Camera` is one of them: its topic, its intake, and the shared memory for its images.
 
 The node does not subscribe to cameras that are not shown, so a newly selected camera has no image.
-Until its first image, but no longer than the time after which a camera is stalled, the cameras
-before stay subscribed and shown. Then the selected ones are shown, grey if they have no image.
+Until its first image, or until a camera counts as stalled, the previous cameras stay subscribed
+and shown. Then the selected ones are shown, grey if they have no image.
 """
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
@@ -58,7 +58,7 @@ RECENT_S: Final = 1.0
 
 
 class StampFault(enum.Enum):
-    """What is wrong with the stamps; the value is part of the message."""
+    """A fault of the stamps; the value is part of the message."""
 
     ZERO = 'are stamped zero'
     BEHIND = "behind the node's clock"
@@ -78,7 +78,7 @@ class StampWatch:
 
     def note(self, stamp_ns: int, age_s: float, now: float) -> None:
         """
-        Take an image.
+        Check the stamp of an image.
 
         :param stamp_ns: Its stamp.
         :param age_s: The node's time minus the stamp, in seconds.
@@ -93,7 +93,7 @@ class StampWatch:
         self._newest = now, fault, age_s
 
     def fault(self, now: float) -> StampFault | None:
-        """Return what is wrong with the stamps; ``None``: nothing, or there are no images."""
+        """Return the fault of the stamps; ``None``: there is none, or there are no images."""
         arrival_s, fault, _ = self._newest
         return fault if now - arrival_s <= RECENT_S else None
 
@@ -216,14 +216,14 @@ class Camera:
         return self._intake.counters
 
     def remark(self, now: float) -> str:
-        """Return what is wrong with the images; empty: nothing."""
+        """Return the fault of the images; empty: none."""
         stamps = self._stamps.remark(now, simulated=self._is_simulated())
         remarks = (self._intake.remark(now), stamps)
         return '; '.join(filter(None, remarks))
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What is wrong with the topic on the graph."""
+        """The faults of the topic on the graph."""
         return self._images.faults
 
     def publisher_count(self) -> int:
@@ -232,7 +232,7 @@ class Camera:
     def open(self, now: float) -> None:
         """Subscribe for viewers; ``now`` as for :meth:`is_stalled`."""
         if self._stream is not None and not self._is_watched:
-            # Nobody has seen the pictures until now.
+            # Nobody has watched the pictures until now.
             self._thread.request(self._stream.forget)
             self._stream.is_listening = False
         self._is_watched = True
@@ -277,7 +277,7 @@ class Camera:
         return not self._intake.is_grey and self._intake.is_fresh(now)
 
     def is_silent(self, now: float) -> bool:
-        """Return whether it is stalled, and not because it was subscribed to just now."""
+        """Return whether it is stalled, unless it was subscribed to just now."""
         return self.is_stalled(now) and self._images.open_for(now) > STALLED_S
 
     def keep_alive(self, now: float) -> None:
@@ -409,7 +409,7 @@ class Cameras:
         return any(camera.is_stalled(now) for camera in self._shown)
 
     def faults(self, now: float) -> dict[str, str]:
-        """Return what is wrong with the cameras that are shown, by their names."""
+        """Return the faults of the cameras that are shown, by name."""
         remarks = {camera.settings.name: camera.remark(now) for camera in self._shown}
         return {name: remark for name, remark in remarks.items() if remark}
 
@@ -452,7 +452,7 @@ class Cameras:
         if missing and waits:
             return
         for camera in missing:
-            # Otherwise its last image would be seen, which may be old.
+            # Otherwise its last image would be shown, which may be old.
             camera.blank(now, anew=True)
         self._shown = self._selected
         names = tuple(camera.settings.name for camera in self._shown)

@@ -1,5 +1,5 @@
 """
-Checks raw and compressed images and puts them into the frame slot, at the wanted rate.
+The intake of raw and compressed images, which checks them and fills the frame slot.
 
 Raw images are in the slot already, where the image subscription took them. Compressed images are
 forwarded unchanged; the WebRTC half decodes them. cv_bridge, if installed, converts encodings that
@@ -66,7 +66,7 @@ _JITTER: Final = 0.3
 
 
 class ImageUnusable(TeleopError):
-    """An image cannot be shown; the text says why and what would be."""
+    """An image cannot be shown; the text says why, and what is allowed."""
 
 
 def check_image(image: SerializedImage | Image) -> None:
@@ -148,14 +148,14 @@ class ImageIntake(Intake[FrameWriter]):
         return self._writer.spare()
 
     def remark(self, now: float) -> str:
-        """Return what is wrong with the images; empty: nothing."""
+        """Return the fault of the images; empty: none."""
         if now - self._unusable_s > STALLED_S or not self.is_stalled(now):
             return ''
         return cannot_show(self._reason)
 
     def refuse(self, reason: str, now: float) -> None:
         """
-        Take note of a message that is not an image.
+        Note a message that is not an image.
 
         :param now: Its arrival.
         """
@@ -166,7 +166,7 @@ class ImageIntake(Intake[FrameWriter]):
         self, image: SerializedImage | SerializedCompressedImage, now: float, age_s: float
     ) -> None:
         """
-        Take an image from the topic.
+        Process an image from the topic.
 
         :param now: Its arrival.
         :param age_s: Its age by its header, in seconds.
@@ -242,8 +242,8 @@ def _bare(image: SerializedCompressedImage) -> SerializedCompressedImage:
         return image
     if not image.format.startswith(DEPTH_ENCODING):
         raise ImageUnusable(
-            f'compressed image of format {_name(image.format)}: of {_COMPRESSED_DEPTH}, '
-            f'{DEPTH_ENCODING} as PNG is allowed'
+            f'compressed image of format {_name(image.format)}: with {_COMPRESSED_DEPTH}, '
+            f'only {DEPTH_ENCODING} as PNG is allowed'
         )
     place = image.place + _DEPTH_HEADER_BYTES
     return dataclasses.replace(image, data=image.data[_DEPTH_HEADER_BYTES:], place=place)
@@ -261,7 +261,7 @@ def _full_encoding(encoding: str, said: str) -> str:
 
 
 def _kind(image: SerializedImage | SerializedCompressedImage) -> str:
-    """Return what images have in common that are usually dropped for the same reason."""
+    """Return a key that groups images which are usually dropped for the same reason."""
     if isinstance(image, SerializedCompressedImage):
         return f'compressed {_name(image.format)}'
     return f'{_name(image.encoding)} {image.width}x{image.height}'
@@ -284,7 +284,7 @@ def find_cv_bridge() -> tuple[Any, type[Exception]] | None:
 
 def _through_cv_bridge(image: SerializedImage) -> Any:
     """
-    Convert an image to ``bgr8`` that the video converter does not support.
+    Convert an image that the video converter does not support to ``bgr8``.
 
     :raises ImageUnusable: cv_bridge is missing or cannot convert it.
     """

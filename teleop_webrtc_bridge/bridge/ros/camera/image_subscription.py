@@ -89,7 +89,7 @@ class ImageSubscription:
     :param reliability: ``auto``, ``reliable`` or ``best_effort``.
     :param thread: Takes the images, and calls the functions below.
     :param memory: Returns the memory for the next message.
-    :param callback: Gets each image, a :class:`SerializedImage`,
+    :param callback: Called with each image, a :class:`SerializedImage`,
         :class:`SerializedCompressedImage` or ``FFMPEGPacket``, and its stamp, in nanoseconds. The
         image is valid until the next call of ``memory``.
     :param refused: Called with the reason if a message is not an image.
@@ -115,7 +115,7 @@ class ImageSubscription:
         self.topic = _full_name(node, topic, self._transport.suffix)
         """The topic's full name, after remapping."""
         self.faults: tuple[str, ...] = ()
-        """What is wrong on the graph: wrong types or QoS, several publishers."""
+        """Faults on the graph: wrong types or QoS, several publishers."""
         self._own = OwnTopic(
             name=self.topic,
             type=type_name(self._type),
@@ -136,7 +136,7 @@ class ImageSubscription:
         self._durability = DurabilityPolicy.VOLATILE
         self._wants_history = False
         self.publishers: frozenset[bytes] = frozenset()
-        """An identity for each, from the last :meth:`follow_publishers`."""
+        """An identity of each, as of the last :meth:`follow_publishers`."""
         self._subscription: Subscription[Any] | None = None
         self._opened_s = 0.0
         self._told_s = float('-inf')
@@ -145,7 +145,7 @@ class ImageSubscription:
         self._settled: Settled[str] = Settled()
         self._warn_once = WarnOnce(node.get_logger().warning)
         self._take: Callable[[], bool] | None = None
-        """What the thread calls while the topic is subscribed."""
+        """The function that the thread calls while the topic is subscribed to."""
 
     @property
     def is_open(self) -> bool:
@@ -199,7 +199,7 @@ class ImageSubscription:
         """
         Subscribe again if the publishers need another reliability.
 
-        If the reliability is fixed, warn of publishers that do not match it.
+        If the reliability is fixed, warn about publishers that do not match it.
         """
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         self._judge(publishers)
@@ -236,7 +236,7 @@ class ImageSubscription:
         return reliability, durability
 
     def _judge(self, publishers: Sequence[TopicEndpointInfo]) -> None:
-        """Warn once of each reason why the publishers' images cannot be shown."""
+        """Warn once about each reason why the publishers' images cannot be shown."""
         faults = [*mismatches(self._own, publishers), *several_publishers(self._own, publishers)]
         if all(publisher.topic_type != self._own.type for publisher in publishers):
             faults += self._elsewhere()
@@ -257,7 +257,7 @@ class ImageSubscription:
         ]
 
     def _tell_unheard(self, publishers: Sequence[TopicEndpointInfo]) -> None:
-        """Warn once of each publisher that is best-effort; rclpy's own warning is switched off."""
+        """Warn once about each best-effort publisher; rclpy's own warning is switched off."""
         if self._reliability is not ReliabilityPolicy.RELIABLE:
             return
         for publisher in publishers:
@@ -295,7 +295,7 @@ class ImageSubscription:
         subscription = self._create(profile, _Apart())
         take = functools.partial(self._take_one, rcl, subscription.handle)
         # Before messages can arrive: the thread takes as many messages as the eventfd counts, and
-        # one that it is not able to take yet would delay all later ones.
+        # a message that it cannot take yet would delay all later ones.
         self._thread.add(take)
         try:
             with subscription.handle:

@@ -25,7 +25,7 @@ from typing import Final
 __all__ = ['ImageThread']
 
 LONGEST_END_S: Final = 1.0
-"""DDS may hang; the end of the node does not wait longer for it."""
+"""DDS may hang; the end of the node waits for it no longer than this."""
 
 
 class ImageThread(threading.Thread):
@@ -67,7 +67,7 @@ class ImageThread(threading.Thread):
 
     def end(self) -> bool:
         """
-        End the thread, if it has started, after the requests before.
+        End the thread, if it has started, after all earlier requests.
 
         :returns: Whether it has ended; else it hangs in DDS, and its memory must not be freed.
         """

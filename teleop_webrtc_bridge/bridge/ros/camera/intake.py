@@ -1,4 +1,4 @@
-"""What the intakes of raw or compressed images and of H.264 streams have in common."""
+"""The common part of the intakes of images and of H.264 streams."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -29,7 +29,7 @@ STALLED_S: Final = 1.0
 """Time without a usable image after which a camera is stalled."""
 MAX_AGE_S: Final = 10.0
 MAX_WARNINGS: Final = 32
-"""Different faults that are logged; more would flood the log."""
+"""Limit of different faults that are logged; more would flood the log."""
 GREY_SIZE_PX: Final = (640, 360)
 """Size of the grey frame before the first image."""
 

@@ -1,11 +1,11 @@
 """
-Takes messages from rcl, ROS's C library, without the interpreter lock (GIL).
+Access to rcl, ROS's C library: takes messages without the interpreter lock (GIL).
 
-Why it is worth calling rcl by ctypes: rclpy holds the GIL while DDS hands over a message. A DDS
+Why rcl is called by ctypes: rclpy holds the GIL while DDS hands over a message. A DDS
 that hangs there (Fast DDS 3.2 did, decoding one image again and again) stops every thread of the
 process, including the one that stops the robot. ctypes releases the GIL during the call, so that
-such a hang costs the images and nothing else. It is quicker, too: two copies of each image and a
-wait set less, 6.6 % instead of 9.9 % of a core for raw 720p at 30 Hz (docs/performance.md).
+such a hang costs the images and nothing else. It also saves two copies of each image and a wait
+set: 6.6 % instead of 9.9 % of a core for raw 720p at 30 Hz (docs/performance.md).
 
 The risk is a layout in C that differs from the one described here. :class:`Rcl` therefore checks
 it at the start by round trips through rcutils, with memory around the structures that must stay
@@ -40,7 +40,7 @@ from teleop_webrtc_bridge.core.exceptions import PictureUndecodable, TeleopError
 
 __all__ = ['Rcl', 'RclUnusable']
 
-#: Where eventfd_write can be the callback, see Rcl.raise_on_message.
+#: Machines on which eventfd_write can be the callback, see Rcl.raise_on_message.
 _MACHINES: Final = ('x86_64', 'aarch64')
 #: rcl/types.h
 _OK: Final = 0
@@ -129,7 +129,7 @@ class Rcl:
     """
     The functions of rcl; owned by one image thread.
 
-    :raises RclUnusable: rcl is missing, or differs from what is described here.
+    :raises RclUnusable: rcl is missing, or differs from the description here.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
 """
-Forwards H.264 that the camera encoded to the operator, unchanged.
+The intake of H.264 that the camera encoded and that is forwarded unchanged.
 
 A picture counts as usable only if it is sent and the operator's decoder has the pictures that it
 depends on.
@@ -76,7 +76,7 @@ class SetsWatch:
 
     def __init__(self) -> None:
         self._publishers: frozenset[bytes] = frozenset()
-        """The last ones that were there; one that is back after an interruption is not new."""
+        """The last ones that were present; one that returns after an interruption is not new."""
         self._is_there = False
         self._asked_s = float('-inf')
         """When the newest publisher was seen for the first time."""
@@ -104,9 +104,9 @@ class SetsWatch:
         """
         Return whether to subscribe although nobody watches.
 
-        True also while there is no publisher, to hear a new one from its start.
+        True also while there is no publisher, to receive a new one's messages from its start.
 
-        :param known_s: When the last picture came whose parameter sets are known.
+        :param known_s: Arrival of the last picture whose parameter sets are known.
         """
         return not self._is_there or known_s < self._asked_s
 
@@ -115,8 +115,8 @@ class StreamIntake(Intake[PacketWriter]):
     """
     Puts a camera's H.264 into the ring, from a keyframe on and without gaps.
 
-    ``wanted_fps`` only tells whether somebody watches, because no picture can be left out. More
-    counters: ``keyframes``, ``no_keyframe`` (depends on a picture that was not sent),
+    ``wanted_fps`` only tells whether somebody watches, because no picture can be left out.
+    Additional counters: ``keyframes``, ``no_keyframe`` (depends on a picture that was not sent),
     ``no_picture`` (parameter sets), ``lost`` (gaps).
 
     :param writer: The ring.
@@ -126,11 +126,11 @@ class StreamIntake(Intake[PacketWriter]):
     def __init__(self, writer: PacketWriter, warn: Callable[[str], object]) -> None:
         super().__init__(writer, warn)
         self._warn_late = WarnOnce(warn)
-        """Its own: many kinds of unusable messages must not suppress this warning."""
+        """Separate: many kinds of unusable messages must not suppress this warning."""
         self.is_listening = False
         """Whether nobody watches, and the topic is subscribed to only for parameter sets."""
         self.sets_known_s = float('-inf')
-        """When the last picture came whose parameter sets are known."""
+        """Arrival of the last picture whose parameter sets are known."""
         self.keyframe_interval_s: float | None = None
         """Between the last two keyframes."""
         self._stream = Stream()
@@ -138,9 +138,9 @@ class StreamIntake(Intake[PacketWriter]):
         self._received_s = float('-inf')
         self._sending = False
         self._held_s: float | None = None
-        """Since when pictures wait for a keyframe."""
+        """When pictures began to wait for a keyframe."""
         self._setless_s: float | None = None
-        """Since when pictures come whose parameter sets are not known."""
+        """When pictures began to arrive whose parameter sets are unknown."""
         # The kernel allocates only those pages that messages fill.
         self._memory = memoryview(mmap.mmap(-1, BUFFER_BYTES))
 
@@ -149,7 +149,7 @@ class StreamIntake(Intake[PacketWriter]):
         return self._memory
 
     def remark(self, now: float) -> str:
-        """Return what is wrong with the stream; empty: nothing."""
+        """Return the fault of the stream; empty: none."""
         if self._misses_sets(now):
             return cannot_show(SETS_HINT)
         if self.is_listening:
@@ -163,7 +163,7 @@ class StreamIntake(Intake[PacketWriter]):
 
     def accept(self, message: Any, now: float, age_s: float) -> None:
         """
-        Take a message from the topic.
+        Process a message from the topic.
 
         :param message: :class:`SerializedCompressedImage` or
             ``ffmpeg_image_transport_msgs/FFMPEGPacket``.
@@ -191,7 +191,7 @@ class StreamIntake(Intake[PacketWriter]):
 
     def refuse(self, reason: str, now: float) -> None:
         """
-        Take note of a message that is not a picture.
+        Note a message that is not a picture.
 
         :param now: Its arrival.
         """
@@ -222,7 +222,7 @@ class StreamIntake(Intake[PacketWriter]):
         self.sets_known_s = float('-inf')
 
     def _misses_sets(self, now: float) -> bool:
-        """Return whether pictures come whose parameter sets will never come."""
+        """Return whether pictures arrive whose parameter sets never will."""
         if self._setless_s is None or now - self._received_s > NO_SETS_S:
             return False
         return self._stream.lacks_sets or now - self._setless_s > NO_SETS_S
@@ -271,9 +271,9 @@ class StreamIntake(Intake[PacketWriter]):
 
 def _check_codec(message: Any) -> None:
     """
-    Check that a message does not claim to be something else than H.264.
+    Check that a message does not claim to be anything but H.264.
 
-    :raises PictureUndecodable: It does.
+    :raises PictureUndecodable: It claims to be something else.
     """
     if isinstance(message, SerializedCompressedImage):
         name, given, needed = 'format', message.format, "'h264'"

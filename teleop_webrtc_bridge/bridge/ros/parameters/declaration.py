@@ -1,4 +1,4 @@
-"""Declares parameters on a node; rclpy reads their values and enforces type and bounds."""
+"""The declaration of parameters on a node; rclpy reads values and enforces type and bounds."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -51,7 +51,7 @@ def given_parameters(node_name: str, **arguments: Any) -> Iterator[list[str]]:
     Yield the names of all parameters that are given to a node, known or unknown.
 
     A temporary node reads them. The real node must be created within the context: the last node of
-    a ROS context takes the DDS participant with it, in which Fast DDS may hang.
+    a ROS context destroys the DDS participant, in which Fast DDS may hang.
 
     :param arguments: As for :class:`rclpy.node.Node`.
     :raises ConfigurationError: A parameter is an empty list.

@@ -1,8 +1,8 @@
 """
-Refuses a start with a bad configuration before ROS is loaded, which takes five times as long.
+The early refusal of a bad configuration, before ROS is loaded, which takes five times as long.
 
-Reads the parameters on the command line as rclpy will read them, and only where their values are
-certain: rclpy alone decides about everything unusual, and the node checks all values again.
+It reads the parameters on the command line as rclpy will read them, and only where their values
+are certain: rclpy alone decides about everything unusual, and the node checks all values again.
 test/bridge/ros/parameters/test_early_refusal.py compares the two.
 """
 

@@ -5,7 +5,7 @@ They are declared, checked and documented from these tables. Needs no ROS, so th
 bad configuration can be refused before ROS is loaded. ``config/go2.yaml`` lists the same
 parameters; a test compares the two.
 
-``cameras`` names several cameras. Each of them has parameters under its name, as Nav2 does it with
+``cameras`` names several cameras. Each of them has parameters under its name, like Nav2's
 ``observation_sources``. Without names there is one camera, on ``image``.
 
 The API key is never a parameter, because everybody on the ROS graph can read parameters.

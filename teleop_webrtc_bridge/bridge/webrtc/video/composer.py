@@ -57,7 +57,7 @@ class _Tile:
 
 
 def capture_of(parts: Sequence[Part]) -> float:
-    """Return the capture time of a picture: of its oldest part, where grey has no age."""
+    """Return the capture time of a picture: that of its oldest part; grey has no age."""
     captures = [part.frame.header.capture_s for part in parts if not part.frame.header.is_filler]
     return min(captures) if captures else max(part.frame.header.capture_s for part in parts)
 
@@ -69,7 +69,7 @@ def layout(
     Return the size of each part in the picture: even, all of one height, undistorted.
 
     :param sizes: Original width and height of each part.
-    :param max_width_px: Of the whole picture, which is narrower if its parts are too low for it.
+    :param max_width_px: Limit for the whole picture; no part is enlarged to reach it.
     :param scale: Factor by which the picture is made smaller.
     """
     shapes = [width / height for width, height in sizes]

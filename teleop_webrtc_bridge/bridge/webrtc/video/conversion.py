@@ -63,7 +63,7 @@ _SETTLING_S: Final = 0.5
 _PAUSE_S: Final = 1.0
 """After a longer pause, the scene is a new one."""
 _SETTLED: Final = 0.005
-"""Share of the range that is no difference."""
+"""Differences below this share of the range do not count."""
 _SENSOR_BITS: Final = 14
 """A sensor with more bits is taken to use all 16."""
 _LEAST_BITS: Final = 8
@@ -100,7 +100,7 @@ class FrameConverter:
 
     def convert_to(self, frame: Frame, width: int, height: int) -> av.VideoFrame | None:
         """
-        Return the picture of a frame as :meth:`convert` does, but in this size.
+        Return the picture of a frame, like :meth:`convert`, but in this size.
 
         :param width: In pixels; even, as the height.
         """
@@ -369,7 +369,7 @@ class Levels:
 
     def shift(self, values: Any, kind: object) -> int:
         """
-        Return by how many bits colour values have to be shifted up; black stays black.
+        Return the number of bits by which to shift colour values up; black stays black.
 
         The number of a sensor's bits is learnt from its brightest picture so far.
 

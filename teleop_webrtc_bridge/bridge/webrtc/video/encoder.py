@@ -2,7 +2,7 @@
 The video encoder: from a frame to a compressed packet.
 
 aiortc's own encoder uses x264's preset *medium*, which takes a whole core for 720p at 30 Hz. So
-the track gives it finished packets. One picture goes in and one packet comes out, small enough
+the track delivers finished packets. One picture goes in and one packet comes out, small enough
 that none waits long behind it.
 """
 
@@ -60,7 +60,7 @@ KEYFRAME_INTERVAL: Final = 3000
 #: The largest frame takes this many seconds of the bitrate, so that the next one waits little.
 BUFFER_S: Final = Fraction(1, 8)
 FIRST_PART: Final = 0.9
-"""Share of that for the first frame, as x264 takes by itself."""
+"""Share of that for the first frame; x264's default."""
 HEADROOM: Final = 4
 """An encoder that can change its bitrate is opened for this multiple of the first one."""
 LOWEST_PART: Final = Fraction(1, 8)
@@ -173,7 +173,7 @@ def instructions(cpuinfo: str) -> str:
     """
     Return the instruction sets that x264 may use, by its names; empty: all.
 
-    x264 uses AVX-512 where there is any, but this preset is slower with it, since its blocks are
+    x264 uses AVX-512 where available, but this preset is slower with it, since its blocks are
     small (docs/performance.md).
 
     :param cpuinfo: The contents of ``/proc/cpuinfo``.

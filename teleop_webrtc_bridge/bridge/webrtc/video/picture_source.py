@@ -39,7 +39,7 @@ KEYFRAME_PERIOD_S: Final = 0.3
 """Keyframes are at least this far apart: each is as large as several other frames."""
 
 PACE_TOLERANCE: Final = 0.4
-"""Part of the frame interval by which a camera may jitter."""
+"""Fraction of the frame interval by which a camera may jitter."""
 
 _logger = logging.getLogger(__name__)
 

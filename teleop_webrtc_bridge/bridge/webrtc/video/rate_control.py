@@ -1,5 +1,5 @@
 """
-Decides how many bits, frames and pixels are sent; it takes the time as an argument.
+The rate control of the video: bits, frames and pixels; time is an argument.
 
 Signs of congestion:
 
@@ -96,7 +96,7 @@ _FPS_STEPS: Final = (1.0, 2 / 3, 1 / 2)
 _SCALES: Final = (1.0, 3 / 4, 1 / 2, 3 / 8, 1 / 4)
 
 SHORTEST_TRIP_WINDOW_S: Final = 30.0
-"""A path that stays longer for this time is no queue."""
+"""A round trip that stays longer for this time is a longer path, not a queue."""
 JITTERS: Final = 4.0
 """Round trips vary by this many times their deviation without a queue (as in RFC 6298)."""
 JITTER_GAIN: Final = 1 / 16
@@ -117,7 +117,7 @@ class Target:
 
 @dataclass(slots=True)
 class _Receiver:
-    """What one receiver reports."""
+    """The reports of one receiver."""
 
     remb_bps: float | None = None
     """The highest estimate since congestion, or the one that indicated it."""
@@ -157,7 +157,7 @@ class RateController:
         self._step = 0
         self._stepped_s = float('-inf')
 
-    # --- what is known ------------------------------------------------------------------------
+    # --- observations -------------------------------------------------------------------------
 
     def sent(self, size: int, now: float) -> None:
         """Note that a frame was sent; its size in bytes."""
@@ -175,7 +175,7 @@ class RateController:
 
     def on_answer(self, probe_s: float, now: float) -> None:
         """
-        Take the answer to a probe.
+        Process the answer to a probe.
 
         :param probe_s: The ``now`` of that probe.
         """
@@ -187,7 +187,7 @@ class RateController:
 
     def on_remb(self, source: int, bitrate_bps: float, now: float) -> None:
         """
-        Take a receiver's estimate of its bandwidth.
+        Process a receiver's estimate of its bandwidth.
 
         :param source: Identifies the receiver.
         """
@@ -210,7 +210,7 @@ class RateController:
         self, source: int, fraction_lost: float, now: float, *, is_next_hop: bool = False
     ) -> None:
         """
-        Take a receiver report.
+        Process a receiver report.
 
         :param source: Identifies the receiver.
         :param fraction_lost: Of the packets since its previous report, 0 to 1.
@@ -307,7 +307,7 @@ class RateController:
 
     def target(self, pixels: int, now: float) -> Target:
         """
-        Return what to encode with now.
+        Return the target for the encoder now.
 
         :param pixels: Of a picture in full size.
         """

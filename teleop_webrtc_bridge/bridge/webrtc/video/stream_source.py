@@ -45,7 +45,7 @@ from teleop_webrtc_bridge.core.exceptions import EncoderUnusable
 __all__ = ['KeyframeWait', 'StreamBitrate', 'StreamSource', 'Thinning']
 
 OVERDUE_S: Final = 1.2
-"""A keyframe that was requested longer ago is late; with one keyframe per second, none is."""
+"""A keyframe that was requested longer ago is late; at one keyframe per second, none is late."""
 PAUSE_S: Final = 1.0
 """After such a pause, the viewer was not waiting for a keyframe but for any picture."""
 WINDOW_S: Final = 2.0
@@ -69,10 +69,10 @@ class StreamSource:
     """
     The stream of one camera that encodes by itself.
 
-    It begins with a keyframe, and so does what follows a gap.
+    It begins with a keyframe, and again after each gap.
 
     :param feed: The camera.
-    :param cameras: Announce its pictures.
+    :param cameras: Announces its pictures.
     :param encoder: Encodes the grey placeholder that is shown while nobody watches.
     :param rate: Estimates how much the link carries.
     :param clock: Makes the time stamps of the stream.

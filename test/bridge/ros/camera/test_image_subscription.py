@@ -105,7 +105,7 @@ async def test_images_are_subscribed_while_somebody_watches_and_not_before_or_af
 ) -> None:
     async with rig(tmp_path) as bridged:
         said = bridged.diagnostics
-        await bridged.until(lambda: said.message == 'nobody publishes /image', 'diagnostics')
+        await bridged.until(lambda: said.message == 'no node publishes /image', 'diagnostics')
         camera = SmallCamera(bridged.node, 'image', [picture()])
         # Connected, and something is sent; but of the camera, only its existence is known.
         await bridged.until(lambda: said.count('grey') >= 2, 'keep-alive')
