@@ -232,7 +232,7 @@ export function message(situation, { link, notice, releaseFailure }) {
   if (Object.hasOwn(REFUSING_TEXT, refusing)) return REFUSING_TEXT[refusing];
   if (!situation.hasVideo || situation.videoReason) return both(noVideoText(situation), split);
   if (situation.blindPage) return both(BLIND_PAGE, split);
-  if (situation.blind) return 'A camera has stalled: the robot is slowed or stopped until it is back.';
+  if (situation.blind) return 'There is no current image: the robot is slowed or stopped until there is one.';
   return split || notice;
 }
 

@@ -223,6 +223,7 @@ def _gate(snapshot: DriveSnapshot, cmd_vel: Publisher[Any], topics: TopicReport)
         'topic': cmd_vel.topic_name,
         'subscribers': subscribers,
         'other_publishers': ' '.join(rival.name for rival in topics.rivals),
+        'blind': snapshot.blind,
         'blind_page': snapshot.blind_page,
         'refused_frame': snapshot.refused_frame,
         **snapshot.counters,

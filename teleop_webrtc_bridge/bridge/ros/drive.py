@@ -73,6 +73,8 @@ class DriveSnapshot:
     enabled: bool = True
     link_up: bool = False
     """Whether the WebRTC half is connected."""
+    blind: bool = False
+    """Whether the operator has no current picture, which limits the speed."""
     blind_page: bool = False
     """Whether the operator's page reports that it shows no picture."""
     selected: tuple[str, ...] = ()
@@ -401,6 +403,7 @@ class DriveThread(threading.Thread):
             cause=self._estops.cause(self._gate.latch),
             enabled=self._gate.enabled,
             link_up=self._link is not None,
+            blind=self._gate.blind,
             blind_page=self._gate.blind_page,
             selected=self._messages.selected,
             realtime=self._realtime,

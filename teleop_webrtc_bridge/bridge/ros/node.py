@@ -73,6 +73,13 @@ __all__ = ['TeleopBridge']
 
 DIAGNOSTICS_PERIOD_S: Final = 1.0
 GRAPH_PERIOD_S: Final = 0.5
+DISCOVERY_S: Final = 10.0
+"""
+Time after the start in which a robot counts as one with a camera that sends nothing.
+
+Fast DDS repeats its announcements every 3 s: if the first ones are lost, a camera that is there
+was discovered after 3.6 s.
+"""
 KEEP_ALIVE_PERIOD_S: Final = 1.0
 ACKNOWLEDGED_S: Final = 0.2
 """How long to wait until the subscribers have acknowledged the last zero."""
@@ -192,8 +199,9 @@ class TeleopBridge(Node):
             thread=self._images,
             on_show=self._show,
             warn=self._warn,
+            discovered_s=time.monotonic() + DISCOVERY_S,
         )
-        self._is_blind = False
+        self._is_blind = True
         self._has_cameras = True
 
     def _find_rcl(self) -> Rcl | None:
@@ -210,6 +218,8 @@ class TeleopBridge(Node):
     def _build_drive(self, clock_ahead_s: float) -> None:
         self._changed = self.create_guard_condition(self._on_drive_change)
         gate = CommandGate(self._settings.limits(), first_token=secrets.randbits(32))
+        # Until the first look at the cameras.
+        gate.set_blind(time.monotonic(), self._is_blind)
         if self._estops.restored is not None:
             # Before the first snapshot, which would be saved as released.
             gate.set_estop(time.monotonic())

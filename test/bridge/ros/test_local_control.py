@@ -560,6 +560,21 @@ async def test_a_camera_that_stalls_slows_the_operator_down_and_they_are_told(
             await drive_until(person, lambda: not newest_telemetry(person)['blind'], fast)
 
 
+def test_until_discovery_has_ended_a_robot_counts_as_one_with_a_camera(
+    started: Programs, key_file: Path, node: Any
+) -> None:
+    told: list[str] = []
+
+    def note(message: DiagnosticArray) -> None:
+        for status in message.status:
+            told.extend(pair.value for pair in status.values if pair.key == 'blind')
+
+    node.create_subscription(DiagnosticArray, '/diagnostics', note, 10)
+    start(started, key_file, 'local')
+    wait_for(lambda: told and told[-1] == 'False', what='a robot without a camera')
+    assert told[0] == 'True'
+
+
 async def test_nobody_drives_at_full_speed_before_the_first_image_of_a_camera(
     tmp_path: Path,
 ) -> None:

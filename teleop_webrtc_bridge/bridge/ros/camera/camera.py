@@ -272,6 +272,10 @@ class Camera:
         """
         return self._intake.is_stalled(now)
 
+    def is_fresh(self, now: float) -> bool:
+        """Return whether there is a current image; ``now`` as for :meth:`is_stalled`."""
+        return self._intake.is_fresh(now)
+
     def has_picture(self, now: float) -> bool:
         """Return whether a current image can be shown."""
         return not self._intake.is_grey and self._intake.is_fresh(now)
@@ -342,6 +346,7 @@ class Cameras:
     :param on_show: Called by the image thread with the names of the cameras that are to be shown,
         when their first frames are in the shared memory.
     :param warn: Logs a warning.
+    :param discovered_s: When DDS has discovered each publisher that was there at the start.
     """
 
     def __init__(
@@ -351,6 +356,7 @@ class Cameras:
         thread: ImageThread,
         on_show: Callable[[tuple[str, ...]], None],
         warn: Callable[[str], None],
+        discovered_s: float,
     ) -> None:
         self.all = tuple(cameras)
         self._shown = self.all[:1]
@@ -359,6 +365,7 @@ class Cameras:
         self._thread = thread
         self._on_show = on_show
         self._warn = warn
+        self._discovered_s = discovered_s
         self._fps = 0.0
         self._watched_s = float('-inf')
         self._silent: frozenset[str] = frozenset()
@@ -405,7 +412,13 @@ class Cameras:
         self._tell_silent(now)
 
     def is_blind(self, now: float) -> bool:
-        """Return whether a camera that is shown has no current image to drive by."""
+        """
+        Return whether a camera that is shown has no current image to drive by.
+
+        Before discovery has ended, a camera may be there although no publisher is known yet.
+        """
+        if now < self._discovered_s:
+            return not all(camera.is_fresh(now) for camera in self._shown)
         return any(camera.is_stalled(now) for camera in self._shown)
 
     def faults(self, now: float) -> dict[str, str]:

@@ -50,7 +50,7 @@ class Rig:
     """Two cameras with their drivers, and the input of the WebRTC half."""
 
     def __init__(self, node: Any, executor: SingleThreadedExecutor, wake: int) -> None:
-        self._executor = executor
+        self.node, self._executor, self._wake = node, executor, wake
         self.thread = ImageThread(on_failure=lambda: None)
         self.thread.start()
         self.shown: list[tuple[str, ...]] = []
@@ -61,10 +61,11 @@ class Rig:
             for number, name in enumerate(names)
         }
         self.cameras = Cameras(
-            [self._camera(node, name, wake) for name in names],
+            [self.camera(name) for name in names],
             thread=self.thread,
             on_show=self.shown.append,
             warn=self.told.append,
+            discovered_s=0.0,
         )
         self._readers = {
             camera.settings.name: FrameReader(camera.memory) for camera in self.cameras.all
@@ -72,7 +73,7 @@ class Rig:
         self.selected = ['front']
         self.fps = FPS
 
-    def _camera(self, node: Any, name: str, wake: int) -> Camera:
+    def camera(self, name: str, *, is_named: bool = True) -> Camera:
         settings = CameraSettings(
             name=name,
             topic=f'{name}/image',
@@ -80,13 +81,13 @@ class Rig:
             reliability='auto',
             fps=FPS if name == 'front' else REAR_FPS,
             max_width_px=1280,
-            is_named=True,
+            is_named=is_named,
         )
         return Camera(
-            node,
+            self.node,
             settings,
             thread=self.thread,
-            wake=wake,
+            wake=self._wake,
             on_image=lambda: None,
             warn=print,
             rcl=Rcl(),
@@ -211,3 +212,37 @@ def test_nobody_watches_and_nothing_is_subscribed_whatever_is_selected(rig: Rig)
     assert rig.newest('rear').header.is_filler
     rig.run(0.3)
     assert rig.subscribers() == [0, 0]
+
+
+def test_before_discovery_has_ended_there_may_be_a_camera_that_nobody_has_seen(rig: Rig) -> None:
+    camera = rig.camera('unseen', is_named=False)
+    discovered_s = time.monotonic()
+    cameras = Cameras(
+        [camera],
+        thread=rig.thread,
+        on_show=rig.shown.append,
+        warn=rig.told.append,
+        discovered_s=discovered_s,
+    )
+    assert cameras.is_blind(discovered_s - 0.01)
+    assert not cameras.is_blind(discovered_s)
+    driver = SmallCamera(rig.node, 'unseen/image', [image(50)])
+
+    def is_seen() -> bool:
+        cameras.watch_graph()
+        return cameras.has_any
+
+    driver.is_on = False
+    rig.until(is_seen, 'publisher')
+    assert cameras.is_blind(discovered_s)
+    driver.is_on = True
+
+    def is_shown() -> bool:
+        cameras.follow(time.monotonic(), FPS, ['unseen'])
+        return camera.is_fresh(time.monotonic())
+
+    rig.until(is_shown, 'image')
+    assert not cameras.is_blind(time.monotonic())
+    assert not cameras.is_blind(discovered_s - 0.01), 'an image is enough'
+    cameras.close()
+    cameras.free()

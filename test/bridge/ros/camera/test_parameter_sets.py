@@ -111,7 +111,11 @@ class Rig:
             rcl=Rcl(),
         )
         self.cameras = Cameras(
-            [self.camera], thread=self.thread, on_show=lambda names: None, warn=self.told.append
+            [self.camera],
+            thread=self.thread,
+            on_show=lambda names: None,
+            warn=self.told.append,
+            discovered_s=0.0,
         )
         self.reader = PacketReader(self.camera.memory)
         self.fps = 0.0
