@@ -53,6 +53,14 @@ PROGRAM_LOGS = pytest.StashKey[Path]()
 ONE_AFTER_THE_OTHER = 'test/e2e/'
 #: Folders with the slowest tests, the slowest first.
 SLOW_FOLDERS = ('e2e', 'integration', 'benchmark', 'style')
+#: A profile of Fast DDS.
+PARTICIPANTS_APART = """<?xml version="1.0" encoding="UTF-8"?>
+<dds xmlns="http://www.eprosima.com">
+  <library_settings>
+    <intraprocess_delivery>OFF</intraprocess_delivery>
+  </library_settings>
+</dds>
+"""
 BROWSERS = ('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-browser')
 FIREFOXES = ('firefox-esr', 'firefox')
 
@@ -175,6 +183,26 @@ def _fail(report: pytest.TestReport | pytest.CollectReport, what: str) -> None:
 def program_logs(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Note the folder below which programs write their ``.log`` files."""
     pytestconfig.stash[PROGRAM_LOGS] = tmp_path_factory.getbasetemp()
+
+
+@pytest.fixture(scope='session', autouse=True)
+def participants_apart(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """
+    Let the DDS participants of this process talk like those of different processes.
+
+    Fast DDS has a shortcut between participants of one process. Where they come and go, it loses
+    endpoints: a subscription is known to its publisher, does not know it, and stays deaf.
+    """
+    from ros_probe import ros_node
+
+    profile = tmp_path_factory.mktemp('dds') / 'participants_apart.xml'
+    profile.write_text(PARTICIPANTS_APART)
+    # Fast DDS reads it when the first participant is created, and not again. The programs that the
+    # tests start have one participant each.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('FASTDDS_DEFAULT_PROFILES_FILE', str(profile))
+        with ros_node('first_participant'):
+            pass
 
 
 @pytest.fixture(scope='module', autouse=True)
