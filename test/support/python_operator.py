@@ -118,6 +118,8 @@ class PythonOperator:
         self._me: dict[str, str] = {}
         """Fields that distinguish the viewers of one person."""
         self._seq = 0
+        self.drove_s = time.monotonic()
+        """When the last command was sent, in seconds of ``time.monotonic``."""
 
     @property
     def can_drive(self) -> bool:
@@ -294,9 +296,14 @@ class PythonOperator:
     def send(self, label: str, message: bytes | str) -> None:
         self._channels[label].send(message)
 
-    def drive(self, velocity: Velocity, frame_id: str = 'test') -> None:
-        """Send one command, stamped with this machine's clock, which is also the robot's."""
-        self._seq += 1
+    def drive(self, velocity: Velocity, frame_id: str = 'test', *, lost: int = 0) -> None:
+        """
+        Send one command, stamped with this machine's clock, which is also the robot's.
+
+        :param lost: Number it as if that many commands before it had been lost.
+        """
+        self._seq += 1 + lost
+        self.drove_s = time.monotonic()
         self.send(
             'cmd_unreliable',
             encode_drive_command(
