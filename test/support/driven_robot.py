@@ -61,15 +61,11 @@ class DrivenRobot:
         """
         Hold a key until a condition is true.
 
-        A pause of this process, on a busy machine, must not look like a released key: the commands
-        that it did not send in time count as lost.
-
         :param still: Whether the key has been held since the command before.
         """
         async with asyncio.timeout(PATIENCE_S):
             while not condition():
-                periods = int((time.monotonic() - self.person.drove_s) / period_s)
-                self.person.drive(velocity, lost=max(periods - 1, 0) if still else 0)
+                self.person.drive(velocity, held_s=period_s if still else None)
                 still = True
                 await asyncio.sleep(period_s)
 
