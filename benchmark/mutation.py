@@ -94,9 +94,7 @@ EQUIVALENT: Final = frozenset(
         'if self._burst_until_s is None:',
         # In output(): _stop() has set it to the same time or earlier.
         'command_gate: self._next_zero_s = now → pass',
-        # Both are only compared with much longer times.
-        'command_gate: silence_s = 0.0 if self._received_s is None else now - self._received_s → '
-        'silence_s = 0.001 if self._received_s is None else now - self._received_s',
+        # It is only compared with much longer times.
         'command_gate: gap_s = 0.0 if self._heard_s is None else now - self._heard_s → '
         'gap_s = 0.001 if self._heard_s is None else now - self._heard_s',
     }

@@ -110,11 +110,13 @@ class Road:
 
 
 async def hold(person: PythonOperator, velocity: Velocity, done: Callable[[], Any]) -> None:
-    """Send a command at 50 Hz until a condition is true."""
+    """Hold a key, with a command at 50 Hz, until a condition is true."""
+    held_s = None
     async with asyncio.timeout(25.0):
         while not done():
             if person.can_drive:
-                person.drive(velocity)
+                person.drive(velocity, held_s=held_s)
+                held_s = PERIOD_S
             await asyncio.sleep(PERIOD_S)
 
 

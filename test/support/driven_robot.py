@@ -20,6 +20,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+import itertools
 from pathlib import Path
 import time
 from typing import Any
@@ -49,17 +50,36 @@ class DrivenRobot:
     probe: RosProbe
     node: Any
 
-    async def hold(self, velocity: Velocity, condition: Callable[[], Any]) -> None:
-        """Hold a key until a condition is true."""
+    async def hold(
+        self,
+        velocity: Velocity,
+        condition: Callable[[], Any],
+        *,
+        period_s: float = PERIOD_S,
+        still: bool = False,
+    ) -> None:
+        """
+        Hold a key until a condition is true.
+
+        :param still: Whether the key has been held since the command before.
+        """
         async with asyncio.timeout(PATIENCE_S):
             while not condition():
-                self.person.drive(velocity)
-                await asyncio.sleep(PERIOD_S)
+                self.person.drive(velocity, held_s=period_s if still else None)
+                still = True
+                await asyncio.sleep(period_s)
 
-    async def hold_for(self, velocity: Velocity, seconds: float) -> None:
-        """Hold a key for some time."""
+    async def hold_for(
+        self,
+        velocity: Velocity,
+        seconds: float,
+        *,
+        period_s: float = PERIOD_S,
+        still: bool = False,
+    ) -> None:
+        """Hold a key for some time, as :meth:`hold` does."""
         end_s = time.monotonic() + seconds
-        await self.hold(velocity, lambda: time.monotonic() > end_s)
+        await self.hold(velocity, lambda: time.monotonic() > end_s, period_s=period_s, still=still)
 
     async def set_off(self) -> None:
         """Start driving from neutral."""
@@ -67,6 +87,25 @@ class DrivenRobot:
             while not self.probe.moving():
                 await self.hold_for(Velocity(), 0.2)
                 await self.hold_for(FORWARD, 0.3)
+
+    async def move_with_nothing_under_way(self) -> None:
+        """
+        Drive until the base has received the newest command.
+
+        No other command is published later: it would be older than the newest one.
+        """
+        async with asyncio.timeout(PATIENCE_S):
+            for number in itertools.count():
+                await self.set_off()
+                # Slower, because only a rising speed is limited; and different each time.
+                newest = Velocity(linear_x=0.1 + 0.001 * number)
+                self.person.drive(newest)
+                end_s = time.monotonic() + TIMEOUT_S
+                while time.monotonic() < end_s:
+                    last = self.probe.last()
+                    if last is not None and last.linear_x == newest.linear_x:
+                        return
+                    await asyncio.sleep(0.001)
 
     async def falls_silent(self) -> Command:
         """

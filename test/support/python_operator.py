@@ -118,6 +118,8 @@ class PythonOperator:
         self._me: dict[str, str] = {}
         """Fields that distinguish the viewers of one person."""
         self._seq = 0
+        self._drove_s = 0.0
+        """When the last command was sent, in seconds of ``time.monotonic``."""
 
     @property
     def can_drive(self) -> bool:
@@ -294,9 +296,19 @@ class PythonOperator:
     def send(self, label: str, message: bytes | str) -> None:
         self._channels[label].send(message)
 
-    def drive(self, velocity: Velocity, frame_id: str = 'test') -> None:
-        """Send one command, stamped with this machine's clock, which is also the robot's."""
-        self._seq += 1
+    def drive(
+        self, velocity: Velocity, frame_id: str = 'test', *, held_s: float | None = None
+    ) -> None:
+        """
+        Send one command, stamped with this machine's clock, which is also the robot's.
+
+        :param held_s: The period of the commands of a key that has been held since the command
+            before. A pause of this process, on a busy machine, must not look like a released key:
+            the commands that it did not send in time count as lost.
+        """
+        now = time.monotonic()
+        self._seq += 1 if held_s is None else max(1, int((now - self._drove_s) / held_s))
+        self._drove_s = now
         self.send(
             'cmd_unreliable',
             encode_drive_command(

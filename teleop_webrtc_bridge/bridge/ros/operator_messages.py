@@ -147,7 +147,7 @@ class OperatorMessages:
                 return False
             clock_s = arrival_s + self._clock_ahead_s
             self._statistics.add(clock_s, message.stamp_s, len(received.payload))
-            self._gate.command(arrival_s, message)
+            self._gate.command(arrival_s, message, taken_s=now)
             return False
         if isinstance(message, Lease):
             before = self._gate.blind_page

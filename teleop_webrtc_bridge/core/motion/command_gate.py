@@ -41,7 +41,9 @@ ZERO_PERIOD_S: Final = 0.05
 NEUTRAL_SILENCE_S: Final = 0.5
 """Silence that counts as neutral: the operator has let go."""
 GAP_S: Final = 1.0
-"""After a longer pause, motion requires neutral first."""
+"""After a longer pause, or if commands waited longer, motion requires neutral first."""
+MOST_LOST: Final = 2
+"""If more commands are missing, the network was silent, not the operator."""
 NEWEST_S: Final = 0.5
 """How long the newest command counts as the operator's wish."""
 
@@ -88,8 +90,9 @@ class CommandGate:
         self._armed = False
         self._wanted = ZERO
         self._velocity = ZERO
-        self._received_s: float | None = None
-        """When a command last arrived, even if it was refused: a held key is not silence."""
+        self._received: tuple[float, float, DriveCommand] | None = None
+        """(arrival, when it was taken, command) of the last one, refused or not: a held key is not
+        silence."""
         self._last_verdict = CommandVerdict.ACCEPTED
         self._began_s: float | None = None
         """When the current operator took control."""
@@ -159,13 +162,16 @@ class CommandGate:
 
     # --- commands --------------------------------------------------------------------------------
 
-    def command(self, now: float, command: DriveCommand) -> CommandVerdict:
+    def command(
+        self, now: float, command: DriveCommand, *, taken_s: float | None = None
+    ) -> CommandVerdict:
         """
         Judge a command and put it in force if it passes.
 
         :param now: Its arrival, in seconds.
+        :param taken_s: When the drive thread took it; ``None``: at its arrival.
         """
-        verdict = self._judge(now, command)
+        verdict = self._judge(now, command, now if taken_s is None else taken_s)
         self.verdicts[verdict] += 1
         self._last_verdict = verdict
         return verdict
@@ -177,14 +183,14 @@ class CommandGate:
 
     def is_commanded(self, now: float) -> bool:
         """Return whether a command arrived recently, obeyed or not."""
-        return self._received_s is not None and now - self._received_s < NEWEST_S
+        return self._received is not None and now - self._received[0] < NEWEST_S
 
-    def _judge(self, now: float, command: DriveCommand) -> CommandVerdict:
+    def _judge(self, now: float, command: DriveCommand, taken_s: float) -> CommandVerdict:
         self._expire(now)
         if not all(map(math.isfinite, (command.stamp_s, *command.velocity.axes()))):
             return CommandVerdict.NOT_FINITE
-        silence_s = 0.0 if self._received_s is None else now - self._received_s
-        self._received_s = now
+        silence_s = self._silence_s(now, command, taken_s)
+        self._received = (now, taken_s, command)
         verdict = self._freshness.judge(now, command.stamp_s, standing=not self.moving)
         if verdict is CommandVerdict.CLOCK_STEP:
             self._disarm(now)
@@ -193,7 +199,7 @@ class CommandGate:
         refusal = self._refusal(now)
         if refusal is not None:
             return refusal
-        self._rearm(now, command.velocity.is_zero(), silence_s)
+        self._rearm(now, command.velocity.is_zero(), silence_s, waited_s=taken_s - now)
         if not self._armed:
             return CommandVerdict.NOT_NEUTRAL
         self._freshness.advance(command.stamp_s)
@@ -215,11 +221,30 @@ class CommandGate:
             return CommandVerdict.ROUND_TRIP
         return None
 
-    def _rearm(self, now: float, neutral: bool, silence_s: float) -> None:
+    def _silence_s(self, now: float, command: DriveCommand, taken_s: float) -> float:
+        """
+        Return how long the operator sent nothing before this command.
+
+        A held key must not look like silence. While the drive thread sleeps, the WebRTC half drops
+        all commands but the oldest and the newest; the drive thread then takes those together. A
+        network may hold commands back, which their stamps show, or lose them, which their numbers
+        show.
+        """
+        if self._received is None:
+            return 0.0
+        last_s, last_taken_s, last = self._received
+        if command.seq - last.seq - 1 > MOST_LOST:
+            return 0.0
+        return min(now - last_s, taken_s - last_taken_s, command.stamp_s - last.stamp_s)
+
+    def _rearm(self, now: float, neutral: bool, silence_s: float, *, waited_s: float) -> None:
         """Arm on a zero command or on silence; disarm if the stream broke off in motion."""
         gap_s = 0.0 if self._heard_s is None else now - self._heard_s
         if neutral:
             self._armed = True
+        elif waited_s > GAP_S:
+            # The drive thread slept, and the base has probably stopped by itself.
+            self._armed = False
         elif gap_s > GAP_S:
             self._armed = self._armed and self._heard_neutral
         elif silence_s >= NEUTRAL_SILENCE_S:
@@ -322,7 +347,7 @@ class CommandGate:
         self._freshness = Freshness()
         self._lease = CommandLease(self._lease.next_token)
         self._began_s = now
-        self._received_s = None
+        self._received = None
         self._heard_s = None
         self._accepted.clear()
         self._disarm(now)

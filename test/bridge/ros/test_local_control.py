@@ -438,12 +438,22 @@ async def operated(
 
 
 async def drive_until(
-    person: PythonOperator, condition: Any, velocity: Velocity, *, timeout_s: float = 60.0
+    person: PythonOperator,
+    condition: Any,
+    velocity: Velocity,
+    *,
+    timeout_s: float = 60.0,
+    still: bool = False,
 ) -> None:
-    """Hold a key until a condition is true."""
+    """
+    Hold a key until a condition is true.
+
+    :param still: Whether the key has been held since the command before.
+    """
     async with asyncio.timeout(timeout_s):
         while not condition():
-            person.drive(velocity)
+            person.drive(velocity, held_s=0.02 if still else None)
+            still = True
             await asyncio.sleep(0.02)
 
 
@@ -478,22 +488,24 @@ async def test_what_the_robots_side_does_stops_an_operator_and_they_are_told(
         ):
             data = None if undo is None else not undo
             called = asyncio.create_task(asyncio.to_thread(client.call, name, data))
-            await drive_until(person, called.done, forward)
+            await drive_until(person, called.done, forward, still=True)
             await called
-            await drive_until(person, probe.standing, forward)
+            await drive_until(person, probe.standing, forward, still=True)
             stopped = len(probe.commands)
 
             def is_told(fields: dict[str, Any] = fields) -> bool:
                 return newest_telemetry(person).items() >= fields.items()
 
-            await drive_until(person, is_told, forward)
+            await drive_until(person, is_told, forward, still=True)
             if undo is not None:
                 called = asyncio.create_task(asyncio.to_thread(client.call, name, undo))
-                await drive_until(person, called.done, forward)
+                await drive_until(person, called.done, forward, still=True)
                 await called
             # The key is still held: half a second of it moves nothing.
             held_s = time.monotonic()
-            await drive_until(person, lambda s=held_s: time.monotonic() > s + 0.5, forward)
+            await drive_until(
+                person, lambda s=held_s: time.monotonic() > s + 0.5, forward, still=True
+            )
             assert all(command.is_zero for command in probe.commands[stopped:]), name
             await drive_until(person, lambda: not newest_telemetry(person)['estopped'], Velocity())
             probe.commands.clear()

@@ -25,8 +25,6 @@ from driven_robot import driven_robot, FORWARD
 from programs import wait_for
 import pytest
 
-from teleop_webrtc_bridge.core.messages import Velocity
-
 # The parser behind the message packages' wheels imports them; ROS from apt does not.
 pytestmark = [
     pytest.mark.real_programs,
@@ -36,21 +34,25 @@ pytestmark = [
 ASLEEP_S = 2.0
 
 
+@pytest.mark.parametrize('period_s', [0.02, 0.07])
 async def test_after_its_sleep_the_first_thing_is_a_zero_and_motion_needs_neutral(
-    tmp_path: Path,
+    tmp_path: Path, period_s: float
 ) -> None:
+    """Fast commands fill the link at once; slow ones keep coming almost until the end."""
     async with driven_robot(tmp_path) as robot:
         probe = robot.probe
-        await robot.set_off()
+        # What is being published when the process stops is published when it continues.
+        await robot.move_with_nothing_under_way()
         robot.bridge.process.send_signal(signal.SIGSTOP)
         # The key is held all the time, so that commands wait for the bridge.
-        await robot.hold_for(FORWARD, ASLEEP_S)
+        await robot.hold_for(FORWARD, ASLEEP_S, period_s=period_s, still=True)
         asleep = len(probe.commands)
         assert time.monotonic() - probe.commands[-1].arrival_s > ASLEEP_S / 2
         robot.bridge.process.send_signal(signal.SIGCONT)
-        await robot.hold(FORWARD, lambda: len(probe.commands) > asleep)
-        await robot.hold_for(FORWARD, 1.0)
+        await robot.hold(
+            FORWARD, lambda: len(probe.commands) > asleep, period_s=period_s, still=True
+        )
+        await robot.hold_for(FORWARD, 1.0, period_s=period_s, still=True)
         assert all(command.is_zero for command in probe.commands[asleep:])
-        await robot.hold_for(Velocity(), 0.3)
-        await robot.hold(FORWARD, probe.moving)
+        await robot.set_off()
         await asyncio.to_thread(wait_for, probe.standing, what='the zero after silence')

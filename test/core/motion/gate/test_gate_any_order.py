@@ -117,7 +117,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.picture: bool | None = None
         """What the page reports with its echoes."""
         self.needs_neutral = True
-        self.last_any_s: float | None = None
+        self.last_any: tuple[float, float] | None = None
+        """When the last command arrived, and when the drive thread took it."""
         self.wanted = ZERO
         self.late = False
         self.shown = (-math.inf, ZERO)
@@ -137,11 +138,16 @@ class AnyOrder(RuleBasedStateMachine):
         assert finite == (verdict is not CommandVerdict.NOT_FINITE)
         if not finite:
             return
-        silence_s = 0.0 if self.last_any_s is None else arrival_s - self.last_any_s
-        self.last_any_s = arrival_s
+        times = (arrival_s, self.drive.now)
+        silence_s = 0.0
+        if self.last_any is not None:
+            silence_s = min(now - then for now, then in zip(times, self.last_any, strict=True))
+        self.last_any = times
         if silence_s >= 0.5 or velocity.is_zero():
             # Whether this command is obeyed or not, the operator has released the controls.
             self.needs_neutral = False
+        if self.drive.now - arrival_s > 1.0 and not velocity.is_zero():
+            assert verdict is not CommandVerdict.ACCEPTED, 'the drive thread slept'
         if verdict is CommandVerdict.CLOCK_STEP:
             self.needs_neutral = True
         if verdict is CommandVerdict.ACCEPTED:
@@ -194,7 +200,8 @@ class AnyOrder(RuleBasedStateMachine):
                 frame_id='',
                 velocity=velocity,
             )
-            self.judged(arrival_s, velocity, drive.gate.command(arrival_s, command))
+            verdict = drive.gate.command(arrival_s, command, taken_s=drive.now)
+            self.judged(arrival_s, velocity, verdict)
             drive.publish()
             self.check()
             arrival_s += PERIOD_S
@@ -337,7 +344,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def change_operator(self) -> None:
         self.drive.gate.begin_control(self.drive.now)
-        self.needs_neutral, self.last_any_s = True, None
+        self.needs_neutral, self.last_any = True, None
         self.lease = LeaseModel(self.next_token)
         self.drive.publish()
 
