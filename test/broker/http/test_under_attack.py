@@ -147,10 +147,19 @@ async def test_a_robot_is_served_beside_slow_connections_and_a_flood(started: Pr
             assert response.status == 201
             answer = await response.json()
         session = answer['session_id']
-        # Connect, or the broker gives up the session after 20 s.
+        # Connect first, or the broker gives up the session after 20 s.
+        connected = asyncio.Event()
+
+        @pc.on('connectionstatechange')
+        def note() -> None:
+            if pc.connectionState == 'connected':
+                connected.set()
+
         await pc.setRemoteDescription(
             RTCSessionDescription(sdp=answer['sdp_answer'], type='answer')
         )
+        async with asyncio.timeout(PATIENCE_S):
+            await connected.wait()
         path = f'/api/v1/sessions/{session}/heartbeat'
         await assert_heartbeats_are_answered(http, path)
         attack = asyncio.create_task(slow(port))
