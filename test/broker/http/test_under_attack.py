@@ -140,9 +140,13 @@ async def test_a_robot_is_served_beside_slow_connections_and_a_flood(started: Pr
         )
     port = urlsplit(broker.url).port or 0
     headers = {'X-Robot-API-Key': broker.key_file.read_text().strip()}
+    # Not the robot's own offer: all sessions of the flood would send it valid ICE checks, until it
+    # lost its connection.
+    async with robot() as nobody:
+        hostile_sdp = nobody.localDescription.sdp
     async with robot() as pc, aiohttp.ClientSession(broker.url, headers=headers) as http:
-        sdp = pc.localDescription.sdp
-        body = {'robot_name': 'Go2', 'robot_id': 'go2', 'sdp_offer': sdp}
+        offer = pc.localDescription.sdp
+        body = {'robot_name': 'Go2', 'robot_id': 'go2', 'sdp_offer': offer}
         async with http.post('/api/v1/sessions', json=body) as response:
             assert response.status == 201
             answer = await response.json()
@@ -163,7 +167,7 @@ async def test_a_robot_is_served_beside_slow_connections_and_a_flood(started: Pr
         path = f'/api/v1/sessions/{session}/heartbeat'
         await assert_heartbeats_are_answered(http, path)
         attack = asyncio.create_task(slow(port))
-        flooding = asyncio.create_task(flood(broker.url, hostile, sdp))
+        flooding = asyncio.create_task(flood(broker.url, hostile, hostile_sdp))
         await assert_heartbeats_are_answered(http, path)
         statuses = await flooding
         # Those that did not connect within 20 s have made room for others: count the live ones.
