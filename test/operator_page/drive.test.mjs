@@ -86,6 +86,37 @@ test('the device is the one used last', () => {
   assert.equal(drive.device, 'keyboard');
 });
 
+test('pad and key together: the pad steers; a key that is still held steers after it', () => {
+  drive.speed = 1;
+  keys.press('KeyA');
+  pad.set({ x: 0, y: 1 });
+  assert.deepEqual(drive.velocity(1), { forward: 1, left: 0, turn: 0 });
+  assert.equal(drive.device, 'touch');
+  keys.press('KeyW');
+  assert.deepEqual(drive.velocity(1), { forward: 1, left: 0, turn: 0 });
+  assert.equal(drive.device, 'touch', 'the commands name the device that they come from');
+  keys.release('KeyW');
+  pad.set({ x: 0, y: 0 });
+  assert.deepEqual(drive.velocity(1), { forward: 0, left: 0, turn: 1.5 });
+  assert.equal(drive.device, 'keyboard');
+});
+
+test('pad and key together: neutral means that both are released', () => {
+  keys.press('KeyW');
+  pad.set({ x: 0, y: 1 });
+  drive.setLock('estop', true);
+  drive.setLock('estop', false);
+  keys.release('KeyW');
+  assert.deepEqual(drive.velocity(1), ZERO);
+  keys.press('KeyW');
+  pad.set({ x: 0, y: 0 });
+  assert.deepEqual(drive.velocity(2), ZERO);
+  assert.equal(drive.blockedBy, 'neutral');
+  keys.release('KeyW');
+  drive.velocity(3);
+  assert.equal(drive.blockedBy, null);
+});
+
 for (const lock of ['estop', 'link', 'video', 'hidden']) {
   test(`${lock}: zero while locked, and a held key does not start the robot afterwards`, () => {
     keys.press('KeyW');
