@@ -13,8 +13,8 @@ import { Rate, Recent } from './stats.js';
 export const TICK_MS = 20;
 /** Two echoes for each of the robot's tokens (20 Hz), a tick early: one echo may be lost. */
 const LEASE_INTERVAL_S = 0.03;
-/** The robot requires neutral after a gap of 1 s; the page does so a little earlier. */
-const GAP_S = 0.75;
+/** The robot takes 0.5 to 1 s of silence for a released key; a held key must not look like one. */
+const GAP_S = 0.45;
 const ZERO_BURST = 5;
 const ZERO = Object.freeze({ forward: 0, left: 0, turn: 0 });
 /** A message queued behind this many bytes would arrive too late to matter. */

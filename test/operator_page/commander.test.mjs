@@ -133,11 +133,14 @@ test('hidden: silence, but the E-STOP', () => {
   assert.equal(cmd.messages('estop').length, 1);
 });
 
-test('after a gap in the stream, motion waits for neutral, as the robot does', () => {
+test('after a gap in the stream, a held key waits for neutral', () => {
   ready();
   keys.press('KeyW');
   commander.tick(0.5);
-  commander.tick(1.6);
+  commander.tick(0.94);
+  assert.notEqual(cmd.commands().at(-1).forward, 0);
+  // The robot takes half a second of silence for a released key.
+  commander.tick(1.4);
   assert.equal(cmd.commands().at(-1).forward, 0);
   assert.equal(drive.blockedBy, 'neutral');
 });
