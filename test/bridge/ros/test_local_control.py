@@ -566,6 +566,8 @@ async def test_a_camera_that_stalls_slows_the_operator_down_and_they_are_told(
             await drive_until(person, lambda: shows(BLIND_FACTOR), fast)
             await drive_until(person, lambda: newest_telemetry(person)['blind'], fast)
             assert newest_telemetry(person)['limiting'] is True
+            # Without a pause: after a second of silence, motion would need neutral.
+            await drive_until(person, lambda: 'event=camera_stalled' in bridge.output(), fast)
             assert 'WARN' in bridge.wait_for_line('event=camera_stalled')
             process.send_signal(signal.SIGCONT)
             await drive_until(person, lambda: shows(0.9), fast)
@@ -604,6 +606,7 @@ async def test_nobody_drives_at_full_speed_before_the_first_image_of_a_camera(
             # Telemetry comes three times a second: the newest may be older than that speed.
             await drive_until(person, lambda: newest_telemetry(person)['blind'], fast)
             assert max(command.linear_x for command in probe.commands) <= BLIND_FACTOR + 1e-6
+            await drive_until(person, lambda: 'event=camera_stalled' in bridge.output(), fast)
             assert 'WARN' in bridge.wait_for_line('event=camera_stalled')
             camera.is_on = True
             await drive_until(person, lambda: probe.commands[-1].linear_x > 0.8, fast)
