@@ -36,6 +36,7 @@ from aiortc import (
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from programs import free_port, free_udp_ports
 import pytest
 from turn_server import RELAYED, turn_server, TurnServer
 
@@ -284,10 +285,13 @@ async def two_addresses(
     transport: str, **faults: Any
 ) -> AsyncIterator[tuple[TurnServer, TurnServer, str]]:
     """Return a server with faults, one without at another address, and the URL of both."""
-    async with turn_server(*ANNA, transport=transport, **faults) as bad:
-        port = int(bad.url.partition('?')[0].rpartition(':')[2])
-        async with turn_server(*ANNA, transport=transport, address=('127.0.0.2', port)) as good:
-            yield bad, good, bad.url.replace('127.0.0.1', 'turn.example')
+    # Free at all addresses; one that the system chooses is free at the first one only.
+    port = free_port() if transport == 'tcp' else free_udp_ports(1)[0]
+    async with (
+        turn_server(*ANNA, transport=transport, address=('127.0.0.1', port), **faults) as bad,
+        turn_server(*ANNA, transport=transport, address=('127.0.0.2', port)) as good,
+    ):
+        yield bad, good, bad.url.replace('127.0.0.1', 'turn.example')
 
 
 @pytest.mark.parametrize(
