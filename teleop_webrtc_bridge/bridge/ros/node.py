@@ -77,8 +77,8 @@ DISCOVERY_S: Final = 10.0
 """
 Time after the start in which a robot counts as one with a camera that sends nothing.
 
-Fast DDS repeats its announcements every 3 s: if the first ones are lost, a camera that is there
-was discovered after 3.6 s.
+Fast DDS repeats its announcements every 3 s. If the first ones are lost, discovery takes about
+4 s, and on a busy machine up to 7 s.
 """
 KEEP_ALIVE_PERIOD_S: Final = 1.0
 ACKNOWLEDGED_S: Final = 0.2
