@@ -75,6 +75,13 @@ export class CameraChoice {
     if (this.names.length > 1) this.press(this.names[number - 1], nowS, options);
   }
 
+  /** Show the camera after the one that is shown; after the last one, the first. */
+  next(nowS) {
+    const [shown] = this.selected(nowS);
+    const after = this.names.indexOf(shown) + 1;
+    if (this.names.length > 1) this.#ask([this.names[after % this.names.length]], nowS);
+  }
+
   /** Toggle between side by side and one alone. With two cameras, side by side shows both. */
   toggleSeveral(nowS) {
     this.several = !this.several;

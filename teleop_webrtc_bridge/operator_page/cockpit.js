@@ -11,6 +11,7 @@ import { Commander } from './commander.js';
 import { Drive } from './drive.js';
 import { Estop } from './estop.js';
 import { HeldKeys } from './input/keyboard.js';
+import { OperatorSpeed } from './input/speed.js';
 import { PadPosition } from './input/touch_pad.js';
 import { Link } from './link.js';
 import { newNonce, parseMessage } from './messages.js';
@@ -33,6 +34,7 @@ export function nowS() {
 export class Cockpit {
   #broker;
   #onChange;
+  #onAction;
   #heardS = 0;
   #tickS = 0;
   #lastRobot = null;
@@ -58,10 +60,11 @@ export class Cockpit {
   splitHint = '';
   linkMessage = '';
   timings = { connectPressedMs: null, firstFrameMs: null, drivableMs: null };
+  speed = new OperatorSpeed();
   keys = new HeldKeys();
   pad = new PadPosition();
   /** To add an input device: one module in input/, and its instance here. */
-  drive = new Drive([this.pad, this.keys]);
+  drive = new Drive([this.pad, this.keys], this.speed);
   estop = new Estop(newNonce);
   commander = new Commander({ drive: this.drive, estop: this.estop });
   cameras = new CameraChoice({
@@ -73,11 +76,13 @@ export class Cockpit {
    * @param {HTMLVideoElement} options.video
    * @param {import('./broker_client.js').BrokerClient} options.broker
    * @param {() => void} options.onChange the link's state changed
+   * @param {(action: import('./drive.js').Action) => void} [options.onAction] a device asks for it
    * @param {(message: string) => void} options.onUnauthorized
    */
-  constructor({ video, broker, onChange, onUnauthorized }) {
+  constructor({ video, broker, onChange, onAction = () => {}, onUnauthorized }) {
     this.#broker = broker;
     this.#onChange = onChange;
+    this.#onAction = onAction;
     this.video = new VideoMonitor({ video, nowS, offsetS: () => this.commander.clock.offsetS });
     this.video.onFirstFrame = () => (this.timings.firstFrameMs ??= performance.now());
     this.link = new Link({
@@ -162,6 +167,7 @@ export class Cockpit {
     const now = nowS();
     if (now - this.#tickS > OWN_PAUSE_S) this.#heardS = now;
     this.#tickS = now;
+    for (const action of this.drive.poll(now)) this.#onAction(action);
     const connected = this.link.state === 'drivable';
     if (connected && now - this.#heardS > DEAD_S) {
       this.link.onLost(new Error('The robot does not respond.'));
@@ -214,6 +220,8 @@ export class Cockpit {
   }
 
   #createSession(sessionId) {
+    // Before any channel exists, so that no command passes at the speed of an earlier session.
+    this.speed.reset();
     return new Session({
       broker: this.#broker,
       sessionId,

@@ -10,6 +10,8 @@
  * A key pressed during that moment is intentional, and moves the robot afterwards.
  */
 
+import { shaped } from './input/shaping.js';
+
 export const MAX_LINEAR_MPS = 1.0;
 export const MAX_TURN_RADPS = 1.5;
 
@@ -25,32 +27,63 @@ const ZERO = Object.freeze({ forward: 0, left: 0, turn: 0 });
 const LOCK_ORDER = ['estop', 'link', 'watching', 'covered', 'video', 'hidden'];
 
 /**
+ * @typedef {'estop' | 'faster' | 'slower' | 'camera' | 'step'} Action What a device asks for, once per press.
+ *
  * @typedef {object} InputDevice One way to steer. Each has a module in input/.
  * @property {string} name goes into the commands as their frame_id; ASCII
- * @property {boolean} isHeld whether a hand is on it, even if it asks for no motion
- * @property {() => {forward: number, left: number, turn: number}} intent -1..1 on each axis
+ * @property {boolean} isHeld whether a hand is on it, even if it asks for no motion; false without the
+ *   device's deadman
+ * @property {() => Intent} intent
+ * @property {{deadZone?: number, expo?: number}} [response] of its axes; see input/shaping.js
  * @property {() => void} releaseAll forget what is held: it counts only when pressed anew
+ * @property {(nowS: number) => Action[]} [poll] read the device. Called at each tick, by a timer that
+ *   depends neither on the device nor on what shows the picture
+ * @property {(event: 'estop' | 'link') => void} [feel] let the hand feel an E-STOP or a lost link
+ *
+ * @typedef {object} Intent
+ * @property {number} forward -1..1
+ * @property {number} left -1..1
+ * @property {number} turn -1..1
  */
 
-/** Devices and locks in, velocity out. Owns the locks. */
+/**
+ * Devices and locks in, velocity out. Owns the locks, and decides which device drives: the one that was
+ * taken last, after neutral.
+ */
 export class Drive {
-  /** Share of the top speed, 0..1. */
-  speed = 0.5;
   /** The name of the device that was held last. */
   device = 'keyboard';
   #devices;
+  #speed;
   #locks = new Set();
   #needsNeutral = true;
   #zerosUntilS = -Infinity;
+  /** The device that drives, and those that were held when last looked at. */
+  #driver = null;
+  #heldBefore = new Set();
 
-  /** @param {InputDevice[]} devices of those that are held, the first one steers */
-  constructor(devices) {
+  /**
+   * @param {InputDevice[]} devices
+   * @param {import('./input/speed.js').OperatorSpeed} speed
+   */
+  constructor(devices, speed) {
     this.#devices = devices;
+    this.#speed = speed;
   }
 
   /** Forget everything that is held: it counts only when pressed anew. */
   releaseAll() {
     for (const device of this.#devices) device.releaseAll();
+  }
+
+  /** Read the devices that do not report by themselves. @returns {Action[]} */
+  poll(nowS) {
+    return this.#devices.flatMap((device) => device.poll?.(nowS) ?? []);
+  }
+
+  /** @param {'estop' | 'link'} event */
+  feel(event) {
+    for (const device of this.#devices) device.feel?.(event);
   }
 
   /** @param {Lock} lock @param {boolean} engaged */
@@ -75,11 +108,7 @@ export class Drive {
 
   /** Whether a hand is on any device. */
   get isHeld() {
-    return this.#held !== undefined;
-  }
-
-  get #held() {
-    return this.#devices.find((device) => device.isHeld);
+    return this.#devices.some((device) => device.isHeld);
   }
 
   /**
@@ -87,19 +116,47 @@ export class Drive {
    * @returns {import('./messages.js').Velocity}
    */
   velocity(nowS) {
-    const held = this.#held;
-    if (held) this.device = held.name;
+    this.#chooseDriver();
+    const driver = this.#driver;
+    if (driver) this.device = driver.name;
     // Held keys that cancel out are not neutral: letting go of one of them would start the robot.
     else if (this.#needsNeutral && this.#locks.size === 0) {
       this.#needsNeutral = false;
       this.#zerosUntilS = nowS + ZEROS_S;
     }
-    if (!held || this.blockedBy !== null || nowS < this.#zerosUntilS) return ZERO;
-    const { forward, left, turn } = held.intent();
+    if (!driver || this.blockedBy !== null || nowS < this.#zerosUntilS) return ZERO;
+    const [forward, left, turn] = axes(driver);
+    const share = this.#speed.share;
     return {
-      forward: forward * this.speed * MAX_LINEAR_MPS,
-      left: left * this.speed * MAX_LINEAR_MPS,
-      turn: turn * this.speed * MAX_TURN_RADPS,
+      forward: forward * share * MAX_LINEAR_MPS,
+      left: left * share * MAX_LINEAR_MPS,
+      turn: turn * share * MAX_TURN_RADPS,
     };
   }
+
+  /**
+   * The device that was taken last drives. If another one was still held, that one is released by force,
+   * so a stuck device blocks nobody; the new one must be released once before it moves the robot.
+   */
+  #chooseDriver() {
+    const held = this.#devices.filter((device) => device.isHeld);
+    const taken = held.filter((device) => !this.#heldBefore.has(device));
+    this.#heldBefore = new Set(held);
+    if (held.length > 1 && taken.length > 0) {
+      const [newest] = taken;
+      for (const device of held) if (device !== newest) device.releaseAll();
+      this.requireNeutral();
+    }
+    this.#driver = this.#devices.find((device) => device.isHeld) ?? null;
+  }
+}
+
+/** @param {InputDevice} device @returns {[number, number, number]} forward, left, turn, each -1..1 */
+function axes(device) {
+  const intent = device.intent();
+  const forward = shaped(intent.forward, device.response);
+  const left = shaped(intent.left, device.response);
+  // A diagonal must not be faster than straight ahead.
+  const length = Math.max(1, Math.hypot(forward, left));
+  return [forward / length, left / length, shaped(intent.turn, device.response)];
 }

@@ -117,9 +117,11 @@ class Page {
       video: $('video'),
       broker: this.#broker,
       onChange: () => this.#onLinkChange(),
+      onAction: (action) => this.#act(action),
       onUnauthorized: (text) => this.#signOut(text),
     });
-    this.#setSpeed();
+    this.#cockpit.speed.onChange = () => this.#showSpeed();
+    this.#showSpeed();
     this.#cockpit.setHidden(document.hidden);
     this.#showStatus();
     void this.#refreshRobots();
@@ -261,16 +263,24 @@ class Page {
     this.#showCameras();
   }
 
-  #setSpeed() {
-    const percent = Number($('speed').value);
+  #showSpeed() {
+    const percent = Math.round(this.#cockpit.speed.share * 100);
+    $('speed').value = String(percent);
     hud.showSpeed(`${percent} %`);
-    if (this.#cockpit) this.#cockpit.drive.speed = percent / 100;
+  }
+
+  /** Do what a device asks for. @param {import('./drive.js').Action} action */
+  #act(action) {
+    if (action === 'estop') this.#estop();
+    else if (action === 'faster') this.#cockpit.speed.faster();
+    else if (action === 'slower') this.#cockpit.speed.slower();
+    else if (action === 'camera') this.#choose((it) => it.next(nowS()));
   }
 
   #attachInputs() {
     this.#slider = attachSpeedSlider({
       slider: $('speed'),
-      onPercent: () => this.#setSpeed(),
+      onPercent: (percent) => this.#cockpit?.speed.set(percent / 100),
     });
     this.#pad = attachTouchPad({
       pad: $('pad'),

@@ -120,3 +120,13 @@ test('another robot has cameras of its own', () => {
   choice.clear();
   assert.deepEqual([choice.names, choice.selected(0), choice.several], [[], [], false]);
 });
+
+test('the next camera follows the one shown, and the first one the last', () => {
+  const sent = [];
+  const choice = new CameraChoice({ send: (cams) => sent.push(cams) });
+  choice.next(0);
+  choice.onTelemetry({ cameras: ['front', 'rear'], selected: ['front'] }, 0);
+  choice.next(1);
+  choice.next(2);
+  assert.deepEqual(sent, [['rear'], ['front']]);
+});

@@ -8,6 +8,7 @@ import { FakeChannel, load } from './support.mjs';
 
 const { Commander } = await load('commander.js');
 const { Drive } = await load('drive.js');
+const { OperatorSpeed } = await load('input/speed.js');
 const { HeldKeys } = await load('input/keyboard.js');
 const { Estop } = await load('estop.js');
 
@@ -22,7 +23,7 @@ let state;
 beforeEach(() => {
   let n = 0;
   keys = new HeldKeys();
-  drive = new Drive([keys]);
+  drive = new Drive([keys], new OperatorSpeed());
   estop = new Estop(() => `n${(n += 1)}`);
   commander = new Commander({ drive, estop });
   cmd = new FakeChannel();
@@ -70,9 +71,9 @@ test('idle: zeros at 50 Hz, in robot time, numbered one by one', () => {
 test('a held key drives, named after its device', () => {
   ready();
   keys.press('KeyW');
-  commander.tick(0.5);
+  commander.tick(0.3);
   const [command] = cmd.commands();
-  assert.equal(command.forward, 0.5);
+  assert.equal(command.forward, 0.3);
   assert.equal(command.frameId, 'keyboard');
   assert.equal(commander.sent().at(-1).zero, false);
 });

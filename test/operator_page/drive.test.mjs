@@ -8,12 +8,14 @@ import { load } from './support.mjs';
 
 const { Drive } = await load('drive.js');
 const { HeldKeys, isDriveKey } = await load('input/keyboard.js');
+const { OperatorSpeed } = await load('input/speed.js');
 const { PadPosition } = await load('input/touch_pad.js');
 
 const ZERO = { forward: 0, left: 0, turn: 0 };
 let keys;
 let pad;
 let drive;
+let speed;
 
 /** Let the neutral time pass with nothing held. */
 function arm(nowS = 0) {
@@ -24,12 +26,13 @@ function arm(nowS = 0) {
 beforeEach(() => {
   keys = new HeldKeys();
   pad = new PadPosition();
-  drive = new Drive([pad, keys]);
+  speed = new OperatorSpeed();
+  drive = new Drive([pad, keys], speed);
   arm();
 });
 
 test('each key is its axis, in REP-103', () => {
-  drive.speed = 1;
+  speed.set(1);
   const expected = {
     KeyW: { forward: 1 }, KeyS: { forward: -1 }, KeyA: { turn: 1.5 }, KeyD: { turn: -1.5 },
     KeyQ: { left: 1 }, KeyE: { left: -1 },
@@ -51,7 +54,7 @@ test('other keys do nothing', () => {
 });
 
 test('speed scales both axes; a diagonal is not faster; both arrows are one', () => {
-  drive.speed = 0.5;
+  speed.set(0.5);
   keys.press('KeyW');
   keys.press('ArrowUp');
   keys.press('KeyA');
@@ -63,7 +66,7 @@ test('speed scales both axes; a diagonal is not faster; both arrows are one', ()
 });
 
 test('the pad: up is forward, right turns right, the rim is full speed', () => {
-  drive.speed = 1;
+  speed.set(1);
   pad.set({ x: 0, y: 1 });
   assert.deepEqual(drive.velocity(1), { forward: 1, left: 0, turn: 0 });
   assert.equal(drive.device, 'touch');
@@ -86,33 +89,54 @@ test('the device is the one used last', () => {
   assert.equal(drive.device, 'keyboard');
 });
 
-test('pad and key together: the pad steers; a key that is still held steers after it', () => {
-  drive.speed = 1;
+test('the device that is taken last drives, after it was released once', () => {
+  speed.set(1);
   keys.press('KeyA');
-  pad.set({ x: 0, y: 1 });
-  assert.deepEqual(drive.velocity(1), { forward: 1, left: 0, turn: 0 });
-  assert.equal(drive.device, 'touch');
-  keys.press('KeyW');
-  assert.deepEqual(drive.velocity(1), { forward: 1, left: 0, turn: 0 });
-  assert.equal(drive.device, 'touch', 'the commands name the device that they come from');
-  keys.release('KeyW');
-  pad.set({ x: 0, y: 0 });
   assert.deepEqual(drive.velocity(1), { forward: 0, left: 0, turn: 1.5 });
-  assert.equal(drive.device, 'keyboard');
+  pad.set({ x: 0, y: 1 });
+  assert.deepEqual(drive.velocity(1.1), ZERO);
+  assert.equal(drive.device, 'touch', 'the commands name the device that they come from');
+  assert.deepEqual(drive.velocity(3), ZERO, 'it was not released yet');
+  pad.set({ x: 0, y: 0 });
+  assert.deepEqual(drive.velocity(3.1), ZERO, 'the key, still held, counts only when pressed anew');
+  drive.velocity(3.3);
+  pad.set({ x: 0, y: 1 });
+  assert.deepEqual(drive.velocity(3.4), { forward: 1, left: 0, turn: 0 });
 });
 
-test('pad and key together: neutral means that both are released', () => {
+test('pad and key taken within one tick: one drives, after it was released', () => {
   keys.press('KeyW');
   pad.set({ x: 0, y: 1 });
+  assert.deepEqual(drive.velocity(1), ZERO);
+  assert.equal(drive.blockedBy, 'neutral');
+  pad.set({ x: 0, y: 0 });
+  drive.velocity(2);
+  drive.velocity(2.2);
+  keys.press('KeyW');
+  assert.notDeepEqual(drive.velocity(2.3), ZERO);
+});
+
+test('the mixer applies the response of a device, and its diagonal is not faster', () => {
+  speed.set(1);
+  const intent = { forward: 1, left: 1, turn: 0.1 };
+  const stick = { name: 'stick', isHeld: false, intent: () => intent, response: { deadZone: 0.12 }, releaseAll() {} };
+  drive = new Drive([stick], speed);
+  arm();
+  stick.isHeld = true;
+  const { forward, left, turn } = drive.velocity(1);
+  assert.ok(Math.abs(Math.hypot(forward, left) - 1) < 1e-12);
+  assert.equal(turn, 0);
+});
+
+test('neutral means that every device is released', () => {
+  keys.press('KeyW');
   drive.setLock('estop', true);
   drive.setLock('estop', false);
+  pad.set({ x: 0, y: 1 });
   keys.release('KeyW');
   assert.deepEqual(drive.velocity(1), ZERO);
-  keys.press('KeyW');
-  pad.set({ x: 0, y: 0 });
-  assert.deepEqual(drive.velocity(2), ZERO);
   assert.equal(drive.blockedBy, 'neutral');
-  keys.release('KeyW');
+  pad.set({ x: 0, y: 0 });
   drive.velocity(3);
   assert.equal(drive.blockedBy, null);
 });
@@ -180,7 +204,7 @@ test('releaseAll forgets keys and pad', () => {
 });
 
 test('a new drive starts locked until neutral', () => {
-  drive = new Drive([pad, keys]);
+  drive = new Drive([pad, keys], speed);
   keys.press('KeyW');
   assert.deepEqual(drive.velocity(0), ZERO);
   assert.deepEqual(drive.velocity(5), ZERO);

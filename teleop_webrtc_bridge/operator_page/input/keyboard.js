@@ -70,10 +70,7 @@ export class HeldKeys {
     for (const code of this.#codes) {
       for (const [axis, value] of Object.entries(KEY_AXES.get(code))) sum[axis] += value;
     }
-    for (const axis of Object.keys(sum)) sum[axis] = Math.max(-1, Math.min(1, sum[axis]));
-    // A diagonal must not be faster than straight ahead.
-    const length = Math.max(1, Math.hypot(sum.forward, sum.left));
-    return { forward: sum.forward / length, left: sum.left / length, turn: sum.turn };
+    return sum;
   }
 }
 
