@@ -36,6 +36,7 @@ from teleop_webrtc_bridge.core.messages import (
     EstopClear,
     HeartbeatAnswer,
     IceServer,
+    JoyState,
     Latency,
     Lease,
     Nonce,
@@ -43,6 +44,8 @@ from teleop_webrtc_bridge.core.messages import (
     Origin,
     OriginRole,
     Ping,
+    Pose,
+    PoseCommand,
     SessionAnswer,
     SportCommand,
     UNNAMED_OPERATOR,
@@ -66,8 +69,10 @@ __all__ = [
     'decode_state',
     'encode_cmd_ack',
     'encode_drive_command',
+    'encode_joy',
     'encode_lease',
     'encode_pong',
+    'encode_pose',
     'encode_telemetry',
     'is_framed',
     'parse_json_object',
@@ -95,6 +100,16 @@ MAX_SELECTED: Final = 32
 TWIST_STAMPED_FINGERPRINT: Final = bytes.fromhex('9cd2bcbe6cb2a7c0')
 _LCM_HEAD: Final = struct.Struct('>8siiiI')
 _LCM_TWIST: Final = struct.Struct('>6d')
+JOY_FINGERPRINT: Final = bytes.fromhex('a0f07abc86c1684c')
+POSE_STAMPED_FINGERPRINT: Final = bytes.fromhex('6a82696458c279a0')
+HANDS: Final = frozenset({'left', 'right'})
+"""The ``frame_id`` of a pose."""
+MAX_JOY: Final = 64
+"""Limit of axes, and of buttons."""
+MAX_REACH_M: Final = 100.0
+_LCM_LENGTHS: Final = struct.Struct('>ii')
+_LCM_HEADER: Final = struct.Struct('>iiiI')
+_LCM_POSE: Final = struct.Struct('>7d')
 _FRAMED_HEAD: Final = struct.Struct('<II')
 _CDR_ORDERS: Final = {b'\x00\x00': '>', b'\x00\x01': '<'}
 
@@ -169,6 +184,10 @@ def decode_command(data: bytes | str) -> OperatorMessage | None:
         return _decode_json_message(parse_json_object(data, max_bytes=MAX_COMMAND_BYTES))
     if data[:8] == TWIST_STAMPED_FINGERPRINT:
         return _decode_lcm_twist_stamped(data)
+    if data[:8] == JOY_FINGERPRINT:
+        return _decode_joy(data)
+    if data[:8] == POSE_STAMPED_FINGERPRINT:
+        return _decode_pose(data)
     if len(data) >= _FRAMED_HEAD.size and _FRAMED_HEAD.unpack_from(data)[0] < MAX_FRAMED_HEADER:
         raise ProtocolError(f'framed command of {len(data)} bytes does not match its lengths')
     if len(data) < 8:
@@ -187,6 +206,77 @@ def _decode_lcm_twist_stamped(data: bytes) -> DriveCommand:
         raise ProtocolError('TwistStamped frame_id is not terminated')
     axes = _LCM_TWIST.unpack_from(data, _LCM_HEAD.size + length)
     return _drive_command(seq, sec, nsec, frame_id[:-1], axes)
+
+
+def _decode_header(data: bytes, start: int, kind: str) -> tuple[int, float, str, int]:
+    """Decode an LCM ``std_msgs.Header``: seq, stamp in seconds, frame_id, and where it ends."""
+    if len(data) < start + _LCM_HEADER.size:
+        raise ProtocolError(f'{kind} of {len(data)} bytes is too short')
+    seq, sec, nsec, length = _LCM_HEADER.unpack_from(data, start)
+    end = start + _LCM_HEADER.size + length
+    frame_id = data[start + _LCM_HEADER.size : end]
+    if length < 1 or len(data) < end or frame_id[-1:] != b'\0':
+        raise ProtocolError(f'{kind} of {len(data)} bytes with a frame_id of {length}')
+    if not 0 <= nsec < 1_000_000_000:
+        raise ProtocolError(f'{kind} with {nsec} nanoseconds')
+    return seq, sec + nsec * 1e-9, frame_id[:-1].decode('utf-8', 'replace'), end
+
+
+def _decode_joy(data: bytes) -> JoyState:
+    if len(data) < 8 + _LCM_LENGTHS.size:
+        raise ProtocolError(f'Joy of {len(data)} bytes is too short')
+    axis_count, button_count = _LCM_LENGTHS.unpack_from(data, 8)
+    if not (0 <= axis_count <= MAX_JOY and 0 <= button_count <= MAX_JOY):
+        raise ProtocolError(
+            f'Joy with {axis_count} axes and {button_count} buttons; {MAX_JOY} max'
+        )
+    seq, stamp_s, frame_id, end = _decode_header(data, 8 + _LCM_LENGTHS.size, 'Joy')
+    layout = f'>{axis_count}f{button_count}i'
+    if len(data) != end + struct.calcsize(layout):
+        raise ProtocolError(f'Joy of {len(data)} bytes does not match its lengths')
+    values = struct.unpack_from(layout, data, end)
+    axes, buttons = values[:axis_count], values[axis_count:]
+    # Receivers multiply them with speeds: a larger axis would be a larger speed.
+    if not all(-1.0 <= axis <= 1.0 for axis in axes) or not set(buttons) <= {0, 1}:
+        raise ProtocolError('Joy with an axis beyond -1 to 1 or a button that is neither 0 nor 1')
+    return JoyState(seq=seq, stamp_s=stamp_s, frame_id=frame_id, axes=axes, buttons=buttons)
+
+
+def _decode_pose(data: bytes) -> PoseCommand | None:
+    seq, stamp_s, hand, end = _decode_header(data, 8, 'PoseStamped')
+    if len(data) != end + _LCM_POSE.size:
+        raise ProtocolError(f'PoseStamped of {len(data)} bytes does not match its lengths')
+    if hand not in HANDS:
+        return None
+    x, y, z, *turn = _LCM_POSE.unpack_from(data, end)
+    norm = math.hypot(*turn)
+    if not all(abs(metres) <= MAX_REACH_M for metres in (x, y, z)) or not 0.5 < norm < 2.0:
+        raise ProtocolError('PoseStamped that is no pose within 100 m')
+    qx, qy, qz, qw = (part / norm for part in turn)
+    pose = Pose(position=(x, y, z), orientation=(qx, qy, qz, qw))
+    return PoseCommand(seq=seq, stamp_s=stamp_s, hand=hand, pose=pose)
+
+
+def _encode_header(seq: int, stamp_s: float, frame_id: str) -> bytes:
+    name = frame_id.encode() + b'\0'
+    sec = math.floor(stamp_s)
+    nsec = min(999_999_999, round((stamp_s - sec) * 1e9))
+    return _LCM_HEADER.pack(seq, sec, nsec, len(name)) + name
+
+
+def encode_joy(joy: JoyState) -> bytes:
+    """Encode a state as LCM ``sensor_msgs.Joy``, as an operator does."""
+    lengths = _LCM_LENGTHS.pack(len(joy.axes), len(joy.buttons))
+    values = struct.pack(f'>{len(joy.axes)}f{len(joy.buttons)}i', *joy.axes, *joy.buttons)
+    header = _encode_header(joy.seq, joy.stamp_s, joy.frame_id)
+    return JOY_FINGERPRINT + lengths + header + values
+
+
+def encode_pose(command: PoseCommand) -> bytes:
+    """Encode a pose as LCM ``geometry_msgs.PoseStamped``, as an operator does."""
+    pose = _LCM_POSE.pack(*command.pose.position, *command.pose.orientation)
+    header = _encode_header(command.seq, command.stamp_s, command.hand)
+    return POSE_STAMPED_FINGERPRINT + header + pose
 
 
 def _decode_framed(data: bytes) -> DriveCommand | None:

@@ -22,7 +22,7 @@ are SI; axes follow REP-103 (x forward, y left, z up, angles counter-clockwise).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 import enum
 from typing import Final
 
@@ -41,6 +41,7 @@ __all__ = [
     'EstopClear',
     'HeartbeatAnswer',
     'IceServer',
+    'JoyState',
     'Latency',
     'Lease',
     'Nonce',
@@ -48,6 +49,8 @@ __all__ = [
     'Origin',
     'OriginRole',
     'Ping',
+    'Pose',
+    'PoseCommand',
     'SessionAnswer',
     'SportCommand',
     'Unsupported',
@@ -129,6 +132,91 @@ class DriveCommand:
     velocity: Velocity
     channel: str = field(default='', compare=False)
     """The channel's name in the newer framing; the older one has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoyState:
+    """The state of a hand controller, as in ``sensor_msgs/Joy``."""
+
+    seq: int
+    stamp_s: float
+    """When the operator sent it, in seconds of the clock that the robot's ``pong`` shows."""
+    frame_id: str
+    """The operator's input device."""
+    axes: tuple[float, ...]
+    buttons: tuple[int, ...]
+
+    def is_neutral(self, rest: float) -> bool:
+        """
+        Return whether nobody touches it.
+
+        :param rest: Largest deflection of an axis at rest.
+        """
+        return not any(self.buttons) and all(abs(axis) <= rest for axis in self.axes)
+
+    def released(self) -> JoyState:
+        """Return the same device with nothing touched."""
+        return replace(self, axes=(0.0,) * len(self.axes), buttons=(0,) * len(self.buttons))
+
+    def with_presses(self, earlier: JoyState) -> JoyState:
+        """Return this state with the buttons pressed in an earlier one pressed, too."""
+        if len(self.buttons) != len(earlier.buttons):
+            return self
+        pairs = zip(self.buttons, earlier.buttons, strict=True)
+        return replace(self, buttons=tuple(now or before for now, before in pairs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pose:
+    """A position in metres and an orientation as a unit quaternion."""
+
+    position: tuple[float, float, float]
+    orientation: tuple[float, float, float, float]
+    """x, y, z, w."""
+
+    def relative_to(self, start: Pose) -> Pose:
+        """Return the motion from another pose to this one, along the same axes."""
+        x, y, z = (a - b for a, b in zip(self.position, start.position, strict=True))
+        x0, y0, z0, w0 = start.orientation
+        turn = _product(self.orientation, (-x0, -y0, -z0, w0))
+        return Pose(position=(x, y, z), orientation=turn)
+
+    def to_rep_103(self) -> Pose:
+        """
+        Return this pose with the axes of REP-103 (x forward, y left, z up).
+
+        WebXR's axes are x right, y up, z backward (WebXR Device API, reference spaces).
+        """
+        x, y, z = self.position
+        qx, qy, qz, qw = self.orientation
+        return Pose(position=(-z, -x, y), orientation=(-qz, -qx, qy, qw))
+
+
+def _product(
+    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
+) -> tuple[float, float, float, float]:
+    """Return the Hamilton product of two quaternions."""
+    ax, ay, az, aw = one
+    bx, by, bz, bw = other
+    return (
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+        aw * bw - ax * bx - ay * by - az * bz,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoseCommand:
+    """Where a hand of the operator is, while it holds the clutch."""
+
+    seq: int
+    stamp_s: float
+    """When the operator sent it, in seconds of the clock that the robot's ``pong`` shows."""
+    hand: str
+    """``left`` or ``right``."""
+    pose: Pose
+    """In WebXR's reference space."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +337,8 @@ class Unsupported:
 
 OperatorMessage = (
     DriveCommand
+    | JoyState
+    | PoseCommand
     | Lease
     | Ping
     | Estop

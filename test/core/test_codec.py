@@ -35,8 +35,10 @@ from teleop_webrtc_bridge.core.codec import (
     decode_state,
     encode_cmd_ack,
     encode_drive_command,
+    encode_joy,
     encode_lease,
     encode_pong,
+    encode_pose,
     encode_telemetry,
     is_framed,
     MAX_COMMAND_BYTES,
@@ -53,10 +55,14 @@ from teleop_webrtc_bridge.core.messages import (
     EstopClear,
     HeartbeatAnswer,
     IceServer,
+    JoyState,
+    Latency,
     Lease,
     Origin,
     OriginRole,
     Ping,
+    Pose,
+    PoseCommand,
     SessionAnswer,
     SportCommand,
     UNNAMED_OPERATOR,
@@ -175,7 +181,7 @@ def test_a_command_of_more_than_four_kilobytes_is_refused() -> None:
 
 
 def test_other_lcm_types_are_ignored() -> None:
-    for fingerprint in ('6a82696458c279a0', 'a0f07abc86c1684c'):
+    for fingerprint in ('6a82696458c279a1', 'a0f07abc86c1684d'):
         assert decode_command(bytes.fromhex(fingerprint) + bytes(64)) is None
 
 
@@ -785,3 +791,109 @@ def test_a_value_nested_as_deep_as_json_allows_is_refused_like_any_other() -> No
         command = framed(b'', kind='X').replace(b'"X"', nested.encode())
         header = command[8:]
         refuses_or_answers(decode_command, struct.pack('<II', len(header), 0) + header)
+
+
+# --- hand controllers and poses --------------------------------------------------------------
+
+#: As the PyPI package dimos-lcm encodes them.
+JOY_VECTOR = (
+    'a0f07abc86c1684c0000000200000003000000076553f1001dcd6500000000056c656674003f000000bf800000'
+    '000000010000000000000001'
+)
+POSE_VECTOR = (
+    '6a82696458c279a0000000076553f1001dcd6500000000056c656674003fd00000000000003ff8000000000000'
+    'bfe800000000000000000000000000003fe333333333333300000000000000003fe999999999999a'
+)
+JOY = JoyState(
+    seq=7, stamp_s=1700000000.5, frame_id='left', axes=(0.5, -1.0), buttons=(1, 0, 1)
+)
+POSE = PoseCommand(
+    seq=7,
+    stamp_s=1700000000.5,
+    hand='left',
+    pose=Pose(position=(0.25, 1.5, -0.75), orientation=(0.0, 0.6, 0.0, 0.8)),
+)
+
+
+def test_joy_and_poses_are_those_of_old_peers() -> None:
+    joy, pose = (
+        decode_command(bytes.fromhex(JOY_VECTOR)),
+        decode_command(bytes.fromhex(POSE_VECTOR)),
+    )
+    assert isinstance(joy, JoyState)
+    assert dataclasses.replace(joy, stamp_s=JOY.stamp_s) == JOY
+    assert isinstance(pose, PoseCommand)
+    assert pose.pose.position == POSE.pose.position
+    assert pose.pose.orientation == pytest.approx(POSE.pose.orientation)
+    assert encode_joy(JOY).hex() == JOY_VECTOR
+    assert encode_pose(POSE).hex() == POSE_VECTOR
+
+
+@pytest.mark.parametrize(
+    ('at', 'value'),
+    [
+        (8, struct.pack('>i', -1)),
+        (8, struct.pack('>i', 65)),
+        (12, struct.pack('>i', 2)),
+        (24, struct.pack('>i', 1_000_000_000)),
+        (28, struct.pack('>I', 2**31)),
+        (36, b'x'),
+        (37, struct.pack('>f', 1.5)),
+        (37, struct.pack('>f', math.nan)),
+        (45, struct.pack('>i', 2)),
+    ],
+)
+def test_a_malformed_joy_is_refused(at: int, value: bytes) -> None:
+    data = bytearray(bytes.fromhex(JOY_VECTOR))
+    data[at : at + len(value)] = value
+    with pytest.raises(ProtocolError):
+        decode_command(bytes(data))
+
+
+@pytest.mark.parametrize('axis', [math.nan, math.inf, 101.0])
+def test_a_malformed_pose_is_refused(axis: float) -> None:
+    data = bytearray(encode_pose(POSE))
+    for at in range(len(data) - 56, len(data), 8):
+        spoilt = data[:at] + struct.pack('>d', axis) + data[at + 8 :]
+        with pytest.raises(ProtocolError):
+            decode_command(bytes(spoilt))
+    with pytest.raises(ProtocolError):
+        decode_command(bytes(data[:-32]) + struct.pack('>4d', 0.0, 0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize('vector', [JOY_VECTOR, POSE_VECTOR])
+def test_a_cut_or_longer_one_is_refused(vector: str) -> None:
+    data = bytes.fromhex(vector)
+    for length in range(8, len(data)):
+        with pytest.raises(ProtocolError):
+            decode_command(data[:length])
+    with pytest.raises(ProtocolError):
+        decode_command(data + b'\0')
+
+
+def test_a_pose_of_something_else_is_ignored() -> None:
+    assert decode_command(encode_pose(dataclasses.replace(POSE, hand='head'))) is None
+
+
+@pytest.mark.parametrize(
+    ('fields', 'latency'),
+    [
+        ('', None),
+        ('"picture_latency":0.08,"command_latency":null', Latency(picture_s=0.08, command_s=None)),
+        ('"command_latency":60', Latency(picture_s=None, command_s=60.0)),
+    ],
+)
+def test_an_echo_may_tell_latencies(fields: str, latency: Latency | None) -> None:
+    text = '{"type":"lease","token":1' + (f',{fields}' if fields else '') + '}'
+    assert decode_command(text) == Lease(token=1, latency=latency)
+
+
+@pytest.mark.parametrize('value', ['-0.1', '61', '"1"', 'true', '[]', '1e400'])
+def test_a_malformed_latency_is_refused(value: str) -> None:
+    with pytest.raises(ProtocolError):
+        decode_command('{"type":"lease","token":1,"picture_latency":' + value + '}')
+
+
+def test_figures_of_the_video_that_are_no_numbers_are_ignored() -> None:
+    text = '{"type":"video_stats","fps":25.5,"loss_pct":null,"jitter_ms":"3","kbps":900}'
+    assert decode_state(text) == VideoStats(figures={'fps': 25.5})

@@ -78,11 +78,13 @@ from teleop_webrtc_bridge.core.messages import (
     DriveCommand,
     Estop,
     EstopClear,
+    JoyState,
     Lease,
     OperatorMessage,
     Origin,
     OriginRole,
     Ping,
+    PoseCommand,
     STATE_RELIABLE,
     Unsupported,
     Velocity,
@@ -168,6 +170,14 @@ def check_message(message: OperatorMessage | None) -> None:
         if message.latency is not None:
             told = (message.latency.picture_s, message.latency.command_s)
             assert all(seconds is None or 0.0 <= seconds <= 60.0 for seconds in told)
+    elif isinstance(message, JoyState):
+        assert len(message.axes) <= 64
+        assert all(-1.0 <= axis <= 1.0 for axis in message.axes)
+        assert set(message.buttons) <= {0, 1}
+    elif isinstance(message, PoseCommand):
+        assert message.hand in ('left', 'right')
+        assert all(abs(metres) <= 100.0 for metres in message.pose.position)
+        assert abs(math.hypot(*message.pose.orientation) - 1.0) < 1e-6
     elif isinstance(message, VideoStats):
         assert set(message.figures) <= {'loss_pct', 'jitter_ms', 'fps'}
         assert all(0.0 <= figure <= 1e6 for figure in message.figures.values())

@@ -43,6 +43,7 @@ CORE = (
     'motion/command_gate',
     'motion/freshness',
     'motion/latency_limit',
+    'motion/other_devices',
     'motion/velocity_limits',
     'video/compressed_header',
     'video/h264',

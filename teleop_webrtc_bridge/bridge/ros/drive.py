@@ -47,12 +47,13 @@ from teleop_webrtc_bridge.bridge.link.packets import (
 from teleop_webrtc_bridge.bridge.ros.estop import EstopCause, EstopEvent, EstopRecord
 from teleop_webrtc_bridge.bridge.ros.operator_messages import LatencyReport, OperatorMessages
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
-from teleop_webrtc_bridge.core.messages import Origin, Velocity
+from teleop_webrtc_bridge.core.messages import JoyState, Origin, Pose, Velocity
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
 from teleop_webrtc_bridge.core.motion.command_gate import CommandGate
+from teleop_webrtc_bridge.core.motion.other_devices import JoyGate, PoseGate
 from teleop_webrtc_bridge.core.session import BridgeState
 
-__all__ = ['DriveSnapshot', 'DriveThread']
+__all__ = ['DriveSnapshot', 'DriveThread', 'OtherDevices']
 
 BATCH_PACKETS: Final = 512
 """More than the link can hold, so that only an endless writer is interrupted."""
@@ -97,6 +98,16 @@ class DriveSnapshot:
         return self.latch is not None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherDevices:
+    """What the operator may control besides the base, and how it is published."""
+
+    joy: JoyGate | None = None
+    publish_joy: Callable[[JoyState], None] = lambda state: None
+    poses: PoseGate | None = None
+    publish_pose: Callable[[str, Pose], None] = lambda hand, pose: None
+
+
 class DriveThread(threading.Thread):
     """
     Owns the gate and the link to the WebRTC half, and alone publishes on ``cmd_vel``.
@@ -108,6 +119,7 @@ class DriveThread(threading.Thread):
     :param clock_ahead_s: Offset of the clock of ``pong`` from ``time.monotonic``, in seconds.
     :param restored: The cause of the gate's initial latch.
     :param frames: Tells which commands are not for the base.
+    :param others: What else the operator may control; ``None``: only the base.
     """
 
     def __init__(
@@ -120,6 +132,7 @@ class DriveThread(threading.Thread):
         clock_ahead_s: float,
         restored: EstopCause | None = None,
         frames: CommandFrames | None = None,
+        others: OtherDevices | None = None,
     ) -> None:
         super().__init__(name='drive', daemon=True)
         self._estops = EstopRecord(clock_ahead_s=clock_ahead_s, latch=gate.latch, cause=restored)
@@ -134,6 +147,7 @@ class DriveThread(threading.Thread):
         self._gate = gate
         self._publish = publish
         self._on_change = on_change
+        self._others = OtherDevices() if others is None else others
         self._messages = OperatorMessages(
             gate,
             estops=self._estops,
@@ -142,6 +156,9 @@ class DriveThread(threading.Thread):
             cameras=cameras,
             clock_ahead_s=clock_ahead_s,
             frames=frames,
+            joy=self._others.joy,
+            poses=self._others.poses,
+            publish_pose=self._others.publish_pose,
         )
         self._requests: queue.SimpleQueue[Callable[[CommandGate, float], object]] = (
             queue.SimpleQueue()
@@ -262,7 +279,12 @@ class DriveThread(threading.Thread):
 
     def _step(self) -> None:
         now = time.monotonic()
-        deadlines = [self._gate.deadline(now), self._messages.deadline()]
+        joy = self._others.joy
+        deadlines = [
+            self._gate.deadline(now),
+            self._messages.deadline(),
+            None if joy is None else joy.deadline(),
+        ]
         waits = [deadline - now for deadline in deadlines if deadline is not None]
         # poll counts in milliseconds; rounding up avoids an iteration before the deadline.
         timeout_ms = max(0.0, min(waits)) * 1e3 + 0.5 if waits else None
@@ -283,9 +305,14 @@ class DriveThread(threading.Thread):
         self._show()
 
     def _publish_output(self) -> None:
-        velocity = self._gate.output(time.monotonic())
+        now = time.monotonic()
+        velocity = self._gate.output(now)
         if velocity is not None:
             self._publish(velocity)
+        if self._others.joy is not None:
+            state = self._others.joy.output(now)
+            if state is not None:
+                self._others.publish_joy(state)
 
     # --- the link --------------------------------------------------------------------------------
 

@@ -29,13 +29,14 @@ import time
 from typing import Any, Final
 import uuid
 
-from geometry_msgs.msg import Twist, TwistStamped
+from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
 import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Joy
 
 from teleop_webrtc_bridge.bridge.link.packets import Configure
 from teleop_webrtc_bridge.bridge.ros.camera.camera import Camera, Cameras
@@ -46,7 +47,7 @@ from teleop_webrtc_bridge.bridge.ros.diagnostics import (
     INSECURE,
     StateReport,
 )
-from teleop_webrtc_bridge.bridge.ros.drive import DriveThread
+from teleop_webrtc_bridge.bridge.ros.drive import DriveThread, OtherDevices
 from teleop_webrtc_bridge.bridge.ros.estop import estop_path, EstopFile, EstopKeeper
 from teleop_webrtc_bridge.bridge.ros.graph import NODE_NAME, published, TopicWatch, type_name
 from teleop_webrtc_bridge.bridge.ros.local_control import LocalControl
@@ -64,10 +65,12 @@ from teleop_webrtc_bridge.bridge.ros.parameters.table import (
 from teleop_webrtc_bridge.bridge.ros.steady_timer import Every, SteadyTimer
 from teleop_webrtc_bridge.bridge.ros.webrtc_process import WebrtcProcess
 from teleop_webrtc_bridge.core.configuration import check_aiortc
-from teleop_webrtc_bridge.core.messages import Velocity
+from teleop_webrtc_bridge.core.messages import JoyState, Pose, Velocity
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
 from teleop_webrtc_bridge.core.motion.command_gate import CommandGate
+from teleop_webrtc_bridge.core.motion.other_devices import JoyGate, PoseGate
 from teleop_webrtc_bridge.core.session import BridgeState
+from teleop_webrtc_bridge.core.texts import shown
 
 __all__ = ['TeleopBridge']
 
@@ -84,6 +87,8 @@ KEEP_ALIVE_PERIOD_S: Final = 1.0
 ACKNOWLEDGED_S: Final = 0.2
 """How long to wait until the subscribers have acknowledged the last zero."""
 
+MAX_DEVICE_CHARS: Final = 64
+"""Limit of the name of an operator's device."""
 COMMAND_QOS: Final = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -231,6 +236,27 @@ class TeleopBridge(Node):
             clock_ahead_s=clock_ahead_s,
             restored=self._estops.restored,
             frames=CommandFrames(self._settings.command_frames_refused),
+            others=self._other_devices(gate),
+        )
+
+    def _other_devices(self, gate: CommandGate) -> OtherDevices:
+        """Return what the operator may control besides the base."""
+        settings = self._settings
+        joy = poses = None
+        if settings.joy:
+            self._joy: Publisher[Any] = self.create_publisher(Joy, 'joy', COMMAND_QOS)
+            joy = JoyGate(gate, while_estopped=settings.joy_while_estopped)
+        if settings.pose_commands:
+            self._poses: dict[str, Publisher[Any]] = {
+                hand: self.create_publisher(PoseStamped, f'~/pose_{hand}', COMMAND_QOS)
+                for hand in ('left', 'right')
+            }
+            poses = PoseGate(gate)
+        return OtherDevices(
+            joy=joy,
+            publish_joy=self._publish_joy,
+            poses=poses,
+            publish_pose=self._publish_pose,
         )
 
     def _watch_topics(self) -> TopicWatch:
@@ -324,6 +350,23 @@ class TeleopBridge(Node):
         stamped.header.stamp = self.get_clock().now().to_msg()
         stamped.header.frame_id = self._settings.base_frame
         self._cmd_vel.publish(stamped)
+
+    def _publish_joy(self, state: JoyState) -> None:
+        """Publish on ``joy``; called from the drive thread only."""
+        joy = Joy(axes=list(state.axes), buttons=list(state.buttons))
+        joy.header.stamp = self.get_clock().now().to_msg()
+        joy.header.frame_id = shown(state.frame_id, MAX_DEVICE_CHARS)
+        self._joy.publish(joy)
+
+    def _publish_pose(self, hand: str, pose: Pose) -> None:
+        """Publish on ``~/pose_left`` or ``~/pose_right``; called from the drive thread only."""
+        stamped = PoseStamped()
+        stamped.header.stamp = self.get_clock().now().to_msg()
+        stamped.header.frame_id = self._settings.base_frame
+        position, orientation = stamped.pose.position, stamped.pose.orientation
+        position.x, position.y, position.z = map(float, pose.position)
+        orientation.x, orientation.y, orientation.z, orientation.w = map(float, pose.orientation)
+        self._poses[hand].publish(stamped)
 
     def _on_image(self) -> None:
         """Look at the cameras at once if the image may change something."""

@@ -38,10 +38,13 @@ from teleop_webrtc_bridge.core.messages import (
     DriveCommand,
     Estop,
     EstopClear,
+    JoyState,
     Lease,
     MAP_UNRELIABLE,
     Nonce,
     OperatorMessage,
+    Pose,
+    PoseCommand,
     SportCommand,
     STATE_RELIABLE_BACK,
     Unsupported,
@@ -50,6 +53,7 @@ from teleop_webrtc_bridge.core.messages import (
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
 from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, NEWEST_S
 from teleop_webrtc_bridge.core.motion.latency_limit import link_verdict, LinkVerdict
+from teleop_webrtc_bridge.core.motion.other_devices import JoyGate, PoseGate
 from teleop_webrtc_bridge.core.telemetry import CommandStatistics
 from teleop_webrtc_bridge.core.texts import shown
 
@@ -112,6 +116,9 @@ class OperatorMessages:
     :param cameras: Names of the robot's cameras; at least one.
     :param clock_ahead_s: Offset of the clock of ``pong`` from ``time.monotonic``, in seconds.
     :param frames: Tells which commands are not for the base.
+    :param joy: Judges the states of hand controllers; ``None``: they are not offered.
+    :param poses: Judges the poses of hands; ``None``: they are not offered.
+    :param publish_pose: Publishes a pose of the named hand.
     """
 
     def __init__(
@@ -124,7 +131,13 @@ class OperatorMessages:
         cameras: Sequence[str],
         clock_ahead_s: float,
         frames: CommandFrames | None = None,
+        joy: JoyGate | None = None,
+        poses: PoseGate | None = None,
+        publish_pose: Callable[[str, Pose], None] = lambda hand, pose: None,
     ) -> None:
+        self._joy = joy
+        self._poses = poses
+        self._publish_pose = publish_pose
         self.counters: Counter[str] = Counter()
         self.selected = tuple(cameras[:1])
         """The cameras that the operator selected, from left to right."""
@@ -184,10 +197,26 @@ class OperatorMessages:
             before = self._gate.blind_page
             self._gate.echo_lease(arrival_s, message.token, message.picture, message.latency)
             return self._gate.blind_page is not before
+        if isinstance(message, JoyState):
+            if self._joy is not None and not self._joy.take(arrival_s, message):
+                self.counters['dropped_joy'] += 1
+            return False
+        if isinstance(message, PoseCommand):
+            self._pass_pose(arrival_s, message)
+            return False
         if isinstance(message, VideoStats):
             self._video = now, message.figures
             return False
         return message is not None and self._handle_request(message, now)
+
+    def _pass_pose(self, arrival_s: float, command: PoseCommand) -> None:
+        if self._poses is None:
+            return
+        pose = self._poses.take(arrival_s, command)
+        if pose is None:
+            self.counters['dropped_pose'] += 1
+        else:
+            self._publish_pose(command.hand, pose)
 
     def _refuse(self, command: DriveCommand, now: float) -> bool:
         """
@@ -325,6 +354,10 @@ class OperatorMessages:
             'cams': self._selected_as,
             'posture': self._posture().value,
         }
+        if self._joy is not None:
+            state['joy'] = True
+        if self._poses is not None:
+            state['poses'] = True
         latency = self.latency(now)
         if latency.verdict is not None:
             state['latency'] = latency.as_fields()

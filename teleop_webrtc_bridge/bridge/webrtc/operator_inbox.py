@@ -22,16 +22,18 @@ import time
 from typing import Final
 
 from teleop_webrtc_bridge.bridge.link.packets import Received
-from teleop_webrtc_bridge.bridge.webrtc.ros_link import Newest, RosLink
+from teleop_webrtc_bridge.bridge.webrtc.ros_link import Newest, NOT_FOR_THE_BASE, RosLink
 from teleop_webrtc_bridge.core.codec import begins_json, decode_command, decode_state
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
 from teleop_webrtc_bridge.core.messages import (
     CMD_UNRELIABLE,
     DriveCommand,
     Estop,
+    JoyState,
     Lease,
     OperatorMessage,
     Ping,
+    PoseCommand,
     STATE_RELIABLE,
 )
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
@@ -52,7 +54,9 @@ _NEWEST: Final[dict[type, Newest]] = {
     Estop: Newest.ESTOP,
     Lease: Newest.LEASE,
     DriveCommand: Newest.COMMAND,
+    JoyState: Newest.JOY,
 }
+_POSES: Final = {'left': Newest.LEFT_POSE, 'right': Newest.RIGHT_POSE}
 
 
 def operator_budget(now_s: float) -> MessageBudget:
@@ -100,7 +104,7 @@ class OperatorInbox:
         message = _meaning(received)
         kind = self._kind(message)
         # A waiting command for the base gets the next token, however many others come.
-        is_behind = kind is Newest.OTHER_COMMAND and Newest.COMMAND in self._waiting
+        is_behind = kind in NOT_FOR_THE_BASE and Newest.COMMAND in self._waiting
         if is_behind or not self._admit(received, kind):
             self.counters[f'excess_{received.label}'] += 1
             if kind is not None:
@@ -124,6 +128,8 @@ class OperatorInbox:
     def _kind(self, message: OperatorMessage | None) -> Newest | None:
         if isinstance(message, DriveCommand) and self._frames.refused(message) is not None:
             return Newest.OTHER_COMMAND
+        if isinstance(message, PoseCommand):
+            return _POSES[message.hand]
         return _NEWEST.get(type(message))
 
     def _admit(self, received: Received, kind: Newest | None = None) -> bool:

@@ -30,7 +30,7 @@ from teleop_webrtc_bridge.bridge.link.packets import (
     Packet,
 )
 
-__all__ = ['Newest', 'RosLink']
+__all__ = ['NOT_FOR_THE_BASE', 'Newest', 'RosLink']
 
 SEND_BUFFER_BYTES: Final = 32 * 1024
 """Linux doubles it. Commands get a quarter of that, which is about 20 of them."""
@@ -46,9 +46,15 @@ class Newest(enum.IntEnum):
     OTHER_COMMAND = 4
     """A command for something other than the base. The ROS half refuses it, counts it and says so;
     it must not replace a command for the base."""
+    JOY = 5
+    LEFT_POSE = 6
+    RIGHT_POSE = 7
 
 
-MOTION: Final = (Newest.LEASE, Newest.COMMAND, Newest.OTHER_COMMAND)
+NOT_FOR_THE_BASE: Final = frozenset(
+    {Newest.OTHER_COMMAND, Newest.JOY, Newest.LEFT_POSE, Newest.RIGHT_POSE}
+)
+MOTION: Final = frozenset({Newest.LEASE, Newest.COMMAND}) | NOT_FOR_THE_BASE
 
 
 class RosLink:

@@ -79,6 +79,8 @@ class CommandGate:
         self.verdicts: Counter[CommandVerdict] = Counter()
         self.limited = 0
         """Number of commands that exceeded the limits."""
+        self.stops = 0
+        """Number of events after which motion requires neutral first."""
         self.limiting = False
         """Whether the velocity in force is less than the wanted one."""
         self._limits = limits
@@ -97,7 +99,7 @@ class CommandGate:
         """(arrival, when it was taken, command) of the last one, refused or not: a held key is not
         silence."""
         self._last_verdict = CommandVerdict.ACCEPTED
-        self._began_s: float | None = None
+        self.began_s: float | None = None
         """When the current operator took control."""
         self._heard_s: float | None = None
         """When the last recent command arrived, obeyed or not."""
@@ -227,7 +229,7 @@ class CommandGate:
             self._disarm(now)
         if verdict is not CommandVerdict.ACCEPTED:
             return verdict
-        refusal = self._refusal(now)
+        refusal = self.refusal(now)
         if refusal is not None:
             return refusal
         self._rearm(now, command.velocity.is_zero(), silence_s, waited_s=taken_s - now)
@@ -240,7 +242,7 @@ class CommandGate:
         self.limited += self.limiting
         return CommandVerdict.ACCEPTED
 
-    def _refusal(self, now: float) -> CommandVerdict | None:
+    def refusal(self, now: float) -> CommandVerdict | None:
         """Return why no command may pass now; ``None``: commands may pass."""
         if self.estopped:
             return CommandVerdict.LATCHED
@@ -314,9 +316,9 @@ class CommandGate:
 
     def _is_slow(self, now: float) -> bool:
         """Return whether commands may take long, as when a session begins behind a full buffer."""
-        if self._lease.in_use or self._began_s is None:
+        if self._lease.in_use or self.began_s is None:
             return self._lease.round_trip_s(now) > SLOW_ROUND_TRIP_S
-        return now - self._began_s < UNKNOWN_ROUND_TRIP_S
+        return now - self.began_s < UNKNOWN_ROUND_TRIP_S
 
     # --- stops -----------------------------------------------------------------------------------
 
@@ -333,6 +335,7 @@ class CommandGate:
         self._set_s = now if self._set_s is None else max(now, self._set_s)
 
     def _disarm(self, now: float) -> None:
+        self.stops += 1
         self._armed = False
         self._wanted = ZERO
         self.limiting = False
@@ -390,7 +393,7 @@ class CommandGate:
         self._freshness = Freshness()
         self._lease = CommandLease(self._lease.next_token)
         self._latency_factor = LatencyFactor()
-        self._began_s = now
+        self.began_s = now
         self._received = None
         self._heard_s = None
         self._accepted.clear()

@@ -195,6 +195,21 @@ PARAMETERS: Final = (
         check=check_frames,
     ),
     Parameter(
+        'joy',
+        False,
+        "Publish the operator's hand controllers as sensor_msgs/Joy on joy",
+    ),
+    Parameter(
+        'joy_while_estopped',
+        False,
+        'Publish joy also while the E-STOP is latched, for lights and the like',
+    ),
+    Parameter(
+        'pose_commands',
+        False,
+        "Publish the poses of the operator's hands on ~/pose_left and ~/pose_right",
+    ),
+    Parameter(
         'estop_persist',
         False,
         'Keep the E-STOP latch, in ~/.ros, when the node ends normally, too',
@@ -293,6 +308,9 @@ class Settings:
     latency_budget: float
     latency_speed_floor: float
     command_frames_refused: list[str]
+    joy: bool
+    joy_while_estopped: bool
+    pose_commands: bool
     estop_persist: bool
     cameras: list[str]
     image_transport: str
