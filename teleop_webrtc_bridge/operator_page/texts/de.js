@@ -17,7 +17,7 @@ export const de = Object.freeze({
   'gamepad.verdict.other': 'Es fährt nicht: Ein anderes Gamepad wurde zuletzt berührt.',
   'gamepad.verdict.unmapped': 'Es fährt nicht: Seine Tasten sind unbekannt. Lassen Sie die Seite sie lernen.',
   'gamepad.verdict.calibrating': 'Es fährt nicht, solange es kalibriert wird.',
-  'gamepad.verdict.learning': 'Es fährt nicht, solange die Seite es lernt. Auch seine E-STOP-Taste wirkt nicht.',
+  'gamepad.verdict.learning': 'Bis das getan ist, fährt es nicht, und seine E-STOP-Taste wirkt nicht.',
   'gamepad.axis': 'Achse {number}: {value}',
   'gamepad.button': 'Taste {number}',
   'gamepad.button.pressed': 'Taste {number}, gedrückt',

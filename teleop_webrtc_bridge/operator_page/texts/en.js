@@ -17,7 +17,7 @@ export const en = Object.freeze({
   'gamepad.verdict.other': 'It does not drive: another gamepad was touched last.',
   'gamepad.verdict.unmapped': 'It does not drive: its buttons are unknown. Let the page learn them.',
   'gamepad.verdict.calibrating': 'It does not drive while it is calibrated.',
-  'gamepad.verdict.learning': 'It does not drive while the page learns it. Its E-STOP button does not work either.',
+  'gamepad.verdict.learning': 'It does not drive, and its E-STOP button is off, until this is done.',
   'gamepad.axis': 'Axis {number}: {value}',
   'gamepad.button': 'Button {number}',
   'gamepad.button.pressed': 'Button {number}, pressed',
