@@ -21,6 +21,7 @@ ignore, or raise :class:`~teleop_webrtc_bridge.core.exceptions.ProtocolError`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 import json
 import math
 import struct
@@ -35,6 +36,7 @@ from teleop_webrtc_bridge.core.messages import (
     EstopClear,
     HeartbeatAnswer,
     IceServer,
+    Latency,
     Lease,
     Nonce,
     OperatorMessage,
@@ -47,6 +49,7 @@ from teleop_webrtc_bridge.core.messages import (
     Unsupported,
     Velocity,
     VideoCodec,
+    VideoStats,
 )
 
 __all__ = [
@@ -83,6 +86,9 @@ MAX_STREAM_ID: Final = 65534
 MAX_FRAMED_HEADER: Final = 65536
 """Limit in bytes; a first word of this size or more is not a length."""
 MAX_ICE_SERVERS: Final = 8
+MAX_LATENCY_S: Final = 60.0
+VIDEO_FIGURES: Final = ('loss_pct', 'jitter_ms', 'fps')
+MAX_FIGURE: Final = 1e6
 MAX_SELECTED: Final = 32
 """Camera names in one request; more than a robot can have."""
 
@@ -286,9 +292,11 @@ def _decode_json_message(message: dict[str, Any]) -> OperatorMessage | None:
         picture = message.get('picture')
         if not isinstance(picture, bool | None):
             raise ProtocolError('lease: picture is neither true nor false')
-        return Lease(token=token, picture=picture)
+        return Lease(token=token, picture=picture, latency=_latency(message))
     if kind == 'camera_select':
         return _camera_select(message)
+    if kind == 'video_stats':
+        return VideoStats(figures=_figures(message))
     if kind == 'sport_cmd':
         name = message.get('name')
         return SportCommand(name=name if isinstance(name, str) else '', nonce=_nonce(message))
@@ -312,6 +320,33 @@ def _finite(message: dict[str, Any], name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e12:
         raise ProtocolError(f'{message["type"]}: {name} is not a finite number')
     return float(value)
+
+
+def _bounded(message: dict[str, Any], name: str, largest: float) -> float:
+    value = _finite(message, name)
+    if not 0.0 <= value <= largest:
+        raise ProtocolError(f'{message["type"]}: {name} is {value:g}; 0 to {largest:g} is allowed')
+    return value
+
+
+def _figures(message: dict[str, Any]) -> dict[str, float]:
+    """Return the figures of a ``video_stats`` that are numbers; the others are ignored."""
+    figures = {}
+    for name in VIDEO_FIGURES:
+        with suppress(ProtocolError):
+            figures[name] = _bounded(message, name, MAX_FIGURE)
+    return figures
+
+
+def _latency(message: dict[str, Any]) -> Latency | None:
+    """Return the latencies of an echo; a page that names neither does not measure them."""
+    if 'picture_latency' not in message and 'command_latency' not in message:
+        return None
+    picture_s, command_s = (
+        None if message.get(name) is None else _bounded(message, name, MAX_LATENCY_S)
+        for name in ('picture_latency', 'command_latency')
+    )
+    return Latency(picture_s=picture_s, command_s=command_s)
 
 
 def _nonce(message: dict[str, Any]) -> Nonce | None:

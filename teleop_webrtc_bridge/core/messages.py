@@ -21,7 +21,7 @@ are SI; axes follow REP-103 (x forward, y left, z up, angles counter-clockwise).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 import enum
 from typing import Final
@@ -41,6 +41,7 @@ __all__ = [
     'EstopClear',
     'HeartbeatAnswer',
     'IceServer',
+    'Latency',
     'Lease',
     'Nonce',
     'OperatorMessage',
@@ -52,6 +53,7 @@ __all__ = [
     'Unsupported',
     'Velocity',
     'VideoCodec',
+    'VideoStats',
 ]
 
 CMD_UNRELIABLE: Final = 'cmd_unreliable'
@@ -130,12 +132,32 @@ class DriveCommand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """The latencies of a remote drive, as the operator's page measures them."""
+
+    picture_s: float | None
+    """From the camera to the screen, in seconds; ``None``: the page cannot tell now."""
+    command_s: float | None
+    """From the hand to ``cmd_vel``, in seconds; ``None``: the page cannot tell now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoStats:
+    """The received video, as the operator's page measures it once a second."""
+
+    figures: Mapping[str, float]
+    """``loss_pct``, ``jitter_ms`` and ``fps``, those that the page gave."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """The robot's newest token, echoed: proof that the operator hears the robot."""
 
     token: int
     picture: bool | None = None
     """Whether the operator's page shows a current picture; ``None``: it does not say."""
+    latency: Latency | None = None
+    """The latencies that the page measured; ``None``: it does not measure them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +248,15 @@ class Unsupported:
 
 
 OperatorMessage = (
-    DriveCommand | Lease | Ping | Estop | EstopClear | CameraSelect | SportCommand | Unsupported
+    DriveCommand
+    | Lease
+    | Ping
+    | Estop
+    | EstopClear
+    | CameraSelect
+    | SportCommand
+    | Unsupported
+    | VideoStats
 )
 
 

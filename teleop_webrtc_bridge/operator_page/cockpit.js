@@ -7,7 +7,7 @@
  */
 
 import { CameraChoice } from './cameras.js';
-import { Commander } from './commander.js';
+import { Commander, TICK_MS } from './commander.js';
 import { Drive } from './drive.js';
 import { Estop } from './estop.js';
 import { Gamepads } from './input/gamepad.js';
@@ -24,6 +24,8 @@ import { VideoMonitor } from './video_monitor.js';
 /** The robot answers a ping each second; after this long without a message the link is dead. */
 const DEAD_S = 5;
 const QUIET_S = 1.5;
+/** The robot sends telemetry three times a second; older figures say nothing. */
+const TELEMETRY_AGE_S = 1;
 /** After a longer pause of the page itself, silence says nothing about the robot. */
 const OWN_PAUSE_S = 1;
 
@@ -39,6 +41,7 @@ export class Cockpit {
   #heardS = 0;
   #wasLatched = false;
   #tickS = 0;
+  #telemetryS = -Infinity;
   #lastRobot = null;
   #noVideo = false;
   /** Why this browser cannot show the picture; null: it can. @type {string | null} */
@@ -181,7 +184,21 @@ export class Cockpit {
     this.#wasLatched = this.estop.latched;
     this.drive.setLock('video', connected && this.video.isFrozen(now));
     this.commander.picture = connected && this.video.isShowing(now);
+    this.commander.latency = {
+      picture: this.video.latencyS(now, this.commander.clock.lastRttS),
+      command: this.#commandLatencyS(now),
+    };
     this.commander.tick(now);
+  }
+
+  /**
+   * From the hand to the robot's gate: what the robot measured from the stamps, and at most one tick
+   * before them. null: unknown.
+   */
+  #commandLatencyS(now) {
+    const ms = this.telemetry.cmd?.latency_ms;
+    if (!Number.isFinite(ms) || now - this.#telemetryS > TELEMETRY_AGE_S) return null;
+    return (Math.max(0, ms) + TICK_MS) / 1000;
   }
 
   /** Measure the picture and report to the robot; called once a second. */
@@ -311,6 +328,7 @@ export class Cockpit {
       this.#blind = isToldTwice('blind');
       this.#blindPage = isToldTwice('blind_page');
       this.telemetry = message;
+      this.#telemetryS = now;
       this.cameras.onTelemetry(message.state ?? {}, now);
       const { estopped, latch, estopped_by: by } = message.state ?? {};
       if (typeof estopped === 'boolean') this.estop.onTelemetry(estopped, now, latch, by);

@@ -16,9 +16,12 @@ const LEASE_INTERVAL_S = 0.03;
 /** The robot takes 0.5 to 1 s of silence for a released key; a held key must not look like one. */
 const GAP_S = 0.45;
 const ZERO_BURST = 5;
+const UNKNOWN = Object.freeze({ picture: null, command: null });
 const ZERO = Object.freeze({ forward: 0, left: 0, turn: 0 });
 /** A message queued behind this many bytes would arrive too late to matter. */
 const MAX_BUFFERED_BYTES = 64 * 1024;
+/** The robot accepts no longer ones (docs/protocol.md §7). */
+const MAX_LATENCY_S = 60;
 /** Stamps never go back, even when a better clock sample moves the offset back. */
 const MIN_STAMP_STEP_S = 1e-3;
 
@@ -53,6 +56,12 @@ export class Commander {
   hidden = false;
   /** Whether this page shows a current picture; each echo tells the robot. */
   picture = false;
+  /**
+   * The latencies that this page measures, in seconds; null: unknown. Each echo tells the robot, which
+   * drives more slowly when they are long or unknown.
+   * @type {{picture: number | null, command: number | null}}
+   */
+  latency = UNKNOWN;
   /** Set for a viewer: only the E-STOP is sent. */
   watching = false;
   commandsSent = 0;
@@ -90,6 +99,7 @@ export class Commander {
     this.velocity = ZERO;
     this.#lease = null;
     this.picture = false;
+    this.latency = UNKNOWN;
   }
 
   get isReady() {
@@ -174,8 +184,15 @@ export class Commander {
   #echoLease(nowS) {
     if (this.#lease === null || nowS - this.#leaseAtS < LEASE_INTERVAL_S) return;
     this.#leaseAtS = nowS;
-    const { picture } = this;
-    this.#deliver('cmd', JSON.stringify({ type: 'lease', token: this.#lease, picture }));
+    const { picture, latency } = this;
+    const message = {
+      type: 'lease',
+      token: this.#lease,
+      picture,
+      picture_latency: rounded(latency.picture),
+      command_latency: rounded(latency.command),
+    };
+    this.#deliver('cmd', JSON.stringify(message));
   }
 
   /** Take the robot's newest token; echo it at once unless the last echo is too recent. */
@@ -219,4 +236,9 @@ export class Commander {
       // It closed after the check; its close event ends the link.
     }
   }
+}
+
+/** To tenths of a millisecond; what the robot would not accept is unknown. */
+function rounded(seconds) {
+  return seconds !== null && seconds >= 0 && seconds <= MAX_LATENCY_S ? Math.round(seconds * 1e4) / 1e4 : null;
 }

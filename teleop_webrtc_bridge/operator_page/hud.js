@@ -4,7 +4,9 @@
 /** The page's displays: writes changes into the elements of index.html. */
 
 import { setAttribute, setText } from './dom.js';
+import { text } from './texts.js';
 
+const VERDICTS = new Set(['good', 'slow', 'bad']);
 const NONE = '–';
 const $ = (id) => document.getElementById(id);
 
@@ -62,10 +64,26 @@ export function showReadings(readings) {
   const mbps = readings.bitrateKbps === null ? null : readings.bitrateKbps / 1000;
   write('bitrate', unit(mbps, 'Mbit/s', 1));
   write('latency', unit(readings.latencyMs, 'ms'));
+  showLatency(readings.latency, readings.speedFactor);
   const command = [unit(readings.commandRateHz, 'Hz'), unit(readings.commandLatencyMs, 'ms')];
   write('commands', readings.commandRateHz === null ? NONE : command.join(' · '));
   write('battery', unit(readings.batteryPercent, '%'));
   write('path', readings.path || NONE);
+}
+
+/**
+ * The robot's own account of the latencies, one verdict on them, and the speed that they allow.
+ * @param {{command: number | null, sum: number | null, verdict: string} | null} latency
+ * @param {number} factor 0..1
+ */
+function showLatency(latency, factor) {
+  const ms = (seconds) => (Number.isFinite(seconds) ? `${Math.round(seconds * 1000)} ms` : text('latency.unknown'));
+  const verdict = VERDICTS.has(latency?.verdict) ? latency.verdict : '';
+  data('link', verdict);
+  write('command-latency', latency ? ms(latency.command) : NONE);
+  write('latency-sum', verdict ? `${ms(latency.sum)} · ${text(`latency.${verdict}`)}` : NONE);
+  const percent = Math.round(factor * 100);
+  write('speed-note', percent < 100 && latency ? text('latency.slowed', { percent, sum: ms(latency.sum) }) : '');
 }
 
 /** Show the commanded velocity. @param {import('./messages.js').Velocity} velocity */

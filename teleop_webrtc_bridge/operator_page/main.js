@@ -453,6 +453,8 @@ class Page {
       height: video.height,
       bitrateKbps: video.stats?.kbps ?? null,
       latencyMs: live ? video.latencyMs() : null,
+      latency: live ? (telemetry.state?.latency ?? null) : null,
+      speedFactor: telemetry.state?.speed_factor ?? 1,
       commandRateHz: live ? (telemetry.cmd?.rate_hz ?? commander.commandRate(nowS())) : null,
       commandLatencyMs: telemetry.cmd?.latency_ms ?? null,
       batteryPercent: telemetry.soc ?? null,

@@ -11,6 +11,8 @@ import { GlassToGlass, Rate, Recent, networkPath, percentile, videoStats } from 
 /** A picture older than this is not fit for driving. */
 const FROZEN_S = 1;
 const FRAME_RATE_WINDOW_S = 1;
+/** For the robot's conversion, encoder and pacing, in the estimate. */
+const ROBOT_S = 0.05;
 
 export class VideoMonitor {
   #video;
@@ -21,6 +23,7 @@ export class VideoMonitor {
   #rate = new Rate(FRAME_RATE_WINDOW_S);
   #promisedAtS = null;
   #frameAtS = null;
+  #measuredAtS = -Infinity;
   #report = null;
   /** Frames counted by the fallback for browsers without requestVideoFrameCallback. */
   #playedFrames = 0;
@@ -124,6 +127,21 @@ export class VideoMonitor {
     return percentile(this.latencies.values().slice(-30), 50);
   }
 
+  /**
+   * From the camera to the screen. Browsers that hide the capture time (Firefox) get an estimate from
+   * above: the whole round trip, the buffer, the decoder, two frames, and a moment for the robot.
+   * @param {number} nowS
+   * @param {number | null} rttS
+   * @returns {number | null} s; null: no current picture, or unknown
+   */
+  latencyS(nowS, rttS) {
+    if (this.#frameAtS === null || nowS - this.#frameAtS > FROZEN_S) return null;
+    if (nowS - this.#measuredAtS <= FROZEN_S) return Math.max(0, this.latencyMs() / 1000);
+    const { jitter_buffer_ms: bufferMs, decode_ms: decodeMs, fps } = this.stats ?? {};
+    if (rttS === null || !(fps > 0) || !Number.isFinite(bufferMs)) return null;
+    return rttS + (bufferMs + (decodeMs ?? 0)) / 1000 + 2 / fps + ROBOT_S;
+  }
+
   #watch(track) {
     if (typeof this.#video.requestVideoFrameCallback !== 'function') return;
     const onFrame = (_, metadata) => {
@@ -155,7 +173,9 @@ export class VideoMonitor {
     if (offsetS === null || rtpTimestamp === undefined) return;
     const shownMs = performance.timeOrigin + expectedDisplayTime;
     const latencyMs = this.#glassToGlass.onShown(rtpTimestamp, shownMs, offsetS);
-    if (latencyMs !== null) this.latencies.push(latencyMs);
+    if (latencyMs === null) return;
+    this.latencies.push(latencyMs);
+    this.#measuredAtS = this.#nowS();
   }
 
   #pollFrames() {

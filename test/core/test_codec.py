@@ -63,6 +63,7 @@ from teleop_webrtc_bridge.core.messages import (
     Unsupported,
     Velocity,
     VideoCodec,
+    VideoStats,
 )
 
 #: A busy machine makes slow examples, not wrong ones.
@@ -389,7 +390,7 @@ def test_a_json_object_is_parsed_from_text_and_from_bytes() -> None:
         ),
         ('{"type":"sport_cmd","name":7}', SportCommand(name='', nonce=None)),
         ('{"type":"nav_goal","nonce":1,"x":2}', Unsupported(type='nav_goal', nonce=1)),
-        ('{"type":"video_stats","fps":30}', None),
+        ('{"type":"video_stats","fps":30}', VideoStats(figures={'fps': 30.0})),
         ('{"type":7}', None),
         ('{"type":["estop"]}', None),
         ('{}', None),

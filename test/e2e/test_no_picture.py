@@ -85,6 +85,7 @@ def test_a_browser_without_h264_gets_vp8_and_others_with_it(
     sees(viewer, 'H264')
     operator = page_with(browser, WITHOUT_H264)
     operator.connect(stack.broker.page, stack.robot_id)
+    operator.choose_speed(100)
     sees(operator, 'VP8')
     sees(viewer, 'VP8')
     # On a busy machine the page may lock again for lack of pictures, and require neutral.
@@ -124,6 +125,7 @@ def test_a_page_that_shows_no_picture_drives_slowly_and_says_why(
     page = page_with(browser, '')
     page.page.route('**/bridge-datachannel', without_video)
     page.connect(stack.broker.page, stack.robot_id)
+    page.choose_speed(100)
     page.page.keyboard.down('KeyW')
     wait_for(lambda: drives_at_more_than(probe, SLOW - 0.05), what='motion')
 
@@ -146,6 +148,7 @@ def test_a_browser_that_takes_neither_drives_slowly_and_stops(
 ) -> None:
     page = page_with(browser, WITH_AV1_ONLY)
     page.connect(stack.broker.page, stack.robot_id)
+    page.choose_speed(100)
     expect(page.page.locator('#message')).to_contain_text(
         'No picture: this robot sends H.264 and VP8 only, and this browser takes neither.',
         timeout=60_000,

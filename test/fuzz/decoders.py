@@ -86,6 +86,7 @@ from teleop_webrtc_bridge.core.messages import (
     STATE_RELIABLE,
     Unsupported,
     Velocity,
+    VideoStats,
 )
 from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, GateLimits
 from teleop_webrtc_bridge.core.sdp import (
@@ -164,6 +165,12 @@ def check_message(message: OperatorMessage | None) -> None:
     elif isinstance(message, Lease):
         assert type(message.token) is int
         assert 0 <= message.token < LARGEST_NUMBER
+        if message.latency is not None:
+            told = (message.latency.picture_s, message.latency.command_s)
+            assert all(seconds is None or 0.0 <= seconds <= 60.0 for seconds in told)
+    elif isinstance(message, VideoStats):
+        assert set(message.figures) <= {'loss_pct', 'jitter_ms', 'fps'}
+        assert all(0.0 <= figure <= 1e6 for figure in message.figures.values())
     elif isinstance(message, Ping):
         assert type(message.client_ts_s) is float
         assert abs(message.client_ts_s) <= 1e12

@@ -232,3 +232,19 @@ test('a channel that closes mid-way is no error', () => {
   commander.sendZeros(1);
   assert.deepEqual(commander.velocity, { forward: 0, left: 0, turn: 0 });
 });
+
+test('each echo tells the latencies, and what the robot would refuse is unknown', () => {
+  const told = (latency) => {
+    cmd.sent.length = 0;
+    commander.latency = latency;
+    commander.onLease(told.token++, (told.nowS += 1));
+    const [{ picture_latency: picture, command_latency: command }] = cmd.messages('lease');
+    return [picture, command];
+  };
+  told.token = 100;
+  told.nowS = 10;
+  assert.deepEqual(told({ picture: 0.08123456, command: 0.02 }), [0.0812, 0.02]);
+  assert.deepEqual(told({ picture: null, command: null }), [null, null]);
+  assert.deepEqual(told({ picture: NaN, command: -1 }), [null, null]);
+  assert.deepEqual(told({ picture: 61, command: Infinity }), [null, null]);
+});

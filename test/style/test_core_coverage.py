@@ -42,6 +42,7 @@ CORE = (
     'motion/command_frames',
     'motion/command_gate',
     'motion/freshness',
+    'motion/latency_limit',
     'motion/velocity_limits',
     'video/compressed_header',
     'video/h264',

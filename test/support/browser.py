@@ -75,6 +75,10 @@ class OperatorPage:
             'state => document.body.dataset.state === state', arg=state, timeout=60_000
         )
 
+    def choose_speed(self, percent: int) -> None:
+        """Move the slider of the operator's speed, which begins low at each join."""
+        self.page.locator('#speed').fill(str(percent))
+
     def let_go_and_press(self, moving: Callable[[], object]) -> bool:
         """Return whether the robot moves; a busy machine may have missed the key's release."""
         self.page.keyboard.up('KeyW')

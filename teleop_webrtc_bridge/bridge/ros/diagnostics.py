@@ -35,6 +35,7 @@ from teleop_webrtc_bridge.bridge.ros.operator_messages import DROPPED_FRAME
 from teleop_webrtc_bridge.bridge.ros.parameters.table import Settings
 from teleop_webrtc_bridge.bridge.ros.steady_timer import Every
 from teleop_webrtc_bridge.bridge.ros.webrtc_process import WebrtcProcess
+from teleop_webrtc_bridge.core.motion.latency_limit import LinkVerdict
 from teleop_webrtc_bridge.core.session import BridgeState
 from teleop_webrtc_bridge.processes.child_process import memory_bytes
 
@@ -121,6 +122,7 @@ class Diagnostics:
             now=now,
             others=[
                 _operator(snapshot),
+                _latency(snapshot),
                 estop(snapshot, persisted=self._persisted, unheard=topics.estop),
                 clock,
                 _processes(snapshot, child=self._webrtc.pid, restarts=self._webrtc.restarts),
@@ -268,6 +270,34 @@ def _operator(snapshot: DriveSnapshot) -> Concern:
         'command_timeout_s': round(snapshot.command_timeout_s, 3),
     }
     return 'operator', level, message, values
+
+
+def _latency(snapshot: DriveSnapshot) -> Concern:
+    """
+    Return the latencies of the drive.
+
+    They are here, and not in a topic of their own, because no common interface has a type for
+    several latencies of which some are unknown, and because tools for diagnostics can plot them.
+    """
+    report = snapshot.latency
+    level, message = DiagnosticStatus.OK, 'nobody drives, or their page measures no latency'
+    if report.verdict is not None:
+        message = report.verdict.value
+        if report.speed_factor < 1.0:
+            message += f': at most {report.speed_factor:.0%} of the largest speeds'
+        if report.verdict is LinkVerdict.BAD:
+            level = DiagnosticStatus.WARN
+    values: dict[str, object] = {
+        'picture_latency_s': _seconds(report.picture_s),
+        'command_latency_s': _seconds(report.command_s),
+        'latency_s': _seconds(report.sum_s),
+        'speed_factor': round(report.speed_factor, 3),
+    }
+    return 'latency', level, message, values
+
+
+def _seconds(value: float | None) -> object:
+    return 'unknown' if value is None else round(value, 4)
 
 
 def estop(snapshot: DriveSnapshot, *, persisted: bool, unheard: Sequence[str] = ()) -> Concern:

@@ -45,7 +45,7 @@ from teleop_webrtc_bridge.bridge.link.packets import (
     Status,
 )
 from teleop_webrtc_bridge.bridge.ros.estop import EstopCause, EstopEvent, EstopRecord
-from teleop_webrtc_bridge.bridge.ros.operator_messages import OperatorMessages
+from teleop_webrtc_bridge.bridge.ros.operator_messages import LatencyReport, OperatorMessages
 from teleop_webrtc_bridge.core.exceptions import ProtocolError
 from teleop_webrtc_bridge.core.messages import Origin, Velocity
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
@@ -83,6 +83,7 @@ class DriveSnapshot:
     """Whether the thread runs with SCHED_FIFO; ``None``: it has not started."""
     round_trip_s: float = 0.0
     """To the operator's page; 0.0 while unknown."""
+    latency: LatencyReport = field(default_factory=LatencyReport)
     command_timeout_s: float = 0.0
     """The timeout in force."""
     counters: dict[str, int] = field(default_factory=dict)
@@ -408,6 +409,7 @@ class DriveThread(threading.Thread):
             selected=self._messages.selected,
             realtime=self._realtime,
             round_trip_s=self._gate.round_trip_s(time.monotonic()),
+            latency=self._messages.latency(time.monotonic()),
             command_timeout_s=self._gate.command_timeout_s(),
             counters=counters
             | dict(self._counters + self._messages.counters)

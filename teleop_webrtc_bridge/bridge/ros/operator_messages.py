@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 import enum
 from typing import Any, Final
 
@@ -44,21 +45,49 @@ from teleop_webrtc_bridge.core.messages import (
     SportCommand,
     STATE_RELIABLE_BACK,
     Unsupported,
+    VideoStats,
 )
 from teleop_webrtc_bridge.core.motion.command_frames import CommandFrames
 from teleop_webrtc_bridge.core.motion.command_gate import CommandGate, NEWEST_S
+from teleop_webrtc_bridge.core.motion.latency_limit import link_verdict, LinkVerdict
 from teleop_webrtc_bridge.core.telemetry import CommandStatistics
 from teleop_webrtc_bridge.core.texts import shown
 
-__all__ = ['DROPPED_FRAME', 'OperatorMessages']
+__all__ = ['DROPPED_FRAME', 'LatencyReport', 'OperatorMessages']
 
 DROPPED_FRAME: Final = 'dropped_frame'
 """The counter of commands that are not for the base."""
 TELEMETRY_PERIOD_S: Final = 1.0 / 3.0
+VIDEO_AGE_S: Final = 3.0
+"""Older figures of the video say nothing; the page sends them once a second."""
 MAX_FAULTS_CHARS: Final = 1600
 """Limit of all cameras: a character takes up to 12 bytes, and brokers drop more than 32 KiB."""
 LEASE_PERIOD_S: Final = 0.05
 """At 20 % packet loss, ten consecutive tokens are lost once in years."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyReport:
+    """The latencies of a drive, and the speed that they allow."""
+
+    picture_s: float | None = None
+    """From the camera to the screen; ``None``: unknown."""
+    command_s: float | None = None
+    """From the hand to ``cmd_vel``; ``None``: unknown."""
+    sum_s: float | None = None
+    """Of both; ``None``: unknown."""
+    speed_factor: float = 1.0
+    """The fraction of the largest speeds that it allows at present."""
+    verdict: LinkVerdict | None = None
+    """``None``: nobody drives, or their page does not measure latencies."""
+
+    def as_fields(self) -> dict[str, float | str | None]:
+        """Return its JSON fields; times are in seconds."""
+        times = {'picture': self.picture_s, 'command': self.command_s, 'sum': self.sum_s}
+        fields: dict[str, float | str | None] = {
+            name: None if seconds is None else round(seconds, 4) for name, seconds in times.items()
+        }
+        return fields | {'verdict': None if self.verdict is None else self.verdict.value}
 
 
 class Posture(enum.Enum):
@@ -120,6 +149,8 @@ class OperatorMessages:
         self._send = send
         self._clock_ahead_s = clock_ahead_s
         self._statistics = CommandStatistics()
+        self._video: tuple[float, Mapping[str, float]] = (float('-inf'), {})
+        """(when, the figures of the video that the page receives)"""
         self._telemetry_due_s: float | None = None
         self._lease_due_s: float | None = None
 
@@ -151,8 +182,11 @@ class OperatorMessages:
             return False
         if isinstance(message, Lease):
             before = self._gate.blind_page
-            self._gate.echo_lease(arrival_s, message.token, message.picture)
+            self._gate.echo_lease(arrival_s, message.token, message.picture, message.latency)
             return self._gate.blind_page is not before
+        if isinstance(message, VideoStats):
+            self._video = now, message.figures
+            return False
         return message is not None and self._handle_request(message, now)
 
     def _refuse(self, command: DriveCommand, now: float) -> bool:
@@ -291,6 +325,10 @@ class OperatorMessages:
             'cams': self._selected_as,
             'posture': self._posture().value,
         }
+        latency = self.latency(now)
+        if latency.verdict is not None:
+            state['latency'] = latency.as_fields()
+            state['speed_factor'] = round(latency.speed_factor, 3)
         if self.path:
             state['path'] = self.path
         if gate.blind_page:
@@ -305,6 +343,20 @@ class OperatorMessages:
                 cmd=self._statistics.report(clock_s), state=state, robot_ts_s=clock_s
             ),
             urgent=False,
+        )
+
+    def latency(self, now: float) -> LatencyReport:
+        """Return the latencies of the drive, and what they allow."""
+        if not self._gate.tells_latency:
+            return LatencyReport(speed_factor=self._gate.latency_factor)
+        latency, sum_s = self._gate.latency(now), self._gate.latency_sum_s(now)
+        told_s, video = self._video
+        return LatencyReport(
+            picture_s=latency.picture_s,
+            command_s=latency.command_s,
+            sum_s=sum_s,
+            speed_factor=self._gate.latency_factor,
+            verdict=link_verdict(sum_s, video if now - told_s < VIDEO_AGE_S else {}),
         )
 
     def _send_state(self, text: str, *, urgent: bool) -> None:

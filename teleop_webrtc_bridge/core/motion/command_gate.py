@@ -23,12 +23,14 @@ The rules are those of docs/safety.md; their figures are the constants below.
 from __future__ import annotations
 
 from collections import Counter, deque
+from dataclasses import replace
 import itertools
 import math
 from typing import Final
 
-from teleop_webrtc_bridge.core.messages import DriveCommand, Velocity
+from teleop_webrtc_bridge.core.messages import DriveCommand, Latency, Velocity
 from teleop_webrtc_bridge.core.motion.freshness import CommandLease, CommandVerdict, Freshness
+from teleop_webrtc_bridge.core.motion.latency_limit import allowed_factor, LatencyFactor
 from teleop_webrtc_bridge.core.motion.velocity_limits import GateLimits
 
 __all__ = ['NEWEST_S', 'CommandGate', 'CommandVerdict', 'GateLimits']
@@ -87,6 +89,7 @@ class CommandGate:
         self._enabled = True
         self._blind = False
         self._has_cameras = True
+        self._latency_factor = LatencyFactor()
         self._armed = False
         self._wanted = ZERO
         self._velocity = ZERO
@@ -159,6 +162,34 @@ class CommandGate:
     def round_trip_s(self, now: float) -> float:
         """Return the round trip to the operator's page; 0.0 while it is unknown."""
         return self._lease.round_trip_s(now)
+
+    def latency(self, now: float) -> Latency:
+        """Return the latencies of the drive, as the operator's page reports them."""
+        latency = self._lease.latency(now)
+        # Without cameras, there is no picture that could be late.
+        return latency if self._has_cameras else replace(latency, picture_s=0.0)
+
+    def latency_sum_s(self, now: float) -> float | None:
+        """
+        Return the latency of picture and command together; ``None``: it is unknown.
+
+        The round trip of the lease contains the network's part of both. So the sum cannot be
+        smaller, whatever the page reports.
+        """
+        latency = self.latency(now)
+        if latency.picture_s is None or latency.command_s is None:
+            return None
+        return max(latency.picture_s + latency.command_s, self._lease.round_trip_s(now))
+
+    @property
+    def tells_latency(self) -> bool:
+        """Whether the operator's page reports latencies."""
+        return self._lease.tells_latency
+
+    @property
+    def latency_factor(self) -> float:
+        """The fraction of the largest speeds that the latency allows at present."""
+        return self._latency_factor.value
 
     # --- commands --------------------------------------------------------------------------------
 
@@ -254,10 +285,10 @@ class CommandGate:
 
     def _apply(self, now: float) -> None:
         """Put the wanted velocity in force, within the limits that apply now."""
-        blind = self.blind or self._is_slow(now)
-        allowed = self._limits.clamp(
-            self._wanted, self._limits.blind_speed_factor if blind else 1.0
-        )
+        factor = self._follow_latency(now)
+        if self.blind or self._is_slow(now):
+            factor = min(factor, self._limits.blind_speed_factor)
+        allowed = self._limits.clamp(self._wanted, factor)
         elapsed_s = math.inf if self._set_s is None else now - self._set_s
         velocity = self._limits.rise(self._velocity, allowed, elapsed_s)
         self._set_at(now)
@@ -268,6 +299,18 @@ class CommandGate:
             self._velocity = velocity
             self._unpublished = True
             self._burst_until_s = None
+
+    def _follow_latency(self, now: float) -> float:
+        """Return the fraction of the largest speeds that the latency allows from now on."""
+        if self._lease.tells_latency:
+            sum_s: float | None = self.latency_sum_s(now)
+        else:
+            # Peers that do not measure are judged by the least latency that they can have.
+            sum_s = self._lease.round_trip_s(now)
+        allowed = allowed_factor(
+            sum_s, budget_s=self._limits.latency_budget_s, floor=self._limits.latency_speed_floor
+        )
+        return self._latency_factor.follow(now, allowed, standing=not self.moving)
 
     def _is_slow(self, now: float) -> bool:
         """Return whether commands may take long, as when a session begins behind a full buffer."""
@@ -346,6 +389,7 @@ class CommandGate:
         """Stop, and forget the previous operator: another one, or nobody, is in control now."""
         self._freshness = Freshness()
         self._lease = CommandLease(self._lease.next_token)
+        self._latency_factor = LatencyFactor()
         self._began_s = now
         self._received = None
         self._heard_s = None
@@ -370,15 +414,22 @@ class CommandGate:
         """Return the token to send to the operator now."""
         return self._lease.issue(now)
 
-    def echo_lease(self, now: float, token: int, picture: bool | None = None) -> None:
+    def echo_lease(
+        self,
+        now: float,
+        token: int,
+        picture: bool | None = None,
+        latency: Latency | None = None,
+    ) -> None:
         """
         Process a token that the operator sent back.
 
         :param picture: Whether the page shows a picture, if it reports that; this can only reduce
             the speed.
+        :param latency: The latencies that the page measured, if it reports them.
         """
         before = self.blind
-        self._lease.echo(now, token, picture)
+        self._lease.echo(now, token, picture, latency)
         self._follow_sight(now, before)
 
     # --- output ----------------------------------------------------------------------------------

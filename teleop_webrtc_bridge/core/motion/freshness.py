@@ -20,6 +20,8 @@ from collections import deque
 import enum
 from typing import Final
 
+from teleop_webrtc_bridge.core.messages import Latency
+
 __all__ = ['CommandLease', 'CommandVerdict', 'Freshness']
 
 MAX_EXCESS_DELAY_S: Final = 0.5
@@ -31,6 +33,9 @@ STEP_WITNESSES: Final = 5
 
 MAX_LEASE_AGE_S: Final = 0.5
 """Largest age of the newest echoed token, beyond the round trip, that keeps the lease."""
+LATENCY_AGE_S: Final = 1.0
+"""An older report of the latencies says nothing."""
+UNKNOWN_LATENCY: Final = Latency(picture_s=None, command_s=None)
 LEASE_WINDOW_S: Final = 5.0
 """How long tokens and round trips are remembered."""
 
@@ -145,6 +150,8 @@ class CommandLease:
         self.picture: bool | None = None
         """Whether the operator's page shows a picture, according to the newest echo; ``None``: it
         has never said."""
+        self._latency: tuple[float, Latency] | None = None
+        """(when, the latencies according to the newest echo); ``None``: it has never said."""
 
     @property
     def in_use(self) -> bool:
@@ -160,11 +167,18 @@ class CommandLease:
         self._sent.append((token, now))
         return token
 
-    def echo(self, now: float, token: int, picture: bool | None = None) -> None:
+    def echo(
+        self,
+        now: float,
+        token: int,
+        picture: bool | None = None,
+        latency: Latency | None = None,
+    ) -> None:
         """
         Process an echoed token; unknown and older ones change nothing.
 
         :param picture: Whether the page shows a picture, if it reports that.
+        :param latency: The latencies that the page measured, if it reports them.
         """
         sent_s = next((sent_s for known, sent_s in self._sent if known == token), None)
         if sent_s is None:
@@ -178,6 +192,8 @@ class CommandLease:
             self._echoed_sent_s = sent_s
             # A page that has reported it once must repeat it: old information proves nothing.
             self.picture = False if picture is None and self.picture is not None else picture
+            if latency is not None:
+                self._latency = now, latency
         elif sent_s == self._echoed_sent_s and picture is False:
             self.picture = False  # echoes of one token may overtake each other
 
@@ -190,6 +206,17 @@ class CommandLease:
         while self._round_trips and now - self._round_trips[0][0] > LEASE_WINDOW_S:
             self._round_trips.popleft()
         return min((trip for _, trip in self._round_trips), default=0.0)
+
+    @property
+    def tells_latency(self) -> bool:
+        """Whether the page has ever reported latencies."""
+        return self._latency is not None
+
+    def latency(self, now: float) -> Latency:
+        """Return the latencies that the page reported; an old report says nothing."""
+        if self._latency is None or now - self._latency[0] > LATENCY_AGE_S:
+            return UNKNOWN_LATENCY
+        return self._latency[1]
 
     def is_overdue(self, now: float) -> bool:
         """Return whether the operator has not heard the robot for too long."""

@@ -39,6 +39,10 @@ class GateLimits:
     """Largest acceleration on each axis, in m/s² and rad/s²; braking is never limited."""
     blind_speed_factor: float = 0.3
     """Fraction of the largest speeds allowed while the operator cannot see well; 0.0 stops."""
+    latency_budget_s: float = 0.0
+    """Largest latency at full speed, picture and command together; 0.0: no limit by latency."""
+    latency_speed_floor: float = 0.3
+    """Least fraction of the largest speeds that a latency leaves, also an unknown one."""
 
     def clamp(self, velocity: Velocity, factor: float = 1.0) -> Velocity:
         """

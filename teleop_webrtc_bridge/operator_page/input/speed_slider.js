@@ -10,6 +10,7 @@
  * @returns {{release: () => void}} release: a finger on it counts only after a new touch
  */
 export function attachSpeedSlider({ slider, onPercent }) {
+  /** Before the finger moved it: keys and other devices change it too. */
   let percent = Number(slider.value);
   let isHeld = false;
   let isLost = false;
@@ -21,6 +22,7 @@ export function attachSpeedSlider({ slider, onPercent }) {
     slider.blur();
   };
   slider.addEventListener('pointerdown', () => {
+    percent = Number(slider.value);
     isHeld = true;
     isLost = false;
   });

@@ -53,4 +53,10 @@ export const de = Object.freeze({
   'speed.slow': 'langsam',
   'speed.normal': 'normal',
   'speed.fast': 'schnell',
+  // --- latency
+  'latency.good': 'gut',
+  'latency.slow': 'langsam',
+  'latency.bad': 'schlecht',
+  'latency.unknown': 'unbekannt',
+  'latency.slowed': 'Gebremst auf {percent} %: Latenz {sum}',
 });

@@ -53,4 +53,10 @@ export const en = Object.freeze({
   'speed.slow': 'slow',
   'speed.normal': 'normal',
   'speed.fast': 'fast',
+  // --- latency
+  'latency.good': 'good',
+  'latency.slow': 'slow',
+  'latency.bad': 'bad',
+  'latency.unknown': 'unknown',
+  'latency.slowed': 'Slowed to {percent} %: latency {sum}',
 });

@@ -66,6 +66,8 @@ __all__ = [
 
 API_KEY_VARIABLE: Final = 'TELEOP_API_KEY'
 MAX_CAMERAS: Final = 8
+DEFAULT_BUDGET_S: Final = 0.2
+"""docs/safety.md says why."""
 #: Parameters of a camera that default to the node's parameters of the same names.
 INHERITED: Final = ('image_transport', 'image_reliability', 'video_max_width', 'video_fps')
 _OF_CAMERA: Final = ('topic', *INHERITED)
@@ -163,6 +165,24 @@ PARAMETERS: Final = (
         0.3,
         'Fraction of the largest speeds allowed while the camera is stalled, the page shows no '
         'picture, or the round trip is long or unknown; 0.0 stops the robot',
+        unit='1',
+        bounds=(0.0, 1.0),
+        dynamic=True,
+    ),
+    Parameter(
+        'latency_budget',
+        DEFAULT_BUDGET_S,
+        'Largest latency at full speed, camera to screen plus hand to wheels; above it the speed '
+        'falls in proportion; 0.0: no limit by latency',
+        unit='s',
+        bounds=(0.0, 5.0),
+        dynamic=True,
+    ),
+    Parameter(
+        'latency_speed_floor',
+        0.3,
+        'Least fraction of the largest speeds that a latency leaves, also an unknown one; 0.0 '
+        'stops the robot while the latency is unknown',
         unit='1',
         bounds=(0.0, 1.0),
         dynamic=True,
@@ -270,6 +290,8 @@ class Settings:
     max_linear_acceleration: float
     max_angular_acceleration: float
     blind_speed_factor: float
+    latency_budget: float
+    latency_speed_floor: float
     command_frames_refused: list[str]
     estop_persist: bool
     cameras: list[str]
@@ -293,6 +315,8 @@ class Settings:
             max_axes=tuple(float(getattr(self, f'max_{axis}')) for axis in _AXES),
             max_acceleration=(linear,) * 3 + (angular,) * 3,
             blind_speed_factor=self.blind_speed_factor,
+            latency_budget_s=self.latency_budget,
+            latency_speed_floor=self.latency_speed_floor,
         )
 
     def bridge_configuration(

@@ -329,7 +329,8 @@ def test_every_parameter_is_described_and_its_default_is_allowed(row: Parameter)
 def test_what_changes_identity_network_or_topics_is_read_only() -> None:
     dynamic = {row.name for row in PARAMETERS if row.dynamic}
     limits = {name for name in ROWS if name.startswith('max_')}
-    assert dynamic == {'command_timeout', 'blind_speed_factor', *limits}
+    latency = {'latency_budget', 'latency_speed_floor'}
+    assert dynamic == {'command_timeout', 'blind_speed_factor', *latency, *limits}
 
 
 def test_no_parameter_can_hold_a_secret() -> None:
