@@ -10,6 +10,7 @@ import { CameraChoice } from './cameras.js';
 import { Commander, TICK_MS } from './commander.js';
 import { Drive } from './drive.js';
 import { Estop } from './estop.js';
+import { Gamepads } from './input/gamepad.js';
 import { HeldKeys } from './input/keyboard.js';
 import { OperatorSpeed } from './input/speed.js';
 import { PadPosition } from './input/touch_pad.js';
@@ -38,6 +39,7 @@ export class Cockpit {
   #onChange;
   #onAction;
   #heardS = 0;
+  #wasLatched = false;
   #tickS = 0;
   #telemetryS = -Infinity;
   #lastRobot = null;
@@ -66,8 +68,9 @@ export class Cockpit {
   speed = new OperatorSpeed();
   keys = new HeldKeys();
   pad = new PadPosition();
+  gamepads = new Gamepads();
   /** To add an input device: one module in input/, and its instance here. */
-  drive = new Drive([this.pad, this.keys], this.speed);
+  drive = new Drive([this.pad, this.keys, this.gamepads], this.speed);
   estop = new Estop(newNonce);
   commander = new Commander({ drive: this.drive, estop: this.estop });
   cameras = new CameraChoice({
@@ -177,6 +180,8 @@ export class Cockpit {
     }
     this.drive.setLock('link', !connected);
     this.drive.setLock('estop', this.estop.latched);
+    if (this.estop.latched && !this.#wasLatched) this.drive.feel('estop');
+    this.#wasLatched = this.estop.latched;
     this.drive.setLock('video', connected && this.video.isFrozen(now));
     this.commander.picture = connected && this.video.isShowing(now);
     this.commander.latency = {
@@ -293,6 +298,7 @@ export class Cockpit {
   }
 
   #onLinkDown() {
+    if (this.drive.isHeld) this.drive.feel('link');
     this.drive.releaseAll();
     this.drive.setLock('link', true);
     this.commander.detach();

@@ -8,6 +8,7 @@
  *   #sign-in #token · #robots button[data-session-id][data-robot-id] · #connect #watch #disconnect ·
  *   #control #control-text #control-action · #watchers-toggle #watchers-list .put-out ·
  *   #video · #cameras button[data-camera][aria-pressed] .several ·
+ *   #gamepad-toggle #gamepad #gamepad-verdict ·
  *   #estop #estop-release #estop-state #estop-note · #state #message · #rtt #speed #pad
  *   document.body.dataset
  *     role: operator viewer, or empty
@@ -31,6 +32,8 @@ import { TICK_MS } from './commander.js';
 import { ControlDesk } from './control.js';
 import { forgetToken, keyOf, storeToken, tabStorage, takeToken } from './credentials.js';
 import * as hud from './hud.js';
+import { GamepadPanel } from './input/gamepad_panel.js';
+import { showLayout } from './input/key_legend.js';
 import { attachKeyboard } from './input/keyboard.js';
 import { attachSpeedSlider } from './input/speed_slider.js';
 import { attachTouchPad } from './input/touch_pad.js';
@@ -39,6 +42,7 @@ import { connectText, isSameRobot, RobotList, splitHint } from './robot_list.js'
 import { bothPaths } from './stats.js';
 import { estopDisplay, headline, message, pageState } from './status.js';
 import { StopGuard } from './stop_guard.js';
+import { text } from './texts.js';
 import { WatcherDesk, WatcherPanel } from './watchers.js';
 
 /** Next to this file, wherever a proxy has put both. */
@@ -75,6 +79,7 @@ class Page {
     empty: $('no-robots'),
     onSelect: () => this.#onSelect(),
   });
+  #gamepadPanel = new GamepadPanel({ pads: () => this.#cockpit?.gamepads, nowS });
   #watcherPanel = new WatcherPanel({
     onPress: (key) => {
       const id = this.#cockpit?.link.target?.sessionId;
@@ -120,6 +125,7 @@ class Page {
       onAction: (action) => this.#act(action),
       onUnauthorized: (text) => this.#signOut(text),
     });
+    this.#gamepadPanel.attach();
     this.#cockpit.speed.onChange = () => this.#showSpeed();
     this.#showSpeed();
     this.#cockpit.setHidden(document.hidden);
@@ -264,9 +270,10 @@ class Page {
   }
 
   #showSpeed() {
-    const percent = Math.round(this.#cockpit.speed.share * 100);
+    const { share, level } = this.#cockpit.speed;
+    const percent = Math.round(share * 100);
     $('speed').value = String(percent);
-    hud.showSpeed(`${percent} %`);
+    hud.showSpeed(`${text(`speed.${level}`)} · ${percent} %`);
   }
 
   /** Do what a device asks for. @param {import('./drive.js').Action} action */
@@ -304,10 +311,12 @@ class Page {
       isActive: () => this.#isControlling(),
       onChange: () => this.#tick(),
       onEstop: () => this.#estop(),
+      onAction: (action) => this.#act(action),
       onNumber: (number, options) =>
         this.#choose((it) => it.pressNumber(number, nowS(), options)),
       onLost: () => this.#letGo(),
     });
+    void showLayout({ keys: document.querySelectorAll('.keys [data-code]'), keyboard: navigator.keyboard });
   }
 
   #attachLifecycle() {
@@ -357,6 +366,7 @@ class Page {
     hud.showVelocity(this.#cockpit.commander.velocity);
     this.#showCameras();
     this.#showWatchers();
+    this.#gamepadPanel.show();
     this.#showStatus();
   }
 

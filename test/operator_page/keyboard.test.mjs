@@ -17,7 +17,7 @@ let active;
 beforeEach(() => {
   target = new EventTarget();
   keys = new HeldKeys();
-  calls = { change: 0, estop: 0, lost: 0, numbers: [] };
+  calls = { change: 0, estop: 0, lost: 0, actions: [], numbers: [] };
   active = true;
   attachKeyboard({
     target,
@@ -25,6 +25,7 @@ beforeEach(() => {
     isActive: () => active,
     onChange: () => (calls.change += 1),
     onEstop: () => (calls.estop += 1),
+    onAction: (action) => calls.actions.push(action),
     onNumber: (number, options) => calls.numbers.push([number, options]),
     onLost: () => (calls.lost += 1),
   });
@@ -209,4 +210,29 @@ test('digits choose a camera, with Shift one more, and none while typing or with
   key('keydown', 'Digit2');
   assert.equal(calls.numbers.length, 3);
   assert.equal(keys.isHeld, false);
+});
+
+test('plus and minus change the speed, by their character, once per press', () => {
+  key('keydown', 'Equal', { key: '=' });
+  key('keydown', 'Equal', { key: '+', shiftKey: true });
+  key('keydown', 'BracketRight', { key: '+' });
+  key('keydown', 'NumpadAdd', { key: '+' });
+  assert.deepEqual(calls.actions, Array(4).fill('faster'));
+  calls.actions.length = 0;
+  key('keydown', 'Slash', { key: '-' });
+  key('keydown', 'Slash', { key: '-', repeat: true });
+  key('keydown', 'NumpadSubtract', { key: '-' });
+  assert.deepEqual(calls.actions, ['slower', 'slower']);
+  // A French keyboard has it there.
+  key('keydown', 'Digit6', { key: '-' });
+  assert.equal(calls.actions.length, 3);
+  assert.deepEqual(calls.numbers, []);
+});
+
+test('plus and minus: the zoom, text fields and a page without a robot are left alone', () => {
+  key('keydown', 'Equal', { key: '+', ctrlKey: true });
+  key('keydown', 'Equal', { key: '+', on: 'input:not([type=range])' });
+  active = false;
+  key('keydown', 'Equal', { key: '+' });
+  assert.deepEqual(calls.actions, []);
 });

@@ -49,3 +49,12 @@ test('it only lowers what the robot allows, and what is not a number changes not
   assert.equal(speed.share, 0.1);
   assert.equal(changes, 2);
 });
+
+test('a share between two levels has the name of the faster one', () => {
+  const speed = new OperatorSpeed();
+  const names = [0.1, 0.3, 0.31, 0.6, 0.61, 1].map((share) => {
+    speed.set(share);
+    return speed.level;
+  });
+  assert.deepEqual(names, ['slow', 'slow', 'normal', 'normal', 'fast', 'fast']);
+});

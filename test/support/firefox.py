@@ -111,6 +111,10 @@ class FirefoxPage:
             'browsingContext.navigate', context=self._context, url=address, wait='complete'
         )
 
+    def before_each_page(self, function: str) -> None:
+        """Run a JavaScript function in each page that is opened from now on, before its own scripts."""
+        self._connection.command('script.addPreloadScript', functionDeclaration=function)
+
     def evaluate(self, expression: str) -> Any:
         """
         Return the value of an expression; if it is a promise, the promise's value.

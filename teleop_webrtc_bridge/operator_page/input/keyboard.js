@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * The keyboard as an input device: the held motion keys, the stop key, and the camera numbers.
+ * The keyboard as an input device: the held motion keys, the stop key, the speed, and the camera numbers.
  *
  * Nothing about the keyboard prevents a stop: no modifier, layout, input method, focus, auto-repeat or
  * other listener. The only exception is a field in which text is typed.
@@ -27,6 +27,8 @@ export function isDriveKey(code) {
   return KEY_AXES.has(code);
 }
 
+/** `event.key` → action. Characters, not places: they are somewhere else on each layout. */
+const KEY_ACTIONS = new Map([['+', 'faster'], ['=', 'faster'], ['-', 'slower']]);
 const ARROW = /^Arrow/;
 const DIGIT = /^(Digit|Numpad)[1-9]$/;
 const INPUT = 'input:not([type=range]), textarea, [contenteditable]';
@@ -81,10 +83,11 @@ export class HeldKeys {
  * @param {() => boolean} options.isActive whether a robot is connected, or is about to be
  * @param {() => void} options.onChange a motion key went down or up
  * @param {() => void} options.onEstop
+ * @param {(action: import('../drive.js').Action) => void} options.onAction faster or slower, once per press
  * @param {(number: number, options: {add?: boolean}) => void} options.onNumber a digit, 1 to 9
  * @param {() => void} options.onLost key releases may have been missed: release everything
  */
-export function attachKeyboard({ target, keys, isActive, onChange, onEstop, onNumber, onLost }) {
+export function attachKeyboard({ target, keys, isActive, onChange, onEstop, onAction, onNumber, onLost }) {
   /** Whether the current press of the stop key has already stopped the robot. */
   let hasStopped = false;
 
@@ -111,6 +114,9 @@ export function attachKeyboard({ target, keys, isActive, onChange, onEstop, onNu
       if (event.repeat) return;
       keys.press(event.code);
       onChange();
+    } else if (KEY_ACTIONS.has(event.key)) {
+      // Before the digits: on a French keyboard "-" has the place of 6.
+      if (!event.repeat) onAction(KEY_ACTIONS.get(event.key));
     } else if (DIGIT.test(event.code) && !event.repeat) {
       // By position, not by character: on some keyboards digits need Shift.
       onNumber(Number(event.code.at(-1)), event.shiftKey ? { add: true } : {});

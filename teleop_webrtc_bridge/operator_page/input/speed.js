@@ -22,6 +22,11 @@ export class OperatorSpeed {
     return this.#share;
   }
 
+  /** @returns {'slow' | 'normal' | 'fast'} the slowest level that is not below the share */
+  get level() {
+    return LEVELS.find(({ share }) => this.#share <= share).name;
+  }
+
   /** @param {number} share what is not a number is ignored */
   set(share) {
     if (!Number.isFinite(share)) return;
