@@ -329,6 +329,8 @@ export class Cockpit {
       this.#blindPage = isToldTwice('blind_page');
       this.telemetry = message;
       this.#telemetryS = now;
+      const { joy, poses } = message.state ?? {};
+      this.commander.offers = { joy: joy === true, poses: poses === true };
       this.cameras.onTelemetry(message.state ?? {}, now);
       const { estopped, latch, estopped_by: by } = message.state ?? {};
       if (typeof estopped === 'boolean') this.estop.onTelemetry(estopped, now, latch, by);

@@ -7,7 +7,7 @@
  */
 
 import { ClockSync, PingSchedule } from './clock.js';
-import { encodeTwistStamped } from './messages.js';
+import { encodeJoy, encodePose, encodeTwistStamped } from './messages.js';
 import { Rate, Recent } from './stats.js';
 
 export const TICK_MS = 20;
@@ -16,6 +16,10 @@ const LEASE_INTERVAL_S = 0.03;
 /** The robot takes 0.5 to 1 s of silence for a released key; a held key must not look like one. */
 const GAP_S = 0.45;
 const ZERO_BURST = 5;
+/** 25 Hz: every second tick. */
+const JOY_INTERVAL_S = 0.035;
+/** Five states: one may be lost, five in a row hardly ever are. */
+const JOY_ZEROS_S = 0.2;
 const UNKNOWN = Object.freeze({ picture: null, command: null });
 const ZERO = Object.freeze({ forward: 0, left: 0, turn: 0 });
 /** A message queued behind this many bytes would arrive too late to matter. */
@@ -47,6 +51,11 @@ export class Commander {
   #sentAtS = null;
   #lastStampS = -Infinity;
   #seq = 0;
+  #otherSeq = 0;
+  #otherStampS = -Infinity;
+  /** The last state of a live device, and how long its zeros go on. */
+  #joy = null;
+  #joyAtS = -Infinity;
   /** @type {Recent<Sent>} */
   #sent = new Recent(2000);
   #rate = new Rate();
@@ -64,6 +73,8 @@ export class Commander {
   latency = UNKNOWN;
   /** Set for a viewer: only the E-STOP is sent. */
   watching = false;
+  /** What the robot takes besides commands. @type {{joy?: boolean, poses?: boolean}} */
+  offers = {};
   commandsSent = 0;
   /** Commands skipped because older bytes were still queued. */
   commandsSkipped = 0;
@@ -88,6 +99,7 @@ export class Commander {
     if (!sameConnection) {
       this.clock = new ClockSync();
       this.#lastStampS = -Infinity;
+      this.#otherStampS = -Infinity;
       this.#lease = null;
       this.#estop.onLinkUp(nowS);
     }
@@ -100,6 +112,8 @@ export class Commander {
     this.#lease = null;
     this.picture = false;
     this.latency = UNKNOWN;
+    this.offers = {};
+    this.#joy = null;
   }
 
   get isReady() {
@@ -148,6 +162,39 @@ export class Commander {
       return;
     }
     this.#send(velocity, nowS);
+    // Behind the command, so that they never delay it.
+    if (this.offers.joy) this.#sendJoy(nowS);
+    if (this.offers.poses) this.#sendPoses(nowS);
+  }
+
+  /** While a device is live; then zeros for a moment, as the robot must hear that it was let go. */
+  #sendJoy(nowS) {
+    if (nowS - this.#joyAtS < JOY_INTERVAL_S) return;
+    // At an E-STOP the robot decides: its owner may let lights and the like pass.
+    const live = this.#drive.isLockedBesides('estop') ? null : this.#drive.joy();
+    if (live) this.#joy = { ...live, untilS: nowS + JOY_ZEROS_S };
+    else if (this.#joy === null || nowS > this.#joy.untilS) {
+      this.#joy = null;
+      return;
+    }
+    this.#joyAtS = nowS;
+    const { name, joy } = this.#joy;
+    const { axes, buttons } = live ? joy : { axes: joy.axes.map(() => 0), buttons: joy.buttons.map(() => 0) };
+    this.#deliver('cmd', encodeJoy({ ...this.#header(nowS), frameId: name, axes, buttons }));
+  }
+
+  #sendPoses(nowS) {
+    if (this.#drive.blockedBy !== null) return;
+    for (const pose of this.#drive.poses()) {
+      this.#deliver('cmd', encodePose({ ...this.#header(nowS), ...pose }));
+    }
+  }
+
+  /** Numbers and stamps of their own: the commands' numbers show how many were lost. */
+  #header(nowS) {
+    this.#otherSeq += 1;
+    this.#otherStampS = Math.max(nowS + this.clock.offsetS, this.#otherStampS + MIN_STAMP_STEP_S);
+    return { seq: this.#otherSeq, stampS: this.#otherStampS };
   }
 
   /** Send zeros at once, even with a backlog; several, because single ones may be lost. */

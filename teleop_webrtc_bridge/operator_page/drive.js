@@ -38,7 +38,13 @@ const LOCK_ORDER = ['estop', 'link', 'watching', 'covered', 'video', 'hidden'];
  * @property {() => void} releaseAll forget what is held: it counts only when pressed anew
  * @property {(nowS: number) => Action[]} [poll] read the device. Called at each tick, by a timer that
  *   depends neither on the device nor on what shows the picture
+ * @property {() => JoyState | null} [joy] all its axes and buttons, for the robot's own nodes; null: it is
+ *   not live
+ * @property {() => HandPose[]} [poses] of the hands that hold the clutch
  * @property {(event: 'estop' | 'link') => void} [feel] let the hand feel an E-STOP or a lost link
+ *
+ * @typedef {{axes: number[], buttons: number[]}} JoyState axes -1..1, buttons 0 or 1
+ * @typedef {{frameId: 'left' | 'right', position: number[], orientation: number[]}} HandPose
  *
  * @typedef {object} Intent
  * @property {number} forward -1..1
@@ -81,6 +87,20 @@ export class Drive {
     return this.#devices.flatMap((device) => device.poll?.(nowS) ?? []);
   }
 
+  /** The device whose axes and buttons go to the robot. @returns {{name: string, joy: JoyState} | null} */
+  joy() {
+    for (const device of this.#devices) {
+      const joy = device.joy?.();
+      if (joy) return { name: device.name, joy };
+    }
+    return null;
+  }
+
+  /** @returns {HandPose[]} */
+  poses() {
+    return this.#devices.flatMap((device) => device.poses?.() ?? []);
+  }
+
   /** @param {'estop' | 'link'} event */
   feel(event) {
     for (const device of this.#devices) device.feel?.(event);
@@ -93,6 +113,11 @@ export class Drive {
       this.#locks.add(lock);
       this.requireNeutral();
     }
+  }
+
+  /** @param {Lock} lock @returns {boolean} whether another one is engaged */
+  isLockedBesides(lock) {
+    return [...this.#locks].some((it) => it !== lock);
   }
 
   /** Motion waits for neutral, as after a lock: for gaps in the command stream. */

@@ -61,11 +61,10 @@ export function newNonce() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** First word of the type fingerprint 9cd2bcbe6cb2a7c0, then the second. */
-const FINGERPRINT_HIGH = 0x9cd2bcbe;
-const FINGERPRINT_LOW = 0x6cb2a7c0;
-const HEAD_BYTES = 24;
-const TWIST_BYTES = 48;
+/** The types' fingerprints, in two words. */
+const TWIST_STAMPED = [0x9cd2bcbe, 0x6cb2a7c0];
+const JOY = [0xa0f07abc, 0x86c1684c];
+const POSE_STAMPED = [0x6a826964, 0x58c279a0];
 
 /**
  * @typedef {object} Velocity Body velocity, REP-103: x forward, y left, turning left is positive.
@@ -83,20 +82,65 @@ const TWIST_BYTES = 48;
  * @param {Velocity} command.velocity
  * @returns {ArrayBuffer}
  */
-export function encodeTwistStamped({ seq, stampS, frameId, velocity }) {
+export function encodeTwistStamped({ velocity, ...header }) {
+  const axes = [velocity.forward, velocity.left, 0, 0, 0, velocity.turn];
+  const { view, at, buffer } = begin(TWIST_STAMPED, header, { body: 8 * axes.length });
+  axes.forEach((axis, i) => view.setFloat64(at + 8 * i, axis));
+  return buffer;
+}
+
+/**
+ * Encode the state of a hand controller as LCM bytes of `sensor_msgs.Joy`.
+ * @param {object} joy
+ * @param {number} joy.seq rises by one with each state
+ * @param {number} joy.stampS seconds of the robot's clock
+ * @param {string} joy.frameId the input device; ASCII
+ * @param {number[]} joy.axes -1..1
+ * @param {number[]} joy.buttons 0 or 1
+ * @returns {ArrayBuffer}
+ */
+export function encodeJoy({ axes, buttons, ...header }) {
+  const { view, at, buffer } = begin(JOY, header, {
+    lengths: [axes.length, buttons.length],
+    body: 4 * (axes.length + buttons.length),
+  });
+  axes.forEach((axis, i) => view.setFloat32(at + 4 * i, axis));
+  buttons.forEach((button, i) => view.setInt32(at + 4 * (axes.length + i), button));
+  return buffer;
+}
+
+/**
+ * Encode where a hand is as LCM bytes of `geometry_msgs.PoseStamped`.
+ * @param {object} pose
+ * @param {number} pose.seq rises by one with each pose
+ * @param {number} pose.stampS seconds of the robot's clock
+ * @param {'left' | 'right'} pose.frameId the hand
+ * @param {number[]} pose.position x, y, z in m, in WebXR's reference space
+ * @param {number[]} pose.orientation x, y, z, w
+ * @returns {ArrayBuffer}
+ */
+export function encodePose({ position, orientation, ...header }) {
+  const values = [...position, ...orientation];
+  const { view, at, buffer } = begin(POSE_STAMPED, header, { body: 8 * values.length });
+  values.forEach((value, i) => view.setFloat64(at + 8 * i, value));
+  return buffer;
+}
+
+/** Write the fingerprint, the lengths of arrays if there are any, and the header. */
+function begin(fingerprint, { seq, stampS, frameId }, { lengths = [], body }) {
   const device = new TextEncoder().encode(`${frameId}\0`);
-  const buffer = new ArrayBuffer(HEAD_BYTES + device.length + TWIST_BYTES);
+  const start = 8 + 4 * lengths.length;
+  const at = start + 16 + device.length;
+  const buffer = new ArrayBuffer(at + body);
   const view = new DataView(buffer);
   const sec = Math.floor(stampS);
-  view.setUint32(0, FINGERPRINT_HIGH);
-  view.setUint32(4, FINGERPRINT_LOW);
-  view.setInt32(8, seq);
-  view.setInt32(12, sec);
+  fingerprint.forEach((word, i) => view.setUint32(4 * i, word));
+  lengths.forEach((length, i) => view.setInt32(8 + 4 * i, length));
+  view.setInt32(start, seq);
+  view.setInt32(start + 4, sec);
   // Rounding up to a whole second would make an invalid stamp, which the robot drops.
-  view.setInt32(16, Math.min(999_999_999, Math.round((stampS - sec) * 1e9)));
-  view.setUint32(20, device.length);
-  new Uint8Array(buffer, HEAD_BYTES).set(device);
-  const axes = [velocity.forward, velocity.left, 0, 0, 0, velocity.turn];
-  axes.forEach((axis, i) => view.setFloat64(HEAD_BYTES + device.length + 8 * i, axis));
-  return buffer;
+  view.setInt32(start + 8, Math.min(999_999_999, Math.round((stampS - sec) * 1e9)));
+  view.setUint32(start + 12, device.length);
+  new Uint8Array(buffer, start + 16).set(device);
+  return { view, at, buffer };
 }

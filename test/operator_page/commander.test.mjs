@@ -248,3 +248,46 @@ test('each echo tells the latencies, and what the robot would refuse is unknown'
   assert.deepEqual(told({ picture: NaN, command: -1 }), [null, null]);
   assert.deepEqual(told({ picture: 61, command: Infinity }), [null, null]);
 });
+
+/** The numbers of axes, the first axis and the first button of each Joy that was sent. */
+function joys() {
+  const binary = cmd.sent.filter((data) => typeof data !== 'string').map((data) => new DataView(data));
+  const found = binary.filter((view) => view.getUint32(0) === 0xa0f07abc);
+  return found.map((view) => {
+    const at = 16 + 16 + view.getUint32(28);
+    return { axis: view.getFloat32(at), button: view.getInt32(at + 4 * view.getInt32(8)) };
+  });
+}
+
+test('a live controller goes to a robot that asks for it, then zeros, then nothing', () => {
+  const pad = {
+    name: 'pad', isHeld: false, intent: () => ({ forward: 0, left: 0, turn: 0 }), releaseAll() {},
+    joy: () => pad.state, state: { axes: [0.5, 0], buttons: [1] },
+  };
+  drive = new Drive([keys, pad], new OperatorSpeed());
+  commander = new Commander({ drive, estop });
+  commander.attach({ cmd, state }, 0, { sameConnection: false });
+  ready();
+  run(1, 1.5);
+  assert.deepEqual(joys(), [], 'the robot does not ask');
+  commander.offers = { joy: true };
+  run(1.5, 2.5);
+  assert.ok(joys().length >= 20 && joys().length <= 30, `25 Hz, not ${joys().length}`);
+  assert.ok(joys().every(({ axis, button }) => axis === 0.5 && button === 1));
+  cmd.sent.length = 0;
+  pad.state = null;
+  run(2.5, 4);
+  const after = joys();
+  assert.ok(after.length >= 4 && after.length <= 7, `${after.length}`);
+  assert.ok(after.every(({ axis, button }) => axis === 0 && button === 0));
+  pad.state = { axes: [1, 1], buttons: [1] };
+  cmd.sent.length = 0;
+  drive.setLock('estop', true);
+  run(4, 5);
+  assert.ok(joys().length >= 20, 'the robot decides');
+  drive.setLock('video', true);
+  run(5, 5.5);
+  cmd.sent.length = 0;
+  run(5.5, 6);
+  assert.deepEqual(joys(), [], 'nothing while locked');
+});

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 
 import { hex, load } from './support.mjs';
 
-const { CHANNELS, encodeTwistStamped, newNonce, parseMessage } = await load('messages.js');
+const { CHANNELS, encodeJoy, encodePose, encodeTwistStamped, newNonce, parseMessage } = await load('messages.js');
 
 test('text and UTF-8 bytes are both read', () => {
   const text = '{"type":"pong","robot_ts":1,"note":"ü"}';
@@ -71,4 +71,18 @@ test('a stamp just below a second stays a valid stamp', () => {
   );
   assert.equal(view.getInt32(12), 9);
   assert.equal(view.getInt32(16), 999_999_999);
+});
+
+test('Joy and PoseStamped are bytes that old robots take', () => {
+  const header = { seq: 7, stampS: 1700000000.5, frameId: 'left' };
+  assert.equal(
+    hex(encodeJoy({ ...header, axes: [0.5, -1], buttons: [1, 0, 1] })),
+    'a0f07abc86c1684c0000000200000003000000076553f1001dcd6500000000056c656674003f000000bf800000' +
+      '000000010000000000000001',
+  );
+  assert.equal(
+    hex(encodePose({ ...header, position: [0.25, 1.5, -0.75], orientation: [0, 0.6, 0, 0.8] })),
+    '6a82696458c279a0000000076553f1001dcd6500000000056c656674003fd00000000000003ff8000000000000' +
+      'bfe800000000000000000000000000003fe333333333333300000000000000003fe999999999999a',
+  );
 });
