@@ -804,9 +804,7 @@ POSE_VECTOR = (
     '6a82696458c279a0000000076553f1001dcd6500000000056c656674003fd00000000000003ff8000000000000'
     'bfe800000000000000000000000000003fe333333333333300000000000000003fe999999999999a'
 )
-JOY = JoyState(
-    seq=7, stamp_s=1700000000.5, frame_id='left', axes=(0.5, -1.0), buttons=(1, 0, 1)
-)
+JOY = JoyState(seq=7, stamp_s=1700000000.5, frame_id='left', axes=(0.5, -1.0), buttons=(1, 0, 1))
 POSE = PoseCommand(
     seq=7,
     stamp_s=1700000000.5,

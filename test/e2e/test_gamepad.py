@@ -30,7 +30,8 @@ from stack import Stack
 
 pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
-#: Stands in for a pad of the browser; installed before the page loads. `still`: its values do not tremble.
+#: Stands in for a pad of the browser; installed before the page loads. `still`: its values do not
+#: tremble.
 FAKE_PAD = """() => {
     const newPad = () => ({
         id: 'Test pad', index: 0, connected: true, mapping: 'standard', timestamp: 0,
@@ -58,7 +59,8 @@ HOLD = """(() => {
 })()"""
 LET_GO = """(() => {
     const fresh = fakePads.newPad();
-    if (fakePads.pads[0]) Object.assign(fakePads.pads[0], {axes: fresh.axes, buttons: fresh.buttons});
+    const {axes, buttons} = fresh;
+    if (fakePads.pads[0]) Object.assign(fakePads.pads[0], {axes, buttons});
 })()"""
 PRESS_ESTOP = 'void (fakePads.pads[0].buttons[1] = {pressed: true, touched: true, value: 1})'
 #: How the hand is lost, and how what was lost comes back.
@@ -162,7 +164,9 @@ def page(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Page]:
 def choose(page: Page, stack: Stack) -> None:
     row = f'#robots button[data-robot-id="{stack.robot_id}"]'
     page.wait_for_state('idle')
-    wait_for(lambda: page.evaluate(f'document.querySelector({json.dumps(row)}) !== null'), what='a row')
+    wait_for(
+        lambda: page.evaluate(f'document.querySelector({json.dumps(row)}) !== null'), what='a row'
+    )
     page.click(row)
     page.click('#connect')
     page.wait_for_state('drivable')
@@ -198,15 +202,13 @@ def test_a_held_gamepad_drives(page: Page, probe: RosProbe) -> None:
     assert command.linear_x > 0.0
     assert (command.linear_y, command.angular_z) == (0.0, 0.0)
     page.evaluate('void (fakePads.pads[0].axes = [0, 0, 1, 0])')
-    wait_for(lambda: (probe.commands[-1].angular_z < 0.0), what='a turn to the right')
+    wait_for(lambda: probe.commands[-1].angular_z < 0.0, what='a turn to the right')
     page.evaluate(LET_GO)
     assert_stands(page, probe)
 
 
 @pytest.mark.parametrize('loss', LOSSES)
-def test_a_lost_hand_stops_the_robot_until_neutral(
-    page: Page, probe: RosProbe, loss: str
-) -> None:
+def test_a_lost_hand_stops_the_robot_until_neutral(page: Page, probe: RosProbe, loss: str) -> None:
     lose, restore = LOSSES[loss]
     hold_until(page, probe.moving)
     page.evaluate(lose)
@@ -276,7 +278,9 @@ def test_the_panel_shows_the_pad_and_why_it_does_not_drive(page: Page) -> None:
     assert page.evaluate('document.getElementById("gamepad-axes").children.length') == 4
     page.evaluate('void (fakePads.focus = false)')
     says('focus')
-    page.evaluate("void Object.assign(fakePads, {focus: true}), void (fakePads.pads[0].mapping = '')")
+    page.evaluate(
+        "void Object.assign(fakePads, {focus: true}), void (fakePads.pads[0].mapping = '')"
+    )
     says('unknown')
     page.evaluate("void (fakePads.pads[0].mapping = 'standard')")
     says('hold a shoulder button')

@@ -112,7 +112,7 @@ class FirefoxPage:
         )
 
     def before_each_page(self, function: str) -> None:
-        """Run a JavaScript function in each page that is opened from now on, before its own scripts."""
+        """Run a function in each page that is opened from now on, before its own scripts."""
         self._connection.command('script.addPreloadScript', functionDeclaration=function)
 
     def evaluate(self, expression: str) -> Any:
