@@ -21,7 +21,7 @@ share = f'share/{package_name}'
 operator_page = sorted(
     str(path.relative_to(package_name))
     for path in Path(package_name, 'operator_page').rglob('*')
-    if path.suffix in {'.html', '.css', '.js', '.svg'}
+    if path.suffix in {'.html', '.css', '.js', '.svg', '.png', '.webmanifest'}
 )
 
 setup(

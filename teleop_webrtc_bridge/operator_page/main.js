@@ -43,6 +43,7 @@ import { bothPaths } from './stats.js';
 import { estopDisplay, headline, message, pageState } from './status.js';
 import { StopGuard } from './stop_guard.js';
 import { text } from './texts.js';
+import { WakeLock } from './wake_lock.js';
 import { WatcherDesk, WatcherPanel } from './watchers.js';
 
 /** Next to this file, wherever a proxy has put both. */
@@ -73,6 +74,7 @@ class Page {
   #pad;
   #slider;
   #layout;
+  #wakeLock = new WakeLock({ navigator, document });
   #stopGuard = new StopGuard({ window, stop: $('stop'), button: $('estop') });
   #robots = new RobotList({
     list: $('robots'),
@@ -388,6 +390,7 @@ class Page {
       notice: this.#notice,
       releaseFailure: cockpit?.estop.releaseFailure ?? null,
     };
+    this.#wakeLock.set(situation.link === 'drivable' && !cockpit.watching);
     hud.showView(!cockpit ? 'sign-in' : controlling ? 'drive' : 'list');
     hud.showStatus({
       state,

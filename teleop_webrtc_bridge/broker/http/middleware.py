@@ -68,8 +68,8 @@ NO_PORT: Final = 'the broker has no UDP port left'
 SAFE_METHODS: Final = frozenset({'GET', 'HEAD', 'OPTIONS'})
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' data:; media-src 'self' blob:; form-action 'none'; base-uri 'none'; "
-    "frame-ancestors 'none'"
+    "img-src 'self' data:; manifest-src 'self'; media-src 'self' blob:; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 SECURITY_HEADERS: Final = {
     'Content-Security-Policy': CONTENT_SECURITY_POLICY,

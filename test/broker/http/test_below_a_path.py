@@ -82,6 +82,15 @@ async def test_the_page_works_below_a_path(rig: Rig, proxy: PathProxy, page: Pag
     async with page.expect_response('**/join') as joined:
         await page.click('#connect')
     assert URL((await joined.value).url).path.startswith('/teleop/api/v1/sessions/')
+    manifest = page.locator('link[rel=manifest]')
+    address = URL(await manifest.evaluate('link => link.href'))
+    answer = await page.request.get(str(address))
+    assert answer.headers['content-type'].startswith('application/manifest+json')
+    described = await answer.json()
+    for icon in described['icons']:
+        icon_answer = await page.request.get(str(address.join(URL(icon['src']))))
+        assert icon_answer.headers['content-type'].startswith(icon['type']), icon
+    assert address.join(URL(described['start_url'])).path == '/teleop/'
     assert proxy.missed == []
     assert [path for path in asked if not path.startswith('/teleop')] == []
     answer = await page.request.get(f'{proxy.url}stop.html')
