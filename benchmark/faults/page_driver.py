@@ -31,6 +31,7 @@ import time
 from typing import Any, Final
 
 from browser import ARGUMENTS, OperatorPage
+from fake_gamepad import FAKE_PAD, HOLD, LET_GO, PLUG, UNPLUG
 from playwright.sync_api import Page, sync_playwright
 
 from benchmark.faults.driver import say
@@ -53,19 +54,26 @@ VISIBILITY: Final = """hidden => {
 
 
 class PageDriver:
-    """Acts on the page as its user and its browser do, and reports what it shows."""
+    """
+    Acts on the page as its user and its browser do, and reports what it shows.
 
-    def __init__(self, page: Page) -> None:
+    :param device: What the user drives with: ``keyboard`` or ``gamepad``.
+    """
+
+    def __init__(self, page: Page, device: str = 'keyboard') -> None:
         self._page = page
+        self._device = device
         self._seen: dict[str, Any] = {}
         self._told_seq = 0
 
     def obey(self, order: dict[str, Any]) -> None:
         wish = order['do']
         act: dict[str, Callable[[], object]] = {
-            'drive': lambda: self._page.keyboard.down(KEY),
-            'neutral': lambda: self._page.keyboard.up(KEY),
-            'silence': lambda: self._page.keyboard.up(KEY),
+            'drive': self._hold,
+            'neutral': self._let_go,
+            'silence': self._let_go,
+            'unplug': lambda: self._page.evaluate(UNPLUG),
+            'plug': lambda: self._page.evaluate(PLUG),
             'hide': lambda: self._page.evaluate(VISIBILITY, True),
             'show': lambda: self._page.evaluate(VISIBILITY, False),
             'hang': lambda: self._page.evaluate(HANG),
@@ -75,6 +83,18 @@ class PageDriver:
         begun_s = time.monotonic()
         act[wish]()
         say('wants', wish=wish, at_s=begun_s)
+
+    def _hold(self) -> None:
+        if self._device == 'gamepad':
+            self._page.evaluate(HOLD)
+        else:
+            self._page.keyboard.down(KEY)
+
+    def _let_go(self) -> None:
+        if self._device == 'gamepad':
+            self._page.evaluate(LET_GO)
+        else:
+            self._page.keyboard.up(KEY)
 
     def look(self) -> None:
         """Report what has changed since the last check."""
@@ -124,6 +144,7 @@ def read(orders: queue.SimpleQueue[str | None]) -> None:
 
 def main() -> None:
     url, token, robot_id = sys.argv[1:4]
+    device = sys.argv[5] if len(sys.argv) > 5 else 'keyboard'
     orders: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=read, args=[orders], daemon=True).start()
     with sync_playwright() as playwright:
@@ -134,10 +155,12 @@ def main() -> None:
             args=[*ARGUMENTS, f'--unsafely-treat-insecure-origin-as-secure={url}'],
         )
         page = browser.new_page()
+        if device == 'gamepad':
+            page.add_init_script(f'({FAKE_PAD})()')
         operator = OperatorPage(page)
         say('ready')
         operator.connect(f'{url}/#token={token}', robot_id)
-        driver = PageDriver(page)
+        driver = PageDriver(page, device)
         while True:
             try:
                 line = orders.get(timeout=POLL_S)

@@ -65,6 +65,17 @@ _PAGE: Final = tuple(
     )
 )
 
+_GAMEPAD: Final = (
+    Fault(
+        name='page: its gamepad is unplugged',
+        expected=Expected.STOPS,
+        inject=actions.page_does('unplug', 'plug'),
+        setting=Setting(page=True, device='gamepad'),
+        missing=_no_browser,
+        why='the next tick of the page sends zeros',
+    ),
+)
+
 _PAGE_ON_A_BAD_NETWORK: Final = tuple(
     Fault(
         name=f'page: {100 * loss:.0f} % loss each way, {one.name.lower()} and broker',
@@ -78,4 +89,4 @@ _PAGE_ON_A_BAD_NETWORK: Final = tuple(
     for loss in (0.2, 0.5)
 )
 
-PAGE_FAULTS: Final = (*_PAGE, *_PAGE_ON_A_BAD_NETWORK)
+PAGE_FAULTS: Final = (*_PAGE, *_GAMEPAD, *_PAGE_ON_A_BAD_NETWORK)

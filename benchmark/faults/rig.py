@@ -72,6 +72,8 @@ class Setting:
     """Default conditions of the link between operator and broker, each way."""
     page: bool = False
     """Whether the operator is the page in a Chromium, not a program that behaves like it."""
+    device: str = 'keyboard'
+    """What drives the page: ``keyboard`` or ``gamepad``."""
 
 
 class Rig:
@@ -176,7 +178,7 @@ class Rig:
         operator = self._start(
             Host.OPERATOR,
             f'benchmark.faults.{kind}',
-            *(URL, self.token, ROBOT_ID, str(self.folder / 'sent')),
+            *(URL, self.token, ROBOT_ID, str(self.folder / 'sent'), self.setting.device),
         )
         operator.wait_for_event('ready')
         return operator

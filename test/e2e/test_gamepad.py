@@ -21,6 +21,7 @@ import json
 from typing import Any, Protocol
 
 from browser import OperatorPage
+from fake_gamepad import FAKE_PAD, HOLD, LET_GO, PLUG, PRESS_ESTOP, UNPLUG
 from firefox import DOUBLE_CLICK_S, firefox, FirefoxPage
 from playwright.sync_api import Browser
 from programs import wait_for
@@ -30,49 +31,13 @@ from stack import Stack
 
 pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
-#: Stands in for a pad of the browser; installed before the page loads. `still`: its values do not
-#: tremble.
-FAKE_PAD = """() => {
-    const newPad = () => ({
-        id: 'Test pad', index: 0, connected: true, mapping: 'standard', timestamp: 0,
-        axes: [0, 0, 0, 0],
-        buttons: Array.from({length: 17}, () => ({pressed: false, touched: false, value: 0})),
-    });
-    const fake = {pads: [newPad(), null, null, null], still: false, focus: true};
-    fake.newPad = newPad;
-    Object.defineProperty(window, 'fakePads', {value: fake});
-    navigator.getGamepads = () => {
-        const [pad] = fake.pads;
-        if (pad && !fake.still) {
-            pad.timestamp = performance.now();
-            if (pad.axes) pad.axes[3] = (pad.timestamp % 100) / 10000;
-        }
-        return fake.pads;
-    };
-    document.hasFocus = () => fake.focus;
-}"""
-#: The left shoulder button is held, and the left stick is pushed forward.
-HOLD = """(() => {
-    const [pad] = fakePads.pads;
-    pad.buttons[4] = {pressed: true, touched: true, value: 1};
-    pad.axes[1] = -1;
-})()"""
-LET_GO = """(() => {
-    const fresh = fakePads.newPad();
-    const {axes, buttons} = fresh;
-    if (fakePads.pads[0]) Object.assign(fakePads.pads[0], {axes, buttons});
-})()"""
-PRESS_ESTOP = 'void (fakePads.pads[0].buttons[1] = {pressed: true, touched: true, value: 1})'
 #: How the hand is lost, and how what was lost comes back.
 LOSSES = {
     'button released': (
         'void (fakePads.pads[0].buttons[4] = {pressed: false, touched: false, value: 0})',
         'void (fakePads.pads[0].buttons[4] = {pressed: true, touched: true, value: 1})',
     ),
-    'unplugged': (
-        'void ([fakePads.kept] = fakePads.pads.splice(0, 1, null))',
-        'void fakePads.pads.splice(0, 1, fakePads.kept)',
-    ),
+    'unplugged': (UNPLUG, PLUG),
     'not connected': (
         'void (fakePads.pads[0].connected = false)',
         'void (fakePads.pads[0].connected = true)',
