@@ -25,6 +25,7 @@ import time
 from typing import Any, Final
 
 from browser import browser_process, chromium
+from fake_gamepad import HOLD_TURNING, LET_GO
 from playwright.sync_api import Browser
 from process_tree import process_tree
 from programs import Broker, Program, Programs, programs, wait_for
@@ -163,13 +164,19 @@ class Window:
             'benchmark': partial(_own_processes, processes),
         }
 
-    def measure(self, seconds: float) -> Figures:
-        """Drive for a while and return all figures."""
+    def measure(self, seconds: float, *, with_gamepad: bool = False) -> Figures:
+        """
+        Drive for a while and return all figures.
+
+        :param with_gamepad: Hold the page's gamepad rather than keys.
+        """
         page = self._page
         _wait_for_frame(page)
         page.synchronize()
         page.watch()
-        for key in KEYS:
+        if with_gamepad:
+            page.page.evaluate(HOLD_TURNING)
+        for key in () if with_gamepad else KEYS:
             page.page.keyboard.down(key)
         page.turn_slider(commands.TURN)
         page.page.wait_for_timeout(1e3 * WARM_UP_S)
@@ -186,7 +193,9 @@ class Window:
         figures |= {'load_before': load_before, 'load_after': os.getloadavg()[0]}
         page.page.wait_for_timeout(1e3 * SETTLE_S)
         figures |= self._commands(begin_s, end_s)
-        for key in KEYS:
+        if with_gamepad:
+            page.page.evaluate(LET_GO)
+        for key in () if with_gamepad else KEYS:
             page.page.keyboard.up(key)
         self._span_s = (begin_unix_s, end_unix_s)
         figures |= self._video.account(*self._span_s)

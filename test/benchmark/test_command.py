@@ -23,6 +23,8 @@ def test_goals_compare_medians_within_one_run() -> None:
         for p50 in (2.0, 5.0, 90.0)
     ]
     beside = [{'command_p50_ms': 6.0, 'command_p99_ms': 15.0, 'raw_channel_p50_ms': 0.9}]
-    text = judge({'quiet': quiet, 'beside 720p30': beside})
+    gamepad = [{'command_p50_ms': 5.5, 'command_p99_ms': 10.0, 'raw_channel_p50_ms': 0.8}]
+    text = judge({'quiet': quiet, 'quiet, gamepad': gamepad, 'beside 720p30': beside})
     assert 'p50 above the bare channel: 4.20 ms' in text
+    assert 'p50 of a gamepad above the keyboard: 0.50 ms' in text
     assert 'p99 beside video to quiet: 1.50' in text

@@ -41,6 +41,11 @@ HOLD = """(() => {
     pad.buttons[4] = {pressed: true, touched: true, value: 1};
     pad.axes[1] = -1;
 })()"""
+HOLD_TURNING = """(() => {
+    const [pad] = fakePads.pads;
+    pad.buttons[4] = {pressed: true, touched: true, value: 1};
+    Object.assign(pad.axes, {1: -1, 2: -1});
+})()"""
 LET_GO = """(() => {
     const fresh = fakePads.newPad();
     const {axes, buttons} = fresh;
