@@ -202,6 +202,15 @@ def test_a_stick_that_drifts_rests_but_is_not_left_in_force(hand: Hand) -> None:
     assert hand.last() == REST
 
 
+def test_a_device_may_have_other_buttons_than_before(hand: Hand) -> None:
+    hand.push()
+    for other in (((0.1,), (1,)), ((0.1,) * 3, (1,) * 5)):
+        assert hand.send(other)
+        hand.wait(0.001)
+    hand.wait(0.05)
+    assert hand.last() == ((0.1,) * 3, (1,) * 5)
+
+
 def test_another_device_follows_after_zeros_and_neutral(hand: Hand) -> None:
     hand.push()
     other = ((0.1,) * 3, (1,) * 5)
