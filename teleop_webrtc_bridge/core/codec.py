@@ -49,6 +49,7 @@ from teleop_webrtc_bridge.core.messages import (
     PoseCommand,
     SessionAnswer,
     SportCommand,
+    Step,
     UNNAMED_OPERATOR,
     Unsupported,
     Velocity,
@@ -92,6 +93,8 @@ MAX_STREAM_ID: Final = 65534
 MAX_FRAMED_HEADER: Final = 65536
 """Limit in bytes; a first word of this size or more is not a length."""
 MAX_ICE_SERVERS: Final = 8
+MAX_STEP_M: Final = 0.5
+MAX_STEP_RAD: Final = math.pi / 4
 MAX_LATENCY_S: Final = 60.0
 VIDEO_FIGURES: Final = ('loss_pct', 'jitter_ms', 'fps')
 MAX_FIGURE: Final = 1e6
@@ -382,6 +385,8 @@ def _decode_json_message(message: dict[str, Any]) -> OperatorMessage | None:
         if not isinstance(picture, bool | None):
             raise ProtocolError('lease: picture is neither true nor false')
         return Lease(token=token, picture=picture, latency=_latency(message))
+    if kind == 'step':
+        return _step(message)
     if kind == 'camera_select':
         return _camera_select(message)
     if kind == 'video_stats':
@@ -392,6 +397,45 @@ def _decode_json_message(message: dict[str, Any]) -> OperatorMessage | None:
     if isinstance(kind, str) and kind in _REQUESTS:
         return Unsupported(type=kind, nonce=_nonce(message))
     return None
+
+
+def _step(message: dict[str, Any]) -> DriveCommand:
+    """Decode a command that moves the robot by a distance or an angle."""
+    wanted = message.get('velocity')
+    if not isinstance(wanted, list) or len(wanted) != 3:
+        raise ProtocolError('step: velocity is not a list of x, y and yaw')
+    x, y, yaw = (_finite({'type': 'step', 'velocity': axis}, 'velocity') for axis in wanted)
+    amounts = {
+        name: _bounded(message, name, largest)
+        for name, largest in (('distance', MAX_STEP_M), ('angle', MAX_STEP_RAD))
+        if message.get(name) is not None
+    }
+    moves, turns = bool(x or y), bool(yaw)
+    if len(amounts) != 1 or not all(amounts.values()) or moves is turns:
+        raise ProtocolError('step: a distance or an angle above 0 is needed, and its velocity')
+    if turns is not ('angle' in amounts):
+        raise ProtocolError('step: a distance needs a linear velocity, an angle an angular one')
+    frame_id = message.get('frame_id', '')
+    if not isinstance(frame_id, str):
+        raise ProtocolError('step: frame_id is not text')
+    return DriveCommand(
+        seq=_whole(message, 'seq', -(2**31), 2**31 - 1),
+        stamp_s=_finite(message, 'stamp'),
+        frame_id=frame_id,
+        velocity=Velocity(linear_x=x, linear_y=y, angular_z=yaw),
+        step=Step(
+            id=_whole(message, 'id', 0, 2**53 - 1),
+            distance_m=amounts.get('distance'),
+            angle_rad=amounts.get('angle'),
+        ),
+    )
+
+
+def _whole(message: dict[str, Any], name: str, least: int, largest: int) -> int:
+    value = message.get(name)
+    if type(value) is not int or not least <= value <= largest:
+        raise ProtocolError(f'{message["type"]}: {name} is not a whole number in its range')
+    return value
 
 
 def _camera_select(message: dict[str, Any]) -> CameraSelect:

@@ -54,6 +54,7 @@ __all__ = [
     'PoseCommand',
     'SessionAnswer',
     'SportCommand',
+    'Step',
     'Unsupported',
     'Velocity',
     'VideoCodec',
@@ -124,6 +125,22 @@ class Velocity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The bound of a command: one press moves the robot this far."""
+
+    id: int
+    """Rises with each press."""
+    distance_m: float | None = None
+    angle_rad: float | None = None
+    """One of the two is ``None``."""
+
+    @property
+    def amount(self) -> float:
+        """The distance in metres, or the angle in radians."""
+        return self.distance_m or self.angle_rad or 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DriveCommand:
     """The velocity that the operator wants now (docs/protocol.md §7)."""
 
@@ -135,6 +152,8 @@ class DriveCommand:
     velocity: Velocity
     channel: str = field(default='', compare=False)
     """The channel's name in the newer framing; the older one has none."""
+    step: Step | None = None
+    """How far this press may move the robot; ``None``: as long as commands come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import { CameraChoice } from './cameras.js';
 import { Commander, TICK_MS } from './commander.js';
 import { Drive } from './drive.js';
 import { Estop } from './estop.js';
+import { DriveMode } from './input/drive_mode.js';
 import { Gamepads } from './input/gamepad.js';
 import { HeldKeys } from './input/keyboard.js';
 import { OperatorSpeed } from './input/speed.js';
@@ -66,11 +67,11 @@ export class Cockpit {
   linkMessage = '';
   timings = { connectPressedMs: null, firstFrameMs: null, drivableMs: null };
   speed = new OperatorSpeed();
-  keys = new HeldKeys();
+  mode = new DriveMode(new HeldKeys(), this.speed);
   pad = new PadPosition();
   gamepads = new Gamepads();
   /** To add an input device: one module in input/, and its instance here. */
-  drive = new Drive([this.pad, this.keys, this.gamepads], this.speed);
+  drive = new Drive([this.pad, this.mode, this.gamepads], this.speed);
   estop = new Estop(newNonce);
   commander = new Commander({ drive: this.drive, estop: this.estop });
   cameras = new CameraChoice({
@@ -329,7 +330,8 @@ export class Cockpit {
       this.#blindPage = isToldTwice('blind_page');
       this.telemetry = message;
       this.#telemetryS = now;
-      const { joy, poses } = message.state ?? {};
+      const { joy, poses, step } = message.state ?? {};
+      this.mode.canStep = step === true;
       this.commander.offers = { joy: joy === true, poses: poses === true };
       this.cameras.onTelemetry(message.state ?? {}, now);
       const { estopped, latch, estopped_by: by } = message.state ?? {};

@@ -7,7 +7,7 @@
  */
 
 import { ClockSync, PingSchedule } from './clock.js';
-import { encodeJoy, encodePose, encodeTwistStamped } from './messages.js';
+import { encodeJoy, encodePose, encodeStep, encodeTwistStamped } from './messages.js';
 import { Rate, Recent } from './stats.js';
 
 export const TICK_MS = 20;
@@ -208,14 +208,14 @@ export class Commander {
     const stampS = Math.max(nowS + this.clock.offsetS, this.#lastStampS + MIN_STAMP_STEP_S);
     this.#lastStampS = stampS;
     this.#seq += 1;
-    const frameId = this.#drive.device;
-    this.#deliver('cmd', encodeTwistStamped({ seq: this.#seq, stampS, frameId, velocity }));
+    const command = { seq: this.#seq, stampS, frameId: this.#drive.device, velocity };
+    const step = isMotion(velocity) ? this.#drive.step : null;
+    this.#deliver('cmd', step ? encodeStep(command, step) : encodeTwistStamped(command));
     this.velocity = velocity;
     this.#sentAtS = nowS;
     this.commandsSent += 1;
     this.#rate.tick(nowS);
-    const zero = velocity.forward === 0 && velocity.left === 0 && velocity.turn === 0;
-    this.#sent.push({ seq: this.#seq, atMs: nowS * 1000, zero });
+    this.#sent.push({ seq: this.#seq, atMs: nowS * 1000, zero: !isMotion(velocity) });
   }
 
   #sendEstop(nowS) {
@@ -283,6 +283,10 @@ export class Commander {
       // It closed after the check; its close event ends the link.
     }
   }
+}
+
+function isMotion({ forward, left, turn }) {
+  return forward !== 0 || left !== 0 || turn !== 0;
 }
 
 /** To tenths of a millisecond; what the robot would not accept is unknown. */

@@ -10,10 +10,8 @@
  * A key pressed during that moment is intentional, and moves the robot afterwards.
  */
 
+import { MAX_LINEAR_MPS, MAX_TURN_RADPS } from './input/limits.js';
 import { shaped } from './input/shaping.js';
-
-export const MAX_LINEAR_MPS = 1.0;
-export const MAX_TURN_RADPS = 1.5;
 
 /** Five commands at 50 Hz: one may be lost, five in a row hardly ever are. */
 const ZEROS_S = 0.1;
@@ -36,6 +34,7 @@ const LOCK_ORDER = ['estop', 'link', 'watching', 'covered', 'video', 'hidden'];
  * @property {() => Intent} intent
  * @property {{deadZone?: number, expo?: number}} [response] of its axes; see input/shaping.js
  * @property {() => void} releaseAll forget what is held: it counts only when pressed anew
+ * @property {() => Step | null} [step] how far the present press may move the robot; null: while it is held
  * @property {(nowS: number) => Action[]} [poll] read the device. Called at each tick, by a timer that
  *   depends neither on the device nor on what shows the picture
  * @property {() => JoyState | null} [joy] all its axes and buttons, for the robot's own nodes; null: it is
@@ -45,6 +44,8 @@ const LOCK_ORDER = ['estop', 'link', 'watching', 'covered', 'video', 'hidden'];
  *
  * @typedef {{axes: number[], buttons: number[]}} JoyState axes -1..1, buttons 0 or 1
  * @typedef {{frameId: 'left' | 'right', position: number[], orientation: number[]}} HandPose
+ *
+ * @typedef {{id: number, distance?: number, angle?: number}} Step in m or rad; the id rises with each press
  *
  * @typedef {object} Intent
  * @property {number} forward -1..1
@@ -129,6 +130,11 @@ export class Drive {
   get blockedBy() {
     for (const lock of LOCK_ORDER) if (this.#locks.has(lock)) return lock;
     return this.#needsNeutral ? 'neutral' : null;
+  }
+
+  /** How far the present press may move the robot. @returns {Step | null} null: while it is held */
+  get step() {
+    return this.#driver?.step?.() ?? null;
   }
 
   /** Whether a hand is on any device. */

@@ -91,6 +91,18 @@ export function showVelocity({ forward, left, turn }) {
   write('velocity', `${Math.hypot(forward, left).toFixed(2)} m/s · ${turning(turn)}`);
 }
 
+/** @param {import('./input/drive_mode.js').Mode} mode */
+export function showMode(mode) {
+  $('directions').hidden = mode === 'hold';
+  $('keys').hidden = mode !== 'hold';
+}
+
+/** @param {boolean} canStep @param {number | null} leftS until a toggle ends */
+export function showModes(canStep, leftS) {
+  $('mode').querySelector('[value=step]').disabled = !canStep;
+  write('mode-left', leftS === null ? '' : `${Math.ceil(leftS)} s`);
+}
+
 /** @param {string} name */
 export function showRobot(name) {
   write('robot-name', name);

@@ -99,6 +99,7 @@ class Page {
     this.#attachForm();
     this.#attachControls();
     this.#attachInputs();
+    this.#attachMode();
     this.#attachLifecycle();
     const token = takeToken({ location, history, storage: sessionStorage });
     if (token) this.#signIn(token);
@@ -130,6 +131,7 @@ class Page {
     this.#gamepadPanel.attach();
     this.#cockpit.speed.onChange = () => this.#showSpeed();
     this.#showSpeed();
+    this.#cockpit.mode.mode = $('mode').value;
     this.#cockpit.setHidden(document.hidden);
     this.#showStatus();
     void this.#refreshRobots();
@@ -307,8 +309,8 @@ class Page {
     attachKeyboard({
       target: window,
       keys: {
-        press: (code) => this.#cockpit?.keys.press(code),
-        release: (code) => this.#cockpit?.keys.release(code),
+        press: (code) => this.#cockpit?.mode.press(code, nowS()),
+        release: (code) => this.#cockpit?.mode.release(code),
       },
       isActive: () => this.#isControlling(),
       onChange: () => this.#tick(),
@@ -319,6 +321,24 @@ class Page {
       onLost: () => this.#letGo(),
     });
     void showLayout({ keys: document.querySelectorAll('.keys [data-code]'), keyboard: navigator.keyboard });
+  }
+
+  /** What keys mean; and buttons in their place, for one hand and for switches. */
+  #attachMode() {
+    const select = $('mode');
+    select.addEventListener('change', () => {
+      if (this.#cockpit) this.#cockpit.mode.mode = select.value;
+      hud.showMode(select.value);
+      // With the focus, it would keep the keys.
+      select.blur();
+      this.#tick();
+    });
+    $('directions').addEventListener('click', ({ target }) => {
+      const code = target.closest?.('button')?.dataset.code;
+      if (!code || !this.#isControlling()) return;
+      this.#cockpit.mode.press(code, nowS());
+      this.#tick();
+    });
   }
 
   #attachLifecycle() {
@@ -366,6 +386,7 @@ class Page {
     this.#layout.check();
     this.#cockpit.tick();
     hud.showVelocity(this.#cockpit.commander.velocity);
+    hud.showModes(this.#cockpit.mode.canStep, this.#cockpit.mode.leftS(nowS()));
     this.#showCameras();
     this.#showWatchers();
     this.#gamepadPanel.show();

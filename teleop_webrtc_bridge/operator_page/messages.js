@@ -90,6 +90,20 @@ export function encodeTwistStamped({ velocity, ...header }) {
 }
 
 /**
+ * Encode a drive command that moves the robot by a distance or an angle (docs/protocol.md §7).
+ * @param {Parameters<typeof encodeTwistStamped>[0]} command
+ * @param {import('./drive.js').Step} step
+ * @returns {string}
+ */
+export function encodeStep({ seq, stampS, frameId, velocity }, step) {
+  const { forward, left, turn } = velocity;
+  const bound = { id: step.id, distance: step.distance, angle: step.angle };
+  return JSON.stringify({
+    type: 'step', seq, stamp: stampS, frame_id: frameId, velocity: [forward, left, turn], ...bound,
+  });
+}
+
+/**
  * Encode the state of a hand controller as LCM bytes of `sensor_msgs.Joy`.
  * @param {object} joy
  * @param {number} joy.seq rises by one with each state

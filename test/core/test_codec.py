@@ -65,6 +65,7 @@ from teleop_webrtc_bridge.core.messages import (
     PoseCommand,
     SessionAnswer,
     SportCommand,
+    Step,
     UNNAMED_OPERATOR,
     Unsupported,
     Velocity,
@@ -895,3 +896,57 @@ def test_a_malformed_latency_is_refused(value: str) -> None:
 def test_figures_of_the_video_that_are_no_numbers_are_ignored() -> None:
     text = '{"type":"video_stats","fps":25.5,"loss_pct":null,"jitter_ms":"3","kbps":900}'
     assert decode_state(text) == VideoStats(figures={'fps': 25.5})
+
+
+STEP_FIELDS = {
+    'type': 'step',
+    'id': 3,
+    'seq': 7,
+    'stamp': 12.5,
+    'frame_id': 'keyboard',
+    'velocity': [0.3, 0, 0],
+    'distance': 0.2,
+}
+
+
+def test_a_step_is_a_command_with_a_bound() -> None:
+    assert decode_command(json.dumps(STEP_FIELDS)) == DriveCommand(
+        seq=7,
+        stamp_s=12.5,
+        frame_id='keyboard',
+        velocity=Velocity(linear_x=0.3),
+        step=Step(id=3, distance_m=0.2),
+    )
+    turn = STEP_FIELDS | {'velocity': [0, 0, -1], 'distance': None, 'angle': 0.26}
+    command = decode_command(json.dumps(turn))
+    assert isinstance(command, DriveCommand)
+    assert command.step == Step(id=3, angle_rad=0.26)
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        {'id': -1},
+        {'id': 1.5},
+        {'id': True},
+        {'seq': 2**31},
+        {'stamp': 'now'},
+        {'frame_id': 5},
+        {'velocity': [0.3, 0]},
+        {'velocity': [0.3, 0, 'x']},
+        {'velocity': [0, 0, 0]},
+        {'velocity': [0.3, 0, 0.1]},
+        {'velocity': [0, 0, 1]},
+        {'velocity': None},
+        {'distance': 0},
+        {'distance': -0.1},
+        {'distance': 0.51},
+        {'distance': None},
+        {'angle': 0.2},
+        {'distance': None, 'angle': 0.2},
+        {'distance': None, 'velocity': [0, 0, 1], 'angle': 0.8},
+    ],
+)
+def test_a_malformed_step_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolError, match='step: '):
+        decode_command(json.dumps(STEP_FIELDS | wrong))

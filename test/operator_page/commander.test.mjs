@@ -291,3 +291,22 @@ test('a live controller goes to a robot that asks for it, then zeros, then nothi
   run(5.5, 6);
   assert.deepEqual(joys(), [], 'nothing while locked');
 });
+
+test('a press that is a step goes out with its bound, in the same sequence', () => {
+  const keys = { name: 'keyboard', isHeld: false, releaseAll() {}, intent: () => ({ forward: 1, left: 0, turn: 0 }) };
+  keys.step = () => ({ id: 4, distance: 0.2 });
+  drive = new Drive([keys], new OperatorSpeed());
+  commander = new Commander({ drive, estop });
+  commander.attach({ cmd, state }, 0, { sameConnection: false });
+  ready();
+  keys.isHeld = true;
+  commander.tick(0.52);
+  const [step] = cmd.messages('step');
+  const { seq, stamp, ...rest } = step;
+  assert.deepEqual(rest, { type: 'step', frame_id: 'keyboard', velocity: [0.3, 0, 0], id: 4, distance: 0.2 });
+  assert.equal(seq, commander.lastSeq);
+  assert.ok(stamp > AHEAD_S);
+  keys.isHeld = false;
+  commander.tick(0.54);
+  assert.equal(cmd.commands().at(-1).seq, seq + 1);
+});

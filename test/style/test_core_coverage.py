@@ -44,6 +44,7 @@ CORE = (
     'motion/freshness',
     'motion/latency_limit',
     'motion/other_devices',
+    'motion/step_bound',
     'motion/velocity_limits',
     'video/compressed_header',
     'video/h264',

@@ -351,6 +351,7 @@ class OperatorMessages:
             'refusing': self._refusing(now),
             'cameras': self._cameras,
             'selected': self.selected,
+            'step': True,
             'cams': self._selected_as,
             'posture': self._posture().value,
         }

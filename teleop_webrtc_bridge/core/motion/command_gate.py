@@ -31,6 +31,7 @@ from typing import Final
 from teleop_webrtc_bridge.core.messages import DriveCommand, Latency, Velocity
 from teleop_webrtc_bridge.core.motion.freshness import CommandLease, CommandVerdict, Freshness
 from teleop_webrtc_bridge.core.motion.latency_limit import allowed_factor, LatencyFactor
+from teleop_webrtc_bridge.core.motion.step_bound import StepBound
 from teleop_webrtc_bridge.core.motion.velocity_limits import GateLimits
 
 __all__ = ['NEWEST_S', 'CommandGate', 'CommandVerdict', 'GateLimits']
@@ -92,6 +93,7 @@ class CommandGate:
         self._blind = False
         self._has_cameras = True
         self._latency_factor = LatencyFactor()
+        self._step = StepBound()
         self._armed = False
         self._wanted = ZERO
         self._velocity = ZERO
@@ -222,6 +224,7 @@ class CommandGate:
         self._expire(now)
         if not all(map(math.isfinite, (command.stamp_s, *command.velocity.axes()))):
             return CommandVerdict.NOT_FINITE
+        command = self._bounded(now, command)
         silence_s = self._silence_s(now, command, taken_s)
         self._received = (now, taken_s, command)
         verdict = self._freshness.judge(now, command.stamp_s, standing=not self.moving)
@@ -231,9 +234,11 @@ class CommandGate:
             return verdict
         refusal = self.refusal(now)
         if refusal is not None:
+            self._step.cancel()
             return refusal
         self._rearm(now, command.velocity.is_zero(), silence_s, waited_s=taken_s - now)
         if not self._armed:
+            self._step.cancel()
             return CommandVerdict.NOT_NEUTRAL
         self._freshness.advance(command.stamp_s)
         self._accepted.append((now, command))
@@ -241,6 +246,18 @@ class CommandGate:
         self._apply(now)
         self.limited += self.limiting
         return CommandVerdict.ACCEPTED
+
+    def _bounded(self, now: float, command: DriveCommand) -> DriveCommand:
+        """
+        Return the command as its step allows it: that of a step that is over is a zero.
+
+        A step that is refused once is over: it must not move the robot when the reason has gone.
+        """
+        if command.step is None:
+            self._step.cancel()
+        elif not self._step.admits(now, command.step, command.velocity):
+            return replace(command, velocity=ZERO)
+        return command
 
     def refusal(self, now: float, *, although_latched: bool = False) -> CommandVerdict | None:
         """
@@ -303,6 +320,7 @@ class CommandGate:
             self._stop(now)
         else:
             self._velocity = velocity
+            self._step.follow(now, velocity)
             self._unpublished = True
             self._burst_until_s = None
 
@@ -332,6 +350,7 @@ class CommandGate:
             self._next_zero_s = now
             self._unpublished = True
         self._velocity = ZERO
+        self._step.follow(now, ZERO)
         self._set_at(now)
 
     def _set_at(self, now: float) -> None:
@@ -340,6 +359,7 @@ class CommandGate:
 
     def _disarm(self, now: float) -> None:
         self.stops += 1
+        self._step.cancel()
         self._armed = False
         self._wanted = ZERO
         self.limiting = False
@@ -397,6 +417,7 @@ class CommandGate:
         self._freshness = Freshness()
         self._lease = CommandLease(self._lease.next_token)
         self._latency_factor = LatencyFactor()
+        self._step = StepBound()
         self.began_s = now
         self._received = None
         self._heard_s = None
@@ -410,10 +431,16 @@ class CommandGate:
 
     def _expire(self, now: float) -> None:
         """Stop when the operator has been silent for too long."""
-        # The same sum as in deadline(): a difference might round to just below the time-out.
-        if self.moving and now >= self._accepted[-1][0] + self.command_timeout_s():
+        if self.moving and now >= self._end_s():
             self.limiting = False
+            self._step.cancel()
             self._stop(now)
+
+    def _end_s(self) -> float:
+        """Return when the velocity in force ends: at the time-out, or with its step."""
+        timeout_s = self._accepted[-1][0] + self.command_timeout_s()
+        step_s = self._step.end_s()
+        return timeout_s if step_s is None else min(timeout_s, step_s)
 
     # --- lease -----------------------------------------------------------------------------------
 
@@ -464,5 +491,5 @@ class CommandGate:
     def deadline(self, now: float) -> float | None:
         """Return the latest time of the next :meth:`output`; ``None``: only after another call."""
         if self.moving:
-            return self._accepted[-1][0] + self.command_timeout_s()
+            return self._end_s()
         return None if self._zeros_are_over(now) else self._next_zero_s

@@ -146,7 +146,8 @@ class _Controller:
 
     def _stop(self, now: float) -> None:
         self._armed = False
-        if self._is_active and self._state is not None:
+        # What is due may be the zeros after a state that was published.
+        if (self._is_active or self._is_due) and self._state is not None:
             self._state, self._next = self._state.released(), None
             self._is_due = True
             self._published_s = NEVER_S
@@ -154,7 +155,8 @@ class _Controller:
 
     def end(self) -> JoyState | None:
         """Return the zeros to publish because nothing follows; ``None``: they are not needed."""
-        return self._state.released() if self._state is not None and self._is_active else None
+        is_needed = self._is_active or self._is_due
+        return self._state.released() if is_needed and self._state is not None else None
 
     def output(self, now: float) -> JoyState | None:
         self.look(now)

@@ -29,6 +29,11 @@ export function isDriveKey(code) {
 
 /** `event.key` → action. Characters, not places: they are somewhere else on each layout. */
 const KEY_ACTIONS = new Map([['+', 'faster'], ['=', 'faster'], ['-', 'slower']]);
+/** @param {string} code of a motion key @returns {Partial<import('../drive.js').Intent>} */
+export function axesOf(code) {
+  return KEY_AXES.get(code);
+}
+
 const ARROW = /^Arrow/;
 const DIGIT = /^(Digit|Numpad)[1-9]$/;
 const INPUT = 'input:not([type=range]), textarea, [contenteditable]';
@@ -106,6 +111,7 @@ export function attachKeyboard({ target, keys, isActive, onChange, onEstop, onAc
       onStopKey(event);
       return;
     }
+    if (event.code === 'Escape') onLost();
     // Ctrl and Alt belong to the browser: Ctrl+W must not be a motion.
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     if (isDriveKey(event.code) && !isSliderKey(event)) {

@@ -3,6 +3,20 @@
 
 /** The page's texts in German. Keys are sorted by the part of the page; {names} are filled in. */
 export const de = Object.freeze({
+  // --- mode
+  'mode.label': 'Tasten',
+  'mode.hold': 'halten zum Fahren',
+  'mode.toggle-5': 'drücken zum Fahren, 5 s',
+  'mode.toggle-10': 'drücken zum Fahren, 10 s',
+  'mode.toggle-20': 'drücken zum Fahren, 20 s',
+  'mode.step': 'ein Schritt: 0,2 m, 15°',
+  'mode.directions': 'Richtungen',
+  'mode.left': 'Links',
+  'mode.right': 'Rechts',
+  'mode.forward': 'Vorwärts',
+  'mode.back': 'Rückwärts',
+  'mode.turn-left': 'Links drehen',
+  'mode.turn-right': 'Rechts drehen',
   // --- gamepad
   'gamepad.title': 'Gamepad',
   'gamepad.none': 'Kein Gamepad',

@@ -3,6 +3,20 @@
 
 /** The page's texts in English. Keys are sorted by the part of the page; {names} are filled in. */
 export const en = Object.freeze({
+  // --- mode
+  'mode.label': 'Keys',
+  'mode.hold': 'hold to drive',
+  'mode.toggle-5': 'press to drive, 5 s',
+  'mode.toggle-10': 'press to drive, 10 s',
+  'mode.toggle-20': 'press to drive, 20 s',
+  'mode.step': 'one step: 0.2 m, 15°',
+  'mode.directions': 'Directions',
+  'mode.left': 'Left',
+  'mode.right': 'Right',
+  'mode.forward': 'Forward',
+  'mode.back': 'Back',
+  'mode.turn-left': 'Turn left',
+  'mode.turn-right': 'Turn right',
   // --- gamepad
   'gamepad.title': 'Gamepad',
   'gamepad.none': 'No gamepad',
