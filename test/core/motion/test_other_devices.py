@@ -202,6 +202,17 @@ def test_a_stick_that_drifts_rests_but_is_not_left_in_force(hand: Hand) -> None:
     assert hand.last() == REST
 
 
+def test_a_stop_waits_for_no_period_when_the_device_was_just_let_go(hand: Hand) -> None:
+    hand.push()
+    hand.send(PUSHED)
+    hand.wait(0.001)
+    hand.send(REST)
+    assert hand.last() == PUSHED
+    hand.gate.set_estop(hand.now)
+    hand.publish()
+    assert hand.last() == REST
+
+
 def test_a_device_may_have_other_buttons_than_before(hand: Hand) -> None:
     hand.push()
     for other in (((0.1,), (1,)), ((0.1,) * 3, (1,) * 5)):
