@@ -34,6 +34,7 @@ from teleop_webrtc_bridge.core.messages import (
     DriveCommand,
     Estop,
     EstopClear,
+    HANDS,
     HeartbeatAnswer,
     IceServer,
     JoyState,
@@ -105,8 +106,6 @@ _LCM_HEAD: Final = struct.Struct('>8siiiI')
 _LCM_TWIST: Final = struct.Struct('>6d')
 JOY_FINGERPRINT: Final = bytes.fromhex('a0f07abc86c1684c')
 POSE_STAMPED_FINGERPRINT: Final = bytes.fromhex('6a82696458c279a0')
-HANDS: Final = frozenset({'left', 'right'})
-"""The ``frame_id`` of a pose."""
 MAX_JOY: Final = 64
 """Limit of axes, and of buttons."""
 MAX_REACH_M: Final = 100.0

@@ -29,6 +29,7 @@ from typing import Final
 __all__ = [
     'CHANNELS',
     'CMD_UNRELIABLE',
+    'HANDS',
     'MAP_UNRELIABLE',
     'STATE_RELIABLE',
     'STATE_RELIABLE_BACK',
@@ -64,6 +65,8 @@ CMD_UNRELIABLE: Final = 'cmd_unreliable'
 STATE_RELIABLE: Final = 'state_reliable'
 STATE_RELIABLE_BACK: Final = 'state_reliable_back'
 MAP_UNRELIABLE: Final = 'map_unreliable'
+HANDS: Final = frozenset({'left', 'right'})
+"""The ``frame_id`` of what belongs to one hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

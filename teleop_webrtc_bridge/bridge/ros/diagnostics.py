@@ -70,6 +70,7 @@ class Diagnostics:
     """
     Publishes the statuses; used from the thread that runs the node's callbacks.
 
+    :param besides: Publishes what the operator controls besides the base.
     :param clock_ahead_s: Offset of the wall clock from the steady clock at the start.
     :param persisted: Whether the E-STOP latch is preserved at a normal end.
     """
@@ -80,6 +81,7 @@ class Diagnostics:
         *,
         cameras: Cameras,
         cmd_vel: Publisher[Any],
+        besides: Sequence[Publisher[Any]],
         webrtc: WebrtcProcess,
         clock_ahead_s: float,
         persisted: bool,
@@ -88,6 +90,7 @@ class Diagnostics:
         self._node = node
         self._cameras = cameras
         self._cmd_vel = cmd_vel
+        self._besides = tuple(besides)
         self._webrtc = webrtc
         self._persisted = persisted
         self._clocks = _ClockWatch(clock_ahead_s)
@@ -127,6 +130,7 @@ class Diagnostics:
                 clock,
                 _processes(snapshot, child=self._webrtc.pid, restarts=self._webrtc.restarts),
                 _graph(topics),
+                *map(_besides, self._besides),
             ],
             node_name=self._node.get_fully_qualified_name(),
             topics=topics,
@@ -231,6 +235,15 @@ def _gate(snapshot: DriveSnapshot, cmd_vel: Publisher[Any], topics: TopicReport)
         **snapshot.counters,
     }
     return 'command gate', level, '; '.join(messages) or 'ready', values
+
+
+def _besides(publisher: Publisher[Any]) -> Concern:
+    name, subscribers = publisher.topic_name, publisher.get_subscription_count()
+    values: dict[str, object] = {'topic': name, 'subscribers': subscribers}
+    concern = name.rpartition('/')[2]
+    if subscribers:
+        return concern, DiagnosticStatus.OK, 'ready', values
+    return concern, DiagnosticStatus.WARN, f'no node subscribes to {name}', values
 
 
 def _video(camera: Camera, now: float, selected: bool) -> Concern:

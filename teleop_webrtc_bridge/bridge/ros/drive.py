@@ -275,6 +275,9 @@ class DriveThread(threading.Thread):
             failure = error
         finally:
             self._publish(Velocity())
+            if self._others.joy is not None:
+                for state in self._others.joy.end():
+                    self._others.publish_joy(state)
             self._show(failure)
 
     def _step(self) -> None:
@@ -310,9 +313,10 @@ class DriveThread(threading.Thread):
         if velocity is not None:
             self._publish(velocity)
         if self._others.joy is not None:
-            state = self._others.joy.output(now)
-            if state is not None:
+            for state in self._others.joy.output(now):
                 self._others.publish_joy(state)
+        if self._others.poses is not None:
+            self._others.poses.look(now)
 
     # --- the link --------------------------------------------------------------------------------
 

@@ -90,6 +90,8 @@ ACKNOWLEDGED_S: Final = 0.2
 MAX_DEVICE_CHARS: Final = 64
 """Limit of the name of an operator's device."""
 COMMAND_QOS: Final = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+JOY_QOS: Final = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+"""The states of several controllers must not replace each other, nor a press its release."""
 
 
 class TeleopBridge(Node):
@@ -143,6 +145,8 @@ class TeleopBridge(Node):
         clock_ahead_s = time.time() - time.monotonic()
         kind = TwistStamped if settings.publish_stamped else Twist
         self._cmd_vel: Publisher[Any] = self.create_publisher(kind, 'cmd_vel', COMMAND_QOS)
+        self._besides: list[Publisher[Any]] = []
+        """Those of what the operator controls besides the base."""
         self._state = StateReport(
             self, settings.robot_id, log=self._log, warn=self._warn, complain=self._complain
         )
@@ -174,6 +178,7 @@ class TeleopBridge(Node):
             self,
             cameras=self._cameras,
             cmd_vel=self._cmd_vel,
+            besides=self._besides,
             webrtc=self._webrtc,
             clock_ahead_s=clock_ahead_s,
             persisted=self._estops.outlives_end,
@@ -244,13 +249,15 @@ class TeleopBridge(Node):
         settings = self._settings
         joy = poses = None
         if settings.joy:
-            self._joy: Publisher[Any] = self.create_publisher(Joy, 'joy', COMMAND_QOS)
+            self._joy: Publisher[Any] = self.create_publisher(Joy, 'joy', JOY_QOS)
+            self._besides.append(self._joy)
             joy = JoyGate(gate, while_estopped=settings.joy_while_estopped)
         if settings.pose_commands:
             self._poses: dict[str, Publisher[Any]] = {
                 hand: self.create_publisher(PoseStamped, f'~/pose_{hand}', COMMAND_QOS)
                 for hand in ('left', 'right')
             }
+            self._besides += self._poses.values()
             poses = PoseGate(gate)
         return OtherDevices(
             joy=joy,
@@ -271,6 +278,7 @@ class TeleopBridge(Node):
             others=[
                 published(self._state.publisher, durable=True),
                 published(self._diagnostics.publisher),
+                *map(published, self._besides),
             ],
             warn=self._warn,
             complain=self._complain,
@@ -299,7 +307,8 @@ class TeleopBridge(Node):
         self._record_estops()
         if in_good_order and self.failure is None:
             self._estops.end()
-        self._cmd_vel.wait_for_all_acked(rclpy.duration.Duration(seconds=ACKNOWLEDGED_S))
+        for publisher in (self._cmd_vel, *self._besides):
+            publisher.wait_for_all_acked(rclpy.duration.Duration(seconds=ACKNOWLEDGED_S))
 
     def free(self) -> None:
         """Free all resources, after :meth:`leave`."""

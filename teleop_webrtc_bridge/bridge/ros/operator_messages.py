@@ -198,21 +198,21 @@ class OperatorMessages:
             self._gate.echo_lease(arrival_s, message.token, message.picture, message.latency)
             return self._gate.blind_page is not before
         if isinstance(message, JoyState):
-            if self._joy is not None and not self._joy.take(arrival_s, message):
+            if self._joy is not None and not self._joy.take(now, message, arrival_s):
                 self.counters['dropped_joy'] += 1
             return False
         if isinstance(message, PoseCommand):
-            self._pass_pose(arrival_s, message)
+            self._pass_pose(now, message, arrival_s)
             return False
         if isinstance(message, VideoStats):
             self._video = now, message.figures
             return False
         return message is not None and self._handle_request(message, now)
 
-    def _pass_pose(self, arrival_s: float, command: PoseCommand) -> None:
+    def _pass_pose(self, now: float, command: PoseCommand, arrival_s: float) -> None:
         if self._poses is None:
             return
-        pose = self._poses.take(arrival_s, command)
+        pose = self._poses.take(now, command, arrival_s)
         if pose is None:
             self.counters['dropped_pose'] += 1
         else:

@@ -54,8 +54,8 @@ _NEWEST: Final[dict[type, Newest]] = {
     Estop: Newest.ESTOP,
     Lease: Newest.LEASE,
     DriveCommand: Newest.COMMAND,
-    JoyState: Newest.JOY,
 }
+_JOYS: Final = {'left': Newest.LEFT_JOY, 'right': Newest.RIGHT_JOY}
 _POSES: Final = {'left': Newest.LEFT_POSE, 'right': Newest.RIGHT_POSE}
 
 
@@ -128,6 +128,8 @@ class OperatorInbox:
     def _kind(self, message: OperatorMessage | None) -> Newest | None:
         if isinstance(message, DriveCommand) and self._frames.refused(message) is not None:
             return Newest.OTHER_COMMAND
+        if isinstance(message, JoyState):
+            return _JOYS.get(message.frame_id, Newest.JOY)
         if isinstance(message, PoseCommand):
             return _POSES[message.hand]
         return _NEWEST.get(type(message))

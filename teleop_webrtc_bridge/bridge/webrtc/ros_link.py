@@ -47,12 +47,19 @@ class Newest(enum.IntEnum):
     """A command for something other than the base. The ROS half refuses it, counts it and says so;
     it must not replace a command for the base."""
     JOY = 5
-    LEFT_POSE = 6
-    RIGHT_POSE = 7
+    LEFT_JOY = 6
+    RIGHT_JOY = 7
+    LEFT_POSE = 8
+    RIGHT_POSE = 9
 
 
 NOT_FOR_THE_BASE: Final = frozenset(
-    {Newest.OTHER_COMMAND, Newest.JOY, Newest.LEFT_POSE, Newest.RIGHT_POSE}
+    {
+        Newest.OTHER_COMMAND,
+        Newest.JOY,
+        *(Newest.LEFT_JOY, Newest.RIGHT_JOY),
+        *(Newest.LEFT_POSE, Newest.RIGHT_POSE),
+    }
 )
 MOTION: Final = frozenset({Newest.LEASE, Newest.COMMAND}) | NOT_FOR_THE_BASE
 

@@ -259,9 +259,13 @@ class CommandGate:
             return replace(command, velocity=ZERO)
         return command
 
-    def refusal(self, now: float) -> CommandVerdict | None:
-        """Return why no command may pass now; ``None``: commands may pass."""
-        if self.estopped:
+    def refusal(self, now: float, *, although_latched: bool = False) -> CommandVerdict | None:
+        """
+        Return why no command may pass now; ``None``: commands may pass.
+
+        :param although_latched: Ignore the E-STOP latch.
+        """
+        if self.estopped and not although_latched:
             return CommandVerdict.LATCHED
         if not self._enabled:
             return CommandVerdict.DISABLED

@@ -25,6 +25,7 @@ import time
 from typing import Any
 
 from counted_broker import counted_broker
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from programs import Program, programs
 import psutil
@@ -51,6 +52,8 @@ class Robot:
 
     def __init__(self, node: Any, bridge: Program) -> None:
         self.joys: list[tuple[tuple[float, ...], tuple[int, ...]]] = []
+        self.by_device: dict[str, tuple[tuple[float, ...], tuple[int, ...]]] = {}
+        """The newest state of each device, by its frame_id."""
         self.newest: Any = None
         self.poses: dict[str, list[PoseStamped]] = {'left': [], 'right': []}
         self.bridge = bridge
@@ -65,6 +68,7 @@ class Robot:
     def _on_joy(self, message: Joy) -> None:
         self.newest = message
         self.joys.append((tuple(message.axes), tuple(message.buttons)))
+        self.by_device[message.header.frame_id] = self.joys[-1]
 
     def state(self) -> dict[str, Any]:
         for _, message in reversed(self.person.received):
@@ -73,11 +77,13 @@ class Robot:
                 return dict(decoded['state'])
         return {}
 
-    def send(self, what: tuple[tuple[float, ...], tuple[int, ...]]) -> None:
+    def send(
+        self, what: tuple[tuple[float, ...], tuple[int, ...]], *, device: str = 'vr\n'
+    ) -> None:
         self.seq += 1
         axes, buttons = what
         state = JoyState(
-            seq=self.seq, stamp_s=time.time(), frame_id='vr\n', axes=axes, buttons=buttons
+            seq=self.seq, stamp_s=time.time(), frame_id=device, axes=axes, buttons=buttons
         )
         self.person.send('cmd_unreliable', encode_joy(state))
 
@@ -154,13 +160,64 @@ async def test_the_end_of_the_webrtc_half_sends_zeros(tmp_path: Path) -> None:
         await robot.until(lambda: robot.joys[-1] == REST)
 
 
+async def test_the_end_of_the_bridge_sends_zeros(tmp_path: Path) -> None:
+    async with robot_with(tmp_path, *OFFERED) as robot:
+        await robot.push()
+        psutil.Process(robot.bridge.pid).terminate()
+        await robot.until(lambda: robot.joys[-1] == REST)
+
+
+async def test_each_hand_of_an_old_console_is_zeroed_by_itself(tmp_path: Path) -> None:
+    async with robot_with(tmp_path, *OFFERED) as robot:
+
+        def both(what: tuple[tuple[float, ...], tuple[int, ...]]) -> None:
+            robot.send(what, device='left')
+            robot.send(what, device='right')
+
+        for what in (REST, PUSHED):
+            expected = {'left': what, 'right': what}
+            await robot.until(
+                lambda expected=expected: robot.by_device == expected,
+                lambda what=what: both(what),
+            )
+        await robot.until(
+            lambda: robot.by_device == {'left': REST, 'right': PUSHED},
+            lambda: robot.send(PUSHED, device='right'),
+        )
+        await robot.until(lambda: robot.by_device == {'left': REST, 'right': REST})
+
+
+async def test_a_joy_that_nobody_hears_is_a_warning(tmp_path: Path) -> None:
+    async with robot_with(tmp_path, *OFFERED) as robot:
+        said: dict[str, tuple[bytes, str, str]] = {}
+
+        def take(array: DiagnosticArray) -> None:
+            for status in array.status:
+                values = {pair.key: pair.value for pair in status.values}
+                concern = status.name.rpartition(': ')[2]
+                said[concern] = status.level, status.message, values.get('subscribers', '')
+
+        robot.node.create_subscription(DiagnosticArray, '/diagnostics', take, 10)
+        await robot.until(lambda: said.get('joy') == (DiagnosticStatus.OK, 'ready', '1'))
+        assert said['pose_left'] == (DiagnosticStatus.OK, 'ready', '1')
+        for subscription in list(robot.node.subscriptions):
+            if subscription.topic_name == '/joy':
+                robot.node.destroy_subscription(subscription)
+        unheard = (DiagnosticStatus.WARN, 'no node subscribes to /joy', '0')
+        await robot.until(lambda: said['joy'] == unheard)
+
+
 async def test_poses_are_relative_to_the_clutchs_start_and_stop_with_the_estop(
     tmp_path: Path,
 ) -> None:
     async with robot_with(tmp_path, *OFFERED) as robot:
         assert robot.state()['poses'] is True
         poses = robot.poses['left']
-        await robot.until(lambda: poses, lambda: robot.send_pose('left', -1.0))
+        # A hand that holds the clutch when the operator joins must release it first.
+        async with asyncio.timeout(30.0):
+            while not poses:
+                await asyncio.sleep(0.4)
+                robot.send_pose('left', -1.0)
         await robot.until(
             lambda: poses[-1].pose.position.x > 0.0, lambda: robot.send_pose('left', -1.25)
         )

@@ -34,11 +34,20 @@ from teleop_webrtc_bridge.bridge.webrtc.operator_inbox import (
     RETRY_S,
 )
 from teleop_webrtc_bridge.bridge.webrtc.ros_link import RosLink
-from teleop_webrtc_bridge.core.codec import decode_command, encode_drive_command, encode_lease
+from teleop_webrtc_bridge.core.codec import (
+    decode_command,
+    encode_drive_command,
+    encode_joy,
+    encode_lease,
+    encode_pose,
+)
 from teleop_webrtc_bridge.core.messages import (
     CMD_UNRELIABLE,
     DriveCommand,
+    JoyState,
     Ping,
+    Pose,
+    PoseCommand,
     STATE_RELIABLE,
     Velocity,
 )
@@ -270,6 +279,36 @@ async def test_a_jog_of_an_arm_replaces_no_command_that_waits_for_the_ros_half(
     await robot.until_read(command(399, 'left'))
     assert command(199) in robot.payloads(), "it may be the base's zero"
     assert command(198) not in robot.payloads(), 'the ROS half was behind'
+
+
+def joy(seq: int, device: str) -> bytes:
+    return encode_joy(
+        JoyState(seq=seq, stamp_s=1.0, frame_id=device, axes=(0.5,) * 8, buttons=(1,) * 16)
+    )
+
+
+def pose(seq: int, hand: str) -> bytes:
+    at = Pose(position=(0.0, 0.0, 0.0), orientation=(0.0, 0.0, 0.0, 1.0))
+    return encode_pose(PoseCommand(seq=seq, stamp_s=1.0, hand=hand, pose=at))
+
+
+@pytest.mark.parametrize('read', [True, False], ids=['the limit', 'the ROS half'])
+async def test_of_each_device_and_hand_the_newest_waits_beside_the_base(
+    robot: Robot, read: bool
+) -> None:
+    for seq in range(1000):
+        robot.take(command(seq), read=read)
+    newest = [command(999)]
+    for kind, devices in ((joy, ('pad', 'left', 'right')), (pose, ('left', 'right'))):
+        for device in devices:
+            for seq in range(100):
+                robot.take(kind(seq, device), read=read)
+            newest.append(kind(99, device))
+    assert not set(newest) & set(robot.payloads())
+    for payload in newest:
+        await robot.until_read(payload)
+    assert newest[0] in robot.payloads()
+    assert joy(98, 'pad') not in robot.payloads()
 
 
 async def test_a_jog_of_the_previous_operators_arm_is_forgotten(robot: Robot) -> None:

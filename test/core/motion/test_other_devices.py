@@ -32,6 +32,7 @@ from teleop_webrtc_bridge.core.motion.other_devices import JoyGate, PoseGate
 TIMEOUT_S = LIMITS.command_timeout_s
 REST = ((0.0, 0.0), (0, 0, 0))
 PUSHED = ((0.5, -1.0), (0, 0, 1))
+DRIFT = ((0.04, 0.0), (0, 0, 0))
 UNIT = (0.0, 0.0, 0.0, 1.0)
 
 
@@ -46,9 +47,7 @@ class Hand:
         self.seq = 0
 
     def publish(self) -> None:
-        state = self.joy.output(self.now)
-        if state is not None:
-            self.published.append((self.now, state))
+        self.published += [(self.now, state) for state in self.joy.output(self.now)]
 
     def wait(self, seconds: float) -> None:
         end = self.now + seconds
@@ -63,17 +62,19 @@ class Hand:
         what: tuple[tuple[float, ...], tuple[int, ...]],
         *,
         delay_s: float = 0.03,
+        device: str = 'gamepad',
+        waited_s: float = 0.0,
     ) -> bool:
         self.seq += 1
         axes, buttons = what
         state = JoyState(
             seq=self.seq,
-            stamp_s=self.now - delay_s,
-            frame_id='gamepad',
+            stamp_s=self.now - delay_s - waited_s,
+            frame_id=device,
             axes=axes,
             buttons=buttons,
         )
-        passed = self.joy.take(self.now, state)
+        passed = self.joy.take(self.now, state, self.now - waited_s)
         self.publish()
         return passed
 
@@ -185,13 +186,112 @@ def test_at_most_50_a_second_are_published_and_no_press_is_lost(hand: Hand) -> N
     assert any(state.buttons == (1, 0, 0) for _, state in published)
 
 
-def test_another_device_with_other_buttons_may_follow(hand: Hand) -> None:
+def test_a_press_that_was_kept_ends_when_it_ended(hand: Hand) -> None:
+    hand.stream(REST, 0.2)
+    for pressed in (0, 1, 0):
+        hand.send(((0.5, 0.0), (pressed, 0, 0)))
+        hand.wait(0.001)
+    hand.wait(0.1)
+    assert [state.buttons[0] for _, state in hand.published[-3:]] == [0, 1, 0]
+
+
+def test_a_stick_that_drifts_rests_but_is_not_left_in_force(hand: Hand) -> None:
+    assert all(hand.stream(DRIFT, 0.2)), 'it counts as neutral'
+    assert hand.last() == DRIFT
+    hand.wait(1.0)
+    assert hand.last() == REST
+
+
+def test_a_device_may_have_other_buttons_than_before(hand: Hand) -> None:
     hand.push()
-    hand.send(((0.1,), (1,)))
-    hand.wait(0.001)
-    hand.send(((0.1,) * 3, (1,) * 5))
+    for other in (((0.1,), (1,)), ((0.1,) * 3, (1,) * 5)):
+        assert hand.send(other)
+        hand.wait(0.001)
     hand.wait(0.05)
     assert hand.last() == ((0.1,) * 3, (1,) * 5)
+
+
+def test_another_device_follows_after_zeros_and_neutral(hand: Hand) -> None:
+    hand.push()
+    other = ((0.1,) * 3, (1,) * 5)
+    assert not hand.send(other, device='vr')
+    assert hand.last() == REST
+    assert hand.published[-1][1].frame_id == 'gamepad'
+    hand.wait(0.04)
+    assert not hand.send(other, device='vr')
+    hand.wait(0.04)
+    assert hand.send(((0.0,) * 3, (0,) * 5), device='vr')
+    hand.wait(0.04)
+    assert hand.send(other, device='vr')
+    hand.wait(0.04)
+    assert hand.last() == other
+    later = [state for _, state in hand.published if state.frame_id == 'vr']
+    assert hand.published[-len(later) :] == [
+        it for it in hand.published if it[1].frame_id == 'vr'
+    ], 'the zeros of the other device do not go on'
+
+
+def test_zeros_of_a_device_are_not_replaced_by_another_ones_state(hand: Hand) -> None:
+    hand.push()
+    for device in ('vr', 'vr'):
+        state = JoyState(seq=0, stamp_s=hand.now, frame_id=device, axes=(), buttons=())
+        hand.joy.take(hand.now, state)
+    hand.publish()
+    assert hand.published[-1][1].frame_id == 'gamepad'
+    assert hand.last() == REST
+
+
+def test_the_controllers_of_both_hands_stop_by_themselves(hand: Hand) -> None:
+    for what, count in ((REST, 5), (PUSHED, 10)):
+        for _ in range(count):
+            for device in ('left', 'right'):
+                assert hand.send(what, device=device)
+            hand.wait(0.02)
+    for device in ('left', 'right'):
+        newest = [state for _, state in hand.published if state.frame_id == device][-1]
+        assert newest.axes == PUSHED[0]
+    count = len(hand.published)
+    for _ in range(40):
+        assert hand.send(PUSHED, device='right')
+        hand.wait(0.02)
+    later = [state for _, state in hand.published[count:]]
+    assert [state.axes for state in later if state.frame_id == 'left'][-1] == REST[0]
+    assert {state.axes for state in later if state.frame_id == 'right'} == {PUSHED[0]}
+    hand.gate.set_estop(hand.now)
+    hand.publish()
+    assert hand.last() == REST
+    assert hand.published[-1][1].frame_id == 'right'
+
+
+def test_after_a_sleep_of_the_drive_thread_the_device_must_be_released(hand: Hand) -> None:
+    hand.push()
+    hand.now += 1.0
+    assert not hand.send(PUSHED, waited_s=0.9)
+    assert not hand.send(PUSHED)
+    assert hand.last() == REST
+    hand.wait(0.04)
+    hand.push()
+
+
+def test_a_state_that_waited_too_long_is_refused(hand: Hand) -> None:
+    assert not hand.send(REST, waited_s=TIMEOUT_S)
+    assert hand.send(REST, waited_s=0.5 * TIMEOUT_S)
+
+
+def test_after_a_step_of_the_operators_clock_the_device_must_be_released(hand: Hand) -> None:
+    hand.stream(REST, 0.4)
+    assert not any([hand.send(PUSHED, delay_s=5.0), hand.send(PUSHED, delay_s=4.999)])
+    for _ in range(20):
+        hand.wait(0.04)
+        assert not hand.send(PUSHED, delay_s=5.0)
+    hand.wait(0.04)
+    assert hand.send(REST, delay_s=5.0)
+
+
+def test_at_the_end_of_the_bridge_a_device_is_released(hand: Hand) -> None:
+    assert hand.joy.end() == []
+    hand.push()
+    assert [(state.axes, state.buttons) for state in hand.joy.end()] == [REST]
 
 
 def test_while_estopped_the_owner_may_let_it_pass() -> None:
@@ -201,6 +301,21 @@ def test_while_estopped_the_owner_may_let_it_pass() -> None:
     hand.publish()
     assert hand.last() == REST, 'the press stops it in any case'
     hand.push()
+
+
+@pytest.mark.parametrize('name', ['disabled', 'lapsed'])
+def test_while_estopped_everything_else_still_stops(name: str) -> None:
+    hand = Hand(while_estopped=True)
+    hand.gate.set_estop(hand.now)
+    hand.push()
+    if name == 'disabled':
+        hand.gate.set_enabled(hand.now, False)
+    else:
+        hand.gate.echo_lease(hand.now, hand.gate.issue_lease(hand.now))
+        hand.stream(PUSHED, 0.7)
+    hand.publish()
+    assert hand.last() == REST
+    assert not any(hand.stream(REST, 0.2))
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -213,23 +328,23 @@ class AnyOrder(RuleBasedStateMachine):
         self.needs_neutral = True
         self.passed_s = -math.inf
 
-    @rule(what=st.sampled_from([REST, PUSHED]), delay_s=st.floats(-1.0, 2.0))
+    @rule(what=st.sampled_from([REST, DRIFT, PUSHED]), delay_s=st.floats(-1.0, 2.0))
     def send(self, what: tuple[tuple[float, ...], tuple[int, ...]], delay_s: float) -> None:
         if self.hand.now - self.passed_s >= TIMEOUT_S:
             self.needs_neutral = self.needs_neutral or self.is_pushed()
         passed = self.hand.send(what, delay_s=delay_s)
         if passed:
-            assert what == REST or not self.needs_neutral
+            assert what != PUSHED or not self.needs_neutral
             assert self.allowed()
             self.needs_neutral = False
             self.passed_s = self.hand.now
 
     def is_pushed(self) -> bool:
-        return bool(self.hand.published) and self.hand.last() == PUSHED
+        return bool(self.hand.published) and self.hand.last() != REST
 
     def allowed(self) -> bool:
         estopped = self.hand.gate.estopped and not self.while_estopped
-        return not estopped and (self.hand.gate.enabled or self.hand.gate.estopped)
+        return not estopped and self.hand.gate.enabled
 
     @rule(seconds=st.floats(0.0, 2.0))
     def wait(self, seconds: float) -> None:
@@ -300,10 +415,15 @@ class Arm:
         self.poses = PoseGate(self.gate)
         self.now = 1000.0
 
-    def send(self, pose: Pose, *, hand: str = 'right', delay_s: float = 0.03) -> Pose | None:
+    def send(
+        self, pose: Pose, *, hand: str = 'right', delay_s: float = 0.03, waited_s: float = 0.0
+    ) -> Pose | None:
         self.now += 0.02
-        command = PoseCommand(seq=0, stamp_s=self.now - delay_s, hand=hand, pose=pose)
-        return self.poses.take(self.now, command)
+        stamp_s = self.now - delay_s - waited_s
+        command = PoseCommand(seq=0, stamp_s=stamp_s, hand=hand, pose=pose)
+        pose_out = self.poses.take(self.now, command, self.now - waited_s)
+        self.poses.look(self.now)
+        return pose_out
 
 
 @pytest.fixture
@@ -366,3 +486,49 @@ def test_after_a_stop_the_clutch_must_be_released(arm: Arm, name: str) -> None:
 def test_an_old_pose_is_refused(arm: Arm) -> None:
     arm.send(pose_at(1.0, 0.0, 0.0))
     assert arm.send(pose_at(1.1, 0.0, 0.0), delay_s=0.7) is None
+
+
+def test_after_a_gap_nothing_is_relative_to_the_old_start(arm: Arm) -> None:
+    arm.send(pose_at(1.0, 0.0, 0.0))
+    arm.now += 1.0
+    assert arm.send(pose_at(9.0, 0.0, 0.0), delay_s=0.7) is None
+    assert arm.send(pose_at(9.0, 0.0, 0.0)) == pose_at(0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize('name', ['estop', 'disabled', 'another operator', 'stop'])
+def test_a_clutch_that_is_taken_long_after_a_stop_counts_at_once(arm: Arm, name: str) -> None:
+    arm.send(pose_at(1.0, 0.0, 0.0))
+    STOPS[name](arm)  # type: ignore[arg-type]
+    arm.gate.clear_estop(arm.now)
+    arm.gate.set_enabled(arm.now, True)
+    arm.poses.look(arm.now)
+    arm.now += 0.4
+    assert arm.send(pose_at(2.0, 0.0, 0.0)) == pose_at(0.0, 0.0, 0.0)
+
+
+def test_poses_that_the_network_held_back_are_no_released_clutch(arm: Arm) -> None:
+    arm.send(pose_at(1.0, 0.0, 0.0))
+    arm.gate.stop(arm.now)
+    for number in range(3):
+        delay_s = 0.03 if number == 0 else 0.43
+        arm.now += 0.4 if number == 1 else 0.0
+        assert arm.send(pose_at(1.1, 0.0, 0.0), delay_s=delay_s) is None
+
+
+def test_poses_that_waited_for_the_drive_thread_are_over(arm: Arm) -> None:
+    arm.send(pose_at(1.0, 0.0, 0.0))
+    arm.now += 1.0
+    assert arm.send(pose_at(1.1, 0.0, 0.0), waited_s=0.9) is None
+    assert arm.send(pose_at(1.2, 0.0, 0.0)) is None
+    arm.now += 0.4
+    assert arm.send(pose_at(2.0, 0.0, 0.0)) == pose_at(0.0, 0.0, 0.0)
+
+
+def test_after_a_step_of_the_operators_clock_the_clutch_must_be_released(arm: Arm) -> None:
+    arm.gate.set_estop(arm.now)
+    arm.send(pose_at(1.0, 0.0, 0.0))
+    arm.gate.clear_estop(arm.now)
+    assert arm.send(pose_at(1.0, 0.0, 0.0)) is None
+    assert [arm.send(pose_at(1.0, 0.0, 0.0), delay_s=-5.0) for _ in range(5)].count(None) == 5
+    arm.now += 0.4
+    assert arm.send(pose_at(1.0, 0.0, 0.0), delay_s=-5.0) == pose_at(0.0, 0.0, 0.0)
