@@ -175,10 +175,11 @@ class Rig:
 
     def start_operator(self) -> Process:
         kind = 'page_driver' if self.setting.page else 'driver'
+        device = [self.setting.device] if self.setting.page else []
         operator = self._start(
             Host.OPERATOR,
             f'benchmark.faults.{kind}',
-            *(URL, self.token, ROBOT_ID, str(self.folder / 'sent'), self.setting.device),
+            *(URL, self.token, ROBOT_ID, str(self.folder / 'sent'), *device),
         )
         operator.wait_for_event('ready')
         return operator

@@ -25,6 +25,7 @@ from teleop_webrtc_bridge.core.messages import (
     CHANNELS,
     CMD_UNRELIABLE,
     IceServer,
+    JoyState,
     MAP_UNRELIABLE,
     Origin,
     OriginRole,
@@ -93,3 +94,19 @@ def test_who_pressed_is_told_in_one_line(origin: Origin, text: str) -> None:
 
 def test_codecs_are_told_to_people_by_their_usual_names() -> None:
     assert [str(codec) for codec in VideoCodec] == ['H.264', 'VP8']
+
+
+def joy(buttons: tuple[int, ...]) -> JoyState:
+    return JoyState(seq=1, stamp_s=0.0, frame_id='gamepad', axes=(0.2, -0.2), buttons=buttons)
+
+
+def test_a_press_of_an_earlier_state_is_added_to_a_later_one_of_the_same_device() -> None:
+    assert joy((0, 1, 0)).with_presses(joy((1, 0, 0))).buttons == (1, 1, 0)
+    assert joy((0, 1)).with_presses(joy((1, 0, 0))).buttons == (0, 1)
+
+
+def test_a_released_device_is_neutral() -> None:
+    assert not joy((0, 1)).is_neutral(0.3)
+    assert not joy((0, 0)).is_neutral(0.1)
+    assert joy((0, 0)).is_neutral(0.3)
+    assert joy((1, 1)).released() == dataclasses.replace(joy((0, 0)), axes=(0.0, 0.0))

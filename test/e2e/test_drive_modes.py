@@ -40,6 +40,11 @@ def moved_m(probe: RosProbe, start: tuple[float, float]) -> float:
     return math.dist(start, probe.poses[-1])
 
 
+def more_commands(operator: OperatorPage) -> None:
+    seen = operator.metrics()['commandsSent']
+    wait_for(lambda: operator.metrics()['commandsSent'] > seen + 25, what='commands')
+
+
 def stands(operator: OperatorPage, probe: RosProbe) -> bool:
     """Whether the page asks for nothing, and the robot has come to rest."""
     if operator.metrics()['sent'][-1]['zero'] is False or probe.moving():
@@ -88,8 +93,7 @@ def test_a_press_drives_until_the_next_one_or_until_the_page_is_left(
         wait_for(lambda: not operator.metrics()['lock'], what='no lock on the page')
         operator.page.keyboard.press('KeyA')
         wait_for(probe.moving, what='motion on cmd_vel')
-        seen = operator.metrics()['commandsSent']
-        wait_for(lambda: operator.metrics()['commandsSent'] > seen + 25, what='commands')  # noqa: B023
+        more_commands(operator)
         assert probe.moving(), 'without a hand on the key'
         if end == 'press':
             operator.page.keyboard.press('KeyA')
@@ -106,6 +110,5 @@ def test_a_toggle_that_is_abandoned_stops_by_itself(
     wait_for(probe.moving, what='motion on cmd_vel')
     wait_for(probe.standing, what='zero on cmd_vel')
     stood = len(probe.commands)
-    seen = operator.metrics()['commandsSent']
-    wait_for(lambda: operator.metrics()['commandsSent'] > seen + 25, what='commands')
+    more_commands(operator)
     assert all(command.is_zero for command in probe.commands[stood:])
