@@ -521,6 +521,7 @@ def test_telemetry_tells_the_state_of_the_gate(robot: Robot) -> None:
             'cameras': ['front', 'rear', 'arm'],
             'selected': ['front'],
             'cams': ['front'],
+            'step': True,
             'posture': 'StandReady',
         },
         'robot_ts': robot.now + CLOCK_AHEAD_S,
@@ -544,6 +545,7 @@ def test_telemetry_tells_the_state_of_the_gate(robot: Robot) -> None:
         'cameras': ['front', 'rear', 'arm'],
         'selected': ['front'],
         'cams': ['front'],
+        'step': True,
         'posture': 'Damp',
     }
 
