@@ -224,7 +224,6 @@ class CommandGate:
         self._expire(now)
         if not all(map(math.isfinite, (command.stamp_s, *command.velocity.axes()))):
             return CommandVerdict.NOT_FINITE
-        command = self._bounded(now, command)
         silence_s = self._silence_s(now, command, taken_s)
         self._received = (now, taken_s, command)
         verdict = self._freshness.judge(now, command.stamp_s, standing=not self.moving)
@@ -234,11 +233,16 @@ class CommandGate:
             return verdict
         refusal = self.refusal(now)
         if refusal is not None:
-            self._step.cancel()
+            self._refuse_step(now, command)
             return refusal
+        is_early = self._is_early_press(command)
+        # Only now: a command that is late must neither end nor begin a step.
+        command = self._bounded(now, command)
         self._rearm(now, command.velocity.is_zero(), silence_s, waited_s=taken_s - now)
+        if is_early:
+            self._disarm(now)
         if not self._armed:
-            self._step.cancel()
+            self._refuse_step(now, command)
             return CommandVerdict.NOT_NEUTRAL
         self._freshness.advance(command.stamp_s)
         self._accepted.append((now, command))
@@ -247,17 +251,28 @@ class CommandGate:
         self.limited += self.limiting
         return CommandVerdict.ACCEPTED
 
-    def _bounded(self, now: float, command: DriveCommand) -> DriveCommand:
-        """
-        Return the command as its step allows it: that of a step that is over is a zero.
+    def _is_early_press(self, command: DriveCommand) -> bool:
+        """Return whether a new step comes in motion: the operator has not let go before it."""
+        return self.moving and command.step is not None and self._step.is_new(command.step)
 
-        A step that is refused once is over: it must not move the robot when the reason has gone.
-        """
+    def _bounded(self, now: float, command: DriveCommand) -> DriveCommand:
+        """Return the command as its step allows it: that of a step that is over is a zero."""
         if command.step is None:
             self._step.cancel()
         elif not self._step.admits(now, command.step, command.velocity):
             return replace(command, velocity=ZERO)
         return command
+
+    def _refuse_step(self, now: float, command: DriveCommand) -> None:
+        """
+        End the step, and stop what it moves: without it, nothing bounds the velocity in force.
+
+        A step that is refused once is over: it must not move the robot when the reason has gone.
+        """
+        if self._step.is_active and self.moving:
+            self.limiting = False
+            self._stop(now)
+        self._step.refuse(command.step)
 
     def refusal(self, now: float, *, although_latched: bool = False) -> CommandVerdict | None:
         """

@@ -49,13 +49,22 @@ class StepBound:
         self._since_s = 0.0
         self._until_s = 0.0
 
+    @property
+    def is_active(self) -> bool:
+        """Whether a step lasts."""
+        return self._is_active
+
+    def is_new(self, step: Step) -> bool:
+        """Return whether a command of this step is the first one of a press."""
+        return self._newest is None or step.id > self._newest
+
     def admits(self, now: float, step: Step, wanted: Velocity) -> bool:
         """
         Return whether a command of this step may move the robot; a new number begins a new step.
 
         :param now: The command's arrival, in seconds.
         """
-        if self._newest is None or step.id > self._newest:
+        if self.is_new(step):
             speed = _speed(wanted, is_turn=step.angle_rad is not None)
             self._newest = step.id
             self._is_turn = step.angle_rad is not None
@@ -64,11 +73,17 @@ class StepBound:
             expected_s = step.amount / speed if speed > 0.0 else 0.0
             self._until_s = now + min(LONGEST_S, 2.0 * expected_s + SPARE_S)
             self._is_active = True
-        return self._is_active and step.id == self._newest
+        return self._is_active and step.id == self._newest and now < self._until_s
 
     def cancel(self) -> None:
         """End the step; its number moves nothing any more."""
         self._is_active = False
+
+    def refuse(self, step: Step | None) -> None:
+        """End the step that lasts, and use up the number of the refused command's step."""
+        if step is not None and self.is_new(step):
+            self._newest = step.id
+        self.cancel()
 
     def follow(self, now: float, velocity: Velocity) -> None:
         """Note the velocity that is in force from now on."""

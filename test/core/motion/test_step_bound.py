@@ -79,6 +79,24 @@ def test_only_the_newest_number_moves_and_only_until_it_is_over(bound: StepBound
     assert bound.admits(10.4, move(6), FORWARD)
 
 
+def test_after_its_time_it_moves_nothing(bound: StepBound) -> None:
+    assert bound.admits(10.0, move(1), FORWARD)
+    assert bound.admits(11.7, move(1), FORWARD)
+    assert not bound.admits(11.8, move(1), FORWARD)
+
+
+def test_the_number_of_a_refused_command_is_used_up(bound: StepBound) -> None:
+    assert bound.admits(10.0, move(3), FORWARD)
+    assert bound.is_active
+    bound.refuse(move(5))
+    assert not bound.is_active
+    assert not bound.admits(10.1, move(5), FORWARD)
+    bound.refuse(move(4))
+    bound.refuse(None)
+    assert not bound.admits(10.2, move(5), FORWARD)
+    assert bound.admits(10.3, move(6), FORWARD)
+
+
 def test_time_that_goes_back_gives_nothing_back(bound: StepBound) -> None:
     bound.admits(10.0, move(1), FORWARD)
     bound.follow(10.2, FORWARD)
