@@ -302,6 +302,7 @@ export class Cockpit {
     if (this.drive.isHeld) this.drive.feel('link');
     this.drive.releaseAll();
     this.drive.setLock('link', true);
+    this.mode.canStep = false;
     this.commander.detach();
     this.estop.onLinkDown();
     this.telemetry = {};

@@ -34,6 +34,7 @@ const LOCK_ORDER = ['estop', 'link', 'watching', 'covered', 'video', 'hidden'];
  * @property {() => Intent} intent
  * @property {{deadZone?: number, expo?: number}} [response] of its axes; see input/shaping.js
  * @property {() => void} releaseAll forget what is held: it counts only when pressed anew
+ * @property {() => void} [endPress] end what goes on without a hand
  * @property {() => Step | null} [step] how far the present press may move the robot; null: while it is held
  * @property {(nowS: number) => Action[]} [poll] read the device. Called at each tick, by a timer that
  *   depends neither on the device nor on what shows the picture
@@ -124,6 +125,7 @@ export class Drive {
   /** Motion waits for neutral, as after a lock: for gaps in the command stream. */
   requireNeutral() {
     this.#needsNeutral = true;
+    for (const device of this.#devices) device.endPress?.();
   }
 
   /** @returns {Lock | 'neutral' | null} why motion is refused; null: it is not */

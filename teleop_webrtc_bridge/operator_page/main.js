@@ -32,6 +32,7 @@ import { TICK_MS } from './commander.js';
 import { ControlDesk } from './control.js';
 import { forgetToken, keyOf, storeToken, tabStorage, takeToken } from './credentials.js';
 import * as hud from './hud.js';
+import { ModeMemory } from './input/drive_mode.js';
 import { GamepadPanel } from './input/gamepad_panel.js';
 import { showLayout } from './input/key_legend.js';
 import { attachKeyboard } from './input/keyboard.js';
@@ -326,12 +327,20 @@ class Page {
   /** What keys mean; and buttons in their place, for one hand and for switches. */
   #attachMode() {
     const select = $('mode');
+    const memory = new ModeMemory();
+    select.value = memory.read();
+    hud.showMode(select.value);
     select.addEventListener('change', () => {
+      memory.write(select.value);
       if (this.#cockpit) this.#cockpit.mode.mode = select.value;
       hud.showMode(select.value);
       // With the focus, it would keep the keys.
       select.blur();
       this.#tick();
+    });
+    // The browser would click at each repeat: a switch that is held must not press again and again.
+    $('directions').addEventListener('keydown', (event) => {
+      if (event.repeat && event.key === 'Enter') event.preventDefault();
     });
     $('directions').addEventListener('click', ({ target }) => {
       const code = target.closest?.('button')?.dataset.code;

@@ -16,16 +16,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
-from browser import OperatorPage
+from browser import browser_process, kill, OperatorPage
+from playwright.sync_api import Browser
 from programs import wait_for
 import pytest
 from ros_probe import RosProbe
+from stack import Stack
 
 pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
 STEP_M = 0.2
+STEP_RAD = math.radians(15.0)
+APART_PX = 24
 
 
 def choose(operator: OperatorPage, mode: str) -> None:
@@ -40,6 +45,10 @@ def moved_m(probe: RosProbe, start: tuple[float, float]) -> float:
     return math.dist(start, probe.poses[-1])
 
 
+def turned_rad(probe: RosProbe, start: float) -> float:
+    return math.remainder(probe.headings[-1] - start, math.tau)
+
+
 def more_commands(operator: OperatorPage) -> None:
     seen = operator.metrics()['commandsSent']
     wait_for(lambda: operator.metrics()['commandsSent'] > seen + 25, what='commands')
@@ -49,7 +58,9 @@ def stands(operator: OperatorPage, probe: RosProbe) -> bool:
     """Whether the page asks for nothing, and the robot has come to rest."""
     if operator.metrics()['sent'][-1]['zero'] is False or probe.moving():
         return False
-    return len(probe.poses) > 5 and math.dist(probe.poses[-1], probe.poses[-5]) < 1e-4
+    if len(probe.headings) <= 5 or abs(probe.headings[-1] - probe.headings[-5]) > 1e-4:
+        return False
+    return math.dist(probe.poses[-1], probe.poses[-5]) < 1e-4
 
 
 def test_one_press_moves_the_robot_by_one_step(operator: OperatorPage, probe: RosProbe) -> None:
@@ -73,6 +84,79 @@ def test_one_press_moves_the_robot_by_one_step(operator: OperatorPage, probe: Ro
     assert moved_m(probe, start) == pytest.approx(STEP_M, abs=0.05)
 
 
+@pytest.mark.parametrize(('code', 'sign'), [('KeyA', 1.0), ('KeyD', -1.0)])
+def test_one_press_turns_the_robot_by_one_step(
+    operator: OperatorPage, probe: RosProbe, code: str, sign: float
+) -> None:
+    choose(operator, 'step')
+    wait_for(lambda: stands(operator, probe), what='rest')
+    start, place = probe.headings[-1], probe.poses[-1]
+    operator.page.keyboard.press(code)
+    wait_for(probe.moving, what='motion on cmd_vel')
+    wait_for(lambda: stands(operator, probe), what='the end of the step')
+    assert turned_rad(probe, start) == pytest.approx(sign * STEP_RAD, abs=0.06)
+    assert moved_m(probe, place) < 0.01
+
+
+def test_tab_reaches_the_direction_buttons_and_a_held_enter_is_one_press(
+    operator: OperatorPage, probe: RosProbe
+) -> None:
+    choose(operator, 'step')
+    focused = 'document.activeElement?.dataset?.code ?? ""'
+    codes = []
+    # Once around the page; it has fewer elements than that.
+    for _ in range(40):
+        operator.page.keyboard.press('Tab')
+        codes.append(operator.page.evaluate(focused))
+        if codes[-1] == 'KeyW':
+            break
+    assert codes[-1] == 'KeyW', 'Tab does not reach the button'
+    wait_for(lambda: stands(operator, probe), what='rest')
+    start, seen = probe.poses[-1], len(probe.commands)
+    for _ in range(12):
+        operator.page.keyboard.down('Enter')
+    wait_for(probe.moving, what='motion on cmd_vel')
+    wait_for(lambda: stands(operator, probe), what='the end of the step')
+    operator.page.keyboard.up('Enter')
+    more_commands(operator)
+    zeros = [command.is_zero for command in probe.commands[seen:]]
+    starts = sum(was and not now for was, now in itertools.pairwise([True, *zeros]))
+    assert starts == 1
+    assert moved_m(probe, start) == pytest.approx(STEP_M, abs=0.05)
+
+
+def test_the_browser_remembers_the_mode(stack: Stack, operator: OperatorPage) -> None:
+    page = operator.page
+    assert page.input_value('#mode') == 'hold'
+    assert page.is_hidden('#directions')
+    choose(operator, 'step')
+    # The address differs only in its fragment: to open it again would not load the page anew.
+    page.goto('about:blank')
+    operator.connect(stack.broker.page, stack.robot_id)
+    assert page.input_value('#mode') == 'step'
+    assert page.get_attribute('#directions', 'hidden') is None
+
+
+@pytest.mark.parametrize('size', [(1280, 800), (800, 360), (360, 800), (320, 256)])
+def test_no_direction_is_next_to_the_estop(operator: OperatorPage, size: tuple[int, int]) -> None:
+    choose(operator, 'step')
+    operator.page.set_viewport_size({'width': size[0], 'height': size[1]})
+    more_commands(operator)
+    estop = operator.page.locator('#estop').bounding_box()
+    assert estop is not None
+    for button in operator.page.locator('#directions button').all():
+        box = button.bounding_box()
+        if box is None:
+            continue
+        is_apart = (
+            box['x'] + box['width'] + APART_PX <= estop['x']
+            or box['y'] + box['height'] + APART_PX <= estop['y']
+        )
+        assert is_apart, (box, estop)
+        # Whoever has the buttons must be able to choose another mode.
+        assert operator.page.is_visible('#mode')
+
+
 def test_a_cancelled_step_is_shorter(operator: OperatorPage, probe: RosProbe) -> None:
     choose(operator, 'step')
     operator.page.locator('#speed').fill('10')
@@ -89,7 +173,7 @@ def test_a_press_drives_until_the_next_one_or_until_the_page_is_left(
     operator: OperatorPage, probe: RosProbe
 ) -> None:
     choose(operator, 'toggle-20')
-    for end in ('press', 'blur'):
+    for end in ('press', 'blur', 'Escape'):
         wait_for(lambda: not operator.metrics()['lock'], what='no lock on the page')
         operator.page.keyboard.press('KeyA')
         wait_for(probe.moving, what='motion on cmd_vel')
@@ -97,6 +181,8 @@ def test_a_press_drives_until_the_next_one_or_until_the_page_is_left(
         assert probe.moving(), 'without a hand on the key'
         if end == 'press':
             operator.page.keyboard.press('KeyA')
+        elif end == 'Escape':
+            operator.page.keyboard.press(end)
         else:
             operator.page.evaluate("window.dispatchEvent(new Event('blur'))")
         wait_for(probe.standing, what='zero on cmd_vel')
@@ -112,3 +198,22 @@ def test_a_toggle_that_is_abandoned_stops_by_itself(
     stood = len(probe.commands)
     more_commands(operator)
     assert all(command.is_zero for command in probe.commands[stood:])
+
+
+def test_a_page_that_is_killed_in_a_step_stops_the_robot(
+    stack: Stack, probe: RosProbe, browser: Browser
+) -> None:
+    operator = OperatorPage(browser.new_page())
+    operator.connect(stack.broker.page, stack.robot_id)
+    choose(operator, 'step')
+    operator.page.locator('#speed').fill('10')
+    wait_for(lambda: stands(operator, probe), what='rest')
+    start = probe.poses[-1]
+    operator.page.keyboard.press('KeyW')
+    wait_for(probe.moving, what='motion on cmd_vel')
+    kill(browser_process())
+    wait_for(probe.standing, what='zero on cmd_vel')
+    stood = len(probe.commands)
+    wait_for(lambda: probe.state == 'connected', what='no operator')
+    assert all(command.is_zero for command in probe.commands[stood:])
+    assert moved_m(probe, start) < 0.75 * STEP_M

@@ -23,6 +23,7 @@ H.264, so the robot switches to VP8.
 from __future__ import annotations
 
 from collections.abc import Iterator
+import math
 from pathlib import Path
 
 from browser import GREY_VALUES
@@ -62,6 +63,13 @@ def choose(page: FirefoxPage, robot_id: str) -> None:
     page.wait_for_state('idle')
     page.click(f'#robots button[data-robot-id="{robot_id}"]')
     page.click('#connect')
+
+
+def choose_mode(page: FirefoxPage, mode: str) -> None:
+    page.evaluate(
+        f'document.getElementById("mode").value = "{mode}";'
+        'document.getElementById("mode").dispatchEvent(new Event("change"))'
+    )
 
 
 def shown(name: str) -> str:
@@ -104,6 +112,22 @@ def test_holding_w_drives_and_releasing_stops(operator: FirefoxPage, probe: RosP
     assert command.angular_z == 0.0
     operator.key_up('w')
     wait_for(probe.standing, what='zero on cmd_vel')
+
+
+def test_one_press_is_one_step(operator: FirefoxPage, probe: RosProbe) -> None:
+    operator.wait_until('!document.querySelector("#mode [value=step]").disabled')
+    choose_mode(operator, 'step')
+    operator.wait_until('!teleop.metrics().lock')
+    start = probe.poses[-1]
+    # Down for longer than the step lasts.
+    operator.key_down('w')
+    wait_for(probe.moving, what='motion on cmd_vel')
+    wait_for(probe.standing, what='the end of the step')
+    operator.wait_until('teleop.metrics().sent.at(-1).zero')
+    operator.key_up('w')
+    wait_for(lambda: math.dist(probe.poses[-1], probe.poses[-5]) < 1e-4, what='rest')
+    assert math.dist(start, probe.poses[-1]) == pytest.approx(0.2, abs=0.05)
+    choose_mode(operator, 'hold')
 
 
 @pytest.mark.parametrize('stop', ['button', 'space'])

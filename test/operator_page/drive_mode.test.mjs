@@ -7,7 +7,7 @@ import { beforeEach, test } from 'node:test';
 import { load } from './support.mjs';
 
 const { Drive } = await load('drive.js');
-const { DriveMode, MODES, STEP_M, STEP_RAD } = await load('input/drive_mode.js');
+const { DriveMode, MODES, ModeMemory, STEP_M, STEP_RAD } = await load('input/drive_mode.js');
 const { HeldKeys } = await load('input/keyboard.js');
 const { OperatorSpeed } = await load('input/speed.js');
 
@@ -85,15 +85,50 @@ test('a lock, a release by force and another mode end it, and nothing goes on af
   }
 });
 
-test('a lock that comes while a toggle is on needs neutral, which only its end is', () => {
-  mode.mode = 'toggle-10';
+for (const name of ['toggle-10', 'step']) {
+  test(`${name}: a lock ends it, and so does a gap in the commands`, () => {
+    mode.mode = name;
+    let beginS = 1;
+    for (const end of [() => drive.setLock('video', true), () => drive.requireNeutral()]) {
+      mode.press('KeyW', beginS);
+      assert.notDeepEqual(at(beginS), ZERO);
+      end();
+      assert.equal(mode.isHeld, false);
+      assert.equal(mode.leftS(beginS), null);
+      drive.setLock('video', false);
+      for (let nowS = beginS + 0.02; nowS < beginS + 4; nowS += 0.02) assert.deepEqual(at(nowS), ZERO);
+      beginS += 10;
+    }
+    mode.press('KeyW', beginS);
+    assert.notDeepEqual(at(beginS), ZERO, 'a press of its own');
+  });
+}
+
+test('a lock does not let go of a key that is held: the hand must', () => {
   mode.press('KeyW', 1);
   at(1);
   drive.setLock('video', true);
-  at(1.1);
   drive.setLock('video', false);
-  assert.deepEqual(at(5), ZERO);
+  assert.deepEqual(at(2), ZERO);
   assert.equal(drive.blockedBy, 'neutral');
+});
+
+test('the browser remembers the mode; a new one, and one that refuses, begin with hold', () => {
+  const items = new Map();
+  const storage = { getItem: (key) => items.get(key) ?? null, setItem: (key, value) => items.set(key, value) };
+  const memory = new ModeMemory(() => storage);
+  assert.equal(memory.read(), 'hold');
+  for (const each of MODES) {
+    memory.write(each);
+    assert.equal(new ModeMemory(() => storage).read(), each);
+  }
+  items.forEach((_, key) => items.set(key, 'turbo'));
+  assert.equal(memory.read(), 'hold');
+  for (const broken of [() => null, () => { throw new Error('refused'); }]) {
+    const none = new ModeMemory(broken);
+    none.write('step');
+    assert.equal(none.read(), 'hold');
+  }
 });
 
 test('step: one press is one bound, with a number of its own', () => {

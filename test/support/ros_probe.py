@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 import json
+import math
 import threading
 import time
 from typing import Any
@@ -65,6 +66,8 @@ class RosProbe:
         self.commands: list[Command] = []
         self.states: list[dict[str, Any]] = []
         self.poses: list[tuple[float, float]] = []
+        self.headings: list[float] = []
+        """In radians, to the left."""
         latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         node.create_subscription(TwistStamped, f'{prefix}cmd_vel', self._on_command, 50)
         node.create_subscription(String, f'{prefix}teleop_bridge/state', self._on_state, latched)
@@ -89,6 +92,9 @@ class RosProbe:
     def _on_odometry(self, message: Odometry) -> None:
         position = message.pose.pose.position
         self.poses.append((position.x, position.y))
+        turned = message.pose.pose.orientation
+        # Quaternion of a base on the ground: x and y are zero.
+        self.headings.append(2.0 * math.atan2(turned.z, turned.w))
 
     @property
     def state(self) -> str:

@@ -26,6 +26,37 @@ const NO_INTENT = Object.freeze({ forward: 0, left: 0, turn: 0 });
  */
 export const MODES = Object.freeze(['hold', 'toggle-5', 'toggle-10', 'toggle-20', 'step']);
 
+const STORED = 'teleop.drive_mode';
+
+/** Remembers the mode for this browser. */
+export class ModeMemory {
+  #storage;
+
+  /** @param {() => Storage | null} [storage] may throw: browsers can refuse it */
+  constructor(storage = () => globalThis.localStorage ?? null) {
+    this.#storage = storage;
+  }
+
+  /** @returns {Mode} */
+  read() {
+    try {
+      const mode = this.#storage()?.getItem(STORED);
+      return MODES.includes(mode) ? mode : 'hold';
+    } catch {
+      return 'hold';
+    }
+  }
+
+  /** @param {Mode} mode */
+  write(mode) {
+    try {
+      this.#storage()?.setItem(STORED, mode);
+    } catch {
+      // Full or refused: it is chosen again next time.
+    }
+  }
+}
+
 /** The motion keys and direction buttons. @implements {import('../drive.js').InputDevice} */
 export class DriveMode {
   name = 'keyboard';
@@ -75,6 +106,11 @@ export class DriveMode {
 
   releaseAll() {
     this.#keys.releaseAll();
+    this.endPress();
+  }
+
+  /** End what goes on without a hand. */
+  endPress() {
     this.#active = null;
   }
 
