@@ -23,19 +23,25 @@ export function startLanguage({ window, onChange }) {
   const { document, location, navigator } = window;
   const asked = new URLSearchParams(location.search).get('lang');
   const wanted = [asked, remembered(window), ...(navigator.languages ?? [])];
-  const select = document.getElementById('language');
-  for (const [code, name] of languages()) {
-    const option = new window.Option(name, code);
-    option.lang = code;
-    select.add(option);
+  const selects = document.querySelectorAll('select.language');
+  const show = (codes) => {
+    const code = use(document, codes);
+    for (const select of selects) select.value = code;
+  };
+  for (const select of selects) {
+    for (const [code, name] of languages()) {
+      const option = new window.Option(name, code);
+      option.lang = code;
+      select.add(option);
+    }
+    select.hidden = false;
+    select.addEventListener('change', () => {
+      remember(window, select.value);
+      show([select.value]);
+      onChange();
+    });
   }
-  select.value = use(document, wanted.filter(Boolean));
-  select.hidden = false;
-  select.addEventListener('change', () => {
-    use(document, [select.value]);
-    remember(window, select.value);
-    onChange();
-  });
+  show(wanted.filter(Boolean));
 }
 
 /** @returns {string} the code of the language in use */
