@@ -34,16 +34,20 @@ export function showStatus({ state, headline, message, lock, stale, pictureNote 
  * @param {import('./status.js').EstopDisplay} display
  * @param {{usable: boolean, mayRelease: boolean}} rights
  */
-export function showEstop({ state, text, note, release, reach, caption, hint }, { usable, mayRelease }) {
+export function showEstop(display, { usable, mayRelease }) {
+  const { state, note, release, reach, caption, hint } = display;
   data('estop', state);
   data('reach', reach);
   write('estop-caption', caption);
-  write('estop-state', text);
+  write('estop-state', display.text);
   write('estop-note', note);
   write('estop-release', release);
   $('estop-release').hidden = !mayRelease || state === 'clear' || state === 'stopping';
   setAttribute($('estop'), 'aria-disabled', String(!usable));
   setAttribute($('estop'), 'title', hint);
+  const kind = text('reach.ready');
+  // What is written on it, and that it is a software stop, whatever is written.
+  setAttribute($('estop'), 'aria-label', caption === kind ? `E-STOP ${kind}` : `E-STOP ${caption} (${kind})`);
 }
 
 /** @param {{role: string, text: string, action: string}} control */

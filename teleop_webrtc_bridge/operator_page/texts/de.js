@@ -86,7 +86,6 @@ export const de = Object.freeze({
   'state.locked': 'Gesperrt',
   // --- the software stop
   'estop.title': 'Software-Stopp',
-  'estop.label': 'E-STOP: Software-Stopp',
   'estop.about':
     'Ein Software-Stopp: Er erreicht den Roboter nur über das Netz. Er ist kein Not-Halt im Sinn von ' +
     'IEC 60204-1 und ISO 13850; der ist ein Taster am Roboter, der weder Netz noch Software braucht.',

@@ -86,7 +86,6 @@ export const en = Object.freeze({
   'state.locked': 'Driving locked',
   // --- the software stop
   'estop.title': 'Software stop',
-  'estop.label': 'E-STOP: software stop',
   'estop.about':
     'A software stop: it reaches the robot only over the network. It is not an emergency stop in the ' +
     'sense of IEC 60204-1 and ISO 13850, which is a button on the robot that needs neither network ' +
