@@ -6,13 +6,13 @@
  * is one line for the operator. A proxy's answer is reported as the proxy's: it knows no robots.
  */
 
+import { text } from './texts.js';
+
 const TIMEOUT_MS = 8_000;
 const TAKEN = 'Session already has operator';
 const REPLACED = 'A newer join of the same operator';
-const ELSEWHERE = 'You drive this robot from another page.';
 /** The detail for a path outside the API; for an unknown session, brokers say more. */
 const NO_SUCH_CALL = 'Not Found';
-const NOT_REACHED = 'The broker does not answer. Is it running, and is the network up?';
 /** The broker limits the rate of credentials; reconnecting must not exceed it. */
 const ICE_SERVERS_MAX_AGE_MS = 5 * 60_000;
 
@@ -195,7 +195,7 @@ export class BrokerClient {
     } catch (error) {
       if (signal?.aborted) throw signal.reason ?? error;
       if (error instanceof BrokerError) throw error;
-      throw new BrokerError('unreachable', NOT_REACHED);
+      throw new BrokerError('unreachable', text('broker.not-reached'));
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener('abort', onAbort);
@@ -219,11 +219,11 @@ function join(joinId) {
 }
 
 function unreadable() {
-  return new BrokerError('server', 'The broker sent an unreadable answer.');
+  return new BrokerError('server', text('broker.unreadable'));
 }
 
 function barredFor(seconds) {
-  return `You were removed from this robot. You may come back in ${Math.ceil(seconds / 60)} min.`;
+  return text('broker.barred', { minutes: Math.ceil(seconds / 60) });
 }
 
 /**
@@ -244,27 +244,26 @@ function failure(response, answer, base) {
   }
   const retryAfterS = Math.max(0, Number(response.headers?.get('Retry-After')) || 0);
   const error = (kind, message) => new BrokerError(kind, message, { status, retryAfterS });
-  if (status === 401) return error('unauthorized', 'The token was not accepted. Sign in again.');
+  if (status === 401) return error('unauthorized', text('broker.unauthorized'));
   if ([403, 409].includes(status) && said?.startsWith(REPLACED)) {
-    return error('replaced', ELSEWHERE);
+    return error('replaced', text('broker.elsewhere'));
   }
   if (status === 403 && retryAfterS > 0) return error('barred', said ?? barredFor(retryAfterS));
-  if (status === 403) return error('refused', said ?? 'You are not the operator of this robot.');
-  if (status === 404) return error('gone', 'The robot is not connected to the broker any more.');
+  if (status === 403) return error('refused', said ?? text('broker.not-operator'));
+  if (status === 404) return error('gone', text('broker.gone'));
   if (status === 409 && said?.startsWith(TAKEN)) return error('taken', said);
-  if (status === 409) return error('conflict', said ?? 'The robot is in use.');
-  if (status === 429) return error('busy', 'Too many attempts. Trying again shortly.');
-  if (status < 500) return error('refused', `The broker refused: ${said ?? `HTTP ${status}`}`);
-  return error('server', `The broker has a problem: ${said ?? `HTTP ${status}`}`);
+  if (status === 409) return error('conflict', said ?? text('broker.in-use'));
+  if (status === 429) return error('busy', text('broker.busy'));
+  const why = said ?? `HTTP ${status}`;
+  if (status < 500) return error('refused', text('broker.refused', { why }));
+  return error('server', text('broker.problem', { why }));
 }
 
 /** Something other than the broker has answered: the answer is not about a robot or a token. */
 function misrouted(status, base) {
   if (status >= 500) {
     // It may have forwarded the call nevertheless: the status is not the broker's.
-    const text = `A proxy answered HTTP ${status}: it does not reach the broker.`;
-    return new BrokerError('misrouted', text);
+    return new BrokerError('misrouted', text('broker.proxy', { status }));
   }
-  const text = `The broker’s API is not at ${base}: a proxy answered HTTP ${status}.`;
-  return new BrokerError('misrouted', text, { status });
+  return new BrokerError('misrouted', text('broker.misrouted', { base, status }), { status });
 }

@@ -6,7 +6,8 @@
  * until it arrives, the choice made here is shown. `CameraChoice` is pure: `now` is passed in, in seconds.
  */
 
-import { newButton, setAttribute } from './dom.js';
+import { newButton, setAttribute, setText } from './dom.js';
+import { text } from './texts.js';
 
 /** How long a choice may take: the message, and the robot's telemetry. */
 const WISH_S = 2;
@@ -120,7 +121,7 @@ export class CameraSwitch {
   constructor({ group, onPress, onSeveral }) {
     this.#group = group;
     this.#onPress = onPress;
-    this.#several = this.#button('Side by side', 'several', onSeveral);
+    this.#several = this.#button('several', onSeveral);
   }
 
   /** @param {{names: string[], selected: string[], several: boolean}} choice */
@@ -131,6 +132,7 @@ export class CameraSwitch {
     if (shown !== this.#shown) this.#build(names);
     this.#shown = shown;
     for (const [name, button] of this.#buttons) setPressed(button, selected.includes(name));
+    setText(this.#several.lastElementChild, text('cameras.several'));
     setPressed(this.#several, several);
   }
 
@@ -138,7 +140,8 @@ export class CameraSwitch {
     this.#buttons.clear();
     for (const [index, name] of names.entries()) {
       const press = (event) => this.#onPress(name, event.shiftKey ? { add: true } : undefined);
-      const button = this.#button(name, 'camera', press);
+      const button = this.#button('camera', press);
+      button.lastElementChild.textContent = name;
       button.dataset.camera = name;
       if (index < 9) {
         const key = document.createElement('kbd');
@@ -146,18 +149,16 @@ export class CameraSwitch {
         key.setAttribute('aria-hidden', 'true');
         button.prepend(key);
         button.setAttribute('aria-keyshortcuts', String(index + 1));
-        button.title = `Key ${index + 1}; with Shift: side by side`;
+        button.title = text('cameras.key', { number: index + 1 });
       }
       this.#buttons.set(name, button);
     }
     this.#group.replaceChildren(...this.#buttons.values(), this.#several);
   }
 
-  #button(text, className, onPress) {
+  #button(className, onPress) {
     const button = newButton(className, onPress);
-    const label = document.createElement('span');
-    label.textContent = text;
-    button.append(label);
+    button.append(document.createElement('span'));
     return button;
   }
 }

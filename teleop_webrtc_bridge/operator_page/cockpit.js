@@ -20,6 +20,7 @@ import { newNonce, parseMessage } from './messages.js';
 import { splitHint } from './robot_list.js';
 import { Session } from './session.js';
 import { pageState } from './status.js';
+import { text } from './texts.js';
 import { VideoMonitor } from './video_monitor.js';
 
 /** The robot answers a ping each second; after this long without a message the link is dead. */
@@ -123,7 +124,7 @@ export class Cockpit {
     this.#lastRobot = robot;
     this.timings = { connectPressedMs: performance.now(), firstFrameMs: null, drivableMs: null };
     this.video.clear();
-    const name = row.robot_name || row.robot_id || 'robot';
+    const name = row.robot_name || row.robot_id || text('list.robot');
     this.link.connect({ sessionId: row.session_id, robotId: row.robot_id ?? '', robotName: name });
   }
 
@@ -177,7 +178,7 @@ export class Cockpit {
     for (const action of this.drive.poll(now)) this.#onAction(action);
     const connected = this.link.state === 'drivable';
     if (connected && now - this.#heardS > DEAD_S) {
-      this.link.onLost(new Error('The robot does not respond.'));
+      this.link.onLost(new Error(text('link.silent')));
     }
     this.drive.setLock('link', !connected);
     this.drive.setLock('estop', this.estop.latched);

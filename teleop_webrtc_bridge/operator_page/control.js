@@ -5,6 +5,8 @@
  * The hand-over of control: polls the broker for requests, and sends our own. No DOM, no timers.
  */
 
+import { text } from './texts.js';
+
 /**
  * @typedef {object} ControlBanner
  * @property {string} text empty: nothing to show
@@ -44,19 +46,22 @@ export class ControlDesk {
 
   /** @returns {ControlBanner} */
   banner() {
-    if (this.#failure) return { text: this.#failure, action: this.#watching ? 'Try again' : '' };
+    if (this.#failure) return { text: this.#failure, action: this.#watching ? text('control.again') : '' };
     if (this.#watching) return this.#watcherBanner();
     if (!this.#request) return NOTHING;
-    if (this.#granted) return { text: `Handing over to ${this.#request} …`, action: '' };
-    return { text: `${this.#request} asks for control.`, action: 'Grant control' };
+    const name = this.#request;
+    if (this.#granted) return { text: text('control.handing', { name }), action: '' };
+    return { text: text('control.asks', { name }), action: text('control.grant') };
   }
 
   #watcherBanner() {
+    const name = this.#holder;
     if (this.#asking) {
-      return { text: `Waiting for ${this.#holder ?? 'the operator'} …`, action: 'Cancel' };
+      const waiting = name ? text('control.waiting', { name }) : text('control.waiting-somebody');
+      return { text: waiting, action: text('control.cancel') };
     }
-    const text = this.#holder ? `Driven by ${this.#holder}.` : 'Nobody drives this robot.';
-    return { text, action: this.#holder ? 'Request control' : 'Take control' };
+    if (name) return { text: text('control.driven', { name }), action: text('control.request') };
+    return { text: text('control.nobody'), action: text('control.take') };
   }
 
   /** The banner's button was pressed. @param {string} sessionId */

@@ -10,6 +10,8 @@
  * nothing is pending.
  */
 
+import { text } from './texts.js';
+
 const NOT_CONFIRMED_S = 0.3;
 const FAST_S = 1;
 const FAST_INTERVAL_S = 0.02;
@@ -152,7 +154,7 @@ export class Estop {
       sends.push({ channel: 'state', message });
     } else if (nowS - release.sinceS > RELEASE_TIMEOUT_S) {
       this.#release = null;
-      this.releaseFailure = 'The robot did not confirm the release.';
+      this.releaseFailure = text('stopped.no-release');
     }
   }
 
@@ -240,6 +242,6 @@ function person(by) {
 }
 
 function refusal(reason) {
-  const why = typeof reason === 'string' && reason ? `: ${reason.slice(0, 120)}` : '';
-  return `The robot refused the release${why}.`;
+  const why = typeof reason === 'string' ? reason.slice(0, 120) : '';
+  return why ? text('stopped.refused-why', { why }) : text('stopped.refused');
 }

@@ -4,7 +4,7 @@
 /** The page's displays: writes changes into the elements of index.html. */
 
 import { setAttribute, setText } from './dom.js';
-import { text } from './texts.js';
+import { decimal, text } from './texts.js';
 
 const VERDICTS = new Set(['good', 'slow', 'bad']);
 const NONE = '–';
@@ -27,23 +27,27 @@ export function showStatus({ state, headline, message, lock, stale, pictureNote 
   write('state', headline);
   write('message', message);
   write('picture-note', pictureNote);
-  write('disconnect', state === 'connecting' ? 'Cancel' : 'Disconnect');
+  write('disconnect', text(state === 'connecting' ? 'list.cancel' : 'list.disconnect'));
 }
 
 /**
  * @param {import('./status.js').EstopDisplay} display
  * @param {{usable: boolean, mayRelease: boolean}} rights
  */
-export function showEstop({ state, text, note, release, reach, caption, hint }, { usable, mayRelease }) {
+export function showEstop(display, { usable, mayRelease }) {
+  const { state, note, release, reach, caption, hint } = display;
   data('estop', state);
   data('reach', reach);
   write('estop-caption', caption);
-  write('estop-state', text);
+  write('estop-state', display.text);
   write('estop-note', note);
   write('estop-release', release);
   $('estop-release').hidden = !mayRelease || state === 'clear' || state === 'stopping';
   setAttribute($('estop'), 'aria-disabled', String(!usable));
   setAttribute($('estop'), 'title', hint);
+  const kind = text('reach.ready');
+  // What is written on it, and that it is a software stop, whatever is written.
+  setAttribute($('estop'), 'aria-label', caption === kind ? `E-STOP ${kind}` : `E-STOP ${caption} (${kind})`);
 }
 
 /** @param {{role: string, text: string, action: string}} control */
@@ -88,7 +92,7 @@ function showLatency(latency, factor) {
 
 /** Show the commanded velocity. @param {import('./messages.js').Velocity} velocity */
 export function showVelocity({ forward, left, turn }) {
-  write('velocity', `${Math.hypot(forward, left).toFixed(2)} m/s · ${turning(turn)}`);
+  write('velocity', `${decimal(Math.hypot(forward, left), 2)} m/s · ${turning(turn)}`);
 }
 
 /** @param {import('./input/drive_mode.js').Mode} mode */
@@ -108,9 +112,9 @@ export function showRobot(name) {
   write('robot-name', name);
 }
 
-/** @param {string} text */
-export function showSpeed(text) {
-  write('speed-value', text);
+/** @param {number} percent @param {'slow' | 'normal' | 'fast'} level */
+export function showSpeed(percent, level) {
+  write('speed-value', `${text(`speed.${level}`)} · ${percent} %`);
 }
 
 function write(id, value) {
@@ -122,10 +126,10 @@ function data(name, value) {
 }
 
 function unit(value, name, digits = 0) {
-  return Number.isFinite(value) ? `${value.toFixed(digits)} ${name}` : NONE;
+  return Number.isFinite(value) ? `${decimal(value, digits)} ${name}` : NONE;
 }
 
 function turning(radps) {
   const arrow = radps === 0 ? '' : radps > 0 ? ' ↺' : ' ↻';
-  return `${Math.abs(radps).toFixed(2)} rad/s${arrow}`;
+  return `${decimal(Math.abs(radps), 2)} rad/s${arrow}`;
 }

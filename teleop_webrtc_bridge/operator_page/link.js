@@ -7,6 +7,7 @@
  */
 
 import { BrokerError } from './broker_client.js';
+import { text } from './texts.js';
 
 const SETUP_TIMEOUT_MS = 20_000;
 const BACKOFF_FIRST_S = 0.5;
@@ -128,7 +129,7 @@ export class Link {
     this.target = target;
     this.isReplaced = false;
     this.#run = new AbortController();
-    this.#set('connecting', `Connecting to ${target.robotName} …`);
+    this.#set('connecting', text('link.connecting', { name: target.robotName }));
     void this.#keep(target, this.#run.signal);
   }
 
@@ -210,7 +211,7 @@ export class Link {
     const attempt = new AbortController();
     const giveUp = () => attempt.abort(signal.reason);
     signal.addEventListener('abort', giveUp, { once: true });
-    const tooSlow = new BrokerError('unreachable', 'The robot did not answer within 20 s.');
+    const tooSlow = new BrokerError('unreachable', text('link.no-answer'));
     const timer = setTimeout(() => attempt.abort(tooSlow), SETUP_TIMEOUT_MS);
     const lost = new Promise((_, reject) => {
       attempt.signal.addEventListener('abort', () => reject(attempt.signal.reason), { once: true });
@@ -241,7 +242,7 @@ export class Link {
       this.#checkJoin(target.sessionId, signal),
     ]);
     const id = findAgain(rows, target);
-    if (id === null) throw new BrokerError('gone', 'The robot is not connected to the broker.');
+    if (id === null) throw new BrokerError('gone', text('link.not-there'));
     return id;
   }
 

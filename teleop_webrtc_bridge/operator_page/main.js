@@ -38,6 +38,7 @@ import { showLayout } from './input/key_legend.js';
 import { attachKeyboard } from './input/keyboard.js';
 import { attachSpeedSlider } from './input/speed_slider.js';
 import { attachTouchPad } from './input/touch_pad.js';
+import { startLanguage } from './language.js';
 import { lockZoom, watchLayout } from './layout_watch.js';
 import { connectText, isSameRobot, RobotList, splitHint } from './robot_list.js';
 import { bothPaths } from './stats.js';
@@ -97,6 +98,7 @@ class Page {
   });
 
   start() {
+    startLanguage({ window, onChange: () => this.#showAll() });
     this.#attachForm();
     this.#attachControls();
     this.#attachInputs();
@@ -127,7 +129,7 @@ class Page {
       broker: this.#broker,
       onChange: () => this.#onLinkChange(),
       onAction: (action) => this.#act(action),
-      onUnauthorized: (text) => this.#signOut(text),
+      onUnauthorized: (notice) => this.#signOut(notice),
     });
     this.#gamepadPanel.attach();
     this.#cockpit.speed.onChange = () => this.#showSpeed();
@@ -138,13 +140,13 @@ class Page {
     void this.#refreshRobots();
   }
 
-  #signOut(text) {
+  #signOut(notice) {
     forgetToken(sessionStorage, keyOf(location.pathname));
     this.#cockpit?.disconnect('signed out');
     this.#cockpit = null;
     this.#broker = null;
     this.#robots.update([]);
-    this.#notice = text;
+    this.#notice = notice;
     this.#showStatus();
     $('token').focus();
   }
@@ -262,7 +264,7 @@ class Page {
 
   #estop() {
     if (!this.#isControlling()) {
-      this.#notice = 'No robot is connected: there is nothing to stop.';
+      this.#notice = text('stopped.nothing');
     } else if (this.#cockpit.mayStop) this.#cockpit.pressEstop();
     this.#showStatus();
   }
@@ -275,10 +277,11 @@ class Page {
   }
 
   #showSpeed() {
+    if (!this.#cockpit) return;
     const { share, level } = this.#cockpit.speed;
     const percent = Math.round(share * 100);
     $('speed').value = String(percent);
-    hud.showSpeed(`${text(`speed.${level}`)} · ${percent} %`);
+    hud.showSpeed(percent, level);
   }
 
   /** Do what a device asks for. @param {import('./drive.js').Action} action */
@@ -410,6 +413,14 @@ class Page {
     this.#showReadings();
   }
 
+  /** In another language. */
+  #showAll() {
+    this.#showSpeed();
+    this.#onSelect();
+    this.#showStatus();
+    void this.#refreshRobots();
+  }
+
   #showStatus() {
     const cockpit = this.#cockpit;
     const situation = cockpit?.situation() ?? SIGNED_OUT;
@@ -467,11 +478,11 @@ class Page {
     if (!controlling) return { stale: false, pictureNote: '' };
     const { link, video, videoReason } = this.#cockpit;
     if (link.state !== 'drivable') return { stale: true, pictureNote: '' };
-    if (!video.isPromised || videoReason !== null) return { stale: false, pictureNote: 'No picture' };
-    if (!video.hasPicture) return { stale: true, pictureNote: 'Waiting for the picture…' };
+    if (!video.isPromised || videoReason !== null) return { stale: false, pictureNote: text('picture.none') };
+    if (!video.hasPicture) return { stale: true, pictureNote: text('picture.waiting') };
     if (!video.isFrozen(nowS())) return { stale: false, pictureNote: '' };
-    const ageS = Math.floor(video.ageS(nowS()));
-    return { stale: true, pictureNote: `Picture frozen for ${ageS} s` };
+    const seconds = Math.floor(video.ageS(nowS()));
+    return { stale: true, pictureNote: text('picture.frozen', { seconds }) };
   }
 
   #showReadings() {

@@ -5,6 +5,7 @@
 
 import { BrokerError } from './broker_client.js';
 import { CHANNELS } from './messages.js';
+import { text } from './texts.js';
 
 const GATHER_CAP_MS = 1_000;
 /** A relay is worth a longer wait: in some networks nothing else works. */
@@ -12,17 +13,6 @@ const RELAY_GATHER_CAP_MS = 3_000;
 const CAPTURE_TIME_URI = 'http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time';
 /** With it the robot tells the browser not to buffer: 20 to 40 ms less delay. */
 const PLAYOUT_DELAY_URI = 'http://www.webrtc.org/experiments/rtp-hdrext/playout-delay';
-const NO_PATH = 'No network path to the robot was found.';
-/**
- * Firefox uses only the addresses of the routes to the Internet and to the page, never a loopback
- * address. Settings and extensions may block them all.
- */
-const NO_ADDRESS =
-  'This browser gives WebRTC no network address. Firefox does so on a machine without a route to ' +
-  'the Internet: add a route, or use Chromium. Otherwise check its privacy settings.';
-const NO_WEBRTC =
-  'WebRTC is switched off in this browser: check its settings and extensions (in Firefox ' +
-  'about:config, media.peerconnection.enabled), or use another browser.';
 
 /**
  * Reject when the signal aborts, with its reason.
@@ -46,7 +36,7 @@ export function orAborted(promise, signal) {
  * @throws {BrokerError} the browser has no WebRTC
  */
 export function createPeer(iceServers) {
-  if (typeof RTCPeerConnection !== 'function') throw new BrokerError('refused', NO_WEBRTC);
+  if (typeof RTCPeerConnection !== 'function') throw new BrokerError('refused', text('link.no-webrtc'));
   try {
     return new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
   } catch {
@@ -131,8 +121,10 @@ export function connected(pc, signal) {
     const check = () => {
       if (pc.connectionState === 'connected') resolve();
       if (pc.connectionState === 'failed' || pc.connectionState === 'closed') {
+      // Firefox uses only the addresses of the routes to the Internet and to the page, never a loopback
+      // address. Settings and extensions may block them all.
         const hasAddress = /^a=candidate:/m.test(pc.localDescription?.sdp ?? '');
-        reject(new Error(hasAddress ? NO_PATH : NO_ADDRESS));
+        reject(new Error(text(hasAddress ? 'link.no-path' : 'link.no-address')));
       }
     };
     pc.addEventListener('connectionstatechange', check);
@@ -166,7 +158,7 @@ function opened(channel) {
   return new Promise((resolve, reject) => {
     if (channel.readyState === 'open') resolve();
     channel.addEventListener('open', () => resolve());
-    const fail = () => reject(new Error('A data channel could not be opened.'));
+    const fail = () => reject(new Error(text('link.channel')));
     channel.addEventListener('close', fail);
   });
 }

@@ -4,6 +4,7 @@
 /** The list of robots. Each keeps the same row, so that focus, hover and a click survive every poll. */
 
 import { removeGone, setAttribute, setText } from './dom.js';
+import { text } from './texts.js';
 import { group, summary } from './watchers.js';
 
 /**
@@ -79,11 +80,11 @@ function fill({ button, parts }, session) {
   setAttribute(button, 'data-session-id', session.session_id);
   setAttribute(button, 'data-robot-id', session.robot_id ?? '');
   setAttribute(button, 'data-robot-state', session.state === 'active' ? 'active' : 'idle');
-  setText(parts.name, session.robot_name || session.robot_id || 'Unnamed robot');
+  setText(parts.name, session.robot_name || session.robot_id || text('list.unnamed'));
   const details = [session.robot_id, session.robot_type, summary(group(session.watching))];
   setText(parts.detail, details.filter(Boolean).join(' · '));
-  const driver = session.operator_id ? `Driven by ${nameOf(session)}` : 'In use';
-  setText(parts.status, session.state === 'active' ? driver : 'Available');
+  const driver = session.operator_id ? text('list.driven-by', { name: nameOf(session) }) : text('list.in-use');
+  setText(parts.status, session.state === 'active' ? driver : text('list.available'));
   setText(parts.split, splitHint(session));
 }
 
@@ -93,10 +94,10 @@ function fill({ button, parts }, session) {
  * @param {boolean} isReplaced whether this person's other page has just taken over from this one
  */
 export function connectText(row, isReplaced) {
-  if (!row) return 'Connect';
-  if (isReplaced) return 'Drive here';
-  if (row.operator_is_you) return 'Take over from your other page';
-  return `Connect to ${row.robot_name || row.robot_id || 'robot'}`;
+  if (!row) return text('list.connect');
+  if (isReplaced) return text('list.drive-here');
+  if (row.operator_is_you) return text('list.take-over');
+  return text('list.connect-to', { name: row.robot_name || row.robot_id || text('list.robot') });
 }
 
 /**
@@ -119,5 +120,5 @@ export function splitHint(from) {
 }
 
 function nameOf({ operator_id: name, operator_is_you: isYou }) {
-  return isYou ? 'you' : name;
+  return isYou ? text('list.you') : name;
 }

@@ -15,6 +15,7 @@ import {
   createPeer,
   orAborted,
 } from './peer.js';
+import { text } from './texts.js';
 
 const HEARTBEAT_MS = 5_000;
 /**
@@ -140,7 +141,7 @@ export class Session {
     for (const channel of Object.values(channels)) {
       channel.addEventListener('close', () => {
         // We close the channels that a later bridge has replaced.
-        if (this.#channels === channels) this.#lose(new Error('The robot closed its channels.'));
+        if (this.#channels === channels) this.#lose(new Error(text('link.channels')));
       });
     }
     for (const channel of [channels.back, channels.map]) {
@@ -227,7 +228,7 @@ export class Session {
       this.#hearReason(await this.#broker.heartbeat(this.#id, options));
     } catch (error) {
       if (error.kind === 'gone') {
-        return this.#lose(new BrokerError('ended', 'The robot’s session has ended.'));
+        return this.#lose(new BrokerError('ended', text('link.ended')));
       }
       // An unreachable broker is not a loss: media flows without its HTTP, and silence on the link
       // ends the session. But a broker that refuses has given the robot to somebody else. Before the
@@ -240,7 +241,7 @@ export class Session {
 
   #onConnectionState() {
     const state = this.#pc.connectionState;
-    if (state === 'failed' || state === 'closed') this.#lose(new Error('The connection was lost.'));
+    if (state === 'failed' || state === 'closed') this.#lose(new Error(text('link.lost')));
   }
 
   #lose(error) {

@@ -6,6 +6,8 @@
  * path. Pure: no DOM, times are passed in.
  */
 
+import { text } from './texts.js';
+
 /** Seconds from the NTP epoch (1900), which abs-capture-time counts from, to the Unix epoch. */
 const NTP_UNIX_MS = 2_208_988_800_000;
 /** A figure outside this range means a wrong clock. */
@@ -179,6 +181,10 @@ function selectedPair(stats) {
  * @returns {string} both in one reading; empty: unknown
  */
 export function bothPaths(own, robots) {
-  if (!own || !robots || own === robots) return own || robots || '';
-  return `you ${own}, robot ${robots}`;
+  if (!own || !robots || own === robots) return worded(own || robots || '');
+  return text('path.both', { own: worded(own), robots: worded(robots) });
+}
+
+function worded(path) {
+  return path === 'direct' ? text('path.direct') : path;
 }

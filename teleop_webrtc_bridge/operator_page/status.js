@@ -3,6 +3,8 @@
 
 /** The page's texts: its state, headline, message, and the E-STOP button's captions. Pure. */
 
+import { text } from './texts.js';
+
 /**
  * @typedef {'signed-out' | 'idle' | 'connecting' | 'drivable' | 'driving' | 'stopped'
  *   | 'watching' | 'reconnecting' | 'error'} PageState
@@ -34,26 +36,6 @@
  * @property {boolean} isMe whether it was this person, on this page
  */
 
-const HEADLINES = Object.freeze({
-  'signed-out': 'Signed out',
-  idle: 'Not connected',
-  connecting: 'Connecting…',
-  drivable: 'Ready to drive',
-  driving: 'Driving',
-  watching: 'Watching',
-  stopped: 'Stopped',
-  reconnecting: 'Reconnecting…',
-  error: 'Could not connect',
-});
-
-const ENGAGED = 'The E-STOP is engaged.';
-const FROZEN = 'The picture is frozen: driving is locked until it moves.';
-const NO_VIDEO = 'This robot sends no picture.';
-const BLIND_PAGE =
-  'No picture is shown here: the robot is slowed or stopped until there is one.';
-const SILENT = 'The robot is silent. The connection may be breaking.';
-const MAY_NOT_STOP = 'Viewers may not stop this robot.';
-const COVERED = 'Something covers the E-STOP, or it is out of sight: driving is locked.';
 /** Fits a topic or service of the robot; people's names are shorter. */
 const MAX_NAME_LENGTH = 160;
 /** Fits the robot's report on a camera. */
@@ -63,51 +45,18 @@ const SHORT = Object.freeze({ person: 18, topic: 24 });
 const LONG = Object.freeze({ person: MAX_NAME_LENGTH, topic: MAX_NAME_LENGTH });
 const ROLES = new Set(['operator', 'admin', 'viewer']);
 
-const ESTOP_TEXT = Object.freeze({
-  clear: '',
-  stopping: 'STOPPING…',
-  'not-confirmed': 'NOT CONFIRMED',
-  stopped: 'STOPPED',
-  'confirm-release': 'STOPPED',
-  releasing: 'RELEASING…',
-});
-
-const RELEASE_TEXT = Object.freeze({
-  'confirm-release': 'Press again to release',
-  releasing: 'Releasing…',
-});
+/** What is written on the button that releases, while it is not simply to be pressed. */
+const RELEASE_KEYS = Object.freeze({ 'confirm-release': 'release.confirm', releasing: 'release.busy' });
 
 /**
- * What a press of the E-STOP would achieve now, what is written on the button, and its tooltip. A device
- * that may not work must not look like one that does; and a button in a browser is never an emergency
- * stop, which needs no network.
+ * What a press of the E-STOP would achieve now: written on the button, and its tooltip. A device that may
+ * not work must not look like one that does; and a button in a browser is never an emergency stop, which
+ * needs no network.
  * @typedef {'ready' | 'unanswered' | 'unconnected' | 'refused' | 'none'} StopReach
  */
-const STOP_REACH = Object.freeze({
-  ready: {
-    caption: 'software stop',
-    hint: 'Stop the robot (Space). A software stop: it needs the network.',
-  },
-  unanswered: {
-    caption: 'no answer',
-    hint: 'Stop the robot (Space). The robot does not answer and may not receive the stop.',
-  },
-  unconnected: {
-    caption: 'no connection',
-    hint: 'Stop the robot (Space). Not connected: the stop is sent as soon as the robot is back.',
-  },
-  refused: { caption: 'not allowed', hint: MAY_NOT_STOP },
-  none: { caption: 'no robot', hint: 'Connect to a robot first' },
-});
 
 /** Why the robot obeys no command although everything looks fine from here. */
-const REFUSING_TEXT = Object.freeze({
-  disabled: 'Driving is disabled at the robot.',
-  frame: 'These commands are for an arm, not the base.',
-  stale: 'Commands reach the robot too late: it does not move.',
-  no_lease: 'The robot’s answers reach this page too late: it does not move.',
-  round_trip: 'The round trip to the robot takes too long: it does not move.',
-});
+const REFUSALS = new Set(['disabled', 'frame', 'stale', 'no_lease', 'round_trip']);
 
 /** @param {Situation} situation @returns {PageState} */
 export function pageState({ signedIn, link, estop, moving, watching }) {
@@ -121,10 +70,10 @@ export function pageState({ signedIn, link, estop, moving, watching }) {
 /** @param {Situation} situation @returns {string} */
 export function headline(situation) {
   const state = pageState(situation);
-  if (state === 'stopped' && situation.estop === 'not-confirmed') return 'Stop not confirmed';
+  if (state === 'stopped' && situation.estop === 'not-confirmed') return text('state.not-confirmed');
   const isLocked = ['covered', 'video'].includes(situation.blockedBy);
-  if (state === 'drivable' && isLocked) return 'Driving locked';
-  return HEADLINES[state];
+  if (state === 'drivable' && isLocked) return text('state.locked');
+  return text(`state.${state}`);
 }
 
 /**
@@ -148,12 +97,19 @@ export function estopDisplay(situation, button) {
   const by = state === 'clear' ? '' : stoppedByText(situation.stoppedBy, SHORT);
   return {
     state,
-    text: ESTOP_TEXT[state],
-    note: by || (button.usable && !button.mayStop ? MAY_NOT_STOP : ''),
-    release: RELEASE_TEXT[state] ?? 'Release E-STOP',
+    text: estopText(state),
+    note: by || (button.usable && !button.mayStop ? text('reach.hint.refused') : ''),
+    release: text(RELEASE_KEYS[state] ?? 'release.press'),
     reach,
-    ...STOP_REACH[reach],
+    caption: text(`reach.${reach}`),
+    hint: text(`reach.hint.${reach}`),
   };
+}
+
+/** @param {import('./estop.js').EstopState} state @returns {string} in capitals; empty: clear */
+function estopText(state) {
+  if (state === 'clear') return '';
+  return text(state === 'confirm-release' ? 'estop.stopped' : `estop.${state}`);
 }
 
 /** Whether a press of the E-STOP would reach the robot, as far as this page can tell. */
@@ -174,20 +130,20 @@ export function stoppedByText(by, lengths = LONG) {
   if (!by) return '';
   const { sub, role } = by;
   if (role === 'robot') {
-    return sub ? `by ${ending(sub, lengths.topic)} on the robot` : 'on the robot';
+    return sub ? text('by.part', { name: ending(sub, lengths.topic) }) : text('by.robot');
   }
   const name = beginning(sub, lengths.person);
-  if (by.isMe && ROLES.has(role) && name) return 'by you';
+  if (by.isMe && ROLES.has(role) && name) return text('by.you');
   // A person whose token allows driving may only be watching: "operator" would be misleading.
-  if (role === 'operator') return `by ${named(name) || 'somebody'}`;
-  if (!ROLES.has(role)) return name && `by ${named(name)}`;
-  if (!name) return role === 'viewer' ? 'by a viewer' : `by an ${role}`;
-  return `by ${name}, ${role}`;
+  if (role === 'operator') return byName(name) || text('by.somebody');
+  if (!ROLES.has(role)) return byName(name);
+  if (!name) return text(role === 'viewer' ? 'by.a-viewer' : 'by.an-admin');
+  return text('by.person', { name, role: text(`role.${role}`) });
 }
 
 /** A person named "you" is quoted. */
-function named(name) {
-  return name.toLowerCase() === 'you' ? `“${name}”` : name;
+function byName(name) {
+  return name && text('by.name', { name: name.toLowerCase() === 'you' ? `“${name}”` : name });
 }
 
 function beginning(name, length) {
@@ -209,9 +165,7 @@ export function message(situation, { link, notice, releaseFailure }) {
   const { estop, blockedBy } = situation;
   const state = pageState(situation);
   if (estop === 'not-confirmed') {
-    return state === 'stopped'
-      ? 'The robot has not confirmed the E-STOP. Driving is locked here.'
-      : 'E-STOP not delivered: no connection. It is sent as soon as the robot is back.';
+    return text(state === 'stopped' ? 'stopped.unconfirmed' : 'stopped.undelivered');
   }
   if (state === 'stopped') {
     return releaseFailure ?? stoppedText(situation);
@@ -222,17 +176,18 @@ export function message(situation, { link, notice, releaseFailure }) {
   const { split } = situation;
   if (state === 'connecting' || state === 'reconnecting') return both(link || notice, split);
   if (state !== 'drivable' && state !== 'driving') return link || notice;
-  if (blockedBy === 'covered') return COVERED;
+  if (blockedBy === 'covered') return text('locked.covered');
   if (blockedBy === 'video') {
-    return both(situation.videoReason ? `${situation.videoReason} Driving is locked.` : FROZEN, split);
+    const why = situation.videoReason;
+    return both(why ? text('locked.why', { why }) : text('locked.frozen'), split);
   }
-  if (blockedBy === 'neutral' && situation.held) return 'Release all controls to drive.';
-  if (situation.quiet) return both(SILENT, split);
+  if (blockedBy === 'neutral' && situation.held) return text('locked.neutral');
+  if (situation.quiet) return both(text('locked.silent'), split);
   const refusing = situation.refusing ?? '';
-  if (Object.hasOwn(REFUSING_TEXT, refusing)) return REFUSING_TEXT[refusing];
+  if (REFUSALS.has(refusing)) return text(`refusing.${refusing}`);
   if (!situation.hasVideo || situation.videoReason) return both(noVideoText(situation), split);
-  if (situation.blindPage) return both(BLIND_PAGE, split);
-  if (situation.blind) return 'There is no current image: the robot is slowed or stopped until there is one.';
+  if (situation.blindPage) return both(text('locked.blind-page'), split);
+  if (situation.blind) return text('locked.blind');
   return split || notice;
 }
 
@@ -242,31 +197,31 @@ function cameraFault({ link, quiet, blind, blockedBy, cameraFaults }) {
   if (link !== 'drivable' || quiet || !matters) return '';
   const [name, fault] = Object.entries(cameraFaults ?? {})[0] ?? [];
   if (typeof fault !== 'string') return '';
-  return beginning(`Camera ${name}: ${fault}`, MAX_FAULT_LENGTH);
+  return beginning(text('locked.camera', { name, fault }), MAX_FAULT_LENGTH);
 }
 
 function noVideoText({ videoReason, blindPage }) {
-  const why = videoReason ?? NO_VIDEO;
-  return blindPage ? `${why} The robot is slowed or stopped.` : `${why} You would be driving blind.`;
+  const why = videoReason ?? text('locked.no-picture');
+  return text(blindPage ? 'locked.blind-why' : 'locked.driving-blind', { why });
 }
 
 /** The problem, and how to fix it if the broker knows. */
-function both(text, hint = '') {
-  return [text, hint].filter(Boolean).join(' ');
+function both(problem, hint = '') {
+  return [problem, hint].filter(Boolean).join(' ');
 }
 
 function watchingText({ quiet, hasVideo, videoReason, split }, notice) {
-  if (quiet) return both(SILENT, split);
+  if (quiet) return both(text('locked.silent'), split);
   if (videoReason) return both(videoReason, split);
-  return hasVideo ? split || notice : both(NO_VIDEO, split);
+  return hasVideo ? split || notice : both(text('locked.no-picture'), split);
 }
 
 function stoppedText({ estop, watching, stoppedBy }) {
   const by = stoppedByText(stoppedBy);
-  const said = by ? `Stopped ${by}.` : ENGAGED;
-  if (watching) return `${said} Only the operator who drives can release it.`;
-  if (estop === 'confirm-release') return 'Press again within 3 seconds to release the E-STOP.';
-  if (estop === 'releasing') return 'Releasing the E-STOP …';
-  if (estop === 'stopping') return 'Stopping …';
-  return `${said} The robot does not move until the E-STOP is released.`;
+  const said = by ? text('stopped.by', { by }) : text('stopped.engaged');
+  if (watching) return text('stopped.watching', { said });
+  if (estop === 'confirm-release') return text('stopped.confirm');
+  if (estop === 'releasing') return text('stopped.releasing');
+  if (estop === 'stopping') return text('stopped.stopping');
+  return text('stopped.stands', { said });
 }

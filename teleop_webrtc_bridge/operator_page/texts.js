@@ -12,6 +12,11 @@ import { en } from './texts/en.js';
 const TABLES = Object.freeze({ en, de });
 let table = en;
 
+/** @returns {[string, string][]} code and own name of each language */
+export function languages() {
+  return Object.entries(TABLES).map(([code, own]) => [code, own['language.name']]);
+}
+
 /**
  * Use the first language that there is a table for.
  * @param {readonly string[]} wanted language tags, such as `de-AT`, the best first
@@ -33,4 +38,9 @@ export function text(key, values = {}) {
   const template = table[key] ?? en[key];
   if (template === undefined) throw new Error(`no text ${key}`);
   return template.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+}
+
+/** @param {number} value @param {number} digits after the point @returns {string} as the language writes it */
+export function decimal(value, digits) {
+  return value.toFixed(digits).replace('.', text('number.point'));
 }

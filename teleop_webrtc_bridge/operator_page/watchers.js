@@ -7,6 +7,7 @@
  */
 
 import { newButton, removeGone, setAttribute, setText } from './dom.js';
+import { text } from './texts.js';
 
 const CONFIRM_WINDOW_S = 3;
 const MAX_ROWS = 50;
@@ -59,10 +60,9 @@ export class WatcherDesk {
     return Array.from(this.#people).slice(0, MAX_ROWS).map(([key, { who, count, removable }]) => {
       const armed = this.#armed?.key === key && nowS < this.#armed.untilS;
       const busy = this.#busy.has(key);
-      const text = `${describe(who)}${count > 1 ? ` (${count}×)` : ''}`;
-      const label = busy ? 'Removing …' : armed ? 'Press again' : 'Remove';
-      const action = removable ? label : '';
-      return { key, text, action, armed, busy };
+      const person = `${describe(who)}${count > 1 ? ` (${count}×)` : ''}`;
+      const label = busy ? 'watchers.removing' : armed ? 'watchers.confirm' : 'watchers.remove';
+      return { key, text: person, action: removable ? text(label) : '', armed, busy };
     });
   }
 
@@ -94,7 +94,7 @@ export class WatcherDesk {
     } catch (error) {
       // They no longer watch, which is what was wanted.
       if (error.kind === 'gone') this.#people.delete(key);
-      else this.#failure = { key, text: `${name(who)} was not removed: ${error.message}` };
+      else this.#failure = { key, text: text('watchers.failed', { name: name(who), why: error.message }) };
     }
   }
 }
@@ -126,8 +126,8 @@ export function group(watching) {
 export function summary(people) {
   const [first] = people.values();
   if (!first) return '';
-  const more = people.size - 1;
-  return `Watched by ${name(first.who)}${more ? ` and ${more} more` : ''}`;
+  const count = people.size - 1;
+  return text(count ? 'watchers.more' : 'watchers.one', { name: name(first.who), count });
 }
 
 function isPerson(entry) {
@@ -139,7 +139,8 @@ function name({ operator_id }) {
 }
 
 function describe(who) {
-  return ROLES.has(who.role) ? `${name(who)}, ${who.role}` : name(who);
+  if (!ROLES.has(who.role)) return name(who);
+  return text('watchers.person', { name: name(who), role: text(`role.${who.role}`) });
 }
 
 /** The panel that lists who watches, folded up at first. Each person keeps the same row. */
@@ -171,7 +172,7 @@ export class WatcherPanel {
    */
   show({ summary, rows, failure }) {
     this.#panel.hidden = summary === '' && failure === '';
-    setText(this.#toggle, summary || 'Watched by nobody');
+    setText(this.#toggle, summary || text('watchers.nobody'));
     setText(this.#failure, failure);
     removeGone(this.#rows, rows.map(({ key }) => key));
     for (const row of rows) this.#fill(this.#rows.get(row.key) ?? this.#add(row.key), row);

@@ -29,10 +29,16 @@ test('the page says what the base must do as docs/safety.md says it', async () =
   }
 });
 
+test('the page about the stop says as much in German as in English', async () => {
+  const tags = /<(h1|h2|p|li|strong|code|em)\b/g;
+  const parts = async (name) => [...(await read(name)).matchAll(tags)].map(([, tag]) => tag);
+  assert.deepEqual(await parts('stop.de.html'), await parts('stop.html'));
+});
+
 test('nothing calls the button an emergency stop, and no yellow surrounds it', async () => {
   const index = words(await read('index.html'));
   const html = await read('index.html');
-  assert.match(html, /aria-label="E-STOP: software stop"/);
+  assert.match(html, /id="estop"[^>]*aria-describedby="[^"]*\bestop-about"/);
   assert.match(html, /href="\.\/stop\.html#base"/);
   for (const [, before] of html.matchAll(/(.{0,60})emergency\s+stop/gis)) {
     assert.match(before, /not an\s*$/, 'only to say that it is not one');
@@ -47,8 +53,8 @@ test('nothing calls the button an emergency stop, and no yellow surrounds it', a
 });
 
 test('the page refers to nothing by an absolute path', async () => {
-  for (const name of ['index.html', 'stop.html']) {
-    for (const [, url] of (await read(name)).matchAll(/(?:href|src|action)="([^"]*)"/g)) {
+  for (const name of ['index.html', 'stop.html', 'stop.de.html']) {
+    for (const [, url] of (await read(name)).matchAll(/\s(?:href|src|action)="([^"]*)"/g)) {
       assert.match(url, /^\.\//, url);
     }
   }

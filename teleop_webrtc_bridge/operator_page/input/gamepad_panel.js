@@ -4,7 +4,7 @@
 /** The panel of the gamepad: what the pad reports, whether it drives, its drift and its mapping. */
 
 import { newButton, setAttribute, setText } from '../dom.js';
-import { text } from '../texts.js';
+import { decimal, text } from '../texts.js';
 
 /** More would not fit; a pad has four to eight axes and seventeen buttons. */
 const MAX_AXES = 8;
@@ -127,8 +127,8 @@ export class GamepadPanel {
     items.forEach(([item, bar], i) => {
       const value = values[i];
       bar.style.setProperty('--value', String(Math.min(1, Math.max(-1, value)) || 0));
-      setAttribute(item, 'data-value', value.toFixed(2));
-      setAttribute(item, 'aria-label', text('gamepad.axis', { number: i, value: value.toFixed(1) }));
+      setAttribute(item, 'data-value', decimal(value, 2));
+      setAttribute(bar, 'aria-label', text('gamepad.axis', { number: i, value: decimal(value, 1) }));
     });
   }
 
@@ -139,7 +139,7 @@ export class GamepadPanel {
       setText(bar, String(i));
       setAttribute(item, 'data-pressed', String(isPressed));
       const key = isPressed ? 'gamepad.button.pressed' : 'gamepad.button';
-      setAttribute(item, 'aria-label', text(key, { number: i }));
+      setAttribute(bar, 'aria-label', text(key, { number: i }));
     });
   }
 }
@@ -149,8 +149,8 @@ function rows(list, count, child) {
   while (list.children.length > count) list.lastElementChild.remove();
   while (list.children.length < count) {
     const item = document.createElement('li');
-    item.setAttribute('role', 'img');
     item.append(document.createElement(child));
+    item.firstElementChild.setAttribute('role', 'img');
     list.append(item);
   }
   return Array.from(list.children, (item) => [item, item.firstElementChild]);
