@@ -67,7 +67,7 @@ def choose(page: FirefoxPage, robot_id: str) -> None:
 
 def choose_mode(page: FirefoxPage, mode: str) -> None:
     page.evaluate(
-        f'document.getElementById("mode").value = "{mode}";'
+        f'document.getElementById("mode").value = "{mode}",'
         'document.getElementById("mode").dispatchEvent(new Event("change"))'
     )
 
@@ -118,6 +118,7 @@ def test_one_press_is_one_step(operator: FirefoxPage, probe: RosProbe) -> None:
     operator.wait_until('!document.querySelector("#mode [value=step]").disabled')
     choose_mode(operator, 'step')
     operator.wait_until('!teleop.metrics().lock')
+    wait_for(lambda: len(probe.poses) > 5, what='odometry')
     start = probe.poses[-1]
     # Down for longer than the step lasts.
     operator.key_down('w')
