@@ -261,6 +261,29 @@ test('a controller of no hand, or of another mapping, does not count', () => {
   assert.equal(vr.verdict, 'no controller');
 });
 
+test('tracked hands never drive, whatever they imitate', () => {
+  vr.holdToDrive = false;
+  const hands = [newHand('right'), newHand('right')];
+  hands[1].gamepad.mapping = '';
+  for (const hand of hands) {
+    session.inputSources = [hand];
+    push(hand, 0, 0);
+    assertStands();
+    push(hand, -1, 0);
+    press(hand, UPPER);
+    assertStands();
+    assert.equal(vr.verdict, 'no controller');
+  }
+});
+
+test('a session that has ended says so, and its buttons are dead', () => {
+  assert.equal(vr.poll(nowS).length, 0);
+  session.visibilityState = 'ended';
+  press(right, UPPER);
+  assert.deepEqual(tick().actions, []);
+  assert.equal(vr.verdict, 'no session');
+});
+
 for (const hand of ['left', 'right']) {
   test(`the upper button of the ${hand} hand is the E-STOP, once per press`, () => {
     const controller = hand === 'left' ? left : right;
