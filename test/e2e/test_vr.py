@@ -16,9 +16,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+import signal
 from typing import Any
 
+from browser import difference
 from headset import HeadsetPage, HOLD, LET_GO
 from playwright.sync_api import Browser
 from programs import wait_for
@@ -28,9 +30,15 @@ from stack import Stack
 
 pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
+CAMERA = 'teleop_webrtc_bridge.demo.simulated_robot'
 #: The emulator goes on with frames where a headset stops them; this stops them for good.
 STOP_FRAMES = 'void (xrSession.requestAnimationFrame = () => 0)'
 RESUME_FRAMES = 'void delete xrSession.requestAnimationFrame'
+#: Places in the left eye, see `HeadsetPage.pixels`: the E-STOP block beside its words, and the end
+#: of the display's second line.
+BLOCK, DISPLAY = (0.66, 0.28), (0.55, 0.3)
+#: The corners of the picture there: the eyes are 1.6 m high, 1.6 m before the panel.
+LEFT, RIGHT, TOP, BOTTOM = 153 / 640, 503 / 640, 1 - 327 / 800, 1 - 522.5 / 800
 #: How the hand is lost, and how what was lost comes back, still held.
 LOSSES = {
     'grip released': (
@@ -66,7 +74,7 @@ def vr(stack: Stack, browser: Browser) -> Iterator[HeadsetPage]:
     page = HeadsetPage(browser, stack)
     page.enter()
     yield page
-    page.page.click('#disconnect', force=True)
+    page.press('#disconnect')
     page.operator.wait_for_state('idle')
     page.wait_for_vr('')
     assert page.operator.errors == []
@@ -115,9 +123,7 @@ def test_a_lost_hand_stops_the_robot_until_neutral(
 
 
 @pytest.mark.parametrize('visibility', ['visible', 'visible-blurred', 'hidden'])
-def test_the_robot_stops_without_frames(
-    vr: HeadsetPage, probe: RosProbe, visibility: str
-) -> None:
+def test_the_robot_stops_without_frames(vr: HeadsetPage, probe: RosProbe, visibility: str) -> None:
     vr.hold_until(probe.moving)
     vr.evaluate(STOP_FRAMES)
     vr.evaluate(f"headset.updateVisibilityState('{visibility}')")
@@ -127,6 +133,7 @@ def test_the_robot_stops_without_frames(
     # The page's chain of frames is broken: a new session, still held.
     vr.evaluate(RESUME_FRAMES)
     vr.leave()
+    vr.evaluate("headset.updateVisibilityState('visible')")
     vr.enter()
     vr.evaluate(HOLD)
     assert_stands(vr, probe)
@@ -152,7 +159,7 @@ def test_the_end_of_the_session_stops_the_robot_and_keeps_the_connection(
 
 def test_after_vr_the_keyboard_drives(vr: HeadsetPage, probe: RosProbe) -> None:
     before = link(vr)
-    vr.page.click('#vr', force=True)
+    vr.press('#vr')
     vr.wait_for_vr('')
     wait_for(lambda: vr.operator.let_go_and_press(probe.moving), what='motion of the keyboard')
     vr.page.keyboard.up('KeyW')
@@ -219,9 +226,46 @@ def release_on_the_page(vr: HeadsetPage) -> None:
     vr.operator.wait_for_state('drivable')
 
 
-def test_the_headset_shows_picture_and_stop(vr: HeadsetPage) -> None:
-    # The picture is in front of the eyes, the block to the right below it.
-    before = vr.evaluate(
-        '[0.5, 0.5, 0.5]'
+def test_the_headset_shows_the_picture_and_the_stop(vr: HeadsetPage) -> None:
+    def sees(place: tuple[float, float], what: Callable[[int, int, int], bool]) -> None:
+        wait_for(lambda: what(*vr.pixels([place])[0]), what=f'another pixel at {place}')
+
+    sees(BLOCK, lambda red, green, blue: red > 150 and green < 60 and blue < 60)
+    sees(DISPLAY, lambda red, green, blue: max(red, green, blue) < 40)
+    places = [
+        (LEFT + (RIGHT - LEFT) * (x + 0.5) / 32, TOP + (BOTTOM - TOP) * (y + 0.5) / 18)
+        for y in range(18)
+        for x in range(32)
+    ]
+    shown, picture = [green for _, green, _ in vr.pixels(places)], vr.operator.picture()
+    # Upright, not mirrored, in its place.
+    assert difference(shown, picture) < difference(shown, picture[::-1]) / 2
+    rows = [picture[i : i + 32][::-1] for i in range(0, len(picture), 32)]
+    assert difference(shown, picture) < difference(shown, [it for row in rows for it in row]) / 2
+    # Passthrough: nothing is drawn beside the panels.
+    assert vr.pixels([(0.05, 0.9)]) == [(0, 0, 0)]
+
+
+def test_a_frozen_picture_stops_the_robot_although_the_page_is_not_drawn(
+    stack: Stack, vr: HeadsetPage, probe: RosProbe
+) -> None:
+    (camera,) = (it for it in stack.programs.running if CAMERA in str(it.process.args))
+    # What a browser may do while the headset shows something else than the page.
+    vr.evaluate('void (HTMLVideoElement.prototype.requestVideoFrameCallback = () => 0)')
+    presented = vr.metrics()['framesPresented']
+    wait_for(
+        lambda: vr.metrics()['framesPresented'] > presented + 40, what='frames of the headset'
     )
-    assert before
+    assert vr.metrics()['picture'] is True
+    vr.hold_until(probe.moving)
+    camera.process.send_signal(signal.SIGSTOP)
+    try:
+        wait_for(lambda: vr.metrics()['lock'] == 'video', what='the lock')
+        assert_stands(vr, probe)
+    finally:
+        camera.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: vr.metrics()['lock'] == 'neutral', what='the picture')
+    assert_stands(vr, probe)
+    vr.hold_until(probe.moving)
+    vr.evaluate(LET_GO)
+    assert_stands(vr, probe)

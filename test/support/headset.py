@@ -59,14 +59,16 @@ LET_GO = """(() => {
         controller.updateAxes('thumbstick', 0, 0);
     }
 })()"""
-#: A pixel of the left eye after the page has drawn a frame; the place is in shares of the eye's
-#: width and height, from the lower left.
-PIXEL = """([x, y]) => new Promise((resolve) => xrSession.requestAnimationFrame(() => {
-    const pixel = new Uint8Array(4);
+#: Pixels of the left eye after the page has drawn a frame; places are in shares of the eye's width
+#: and height, from the lower left.
+PIXELS = """(places) => new Promise((resolve) => xrSession.requestAnimationFrame(() => {
     const {drawingBufferWidth: width, drawingBufferHeight: height} = xrContext;
-    const at = [Math.floor(x * width / 2), Math.floor(y * height)];
-    xrContext.readPixels(...at, 1, 1, xrContext.RGBA, xrContext.UNSIGNED_BYTE, pixel);
-    resolve([...pixel]);
+    const all = new Uint8Array(4 * width * height);
+    xrContext.readPixels(0, 0, width, height, xrContext.RGBA, xrContext.UNSIGNED_BYTE, all);
+    resolve(places.map(([x, y]) => {
+        const at = 4 * (Math.floor(y * height) * width + Math.floor(x * width / 2));
+        return [...all.slice(at, at + 3)];
+    }));
 }))"""
 
 
@@ -96,6 +98,10 @@ class HeadsetPage:
         self.page.click('#vr')
         self.wait_for_vr('visible')
 
+    def press(self, selector: str) -> None:
+        """Click what the emulator's canvas covers."""
+        self.page.locator(selector).dispatch_event('click')
+
     def leave(self) -> None:
         """End the session from outside of the page, as the headset's menu does."""
         self.evaluate('void xrSession.end()')
@@ -107,10 +113,9 @@ class HeadsetPage:
             'state => document.body.dataset.vr === state', arg=visibility, timeout=60_000
         )
 
-    def pixel(self, x: float, y: float) -> tuple[int, int, int]:
-        """Return what the left eye sees at a place: 0 to 1 from the left and from below."""
-        red, green, blue, _ = self.page.evaluate(PIXEL, [x, y])
-        return red, green, blue
+    def pixels(self, places: list[tuple[float, float]]) -> list[tuple[int, int, int]]:
+        """Return what the left eye sees at places: 0 to 1 from the left and from below."""
+        return [(red, green, blue) for red, green, blue in self.page.evaluate(PIXELS, places)]
 
     def hold_until(self, moving: Callable[[], object]) -> None:
         """Drive from neutral; a busy machine may have missed that everything was let go."""
