@@ -366,6 +366,7 @@ export class Cockpit {
       state: pageState(this.situation()),
       lock: this.drive.blockedBy,
       picture: commander.picture,
+      vr: this.vr.verdict,
       estop: this.estop.state(now),
       robotId: this.link.target?.robotId ?? null,
       sessionId: this.link.target?.sessionId ?? null,

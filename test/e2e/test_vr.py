@@ -39,31 +39,58 @@ RESUME_FRAMES = 'void delete xrSession.requestAnimationFrame'
 BLOCK, DISPLAY = (0.66, 0.28), (0.55, 0.3)
 #: The corners of the picture there: the eyes are 1.6 m high, 1.6 m before the panel.
 LEFT, RIGHT, TOP, BOTTOM = 153 / 640, 503 / 640, 1 - 327 / 800, 1 - 522.5 / 800
-#: How the hand is lost, and how what was lost comes back, still held.
+#: The emulator also takes the controllers away, and lets go of their buttons, when the session is
+#: not visible. With this they stay as they were.
+KEEP_CONTROLLERS = """void Object.defineProperty(xrSession, 'inputSources', {
+    configurable: true,
+    value: [...xrSession.inputSources].map(({handedness, hand, gamepad, targetRaySpace}) => {
+        const buttons = gamepad.buttons.map(({pressed, value}) => ({pressed, value}));
+        const {mapping, axes} = gamepad;
+        return {handedness, hand, targetRaySpace, gamepad: {mapping, axes: [...axes], buttons}};
+    }),
+})"""
+#: How the hand is lost, how what was lost comes back, still held, and why the controllers do not
+#: drive in between: a busy machine may also miss frames, which stops the robot for another reason.
 LOSSES = {
     'grip released': (
         "headset.controllers.right.updateButtonValue('squeeze', 0)",
         "headset.controllers.right.updateButtonValue('squeeze', 1)",
+        'neutral',
     ),
     'menu': (
         "headset.updateVisibilityState('visible-blurred')",
         "headset.updateVisibilityState('visible')",
+        'not visible',
     ),
     'taken off': (
         "headset.updateVisibilityState('hidden')",
         "headset.updateVisibilityState('visible')",
+        'not visible',
+    ),
+    'menu, controllers stay': (
+        f"{KEEP_CONTROLLERS}, headset.updateVisibilityState('visible-blurred')",
+        "void delete xrSession.inputSources, headset.updateVisibilityState('visible')",
+        'not visible',
+    ),
+    'taken off, controllers stay': (
+        f"{KEEP_CONTROLLERS}, headset.updateVisibilityState('hidden')",
+        "void delete xrSession.inputSources, headset.updateVisibilityState('visible')",
+        'not visible',
     ),
     'left controller gone': (
         'void (headset.controllers.left.connected = false)',
         'void (headset.controllers.left.connected = true)',
+        'neutral',
     ),
     'right controller gone': (
         'void (headset.controllers.right.connected = false)',
         'void (headset.controllers.right.connected = true)',
+        'neutral',
     ),
     'hands': (
         "void (headset.primaryInputMode = 'hand')",
         "void (headset.primaryInputMode = 'controller')",
+        'no controller',
     ),
 }
 
@@ -110,9 +137,10 @@ def test_held_controllers_drive(vr: HeadsetPage, probe: RosProbe) -> None:
 def test_a_lost_hand_stops_the_robot_until_neutral(
     vr: HeadsetPage, probe: RosProbe, loss: str
 ) -> None:
-    lose, restore = LOSSES[loss]
+    lose, restore, why = LOSSES[loss]
     vr.hold_until(probe.moving)
     vr.evaluate(lose)
+    wait_for(lambda: vr.metrics()['vr'] == why, what=why)
     wait_for(probe.standing, what='zero on cmd_vel')
     vr.evaluate(restore)
     vr.evaluate(HOLD)
@@ -128,6 +156,8 @@ def test_the_robot_stops_without_frames(vr: HeadsetPage, probe: RosProbe, visibi
     vr.evaluate(STOP_FRAMES)
     vr.evaluate(f"headset.updateVisibilityState('{visibility}')")
     # With its values as they were, and from a timer that no frame drives.
+    why = 'no frames' if visibility == 'visible' else 'not visible'
+    wait_for(lambda: vr.metrics()['vr'] == why, what=why)
     wait_for(probe.standing, what='zero on cmd_vel')
     assert_stands(vr, probe)
     # The page's chain of frames is broken: a new session, still held.
@@ -148,6 +178,7 @@ def test_the_end_of_the_session_stops_the_robot_and_keeps_the_connection(
     before = link(vr)
     vr.hold_until(probe.moving)
     vr.leave()
+    assert vr.metrics()['vr'] == 'no session'
     assert_stands(vr, probe)
     vr.enter()
     assert_stands(vr, probe)
