@@ -15,6 +15,7 @@ import { Gamepads } from './input/gamepad.js';
 import { HeldKeys } from './input/keyboard.js';
 import { OperatorSpeed } from './input/speed.js';
 import { PadPosition } from './input/touch_pad.js';
+import { XrSticks } from './input/xr_sticks.js';
 import { Link } from './link.js';
 import { newNonce, parseMessage } from './messages.js';
 import { splitHint } from './robot_list.js';
@@ -71,8 +72,9 @@ export class Cockpit {
   mode = new DriveMode(new HeldKeys(), this.speed);
   pad = new PadPosition();
   gamepads = new Gamepads();
+  vr = new XrSticks();
   /** To add an input device: one module in input/, and its instance here. */
-  drive = new Drive([this.pad, this.mode, this.gamepads], this.speed);
+  drive = new Drive([this.pad, this.mode, this.vr, this.gamepads], this.speed);
   estop = new Estop(newNonce);
   commander = new Commander({ drive: this.drive, estop: this.estop });
   cameras = new CameraChoice({
@@ -366,6 +368,7 @@ export class Cockpit {
       state: pageState(this.situation()),
       lock: this.drive.blockedBy,
       picture: commander.picture,
+      vr: this.vr.verdict,
       estop: this.estop.state(now),
       robotId: this.link.target?.robotId ?? null,
       sessionId: this.link.target?.sessionId ?? null,

@@ -32,7 +32,8 @@ const LOCK_ORDER = ['estop', 'link', 'watching', 'covered', 'video', 'hidden'];
  * @property {boolean} isHeld whether a hand is on it, even if it asks for no motion; false without the
  *   device's deadman
  * @property {() => Intent} intent
- * @property {{deadZone?: number, expo?: number}} [response] of its axes; see input/shaping.js
+ * @property {{deadZone?: number, expo?: number, turnFactor?: number}} [response] of its axes; see
+ *   input/shaping.js; the factor reduces the fastest turn
  * @property {() => void} releaseAll forget what is held: it counts only when pressed anew
  * @property {() => void} [endPress] end what goes on without a hand
  * @property {() => Step | null} [step] how far the present press may move the robot; null: while it is held
@@ -191,5 +192,6 @@ function axes(device) {
   const left = shaped(intent.left, device.response);
   // A diagonal must not be faster than straight ahead.
   const length = Math.max(1, Math.hypot(forward, left));
-  return [forward / length, left / length, shaped(intent.turn, device.response)];
+  const turn = shaped(intent.turn, device.response) * (device.response?.turnFactor ?? 1);
+  return [forward / length, left / length, turn];
 }

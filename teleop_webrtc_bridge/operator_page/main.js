@@ -8,15 +8,16 @@
  *   #sign-in #token · #robots button[data-session-id][data-robot-id] · #connect #watch #disconnect ·
  *   #control #control-text #control-action · #watchers-toggle #watchers-list .put-out ·
  *   #video · #cameras button[data-camera][aria-pressed] .several ·
- *   #gamepad-toggle #gamepad #gamepad-verdict ·
+ *   #gamepad-toggle #gamepad #gamepad-verdict · #vr ·
  *   #estop #estop-release #estop-state #estop-note · #state #message · #rtt #speed #pad
  *   document.body.dataset
  *     role: operator viewer, or empty
  *     state: signed-out idle connecting drivable driving watching stopped reconnecting error
  *     lock: why motion is refused (estop link covered video hidden neutral, or empty)
  *     reach: what a press of E-STOP would achieve (ready unanswered unconnected refused none)
- *   window.teleop.metrics(): {state, lock, picture, estop, robotId, sessionId, rttMs, offsetMs (robot minus
- *     page), framesPresented, width, height, fps, bitrateKbps, framesDropped, videoStats,
+ *     vr: the visibility of the headset's session (visible visible-blurred hidden, or empty)
+ *   window.teleop.metrics(): {state, lock, picture, estop, vr: why its controllers do not drive (see
+ *     input/xr_sticks.js), robotId, sessionId, rttMs, offsetMs (robot minus page), framesPresented, width, height, fps, bitrateKbps, framesDropped, videoStats,
  *     glassToGlassMs: [newest 1000], commandsSent, commandsSkipped (backlog), lastCommandSeq,
  *     sent: [newest 2000 of {seq, atMs: performance.timeOrigin + performance.now(), zero}],
  *     telemetry: the robot's last robot_telemetry,
@@ -47,6 +48,7 @@ import { StopGuard } from './stop_guard.js';
 import { text } from './texts.js';
 import { WakeLock } from './wake_lock.js';
 import { WatcherDesk, WatcherPanel } from './watchers.js';
+import { XrEntry } from './xr/xr_entry.js';
 
 /** Next to this file, wherever a proxy has put both. */
 const API = new URL('api/v1', import.meta.url).href;
@@ -84,6 +86,7 @@ class Page {
     onSelect: () => this.#onSelect(),
   });
   #gamepadPanel = new GamepadPanel({ pads: () => this.#cockpit?.gamepads, nowS });
+  #vr = new XrEntry({ nowS, onEstop: () => this.#estop() });
   #watcherPanel = new WatcherPanel({
     onPress: (key) => {
       const id = this.#cockpit?.link.target?.sessionId;
@@ -394,6 +397,7 @@ class Page {
   // --- showing -------------------------------------------------------------------------------
 
   #tick() {
+    this.#vr.follow(this.#isControlling() && !this.#cockpit.watching ? this.#cockpit : null);
     if (!this.#cockpit) return;
     this.#layout.check();
     this.#cockpit.tick();
@@ -428,7 +432,7 @@ class Page {
     const controlling = this.#isControlling();
     const texts = {
       link: cockpit?.linkMessage ?? '',
-      notice: this.#notice,
+      notice: this.#notice || this.#vr.note,
       releaseFailure: cockpit?.estop.releaseFailure ?? null,
     };
     this.#wakeLock.set(situation.link === 'drivable' && !cockpit.watching);

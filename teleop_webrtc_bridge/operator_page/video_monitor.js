@@ -11,6 +11,8 @@ import { GlassToGlass, Rate, Recent, networkPath, percentile, videoStats } from 
 /** A picture older than this is not fit for driving. */
 const FROZEN_S = 1;
 const FRAME_RATE_WINDOW_S = 1;
+/** After this long without a callback the page is not being drawn. */
+const CALLBACK_S = 0.25;
 /** For the robot's conversion, encoder and pacing, in the estimate. */
 const ROBOT_S = 0.05;
 
@@ -24,6 +26,9 @@ export class VideoMonitor {
   #promisedAtS = null;
   #frameAtS = null;
   #measuredAtS = -Infinity;
+  #calledAtS = -Infinity;
+  /** The upload before. @type {{time: number, atS: number} | null} */
+  #upload = null;
   #report = null;
   /** Frames counted by the fallback for browsers without requestVideoFrameCallback. */
   #playedFrames = 0;
@@ -58,6 +63,7 @@ export class VideoMonitor {
     // The robot's playout-delay extension does this already; this is for peers that don't send it.
     if ('jitterBufferTarget' in receiver) receiver.jitterBufferTarget = 0;
     this.#frameAtS = null;
+    this.#upload = null;
     this.#playedFrames = 0;
     // In its own stream: with audio, lip-sync would delay the picture.
     this.#video.srcObject = new MediaStream([track]);
@@ -147,10 +153,24 @@ export class VideoMonitor {
     const onFrame = (_, metadata) => {
       if (this.#receiver?.track !== track) return;
       this.#video.requestVideoFrameCallback(onFrame);
+      this.#calledAtS = this.#nowS();
       this.#onFrame();
       this.#measure(metadata);
     };
     this.#video.requestVideoFrameCallback(onFrame);
+  }
+
+  /**
+   * A headset shows the picture. Browsers may draw the page seldom or not at all meanwhile, and then call
+   * nothing back: frames that differ are counted here.
+   */
+  onUpload() {
+    const before = this.#upload;
+    const [time, atS] = [this.#video.currentTime, this.#nowS()];
+    this.#upload = { time, atS };
+    // After a pause, a new picture may be an old one.
+    const isNew = before !== null && time !== before.time && atS - before.atS <= FROZEN_S;
+    if (isNew && this.#receiver && atS - this.#calledAtS > CALLBACK_S) this.#onFrame();
   }
 
   #onFrame() {

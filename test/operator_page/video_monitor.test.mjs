@@ -13,6 +13,7 @@ let frame;
 let source;
 let monitor;
 let track;
+let video;
 
 /** A video element that shows a frame when the test says so. */
 function fakeVideo() {
@@ -33,7 +34,8 @@ beforeEach(() => {
   nowS = 1000;
   source = [];
   track = { kind: 'video' };
-  monitor = new VideoMonitor({ video: fakeVideo(), nowS: () => nowS, offsetS: () => 0 });
+  video = fakeVideo();
+  monitor = new VideoMonitor({ video, nowS: () => nowS, offsetS: () => 0 });
   monitor.attach(track, { track, getSynchronizationSources: () => source });
 });
 
@@ -58,4 +60,44 @@ test('without it, an estimate from above, once the figures are there', () => {
 
 test('before the first frame it is unknown', () => {
   assert.equal(monitor.latencyS(nowS, 0.01), null);
+});
+
+test('while a headset shows the picture and the page is not drawn, uploads that differ are frames', () => {
+  show();
+  const upload = (seconds, time) => {
+    nowS += seconds;
+    video.currentTime = time;
+    monitor.onUpload();
+  };
+  upload(0.01, 1);
+  upload(0.02, 1.03);
+  assert.equal(monitor.framesPresented, 1, 'the page counts them itself');
+  for (let i = 0; i < 100; i += 1) upload(0.03, 2 + i / 30);
+  assert.ok(!monitor.isFrozen(nowS));
+  assert.ok(monitor.isShowing(nowS));
+  const counted = monitor.framesPresented;
+  assert.ok(counted > 80 && counted <= 101, `counted ${counted}`);
+  for (let i = 0; i < 50; i += 1) upload(0.03, 99);
+  assert.equal(monitor.framesPresented, counted + 1);
+  assert.equal(monitor.isShowing(nowS), false, 'a picture that stands still');
+  // After a pause, the first different picture may have been there for long.
+  upload(5, 100);
+  assert.equal(monitor.isShowing(nowS), false);
+  upload(0.03, 101);
+  assert.equal(monitor.isShowing(nowS), true);
+});
+
+test('an upload is no frame of a track that is gone, nor the first one of a new track', () => {
+  show();
+  nowS += 1;
+  monitor.onUpload();
+  monitor.detach();
+  nowS += 0.1;
+  video.currentTime = 5;
+  monitor.onUpload();
+  assert.equal(monitor.hasPicture, false);
+  monitor.attach(track, { track });
+  video.currentTime = 6;
+  monitor.onUpload();
+  assert.equal(monitor.hasPicture, false);
 });

@@ -266,6 +266,18 @@ export const de = Object.freeze({
   'gamepad.result.far': 'Nicht kalibriert: Ein Stick ruht zu weit neben der Mitte. Er wird gehalten oder ist defekt.',
   'gamepad.result.silent': 'Nicht kalibriert: Das Gamepad meldet keine brauchbaren Werte.',
   'gamepad.result.gone': 'Das Gamepad wurde ausgesteckt.',
+  // --- vr
+  'vr.enter': 'VR starten',
+  'vr.leave': 'VR verlassen',
+  'vr.failed': 'VR ist gescheitert: {failure}',
+  'vr.visible-blurred': 'VR: Die Brille zeigt ihr Menü. Von dort fährt nichts.',
+  'vr.hidden': 'VR: Die Brille ist abgesetzt oder zeigt etwas anderes. Von dort fährt nichts.',
+  'vr.latency': 'Latenz {latency}',
+  'vr.verdict.hold': 'Zum Fahren einen Griff halten.',
+  'vr.verdict.ready': 'Zum Fahren einen Stick bewegen.',
+  'vr.verdict.neutral': 'Lassen Sie zuerst Griffe und Sticks los.',
+  'vr.verdict.no controller': 'Nehmen Sie einen Controller: Hände fahren nicht.',
+  'vr.verdict.faulty': 'Ein Controller meldet keine brauchbaren Werte.',
   // --- speed
   'keys.speed': 'schneller, langsamer',
   'speed.slow': 'langsam',

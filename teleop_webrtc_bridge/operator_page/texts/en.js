@@ -260,6 +260,18 @@ export const en = Object.freeze({
   'gamepad.result.far': 'Not calibrated: a stick rests too far from its centre. It is held, or broken.',
   'gamepad.result.silent': 'Not calibrated: the gamepad reports no usable values.',
   'gamepad.result.gone': 'The gamepad was unplugged.',
+  // --- vr
+  'vr.enter': 'Enter VR',
+  'vr.leave': 'Leave VR',
+  'vr.failed': 'VR has failed: {failure}',
+  'vr.visible-blurred': 'VR: the headset shows its menu. Nothing there drives.',
+  'vr.hidden': 'VR: the headset is off, or shows something else. Nothing there drives.',
+  'vr.latency': 'Latency {latency}',
+  'vr.verdict.hold': 'Hold a grip to drive.',
+  'vr.verdict.ready': 'Move a stick to drive.',
+  'vr.verdict.neutral': 'Let go of grips and sticks first.',
+  'vr.verdict.no controller': 'Take a controller: hands do not drive.',
+  'vr.verdict.faulty': 'A controller reports no usable values.',
   // --- speed
   'keys.speed': 'faster, slower',
   'speed.slow': 'slow',

@@ -1,0 +1,302 @@
+"""A person drives a robot from a VR headset, which iwer emulates in Chromium."""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+import signal
+from typing import Any
+
+from browser import difference
+from headset import HeadsetPage, HOLD, LET_GO
+from playwright.sync_api import Browser
+from programs import wait_for
+import pytest
+from ros_probe import RosProbe
+from stack import Stack
+
+pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
+
+CAMERA = 'teleop_webrtc_bridge.demo.simulated_robot'
+#: The emulator goes on with frames where a headset stops them; this stops them for good.
+STOP_FRAMES = 'void (xrSession.requestAnimationFrame = () => 0)'
+RESUME_FRAMES = 'void delete xrSession.requestAnimationFrame'
+#: Places in the left eye, see `HeadsetPage.pixels`: the E-STOP block beside its words, and the end
+#: of the display's second line.
+BLOCK, DISPLAY = (0.66, 0.28), (0.55, 0.3)
+#: The corners of the picture there: the eyes are 1.6 m high, 1.6 m before the panel.
+LEFT, RIGHT, TOP, BOTTOM = 153 / 640, 503 / 640, 1 - 327 / 800, 1 - 522.5 / 800
+#: The emulator also takes the controllers away, and lets go of their buttons, when the session is
+#: not visible. With this they stay as they were.
+KEEP_CONTROLLERS = """void Object.defineProperty(xrSession, 'inputSources', {
+    configurable: true,
+    value: [...xrSession.inputSources].map(({handedness, hand, gamepad, targetRaySpace}) => {
+        const buttons = gamepad.buttons.map(({pressed, value}) => ({pressed, value}));
+        const {mapping, axes} = gamepad;
+        return {handedness, hand, targetRaySpace, gamepad: {mapping, axes: [...axes], buttons}};
+    }),
+})"""
+#: How the hand is lost, how what was lost comes back, still held, and why the controllers do not
+#: drive in between: a busy machine may also miss frames, which stops the robot for another reason.
+LOSSES = {
+    'grip released': (
+        "headset.controllers.right.updateButtonValue('squeeze', 0)",
+        "headset.controllers.right.updateButtonValue('squeeze', 1)",
+        'neutral',
+    ),
+    'menu': (
+        "headset.updateVisibilityState('visible-blurred')",
+        "headset.updateVisibilityState('visible')",
+        'not visible',
+    ),
+    'taken off': (
+        "headset.updateVisibilityState('hidden')",
+        "headset.updateVisibilityState('visible')",
+        'not visible',
+    ),
+    'menu, controllers stay': (
+        f"{KEEP_CONTROLLERS}, headset.updateVisibilityState('visible-blurred')",
+        "void delete xrSession.inputSources, headset.updateVisibilityState('visible')",
+        'not visible',
+    ),
+    'taken off, controllers stay': (
+        f"{KEEP_CONTROLLERS}, headset.updateVisibilityState('hidden')",
+        "void delete xrSession.inputSources, headset.updateVisibilityState('visible')",
+        'not visible',
+    ),
+    'left controller gone': (
+        'void (headset.controllers.left.connected = false)',
+        'void (headset.controllers.left.connected = true)',
+        'neutral',
+    ),
+    'right controller gone': (
+        'void (headset.controllers.right.connected = false)',
+        'void (headset.controllers.right.connected = true)',
+        'neutral',
+    ),
+    'hands': (
+        "void (headset.primaryInputMode = 'hand')",
+        "void (headset.primaryInputMode = 'controller')",
+        'no controller',
+    ),
+}
+
+
+@pytest.fixture
+def vr(stack: Stack, browser: Browser) -> Iterator[HeadsetPage]:
+    """Yield the page in the headset; disconnect at the end."""
+    page = HeadsetPage(browser, stack)
+    page.enter()
+    yield page
+    page.press('#disconnect')
+    page.operator.wait_for_state('idle')
+    page.wait_for_vr('')
+    assert page.operator.errors == []
+
+
+def link(page: HeadsetPage) -> tuple[Any, ...]:
+    """Return what a new connection would change."""
+    seen = page.evaluate('[peers.length, peers.at(-1).connectionState]')
+    return page.metrics()['sessionId'], *seen
+
+
+def assert_stands(page: HeadsetPage, probe: RosProbe) -> None:
+    """No motion in the next commands of the page."""
+    wait_for(probe.standing, what='zero on cmd_vel')
+    stood, seen = len(probe.commands), page.metrics()['commandsSent']
+    wait_for(lambda: page.metrics()['commandsSent'] > seen + 20, what='more commands')
+    assert all(command.is_zero for command in probe.commands[stood:])
+
+
+def test_held_controllers_drive(vr: HeadsetPage, probe: RosProbe) -> None:
+    vr.hold_until(probe.moving)
+    command = probe.last()
+    assert command is not None
+    assert command.linear_x > 0.0
+    assert (command.linear_y, command.angular_z) == (0.0, 0.0)
+    vr.evaluate("headset.controllers.right.updateAxes('thumbstick', 1, 0)")
+    wait_for(lambda: probe.commands[-1].angular_z < 0.0, what='a turn to the right')
+    vr.evaluate(LET_GO)
+    assert_stands(vr, probe)
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+def test_a_lost_hand_stops_the_robot_until_neutral(
+    vr: HeadsetPage, probe: RosProbe, loss: str
+) -> None:
+    lose, restore, why = LOSSES[loss]
+    vr.hold_until(probe.moving)
+    vr.evaluate(lose)
+    wait_for(lambda: vr.metrics()['vr'] == why, what=why)
+    wait_for(probe.standing, what='zero on cmd_vel')
+    vr.evaluate(restore)
+    vr.evaluate(HOLD)
+    assert_stands(vr, probe)
+    vr.hold_until(probe.moving)
+    vr.evaluate(LET_GO)
+    assert_stands(vr, probe)
+
+
+@pytest.mark.parametrize('visibility', ['visible', 'visible-blurred', 'hidden'])
+def test_the_robot_stops_without_frames(vr: HeadsetPage, probe: RosProbe, visibility: str) -> None:
+    vr.hold_until(probe.moving)
+    vr.evaluate(STOP_FRAMES)
+    vr.evaluate(f"headset.updateVisibilityState('{visibility}')")
+    # With its values as they were, and from a timer that no frame drives.
+    why = 'no frames' if visibility == 'visible' else 'not visible'
+    wait_for(lambda: vr.metrics()['vr'] == why, what=why)
+    wait_for(probe.standing, what='zero on cmd_vel')
+    assert_stands(vr, probe)
+    # The page's chain of frames is broken: a new session, still held.
+    vr.evaluate(RESUME_FRAMES)
+    vr.leave()
+    vr.evaluate("headset.updateVisibilityState('visible')")
+    vr.enter()
+    vr.evaluate(HOLD)
+    assert_stands(vr, probe)
+    vr.hold_until(probe.moving)
+    vr.evaluate(LET_GO)
+    assert_stands(vr, probe)
+
+
+def test_the_end_of_the_session_stops_the_robot_and_keeps_the_connection(
+    vr: HeadsetPage, probe: RosProbe
+) -> None:
+    before = link(vr)
+    vr.hold_until(probe.moving)
+    vr.leave()
+    assert vr.metrics()['vr'] == 'no session'
+    assert_stands(vr, probe)
+    vr.enter()
+    assert_stands(vr, probe)
+    vr.hold_until(probe.moving)
+    vr.evaluate(LET_GO)
+    assert_stands(vr, probe)
+    assert link(vr) == before
+
+
+def test_after_vr_the_keyboard_drives(vr: HeadsetPage, probe: RosProbe) -> None:
+    before = link(vr)
+    vr.press('#vr')
+    vr.wait_for_vr('')
+    wait_for(lambda: vr.operator.let_go_and_press(probe.moving), what='motion of the keyboard')
+    vr.page.keyboard.up('KeyW')
+    assert_stands(vr, probe)
+    assert link(vr) == before
+
+
+@pytest.mark.parametrize('hand', ['left', 'right'])
+def test_the_upper_button_of_either_hand_latches(
+    vr: HeadsetPage, probe: RosProbe, hand: str
+) -> None:
+    vr.hold_until(probe.moving)
+    button = 'y-button' if hand == 'left' else 'b-button'
+    vr.evaluate(f"headset.controllers.{hand}.updateButtonValue('{button}', 1)")
+    wait_for_latch(vr, probe)
+    vr.evaluate(f"headset.controllers.{hand}.updateButtonValue('{button}', 0)")
+    vr.evaluate(LET_GO)
+    vr.evaluate(HOLD)
+    assert_stands(vr, probe)
+    release_on_the_page(vr)
+
+
+def test_a_ray_on_the_block_latches(vr: HeadsetPage, probe: RosProbe) -> None:
+    vr.hold_until(probe.moving)
+    trigger = "headset.controllers.right.updateButtonValue('trigger', {})"
+    # Elsewhere, the trigger does nothing.
+    vr.evaluate(aim(0.0, 1.5, -1.6))
+    vr.evaluate(trigger.format(1))
+    vr.page.wait_for_timeout(300)
+    vr.evaluate(trigger.format(0))
+    assert vr.metrics()['estop'] == 'clear'
+    vr.evaluate(aim(0.52, 0.945, -1.6))
+    vr.evaluate(trigger.format(1))
+    wait_for_latch(vr, probe)
+    vr.evaluate(trigger.format(0))
+    assert_stands(vr, probe)
+    vr.evaluate(LET_GO)
+    release_on_the_page(vr)
+
+
+def aim(x: float, y: float, z: float) -> str:
+    """Return a script that holds the right controller straight before a place."""
+    return f"""(() => {{
+        const {{right}} = headset.controllers;
+        right.position.set({x}, {y}, {z} + 1);
+        right.quaternion.set(0, 0, 0, 1);
+    }})()"""
+
+
+def wait_for_latch(vr: HeadsetPage, probe: RosProbe) -> None:
+    wait_for(lambda: probe.states and probe.states[-1]['estopped'], what='the latch')
+    vr.operator.wait_for_state('stopped')
+
+
+def release_on_the_page(vr: HeadsetPage) -> None:
+    """Take the headset off: nothing in it releases the E-STOP."""
+    vr.evaluate(LET_GO)
+    vr.leave()
+    said = 'document.getElementById("estop-note").textContent !== ""'
+    wait_for(lambda: vr.evaluate(said), what='who stopped it')
+    vr.page.click('#estop-release')
+    vr.page.wait_for_timeout(600)
+    vr.page.click('#estop-release')
+    vr.operator.wait_for_state('drivable')
+
+
+def test_the_headset_shows_the_picture_and_the_stop(vr: HeadsetPage) -> None:
+    def sees(place: tuple[float, float], what: Callable[[int, int, int], bool]) -> None:
+        wait_for(lambda: what(*vr.pixels([place])[0]), what=f'another pixel at {place}')
+
+    sees(BLOCK, lambda red, green, blue: red > 150 and green < 60 and blue < 60)
+    sees(DISPLAY, lambda red, green, blue: max(red, green, blue) < 40)
+    places = [
+        (LEFT + (RIGHT - LEFT) * (x + 0.5) / 32, TOP + (BOTTOM - TOP) * (y + 0.5) / 18)
+        for y in range(18)
+        for x in range(32)
+    ]
+    shown, picture = [green for _, green, _ in vr.pixels(places)], vr.operator.picture()
+    # Upright, not mirrored, in its place.
+    assert difference(shown, picture) < difference(shown, picture[::-1]) / 2
+    rows = [picture[i : i + 32][::-1] for i in range(0, len(picture), 32)]
+    assert difference(shown, picture) < difference(shown, [it for row in rows for it in row]) / 2
+    # Passthrough: nothing is drawn beside the panels.
+    assert vr.pixels([(0.05, 0.9)]) == [(0, 0, 0)]
+
+
+def test_a_frozen_picture_stops_the_robot_although_the_page_is_not_drawn(
+    stack: Stack, vr: HeadsetPage, probe: RosProbe
+) -> None:
+    (camera,) = (it for it in stack.programs.running if CAMERA in str(it.process.args))
+    # What a browser may do while the headset shows something else than the page.
+    vr.evaluate('void (HTMLVideoElement.prototype.requestVideoFrameCallback = () => 0)')
+    presented = vr.metrics()['framesPresented']
+    wait_for(
+        lambda: vr.metrics()['framesPresented'] > presented + 40, what='frames of the headset'
+    )
+    assert vr.metrics()['picture'] is True
+    vr.hold_until(probe.moving)
+    camera.process.send_signal(signal.SIGSTOP)
+    try:
+        wait_for(lambda: vr.metrics()['lock'] == 'video', what='the lock')
+        assert_stands(vr, probe)
+    finally:
+        camera.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: vr.metrics()['lock'] == 'neutral', what='the picture')
+    assert_stands(vr, probe)
+    vr.hold_until(probe.moving)
+    vr.evaluate(LET_GO)
+    assert_stands(vr, probe)

@@ -1,0 +1,134 @@
+"""A VR headset for pages under test: iwer stands in for the browser's own WebXR."""
+
+# Copyright 2026 The teleop_webrtc_bridge contributors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from browser import OperatorPage
+from playwright.sync_api import Browser
+from programs import wait_for
+import pytest
+from stack import Stack
+from tree import ROOT
+
+EMULATOR = ROOT / 'node_modules' / 'iwer' / 'build' / 'iwer.min.js'
+#: Chromium has a WebXR of its own, which iwer leaves in place unless it is told otherwise.
+WEAR = """
+window.headset = new IWER.XRDevice(IWER.metaQuest3);
+headset.stereoEnabled = true;
+headset.installRuntime({forceInstall: true});
+const request = navigator.xr.requestSession.bind(navigator.xr);
+navigator.xr.requestSession = async (...options) => (window.xrSession = await request(...options));
+const getContext = HTMLCanvasElement.prototype.getContext;
+HTMLCanvasElement.prototype.getContext = function (kind, options) {
+    const context = getContext.call(this, kind, options);
+    if (kind === 'webgl2' && options?.xrCompatible) window.xrContext = context;
+    return context;
+};
+const peers = window.peers = [];
+const Peer = window.RTCPeerConnection;
+window.RTCPeerConnection = class extends Peer {
+    constructor(...options) {
+        super(...options);
+        peers.push(this);
+    }
+};
+"""
+HOLD = """(() => {
+    headset.controllers.right.updateButtonValue('squeeze', 1);
+    headset.controllers.left.updateAxes('thumbstick', 0, -1);
+})()"""
+LET_GO = """(() => {
+    for (const controller of Object.values(headset.controllers)) {
+        controller.updateButtonValue('squeeze', 0);
+        controller.updateAxes('thumbstick', 0, 0);
+    }
+})()"""
+#: Pixels of the left eye after the page has drawn a frame; places are in shares of the eye's width
+#: and height, from the lower left.
+PIXELS = """(places) => new Promise((resolve) => xrSession.requestAnimationFrame(() => {
+    const {drawingBufferWidth: width, drawingBufferHeight: height} = xrContext;
+    const all = new Uint8Array(4 * width * height);
+    xrContext.readPixels(0, 0, width, height, xrContext.RGBA, xrContext.UNSIGNED_BYTE, all);
+    resolve(places.map(([x, y]) => {
+        const at = 4 * (Math.floor(y * height) * width + Math.floor(x * width / 2));
+        return [...all.slice(at, at + 3)];
+    }));
+}))"""
+
+
+class HeadsetPage:
+    """The operator page in the browser of a headset, connected to a robot."""
+
+    def __init__(self, browser: Browser, stack: Stack) -> None:
+        if not EMULATOR.exists():
+            pytest.skip(f'no {EMULATOR.relative_to(ROOT)}; run scripts/setup --tests')
+        page = browser.new_page(viewport={'width': 1280, 'height': 800})
+        page.add_init_script(EMULATOR.read_text(encoding='utf-8'))
+        page.add_init_script(f'(() => {{{WEAR}}})()')
+        self.page = page
+        self.operator = OperatorPage(page)
+        self.operator.connect(stack.broker.page, stack.robot_id)
+
+    def evaluate(self, expression: str) -> Any:
+        """Return what an expression is worth in the page."""
+        return self.page.evaluate(expression)
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the page's metrics."""
+        return self.operator.metrics()
+
+    def enter(self) -> None:
+        """Press the page's button; return when the headset shows the page's frames."""
+        self.page.click('#vr')
+        self.wait_for_vr('visible')
+
+    def press(self, selector: str) -> None:
+        """Click what the emulator's canvas covers."""
+        self.page.locator(selector).dispatch_event('click')
+
+    def leave(self) -> None:
+        """End the session from outside of the page, as the headset's menu does."""
+        self.evaluate('void xrSession.end()')
+        self.wait_for_vr('')
+
+    def wait_for_vr(self, visibility: str) -> None:
+        """Wait until the page knows of the session's visibility; empty: there is none."""
+        self.page.wait_for_function(
+            'state => document.body.dataset.vr === state', arg=visibility, timeout=60_000
+        )
+
+    def pixels(self, places: list[tuple[float, float]]) -> list[tuple[int, int, int]]:
+        """Return what the left eye sees at places: 0 to 1 from the left and from below."""
+        return [(red, green, blue) for red, green, blue in self.page.evaluate(PIXELS, places)]
+
+    def hold_until(self, moving: Callable[[], object]) -> None:
+        """Drive from neutral; a busy machine may have missed that everything was let go."""
+
+        def attempt() -> bool:
+            self.evaluate(LET_GO)
+            wait_for(lambda: not self.metrics()['lock'], what='no lock on the page')
+            # The page must see it let go, at a tick with fresh frames.
+            self.page.wait_for_timeout(300)
+            self.evaluate(HOLD)
+            try:
+                return bool(wait_for(moving, timeout_s=3.0, what='motion'))
+            except AssertionError:
+                return False
+
+        wait_for(attempt, what='motion of the controllers on cmd_vel')
