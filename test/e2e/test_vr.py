@@ -60,22 +60,22 @@ LOSSES = {
     'menu': (
         "headset.updateVisibilityState('visible-blurred')",
         "headset.updateVisibilityState('visible')",
-        'not visible',
+        'not-visible',
     ),
     'taken off': (
         "headset.updateVisibilityState('hidden')",
         "headset.updateVisibilityState('visible')",
-        'not visible',
+        'not-visible',
     ),
     'menu, controllers stay': (
         f"{KEEP_CONTROLLERS}, headset.updateVisibilityState('visible-blurred')",
         "void delete xrSession.inputSources, headset.updateVisibilityState('visible')",
-        'not visible',
+        'not-visible',
     ),
     'taken off, controllers stay': (
         f"{KEEP_CONTROLLERS}, headset.updateVisibilityState('hidden')",
         "void delete xrSession.inputSources, headset.updateVisibilityState('visible')",
-        'not visible',
+        'not-visible',
     ),
     'left controller gone': (
         'void (headset.controllers.left.connected = false)',
@@ -90,7 +90,7 @@ LOSSES = {
     'hands': (
         "void (headset.primaryInputMode = 'hand')",
         "void (headset.primaryInputMode = 'controller')",
-        'no controller',
+        'no-controller',
     ),
 }
 
@@ -156,7 +156,7 @@ def test_the_robot_stops_without_frames(vr: HeadsetPage, probe: RosProbe, visibi
     vr.evaluate(STOP_FRAMES)
     vr.evaluate(f"headset.updateVisibilityState('{visibility}')")
     # With its values as they were, and from a timer that no frame drives.
-    why = 'no frames' if visibility == 'visible' else 'not visible'
+    why = 'no-frames' if visibility == 'visible' else 'not-visible'
     wait_for(lambda: vr.metrics()['vr'] == why, what=why)
     wait_for(probe.standing, what='zero on cmd_vel')
     assert_stands(vr, probe)
@@ -178,7 +178,7 @@ def test_the_end_of_the_session_stops_the_robot_and_keeps_the_connection(
     before = link(vr)
     vr.hold_until(probe.moving)
     vr.leave()
-    assert vr.metrics()['vr'] == 'no session'
+    assert vr.metrics()['vr'] == 'no-session'
     assert_stands(vr, probe)
     vr.enter()
     assert_stands(vr, probe)

@@ -172,7 +172,7 @@ const LOSSES = {
   'the headset is taken off': [() => (session.visibilityState = 'hidden'), () => (session.visibilityState = 'visible')],
   'an unknown visibility': [() => (session.visibilityState = undefined), () => (session.visibilityState = 'visible')],
   'the session ended': [() => (session.visibilityState = 'ended'), () => (session.visibilityState = 'visible')],
-  'no session': [() => (vr.session = null), () => (vr.session = session)],
+  'no-session': [() => (vr.session = null), () => (vr.session = session)],
   'the left controller is gone': [() => (session.inputSources = [right]), () => (session.inputSources = [left, right])],
   'the right controller is gone': [() => (session.inputSources = [left]), () => (session.inputSources = [left, right])],
   'both are gone': [() => (session.inputSources = []), () => (session.inputSources = [left, right])],
@@ -220,7 +220,7 @@ test('frames that stop: zero within 100 ms, though everything is held; then neut
   const moving = run(1).filter(({ forward }) => forward !== 0).length;
   assert.ok(moving * TICK_S <= FRAME_AGE_S, `it moved for ${moving * TICK_S} s`);
   assert.ok(nowS > stoppedS);
-  assert.equal(vr.verdict, 'no frames');
+  assert.equal(vr.verdict, 'no-frames');
   framed = true;
   assertStands(1);
   assertMovesFromNeutral();
@@ -258,7 +258,7 @@ test('a controller of no hand, or of another mapping, does not count', () => {
   push(left, 0, -1);
   press(right, GRIP, UPPER);
   assertStands();
-  assert.equal(vr.verdict, 'no controller');
+  assert.equal(vr.verdict, 'no-controller');
 });
 
 test('tracked hands never drive, whatever they imitate', () => {
@@ -272,7 +272,7 @@ test('tracked hands never drive, whatever they imitate', () => {
     push(hand, -1, 0);
     press(hand, UPPER);
     assertStands();
-    assert.equal(vr.verdict, 'no controller');
+    assert.equal(vr.verdict, 'no-controller');
   }
 });
 
@@ -281,7 +281,7 @@ test('a session that has ended says so, and its buttons are dead', () => {
   session.visibilityState = 'ended';
   press(right, UPPER);
   assert.deepEqual(tick().actions, []);
-  assert.equal(vr.verdict, 'no session');
+  assert.equal(vr.verdict, 'no-session');
 });
 
 for (const hand of ['left', 'right']) {

@@ -35,8 +35,8 @@ const TURN_FACTOR = 0.5;
 
 /**
  * Why the controllers do not drive; 'driving': they do; 'ready': nothing but a hand is missing.
- * @typedef {'driving' | 'ready' | 'hold' | 'neutral' | 'faulty' | 'no controller' | 'no frames' |
- *   'not visible' | 'no session'} Verdict
+ * @typedef {'driving' | 'ready' | 'hold' | 'neutral' | 'faulty' | 'no-controller' | 'no-frames' |
+ *   'not-visible' | 'no-session'} Verdict
  *
  * @typedef {object} XrInput What of an XRSession is read here; see xr/xr_session.js.
  * @property {string} visibilityState of the XRSession; 'ended': it is over
@@ -55,7 +55,7 @@ export class XrSticks {
   #armed = false;
   #held = false;
   /** @type {Verdict} */
-  #verdict = 'no session';
+  #verdict = 'no-session';
   #intent = NO_INTENT;
   /** Hand → its controller, at the last poll. @type {Map<string, Gamepad>} */
   #pads = new Map();
@@ -130,10 +130,10 @@ export class XrSticks {
     const isSame = hands === this.#hands;
     this.#hands = hands;
     const { visibilityState, lastFrameS } = this.session ?? { visibilityState: 'ended' };
-    if (visibilityState === 'ended') return lose('no session');
-    if (visibilityState !== 'visible') return lose('not visible');
-    if (!Number.isFinite(lastFrameS) || !(nowS - lastFrameS <= FRAME_AGE_S)) return lose('no frames');
-    if (hands === '') return lose('no controller');
+    if (visibilityState === 'ended') return lose('no-session');
+    if (visibilityState !== 'visible') return lose('not-visible');
+    if (!Number.isFinite(lastFrameS) || !(nowS - lastFrameS <= FRAME_AGE_S)) return lose('no-frames');
+    if (hands === '') return lose('no-controller');
     // One that comes is let go first, as the others are: whose values were these?
     if (!isSame) return lose('neutral');
     const { forward, left, turn } = this.#steering();

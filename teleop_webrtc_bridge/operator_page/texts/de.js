@@ -276,7 +276,7 @@ export const de = Object.freeze({
   'vr.verdict.hold': 'Zum Fahren einen Griff halten.',
   'vr.verdict.ready': 'Zum Fahren einen Stick bewegen.',
   'vr.verdict.neutral': 'Lassen Sie zuerst Griffe und Sticks los.',
-  'vr.verdict.no controller': 'Nehmen Sie einen Controller: Hände fahren nicht.',
+  'vr.verdict.no-controller': 'Nehmen Sie einen Controller: Hände fahren nicht.',
   'vr.verdict.faulty': 'Ein Controller meldet keine brauchbaren Werte.',
   // --- speed
   'keys.speed': 'schneller, langsamer',

@@ -270,7 +270,7 @@ export const en = Object.freeze({
   'vr.verdict.hold': 'Hold a grip to drive.',
   'vr.verdict.ready': 'Move a stick to drive.',
   'vr.verdict.neutral': 'Let go of grips and sticks first.',
-  'vr.verdict.no controller': 'Take a controller: hands do not drive.',
+  'vr.verdict.no-controller': 'Take a controller: hands do not drive.',
   'vr.verdict.faulty': 'A controller reports no usable values.',
   // --- speed
   'keys.speed': 'faster, slower',

@@ -85,7 +85,7 @@ export class XrEntry {
     return {
       state: words('state'),
       message: words('message'),
-      hint: ['hold', 'ready', 'neutral', 'no controller', 'faulty'].includes(verdict)
+      hint: ['hold', 'ready', 'neutral', 'no-controller', 'faulty'].includes(verdict)
         ? text(`vr.verdict.${verdict}`)
         : '',
       speed: words('velocity'),

@@ -98,7 +98,8 @@ export class XrSession {
     let session = null;
     try {
       session = await this.#request();
-      if (!this.#isWanted) throw new Error('left meanwhile');
+      // Left meanwhile.
+      if (!this.#isWanted) return void (await end(session));
       session.addEventListener('end', () => this.#onEnd(session));
       session.addEventListener('visibilitychange', () => this.#onChange());
       this.#session = session;
