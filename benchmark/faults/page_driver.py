@@ -35,6 +35,7 @@ from fake_gamepad import FAKE_PAD, HOLD, LET_GO, PLUG, UNPLUG
 from playwright.sync_api import Page, sync_playwright
 
 from benchmark.faults.driver import say
+from benchmark.faults.headset_driver import EVENTS, Headset
 
 KEY: Final = 'KeyW'
 POLL_S: Final = 0.02
@@ -58,11 +59,13 @@ class PageDriver:
     Acts on the page as its user and its browser do, and reports what it shows.
 
     :param device: What the user drives with: ``keyboard`` or ``gamepad``.
+    :param headset: What they wear, and drive with instead; ``None``: nothing.
     """
 
-    def __init__(self, page: Page, device: str = 'keyboard') -> None:
+    def __init__(self, page: Page, device: str, headset: Headset | None) -> None:
         self._page = page
         self._device = device
+        self._headset = headset
         self._seen: dict[str, Any] = {}
         self._told_seq = 0
 
@@ -79,19 +82,28 @@ class PageDriver:
             'hang': lambda: self._page.evaluate(HANG),
             'leave': lambda: self._page.goto('about:blank'),
         }
+        if self._headset is not None:
+            act['enter'] = self._headset.enter
         # The browser may answer late: effects of the order may be reported before its answer.
         begun_s = time.monotonic()
-        act[wish]()
+        if self._headset is not None and wish in EVENTS:
+            begun_s = self._headset.suffer(wish)
+        else:
+            act[wish]()
         say('wants', wish=wish, at_s=begun_s)
 
     def _hold(self) -> None:
-        if self._device == 'gamepad':
+        if self._headset is not None:
+            self._headset.hold()
+        elif self._device == 'gamepad':
             self._page.evaluate(HOLD)
         else:
             self._page.keyboard.down(KEY)
 
     def _let_go(self) -> None:
-        if self._device == 'gamepad':
+        if self._headset is not None:
+            self._headset.let_go()
+        elif self._device == 'gamepad':
             self._page.evaluate(LET_GO)
         else:
             self._page.keyboard.up(KEY)
@@ -157,10 +169,13 @@ def main() -> None:
         page = browser.new_page()
         if device == 'gamepad':
             page.add_init_script(f'({FAKE_PAD})()')
+        headset = Headset(page) if device == 'vr' else None
         operator = OperatorPage(page)
         say('ready')
         operator.connect(f'{url}/#token={token}', robot_id)
-        driver = PageDriver(page, device)
+        if headset is not None:
+            headset.begin()
+        driver = PageDriver(page, device, headset)
         while True:
             try:
                 line = orders.get(timeout=POLL_S)

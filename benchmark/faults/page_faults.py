@@ -20,7 +20,7 @@ import os
 import signal
 from typing import Final
 
-from benchmark.faults import actions
+from benchmark.faults import actions, headset_driver
 from benchmark.faults.fault import Expected, Fault, LINK, WATCHDOG
 from benchmark.faults.network import Conditions, Host
 from benchmark.faults.rig import Setting
@@ -29,10 +29,16 @@ __all__ = ['PAGE_FAULTS']
 
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP
 RENDERER: Final = '--type=renderer'
+TICK: Final = 'the next tick of the page sends zeros'
+LOST_HAND_MS: Final = 100.0
 
 
 def _no_browser() -> str:
     return '' if os.environ.get('CHROMIUM') else 'the page needs a Chromium'
+
+
+def _no_headset() -> str:
+    return _no_browser() or headset_driver.missing()
 
 
 _PAGE: Final = tuple(
@@ -72,8 +78,33 @@ _GAMEPAD: Final = (
         inject=actions.page_does('unplug', 'plug'),
         setting=Setting(page=True, device='gamepad'),
         missing=_no_browser,
-        why='the next tick of the page sends zeros',
+        why=TICK,
     ),
+)
+
+_VR: Final = tuple(
+    Fault(
+        name=f'page: {name}',
+        expected=Expected.STOPS,
+        inject=actions.page_does(order, and_back),
+        goal_ms=LOST_HAND_MS,
+        goal_from_fault=True,
+        setting=Setting(page=True, device='vr'),
+        missing=_no_headset,
+        why=why,
+    )
+    for name, order, and_back, why in (
+        ('its VR headset is taken off', 'take_off', 'look_again', TICK),
+        ("the headset's menu opens", 'open_menu', 'look_again', TICK),
+        ('its VR session ends', 'end_session', 'enter', TICK),
+        ('its VR controller is lost', 'lose_controller', 'find_controller', TICK),
+        (
+            'its VR frames stop',
+            'stop_frames',
+            'resume_frames',
+            'values count for 100 ms after a frame; then ' + TICK,
+        ),
+    )
 )
 
 _PAGE_ON_A_BAD_NETWORK: Final = tuple(
@@ -89,4 +120,4 @@ _PAGE_ON_A_BAD_NETWORK: Final = tuple(
     for loss in (0.2, 0.5)
 )
 
-PAGE_FAULTS: Final = (*_PAGE, *_GAMEPAD, *_PAGE_ON_A_BAD_NETWORK)
+PAGE_FAULTS: Final = (*_PAGE, *_GAMEPAD, *_VR, *_PAGE_ON_A_BAD_NETWORK)
