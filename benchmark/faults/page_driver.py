@@ -35,7 +35,7 @@ from fake_gamepad import FAKE_PAD, HOLD, LET_GO, PLUG, UNPLUG
 from playwright.sync_api import Page, sync_playwright
 
 from benchmark.faults.driver import say
-from benchmark.faults.headset_driver import EVENTS, Headset
+from benchmark.headset_page import EVENTS, Headset
 
 KEY: Final = 'KeyW'
 POLL_S: Final = 0.02

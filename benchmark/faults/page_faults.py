@@ -20,7 +20,8 @@ import os
 import signal
 from typing import Final
 
-from benchmark.faults import actions, headset_driver
+from benchmark import headset_page
+from benchmark.faults import actions
 from benchmark.faults.fault import Expected, Fault, LINK, WATCHDOG
 from benchmark.faults.network import Conditions, Host
 from benchmark.faults.rig import Setting
@@ -38,7 +39,7 @@ def _no_browser() -> str:
 
 
 def _no_headset() -> str:
-    return _no_browser() or headset_driver.missing()
+    return _no_browser() or headset_page.missing()
 
 
 _PAGE: Final = tuple(

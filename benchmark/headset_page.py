@@ -20,7 +20,7 @@ import time
 from typing import Final
 
 from headset import EMULATOR, HOLD, LET_GO, WEAR
-from playwright.sync_api import Page
+from playwright.sync_api import Page, ViewportSize
 
 __all__ = ['EVENTS', 'Headset', 'missing']
 
@@ -41,6 +41,7 @@ _KEEP: Final = """(() => {
         };
     });
 })()"""
+WINDOW: Final[ViewportSize] = {'width': 320, 'height': 256}
 _HELD: Final = 'window.kept = window.controllers()'
 EVENTS: Final = {
     'take_off': f"{_HELD}, headset.updateVisibilityState('hidden')",
@@ -91,7 +92,9 @@ class Headset:
 
     def enter(self) -> None:
         """Press the page's button; return when the headset shows the page's frames."""
-        # The emulator's canvas may cover the button.
+        # The emulator draws without a graphics card, in the size of the window.
+        self._page.set_viewport_size(WINDOW)
+        # Its canvas may cover the button.
         self._page.locator('#vr').dispatch_event('click')
         self._page.wait_for_function(
             "() => document.body.dataset.vr === 'visible'", timeout=60_000
