@@ -272,6 +272,8 @@ export const de = Object.freeze({
   'vr.failed': 'VR ist gescheitert: {failure}',
   'vr.visible-blurred': 'VR: Die Brille zeigt ihr Menü. Von dort fährt nichts.',
   'vr.hidden': 'VR: Die Brille ist abgesetzt oder zeigt etwas anderes. Von dort fährt nichts.',
+  'vr.no-webgl': 'Der Browser bietet kein WebGL 2.',
+  'vr.context-lost': 'Der Browser hat den Grafikkontext verloren.',
   'vr.latency': 'Latenz {latency}',
   'vr.verdict.hold': 'Zum Fahren einen Griff halten.',
   'vr.verdict.ready': 'Zum Fahren einen Stick bewegen.',

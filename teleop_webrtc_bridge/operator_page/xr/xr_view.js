@@ -6,6 +6,7 @@
  * WebGL 2 without a library.
  */
 
+import { text } from '../texts.js';
 import { inFrontOf, isOn, layout, meets, SCALES, START } from './xr_layout.js';
 
 const DISPLAY_INTERVAL_S = 0.2;
@@ -13,7 +14,7 @@ const DISPLAY_INTERVAL_S = 0.2;
 const PIXELS_PER_M = 1000;
 const POINTER_M = 0.02;
 const [STICK, LOWER] = [3, 4];
-const FONT = 'system-ui, sans-serif';
+const FONT = 'system-ui';
 const COLORS = Object.freeze({
   panel: '#0b1015', text: '#eef3f6', dim: '#9fb0bd', stop: '#d0021b', stopped: '#6d0612', good: '#4fc08d',
   slow: '#f0b429', bad: '#ff6b5e',
@@ -92,7 +93,7 @@ export class XrView {
   static async create(options) {
     // From the start: on a Quest, a context that is made compatible later shows black.
     const gl = document.createElement('canvas').getContext('webgl2', { xrCompatible: true, antialias: false });
-    if (!gl) throw new Error('WebGL 2 is not available.');
+    if (!gl) throw new Error(text('vr.no-webgl'));
     const { session } = options;
     const layer = new XRWebGLLayer(session, gl);
     await session.updateRenderState({ baseLayer: layer });
@@ -139,7 +140,7 @@ export class XrView {
   /** @param {XRFrame} frame @returns {boolean} whether the panels were drawn */
   draw(frame) {
     const gl = this.#gl;
-    if (gl.isContextLost()) throw new Error('The graphics context was lost.');
+    if (gl.isContextLost()) throw new Error(text('vr.context-lost'));
     const pose = frame.getViewerPose(this.#space);
     this.#press(pose);
     this.#upload();
