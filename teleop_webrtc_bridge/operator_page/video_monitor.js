@@ -27,8 +27,8 @@ export class VideoMonitor {
   #frameAtS = null;
   #measuredAtS = -Infinity;
   #calledAtS = -Infinity;
-  /** The upload before. @type {{time: number, atS: number} | null} */
-  #upload = null;
+  /** The headset's frame before. @type {{time: number, atS: number} | null} */
+  #seen = null;
   #report = null;
   /** Frames counted by the fallback for browsers without requestVideoFrameCallback. */
   #playedFrames = 0;
@@ -63,7 +63,7 @@ export class VideoMonitor {
     // The robot's playout-delay extension does this already; this is for peers that don't send it.
     if ('jitterBufferTarget' in receiver) receiver.jitterBufferTarget = 0;
     this.#frameAtS = null;
-    this.#upload = null;
+    this.#seen = null;
     this.#playedFrames = 0;
     // In its own stream: with audio, lip-sync would delay the picture.
     this.#video.srcObject = new MediaStream([track]);
@@ -164,10 +164,10 @@ export class VideoMonitor {
    * A headset shows the picture. Browsers may draw the page seldom or not at all meanwhile, and then call
    * nothing back: frames that differ are counted here.
    */
-  onUpload() {
-    const before = this.#upload;
+  onHeadsetFrame() {
+    const before = this.#seen;
     const [time, atS] = [this.#video.currentTime, this.#nowS()];
-    this.#upload = { time, atS };
+    this.#seen = { time, atS };
     // After a pause, a new picture may be an old one.
     const isNew = before !== null && time !== before.time && atS - before.atS <= FROZEN_S;
     if (isNew && this.#receiver && atS - this.#calledAtS > CALLBACK_S) this.#onFrame();

@@ -67,7 +67,7 @@ test('while a headset shows the picture and the page is not drawn, uploads that 
   const upload = (seconds, time) => {
     nowS += seconds;
     video.currentTime = time;
-    monitor.onUpload();
+    monitor.onHeadsetFrame();
   };
   upload(0.01, 1);
   upload(0.02, 1.03);
@@ -90,14 +90,14 @@ test('while a headset shows the picture and the page is not drawn, uploads that 
 test('an upload is no frame of a track that is gone, nor the first one of a new track', () => {
   show();
   nowS += 1;
-  monitor.onUpload();
+  monitor.onHeadsetFrame();
   monitor.detach();
   nowS += 0.1;
   video.currentTime = 5;
-  monitor.onUpload();
+  monitor.onHeadsetFrame();
   assert.equal(monitor.hasPicture, false);
   monitor.attach(track, { track });
   video.currentTime = 6;
-  monitor.onUpload();
+  monitor.onHeadsetFrame();
   assert.equal(monitor.hasPicture, false);
 });

@@ -31,8 +31,9 @@ export class XrEntry {
           video: $('video'),
           readings: () => this.#readings(),
           nowS,
-          onUpload: () => this.#cockpit?.video.onUpload(),
+          onHeadsetFrame: () => this.#cockpit?.video.onHeadsetFrame(),
           onEstop,
+          mayUseMedia: new URLSearchParams(location.search).get('vr') !== 'texture',
         }),
       onChange: () => this.#show(),
     });
@@ -94,6 +95,7 @@ export class XrEntry {
       estop: words('estop-state'),
       isStopped: estop !== 'clear',
       isOld: stale === 'true',
+      isStereo: this.#cockpit?.cameras.isStereo ?? false,
     };
   }
 }
