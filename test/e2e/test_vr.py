@@ -131,6 +131,20 @@ def test_held_controllers_drive(vr: HeadsetPage, probe: RosProbe) -> None:
     assert_stands(vr, probe)
 
 
+def test_the_grip_can_be_made_optional(vr: HeadsetPage, probe: RosProbe) -> None:
+    stick = "headset.controllers.left.updateAxes('thumbstick', 0, -1)"
+    vr.evaluate(stick)
+    assert_stands(vr, probe)
+    vr.evaluate(LET_GO)
+    vr.press('#gamepad-toggle')
+    vr.page.locator('#gamepad-actions button', has_text='Hold to drive').dispatch_event('click')
+    wait_for(lambda: vr.metrics()['vr'] == 'ready', what='no need for a grip')
+    vr.evaluate(stick)
+    wait_for(probe.moving, what='motion on cmd_vel')
+    vr.evaluate(LET_GO)
+    assert_stands(vr, probe)
+
+
 @pytest.mark.parametrize('loss', LOSSES)
 def test_a_lost_hand_stops_the_robot_until_neutral(
     vr: HeadsetPage, probe: RosProbe, loss: str

@@ -46,6 +46,11 @@ export class XrEntry {
     void this.#session.findOut();
   }
 
+  /** Whether there is a headset that this browser can use. */
+  get isOffered() {
+    return this.#session.isOffered;
+  }
+
   /** What a person at the page should know; empty: nothing. */
   get note() {
     const { failure, visibilityState } = this.#session;
