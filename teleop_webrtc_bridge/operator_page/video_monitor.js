@@ -13,6 +13,8 @@ const FROZEN_S = 1;
 const FRAME_RATE_WINDOW_S = 1;
 /** After this long without a callback the page is not being drawn. */
 const CALLBACK_S = 0.25;
+/** Of the median that the robot gets. */
+const NEWEST_FRAMES = 7;
 /** For the robot's conversion, encoder and pacing, in the estimate. */
 const ROBOT_S = 0.05;
 
@@ -142,7 +144,10 @@ export class VideoMonitor {
    */
   latencyS(nowS, rttS) {
     if (this.#frameAtS === null || nowS - this.#frameAtS > FROZEN_S) return null;
-    if (nowS - this.#measuredAtS <= FROZEN_S) return Math.max(0, this.latencyMs() / 1000);
+    if (nowS - this.#measuredAtS <= FROZEN_S) {
+      // The speed depends on it, so it must follow soon.
+      return Math.max(0, percentile(this.latencies.values().slice(-NEWEST_FRAMES), 50) / 1000);
+    }
     const { jitter_buffer_ms: bufferMs, decode_ms: decodeMs, fps } = this.stats ?? {};
     if (rttS === null || !(fps > 0) || !Number.isFinite(bufferMs)) return null;
     return rttS + (bufferMs + (decodeMs ?? 0)) / 1000 + 2 / fps + ROBOT_S;

@@ -1,4 +1,4 @@
-"""Two cameras that are a stereo pair, in a VR headset: each eye sees its own."""
+"""What a person sees in a VR headset: panels, picture, and each eye its own of a stereo pair."""
 
 # Copyright 2026 The teleop_webrtc_bridge contributors
 #
@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import signal
 
 from browser import difference
@@ -38,6 +38,9 @@ OPTIONS = (
 SMALL = tuple(
     word for option in ('width:=640', 'height:=360', 'overlay:=false') for word in ('-p', option)
 )
+#: Places in the left eye, see `HeadsetPage.pixels`: the E-STOP block beside its words, and the end
+#: of the display's second line.
+BLOCK, DISPLAY = (0.66, 0.28), (0.55, 0.3)
 #: A stand-in for the headset's compositor, which no desktop browser has: it notes the layers.
 MEDIA_LAYERS = """
 const states = window.layerStates = [];
@@ -88,6 +91,28 @@ def halves(picture: list[int]) -> tuple[list[int], list[int]]:
     """Return the left and the right half of a picture of 18 rows of 32."""
     rows = [picture[start : start + 32] for start in range(0, len(picture), 32)]
     return [it for row in rows for it in row[:16]], [it for row in rows for it in row[16:]]
+
+
+def test_the_headset_shows_the_picture_and_the_stop(browser: Browser, stack: Stack) -> None:
+    vr = HeadsetPage(browser, stack)
+    vr.enter()
+
+    def sees(place: tuple[float, float], what: Callable[[int, int, int], bool]) -> None:
+        wait_for(lambda: what(*vr.pixels([place])[0]), what=f'another pixel at {place}')
+
+    sees(BLOCK, lambda red, green, blue: red > 150 and green < 60 and blue < 60)
+    sees(DISPLAY, lambda red, green, blue: max(red, green, blue) < 40)
+
+    def is_in_place() -> bool:
+        shown, picture = vr.picture(), vr.operator.picture()
+        rows = [picture[i : i + 32][::-1] for i in range(0, len(picture), 32)]
+        others = picture[::-1], [it for row in rows for it in row]
+        return all(difference(shown, picture) < difference(shown, other) / 2 for other in others)
+
+    # On a busy machine it may be old, and so dimmed, for a moment.
+    wait_for(is_in_place, what='the picture, upright and not mirrored')
+    # Passthrough: nothing is drawn beside the panels.
+    assert vr.pixels([(0.05, 0.9)]) == [(0, 0, 0)]
 
 
 def test_each_eye_sees_its_own_camera(browser: Browser, stack: Stack) -> None:
