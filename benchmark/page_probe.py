@@ -22,7 +22,7 @@ import time
 from typing import Any, Final
 
 from browser import OperatorPage
-from fake_gamepad import FAKE_PAD
+from held_devices import Device, DEVICES
 from playwright.sync_api import Browser
 
 from benchmark.commands import PERIOD_S
@@ -41,15 +41,15 @@ class MeasuredPage(OperatorPage):
     An operator page whose times can be compared with ``time.monotonic`` of this process.
 
     :param browser: The browser in which a new page is opened.
-    :param with_gamepad: Plug a gamepad in.
+    :param device: What the operator drives with.
     """
 
-    def __init__(self, browser: Browser, *, with_gamepad: bool = False) -> None:
+    def __init__(self, browser: Browser, device: Device = DEVICES['keyboard']) -> None:
         context = browser.new_context(viewport={'width': 1280, 'height': 800})
         super().__init__(context.new_page())
         self.page.add_init_script(path=SCRIPT)
-        if with_gamepad:
-            self.page.add_init_script(f'({FAKE_PAD})()')
+        self.device = device
+        device.prepare(self.page)
         self._ahead_s = 0.0
 
     def close(self) -> None:

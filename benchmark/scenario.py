@@ -25,7 +25,6 @@ import time
 from typing import Any, Final
 
 from browser import browser_process, chromium
-from fake_gamepad import HOLD_TURNING, LET_GO
 from playwright.sync_api import Browser
 from process_tree import process_tree
 from programs import Broker, Program, Programs, programs, wait_for
@@ -41,8 +40,6 @@ from benchmark.processes import Usage, webrtc_half
 __all__ = ['ROBOT_ID', 'Options', 'measure']
 
 ROBOT_ID: Final = 'benchmark'
-KEYS: Final = ('KeyW', 'KeyA')
-"""Keys for driving in a circle: each frame is different, and no wall ends the drive."""
 WARM_UP_S: Final = 3.0
 RAW_CHANNEL_S: Final = 4.0
 DRIVING_SHARE: Final = 0.7
@@ -164,20 +161,15 @@ class Window:
             'benchmark': partial(_own_processes, processes),
         }
 
-    def measure(self, seconds: float, *, with_gamepad: bool = False) -> Figures:
-        """
-        Drive for a while and return all figures.
-
-        :param with_gamepad: Hold the page's gamepad rather than keys.
-        """
+    def measure(self, seconds: float) -> Figures:
+        """Drive for a while and return all figures."""
         page = self._page
         _wait_for_frame(page)
         page.synchronize()
         page.watch()
-        if with_gamepad:
-            page.page.evaluate(HOLD_TURNING)
-        for key in () if with_gamepad else KEYS:
-            page.page.keyboard.down(key)
+        page.device.begin(page.page)
+        # In a circle each frame is different, and no wall ends the drive.
+        page.device.hold(page.page, turning=True)
         page.turn_slider(commands.TURN)
         page.page.wait_for_timeout(1e3 * WARM_UP_S)
         load_before = os.getloadavg()[0]
@@ -193,10 +185,7 @@ class Window:
         figures |= {'load_before': load_before, 'load_after': os.getloadavg()[0]}
         page.page.wait_for_timeout(1e3 * SETTLE_S)
         figures |= self._commands(begin_s, end_s)
-        if with_gamepad:
-            page.page.evaluate(LET_GO)
-        for key in () if with_gamepad else KEYS:
-            page.page.keyboard.up(key)
+        page.device.let_go(page.page)
         self._span_s = (begin_unix_s, end_unix_s)
         figures |= self._video.account(*self._span_s)
         figures |= _shown(before, after)

@@ -22,6 +22,7 @@ send times of single commands are unknown. The variable CHROMIUM names the brows
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 import json
 import os
 import queue
@@ -31,12 +32,13 @@ import time
 from typing import Any, Final
 
 from browser import ARGUMENTS, OperatorPage
-from fake_gamepad import FAKE_PAD, HOLD, LET_GO, PLUG, UNPLUG
+from fake_gamepad import PLUG, UNPLUG
+import headset
+from held_devices import Device, DEVICES
 from playwright.sync_api import Page, sync_playwright
 
 from benchmark.faults.driver import say
 
-KEY: Final = 'KeyW'
 POLL_S: Final = 0.02
 UP: Final = ('drivable', 'driving', 'stopped')
 """States that the page shows while the robot answers."""
@@ -57,10 +59,10 @@ class PageDriver:
     """
     Acts on the page as its user and its browser do, and reports what it shows.
 
-    :param device: What the user drives with: ``keyboard`` or ``gamepad``.
+    :param device: What the user drives with.
     """
 
-    def __init__(self, page: Page, device: str = 'keyboard') -> None:
+    def __init__(self, page: Page, device: Device) -> None:
         self._page = page
         self._device = device
         self._seen: dict[str, Any] = {}
@@ -69,9 +71,9 @@ class PageDriver:
     def obey(self, order: dict[str, Any]) -> None:
         wish = order['do']
         act: dict[str, Callable[[], object]] = {
-            'drive': self._hold,
-            'neutral': self._let_go,
-            'silence': self._let_go,
+            'drive': lambda: self._device.hold(self._page),
+            'neutral': lambda: self._device.let_go(self._page),
+            'silence': lambda: self._device.let_go(self._page),
             'unplug': lambda: self._page.evaluate(UNPLUG),
             'plug': lambda: self._page.evaluate(PLUG),
             'hide': lambda: self._page.evaluate(VISIBILITY, True),
@@ -79,22 +81,13 @@ class PageDriver:
             'hang': lambda: self._page.evaluate(HANG),
             'leave': lambda: self._page.goto('about:blank'),
         }
+        for name, (lose, regain, _) in headset.LOSSES.items():
+            act[f'lose {name}'] = partial(self._page.evaluate, lose)
+            act[f'regain {name}'] = partial(self._page.evaluate, regain)
         # The browser may answer late: effects of the order may be reported before its answer.
         begun_s = time.monotonic()
         act[wish]()
         say('wants', wish=wish, at_s=begun_s)
-
-    def _hold(self) -> None:
-        if self._device == 'gamepad':
-            self._page.evaluate(HOLD)
-        else:
-            self._page.keyboard.down(KEY)
-
-    def _let_go(self) -> None:
-        if self._device == 'gamepad':
-            self._page.evaluate(LET_GO)
-        else:
-            self._page.keyboard.up(KEY)
 
     def look(self) -> None:
         """Report what has changed since the last check."""
@@ -144,7 +137,7 @@ def read(orders: queue.SimpleQueue[str | None]) -> None:
 
 def main() -> None:
     url, token, robot_id = sys.argv[1:4]
-    device = sys.argv[5] if len(sys.argv) > 5 else 'keyboard'
+    device = DEVICES[sys.argv[5]]
     orders: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=read, args=[orders], daemon=True).start()
     with sync_playwright() as playwright:
@@ -155,11 +148,11 @@ def main() -> None:
             args=[*ARGUMENTS, f'--unsafely-treat-insecure-origin-as-secure={url}'],
         )
         page = browser.new_page()
-        if device == 'gamepad':
-            page.add_init_script(f'({FAKE_PAD})()')
+        device.prepare(page)
         operator = OperatorPage(page)
         say('ready')
         operator.connect(f'{url}/#token={token}', robot_id)
+        device.begin(page)
         driver = PageDriver(page, device)
         while True:
             try:

@@ -76,6 +76,24 @@ _GAMEPAD: Final = (
     ),
 )
 
+_HEADSET: Final = tuple(
+    Fault(
+        name=f'page in VR: {name}',
+        expected=Expected.STOPS,
+        inject=actions.page_does(f'lose {loss}', f'regain {loss}'),
+        setting=Setting(page=True, device='vr'),
+        missing=_no_browser,
+        why='the next tick of the page sends zeros',
+    )
+    for name, loss in (
+        ('its headset is taken off', 'taken off, controllers stay'),
+        ('the menu is opened', 'menu, controllers stay'),
+        ('a controller is lost', 'left controller gone'),
+        ('the session ends', 'session ends'),
+        ('frames stop', 'frames stop'),
+    )
+)
+
 _PAGE_ON_A_BAD_NETWORK: Final = tuple(
     Fault(
         name=f'page: {100 * loss:.0f} % loss each way, {one.name.lower()} and broker',
@@ -89,4 +107,4 @@ _PAGE_ON_A_BAD_NETWORK: Final = tuple(
     for loss in (0.2, 0.5)
 )
 
-PAGE_FAULTS: Final = (*_PAGE, *_GAMEPAD, *_PAGE_ON_A_BAD_NETWORK)
+PAGE_FAULTS: Final = (*_PAGE, *_GAMEPAD, *_HEADSET, *_PAGE_ON_A_BAD_NETWORK)

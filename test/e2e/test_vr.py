@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import signal
 from typing import Any
 
-from headset import HeadsetPage, HOLD, LET_GO
+from headset import HeadsetPage, HOLD, LET_GO, LOSSES, RESUME_FRAMES, STOP_FRAMES
 from playwright.sync_api import Browser
 from programs import wait_for
 import pytest
@@ -30,63 +30,6 @@ from stack import Stack
 pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
 CAMERA = 'teleop_webrtc_bridge.demo.simulated_robot'
-#: The emulator goes on with frames where a headset stops them; this stops them for good.
-STOP_FRAMES = 'void (xrSession.requestAnimationFrame = () => 0)'
-RESUME_FRAMES = 'void delete xrSession.requestAnimationFrame'
-#: The emulator also takes the controllers away, and lets go of their buttons, when the session is
-#: not visible. With this they stay as they were.
-KEEP_CONTROLLERS = """void Object.defineProperty(xrSession, 'inputSources', {
-    configurable: true,
-    value: [...xrSession.inputSources].map(({handedness, hand, gamepad, targetRaySpace}) => {
-        const buttons = gamepad.buttons.map(({pressed, value}) => ({pressed, value}));
-        const {mapping, axes} = gamepad;
-        return {handedness, hand, targetRaySpace, gamepad: {mapping, axes: [...axes], buttons}};
-    }),
-})"""
-#: How the hand is lost, how what was lost comes back, still held, and why the controllers do not
-#: drive in between: a busy machine may also miss frames, which stops the robot for another reason.
-LOSSES = {
-    'grip released': (
-        "headset.controllers.right.updateButtonValue('squeeze', 0)",
-        "headset.controllers.right.updateButtonValue('squeeze', 1)",
-        'neutral',
-    ),
-    'menu': (
-        "headset.updateVisibilityState('visible-blurred')",
-        "headset.updateVisibilityState('visible')",
-        'not-visible',
-    ),
-    'taken off': (
-        "headset.updateVisibilityState('hidden')",
-        "headset.updateVisibilityState('visible')",
-        'not-visible',
-    ),
-    'menu, controllers stay': (
-        f"{KEEP_CONTROLLERS}, headset.updateVisibilityState('visible-blurred')",
-        "void delete xrSession.inputSources, headset.updateVisibilityState('visible')",
-        'not-visible',
-    ),
-    'taken off, controllers stay': (
-        f"{KEEP_CONTROLLERS}, headset.updateVisibilityState('hidden')",
-        "void delete xrSession.inputSources, headset.updateVisibilityState('visible')",
-        'not-visible',
-    ),
-    'left controller gone': (
-        'void (headset.controllers.left.connected = false)',
-        'void (headset.controllers.left.connected = true)',
-        'neutral',
-    ),
-    'right controller gone': (
-        'void (headset.controllers.right.connected = false)',
-        'void (headset.controllers.right.connected = true)',
-        'neutral',
-    ),
-    'hands': (
-        "void (headset.primaryInputMode = 'hand')",
-        "void (headset.primaryInputMode = 'controller')",
-        'no-controller',
-    ),
-}
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ SMALL = tuple(
 #: of the display's second line.
 BLOCK, DISPLAY = (0.66, 0.28), (0.55, 0.3)
 #: A stand-in for the headset's compositor, which no desktop browser has: it notes the layers.
-MEDIA_LAYERS = """
+MEDIA_LAYERS = """(() => {
 const states = window.layerStates = [];
 window.XRMediaBinding = class {
     createQuadLayer(video, {layout, width, height}) {
@@ -61,7 +61,7 @@ navigator.xr.requestSession = async (...options) => {
     };
     return session;
 };
-"""
+})()"""
 #: The picture's layer, if the headset shows one.
 MEDIA = 'layerStates.at(-1)?.length === 2 ? layerStates.at(-1)[0] : null'
 
@@ -169,7 +169,7 @@ def test_a_layer_of_the_headset_shows_the_picture_while_it_is_current(
 def test_without_the_layer_the_page_shows_the_picture(
     browser: Browser, stack: Stack, why: str
 ) -> None:
-    script = MEDIA_LAYERS + ('window.refuses = true;' if why == 'refused' else '')
+    script = MEDIA_LAYERS + (', window.refuses = true' if why == 'refused' else '')
     page = worn(browser, stack, script=script, query='' if why == 'refused' else '?vr=texture')
     wait_for(lambda: any(page.picture()), what='the picture in the page’s own layer')
     assert page.evaluate('layerStates.length') == 0
