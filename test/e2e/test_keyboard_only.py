@@ -88,7 +88,8 @@ def tab_to(page: Page, name: str) -> None:
         at = page.evaluate(FOCUSED)
         if at is None:
             continue
-        assert at['isInside'] and at['covered'] == [], at
+        assert at['isInside'], at
+        assert at['covered'] == [], at
         assert at['outline'] >= 2.0, at
         # An outline of two pixels around the box.
         assert indicated_px(page, at['box']) >= 2 * (at['box'][2] + at['box'][3]), at
