@@ -64,7 +64,7 @@ def luminances(page: Page, box: list[float]) -> Luminances:
         'width': box[2] + 2 * MARGIN_PX,
         'height': box[3] + 2 * MARGIN_PX,
     }
-    with av.open(io.BytesIO(page.screenshot(clip=clip)), format='png_pipe') as container:
+    with av.open(io.BytesIO(page.screenshot(clip=clip)), 'r', format='png_pipe') as container:
         frame = next(container.decode(video=0))
     rgb = frame.to_ndarray(format='rgb24') / 255.0
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
