@@ -57,7 +57,7 @@ OUTLINE = "isOn => document.activeElement.style.outlineColor = isOn ? '' : 'tran
 
 
 def luminances(page: Page, box: list[float]) -> Luminances:
-    """Return the relative luminances (WCAG 2.2) of the element and what is around it."""
+    """Return how light the element and what is around it are, as WCAG 2.2 defines it."""
     clip: Any = {
         'x': max(0.0, box[0] - MARGIN_PX),
         'y': max(0.0, box[1] - MARGIN_PX),
