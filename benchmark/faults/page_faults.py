@@ -20,6 +20,8 @@ import os
 import signal
 from typing import Final
 
+from headset import EMULATOR
+
 from benchmark.faults import actions
 from benchmark.faults.fault import Expected, Fault, LINK, WATCHDOG
 from benchmark.faults.network import Conditions, Host
@@ -33,6 +35,12 @@ RENDERER: Final = '--type=renderer'
 
 def _no_browser() -> str:
     return '' if os.environ.get('CHROMIUM') else 'the page needs a Chromium'
+
+
+def _no_headset() -> str:
+    return _no_browser() or (
+        '' if EMULATOR.exists() else f'needs {EMULATOR.name}: scripts/setup --tests'
+    )
 
 
 _PAGE: Final = tuple(
@@ -82,7 +90,7 @@ _HEADSET: Final = tuple(
         expected=Expected.STOPS,
         inject=actions.page_does(f'lose {loss}', f'regain {loss}'),
         setting=Setting(page=True, device='vr'),
-        missing=_no_browser,
+        missing=_no_headset,
         why='the next tick of the page sends zeros',
     )
     for name, loss in (
