@@ -124,7 +124,7 @@ export const de = Object.freeze({
   'stopped.no-release': 'Der Roboter hat die Freigabe nicht bestätigt.',
   'stopped.refused': 'Der Roboter hat die Freigabe abgelehnt.',
   'stopped.refused-why': 'Der Roboter hat die Freigabe abgelehnt: {why}.',
-  'by.you': 'von dieser Seite aus',
+  'by.you': 'von Ihnen',
   'by.robot': 'am Roboter',
   'by.part': 'von {name} am Roboter',
   'by.name': 'von {name}',
