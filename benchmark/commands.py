@@ -30,7 +30,16 @@ from typing import Final
 
 from benchmark.figures import Figures, percentile
 
-__all__ = ['PERIOD_S', 'TURN', 'Move', 'Sent', 'latencies_s', 'sent_moves', 'summarize']
+__all__ = [
+    'PERIOD_S',
+    'TURN',
+    'Move',
+    'Sent',
+    'latencies_s',
+    'reactions_s',
+    'sent_moves',
+    'summarize',
+]
 
 PERIOD_S: Final = 0.02
 """Time between two commands of the page (commander.js)."""
@@ -88,6 +97,26 @@ def latencies_s(sent: Sequence[Move], received: Iterable[Move]) -> list[float]:
                 found.append(took_s)
                 start = index + 1
                 break
+    return found
+
+
+def reactions_s(pushes_s: Iterable[float], received: Sequence[tuple[float, bool]]) -> list[float]:
+    """
+    Return the time from each push of a stick to the first velocity that follows zeros.
+
+    :param pushes_s: When the stick was pushed, in order.
+    :param received: Pairs of arrival in seconds and whether it is zero, in order.
+    """
+    arrivals_s = [at_s for at_s, _ in received]
+    found = []
+    for push_s in pushes_s:
+        place = bisect.bisect_right(arrivals_s, push_s)
+        if place == 0 or not received[place - 1][1]:
+            continue
+        later = (at_s - push_s for at_s, zero in received[place:] if not zero)
+        took_s = next(later, LONGEST_S)
+        if took_s < LONGEST_S:
+            found.append(took_s)
     return found
 
 

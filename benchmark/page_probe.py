@@ -22,11 +22,12 @@ import time
 from typing import Any, Final
 
 from browser import OperatorPage
-from held_devices import Device, DEVICES
+from fake_gamepad import FAKE_PAD
 from playwright.sync_api import Browser
 
 from benchmark.commands import PERIOD_S
 from benchmark.figures import Figures, MeasurementError, percentile
+from benchmark.headset_page import Headset
 
 __all__ = ['MeasuredPage', 'frame_times', 'note_drawings', 'video_path']
 
@@ -41,16 +42,24 @@ class MeasuredPage(OperatorPage):
     An operator page whose times can be compared with ``time.monotonic`` of this process.
 
     :param browser: The browser in which a new page is opened.
-    :param device: What the operator drives with.
+    :param device: What its user drives with: ``keyboard``, ``gamepad`` or ``vr``.
     """
 
-    def __init__(self, browser: Browser, device: Device = DEVICES['keyboard']) -> None:
+    def __init__(self, browser: Browser, *, device: str = 'keyboard') -> None:
         context = browser.new_context(viewport={'width': 1280, 'height': 800})
         super().__init__(context.new_page())
         self.page.add_init_script(path=SCRIPT)
         self.device = device
-        device.prepare(self.page)
+        self._headset = Headset(self.page) if device == 'vr' else None
+        if device == 'gamepad':
+            self.page.add_init_script(f'({FAKE_PAD})()')
         self._ahead_s = 0.0
+
+    def connect(self, address: str, robot_id: str) -> None:
+        """Connect, and put the headset on if there is one."""
+        super().connect(address, robot_id)
+        if self._headset is not None:
+            self._headset.enter()
 
     def close(self) -> None:
         self.page.context.close()

@@ -34,12 +34,14 @@ from ros_probe import ros_node, RosProbe
 from benchmark import commands, frames, raw_channel
 from benchmark.figures import Figures, MeasurementError, percentile
 from benchmark.frame_probe import FrameProbe
+from benchmark.hands import HANDS, pushes
 from benchmark.page_probe import MeasuredPage, video_path
 from benchmark.processes import Usage, webrtc_half
 
 __all__ = ['ROBOT_ID', 'Options', 'measure']
 
 ROBOT_ID: Final = 'benchmark'
+PUSHES: Final = 40
 WARM_UP_S: Final = 3.0
 RAW_CHANNEL_S: Final = 4.0
 DRIVING_SHARE: Final = 0.7
@@ -162,14 +164,13 @@ class Window:
         }
 
     def measure(self, seconds: float) -> Figures:
-        """Drive for a while and return all figures."""
+        """Drive for a while with the page's device and return all figures."""
         page = self._page
+        hand = HANDS[page.device]
         _wait_for_frame(page)
         page.synchronize()
         page.watch()
-        page.device.begin(page.page)
-        # In a circle each frame is different, and no wall ends the drive.
-        page.device.hold(page.page, turning=True)
+        page.page.evaluate(hand.circle)
         page.turn_slider(commands.TURN)
         page.page.wait_for_timeout(1e3 * WARM_UP_S)
         load_before = os.getloadavg()[0]
@@ -185,7 +186,7 @@ class Window:
         figures |= {'load_before': load_before, 'load_after': os.getloadavg()[0]}
         page.page.wait_for_timeout(1e3 * SETTLE_S)
         figures |= self._commands(begin_s, end_s)
-        page.device.let_go(page.page)
+        page.page.evaluate(hand.let_go)
         self._span_s = (begin_unix_s, end_unix_s)
         figures |= self._video.account(*self._span_s)
         figures |= _shown(before, after)
@@ -193,6 +194,20 @@ class Window:
         figures |= video_path(shown, page)
         figures['page_clock_error_ms'] = page.clock_error_ms()
         return figures
+
+    def react(self) -> Figures:
+        """Push the stick or the key many times; return how long ``cmd_vel`` takes to follow."""
+        script = pushes(HANDS[self._page.device], PUSHES)
+        pushes_s = [self._page.monotonic_s(at_ms) for at_ms in self._page.page.evaluate(script)]
+        received = [(command.arrival_s, command.is_zero) for command in self._ros.commands]
+        took_ms = [1e3 * took_s for took_s in commands.reactions_s(pushes_s, received)]
+        if len(took_ms) < MATCHED_SHARE * len(pushes_s):
+            raise MeasurementError(f'{len(took_ms)} of {len(pushes_s)} pushes moved the robot')
+        return {
+            'hand_p50_ms': percentile(took_ms, 50),
+            'hand_p99_ms': percentile(took_ms, 99),
+            'hand_max_ms': max(took_ms),
+        }
 
     def lost_in_dds(self) -> float:
         """Return how many frames DDS lost while driving; call it some seconds later."""

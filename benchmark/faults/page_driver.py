@@ -22,7 +22,6 @@ send times of single commands are unknown. The variable CHROMIUM names the brows
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 import json
 import os
 import queue
@@ -32,13 +31,13 @@ import time
 from typing import Any, Final
 
 from browser import ARGUMENTS, OperatorPage
-from fake_gamepad import PLUG, UNPLUG
-import headset
-from held_devices import Device, DEVICES
+from fake_gamepad import FAKE_PAD, HOLD, LET_GO, PLUG, UNPLUG
 from playwright.sync_api import Page, sync_playwright
 
 from benchmark.faults.driver import say
+from benchmark.headset_page import EVENTS, Headset
 
+KEY: Final = 'KeyW'
 POLL_S: Final = 0.02
 UP: Final = ('drivable', 'driving', 'stopped')
 """States that the page shows while the robot answers."""
@@ -59,21 +58,23 @@ class PageDriver:
     """
     Acts on the page as its user and its browser do, and reports what it shows.
 
-    :param device: What the user drives with.
+    :param device: What the user drives with: ``keyboard`` or ``gamepad``.
+    :param headset: What they wear, and drive with instead; ``None``: nothing.
     """
 
-    def __init__(self, page: Page, device: Device) -> None:
+    def __init__(self, page: Page, device: str, headset: Headset | None) -> None:
         self._page = page
         self._device = device
+        self._headset = headset
         self._seen: dict[str, Any] = {}
         self._told_seq = 0
 
     def obey(self, order: dict[str, Any]) -> None:
         wish = order['do']
         act: dict[str, Callable[[], object]] = {
-            'drive': lambda: self._device.hold(self._page),
-            'neutral': lambda: self._device.let_go(self._page),
-            'silence': lambda: self._device.let_go(self._page),
+            'drive': self._hold,
+            'neutral': self._let_go,
+            'silence': self._let_go,
             'unplug': lambda: self._page.evaluate(UNPLUG),
             'plug': lambda: self._page.evaluate(PLUG),
             'hide': lambda: self._page.evaluate(VISIBILITY, True),
@@ -81,13 +82,31 @@ class PageDriver:
             'hang': lambda: self._page.evaluate(HANG),
             'leave': lambda: self._page.goto('about:blank'),
         }
-        for name, (lose, regain, _) in headset.LOSSES.items():
-            act[f'lose {name}'] = partial(self._page.evaluate, lose)
-            act[f'regain {name}'] = partial(self._page.evaluate, regain)
+        if self._headset is not None:
+            act['enter'] = self._headset.enter
         # The browser may answer late: effects of the order may be reported before its answer.
         begun_s = time.monotonic()
-        act[wish]()
+        if self._headset is not None and wish in EVENTS:
+            begun_s = self._headset.suffer(wish)
+        else:
+            act[wish]()
         say('wants', wish=wish, at_s=begun_s)
+
+    def _hold(self) -> None:
+        if self._headset is not None:
+            self._headset.hold()
+        elif self._device == 'gamepad':
+            self._page.evaluate(HOLD)
+        else:
+            self._page.keyboard.down(KEY)
+
+    def _let_go(self) -> None:
+        if self._headset is not None:
+            self._headset.let_go()
+        elif self._device == 'gamepad':
+            self._page.evaluate(LET_GO)
+        else:
+            self._page.keyboard.up(KEY)
 
     def look(self) -> None:
         """Report what has changed since the last check."""
@@ -137,7 +156,7 @@ def read(orders: queue.SimpleQueue[str | None]) -> None:
 
 def main() -> None:
     url, token, robot_id = sys.argv[1:4]
-    device = DEVICES[sys.argv[5]]
+    device = sys.argv[5] if len(sys.argv) > 5 else 'keyboard'
     orders: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=read, args=[orders], daemon=True).start()
     with sync_playwright() as playwright:
@@ -148,12 +167,15 @@ def main() -> None:
             args=[*ARGUMENTS, f'--unsafely-treat-insecure-origin-as-secure={url}'],
         )
         page = browser.new_page()
-        device.prepare(page)
+        if device == 'gamepad':
+            page.add_init_script(f'({FAKE_PAD})()')
+        headset = Headset(page) if device == 'vr' else None
         operator = OperatorPage(page)
         say('ready')
         operator.connect(f'{url}/#token={token}', robot_id)
-        device.begin(page)
-        driver = PageDriver(page, device)
+        if headset is not None:
+            headset.begin()
+        driver = PageDriver(page, device, headset)
         while True:
             try:
                 line = orders.get(timeout=POLL_S)

@@ -20,8 +20,7 @@ import os
 import signal
 from typing import Final
 
-from headset import EMULATOR
-
+from benchmark import headset_page
 from benchmark.faults import actions
 from benchmark.faults.fault import Expected, Fault, LINK, WATCHDOG
 from benchmark.faults.network import Conditions, Host
@@ -31,6 +30,8 @@ __all__ = ['PAGE_FAULTS']
 
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP
 RENDERER: Final = '--type=renderer'
+TICK: Final = 'the next tick of the page sends zeros'
+LOST_HAND_MS: Final = 100.0
 
 
 def _no_browser() -> str:
@@ -38,9 +39,7 @@ def _no_browser() -> str:
 
 
 def _no_headset() -> str:
-    return _no_browser() or (
-        '' if EMULATOR.exists() else f'needs {EMULATOR.name}: scripts/setup --tests'
-    )
+    return _no_browser() or headset_page.missing()
 
 
 _PAGE: Final = tuple(
@@ -80,25 +79,32 @@ _GAMEPAD: Final = (
         inject=actions.page_does('unplug', 'plug'),
         setting=Setting(page=True, device='gamepad'),
         missing=_no_browser,
-        why='the next tick of the page sends zeros',
+        why=TICK,
     ),
 )
 
-_HEADSET: Final = tuple(
+_VR: Final = tuple(
     Fault(
-        name=f'page in VR: {name}',
+        name=f'page: {name}',
         expected=Expected.STOPS,
-        inject=actions.page_does(f'lose {loss}', f'regain {loss}'),
+        inject=actions.page_does(order, and_back),
+        goal_ms=LOST_HAND_MS,
+        goal_from_fault=True,
         setting=Setting(page=True, device='vr'),
         missing=_no_headset,
-        why='the next tick of the page sends zeros',
+        why=why,
     )
-    for name, loss in (
-        ('its headset is taken off', 'taken off, controllers stay'),
-        ('the menu is opened', 'menu, controllers stay'),
-        ('a controller is lost', 'left controller gone'),
-        ('the session ends', 'session ends'),
-        ('frames stop', 'frames stop'),
+    for name, order, and_back, why in (
+        ('its VR headset is taken off', 'take_off', 'look_again', TICK),
+        ("the headset's menu opens", 'open_menu', 'look_again', TICK),
+        ('its VR session ends', 'end_session', 'enter', TICK),
+        ('its VR controller is lost', 'lose_controller', 'find_controller', TICK),
+        (
+            'its VR frames stop',
+            'stop_frames',
+            'resume_frames',
+            'values count for 100 ms after a frame; then ' + TICK,
+        ),
     )
 )
 
@@ -115,4 +121,4 @@ _PAGE_ON_A_BAD_NETWORK: Final = tuple(
     for loss in (0.2, 0.5)
 )
 
-PAGE_FAULTS: Final = (*_PAGE, *_GAMEPAD, *_HEADSET, *_PAGE_ON_A_BAD_NETWORK)
+PAGE_FAULTS: Final = (*_PAGE, *_GAMEPAD, *_VR, *_PAGE_ON_A_BAD_NETWORK)

@@ -73,7 +73,7 @@ class Setting:
     page: bool = False
     """Whether the operator is the page in a Chromium, not a program that behaves like it."""
     device: str = 'keyboard'
-    """What drives the page; see test/support/held_devices.py."""
+    """What drives the page: ``keyboard``, ``gamepad`` or ``vr``."""
 
 
 class Rig:

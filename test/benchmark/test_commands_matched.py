@@ -26,6 +26,7 @@ from benchmark.commands import (
     LONGEST_S,
     Move,
     PERIOD_S,
+    reactions_s,
     Sent,
     sent_moves,
     summarize,
@@ -82,3 +83,10 @@ def test_what_does_not_arrive_is_told() -> None:
 def test_a_command_of_somebody_else_is_nobodys() -> None:
     figures = summarize(moves(3), [Move(at_s=0.01, percent=99)])
     assert (figures['commands_received'], figures['commands_matched']) == (1, 0)
+
+
+def test_the_first_velocity_after_zeros_follows_a_push() -> None:
+    received = [(0.0, True), (0.02, True), (0.04, False), (0.06, False), (0.5, True), (0.9, False)]
+    # The second push finds the robot moving; the third is followed by nothing in time.
+    assert reactions_s([0.03, 0.05, 0.55], received) == pytest.approx([0.01])
+    assert reactions_s([-0.1], received) == []

@@ -59,11 +59,6 @@ LET_GO = """(() => {
         controller.updateAxes('thumbstick', 0, 0);
     }
 })()"""
-HOLD_TURNING = """(() => {
-    headset.controllers.right.updateButtonValue('squeeze', 1);
-    headset.controllers.left.updateAxes('thumbstick', 0, -1);
-    headset.controllers.right.updateAxes('thumbstick', -1, 0);
-})()"""
 #: The emulator goes on with frames where a headset stops them; this stops them for good.
 STOP_FRAMES = 'void (xrSession.requestAnimationFrame = () => 0)'
 RESUME_FRAMES = 'void delete xrSession.requestAnimationFrame'
