@@ -18,15 +18,19 @@ from __future__ import annotations
 
 from collections import deque
 import itertools
+from typing import Final
 
 __all__ = ['CommandStatistics']
+
+RECENT_S: Final = 0.5
+"""Length of the window for the latency."""
 
 
 class CommandStatistics:
     """
     Statistics of the operator's commands as the robot receives them.
 
-    :param window_s: Length of the window.
+    :param window_s: Length of the window, except for the latency.
     """
 
     def __init__(self, window_s: float = 2.0) -> None:
@@ -52,12 +56,14 @@ class CommandStatistics:
         size = sum(size for _, _, size in self._received)
         if count < 2:
             return None
-        delays = sorted(delay for _, delay, _ in self._received)
+        # The speed depends on it, so it must follow soon.
+        newest_s = self._received[-1][0]
+        delays = sorted(delay for at, delay, _ in self._received if newest_s - at <= RECENT_S)
         # Jitter is the mean change of the transit time (RFC 3550 §6.4.1).
         transits = [delay for _, delay, _ in self._received]
         changes = [abs(b - a) for a, b in itertools.pairwise(transits)]
         return {
-            'latency_ms': round(1e3 * delays[count // 2], 2),
+            'latency_ms': round(1e3 * delays[len(delays) // 2], 2),
             'jitter_ms': round(1e3 * sum(changes) / len(changes), 2),
             'rate_hz': round(count / self._window_s, 1),
             'throughput_bps': round(8 * size / self._window_s),

@@ -20,6 +20,8 @@ export class CameraChoice {
   #wish = null;
   #wishedAtS = -Infinity;
   #told = [];
+  /** The left and the right one of a stereo pair. @type {string[]} */
+  #pair = [];
   /** All cameras, in the robot's order. @type {string[]} */
   names = [];
   /** Whether a chosen camera is added to those shown, rather than shown alone. */
@@ -35,9 +37,15 @@ export class CameraChoice {
     return this.#pending(nowS) ?? this.#told;
   }
 
-  /** Take the robot's report. @param {{cameras?: unknown, selected?: unknown}} state */
-  onTelemetry({ cameras, selected }, nowS) {
+  /** Whether the picture is a stereo pair, side by side, as far as the robot has reported. */
+  get isStereo() {
+    return this.#pair.length === 2 && same(this.#told, this.#pair);
+  }
+
+  /** Take the robot's report. @param {{cameras?: unknown, selected?: unknown, stereo?: unknown}} state */
+  onTelemetry({ cameras, selected, stereo }, nowS) {
     this.names = texts(cameras);
+    this.#pair = texts(stereo);
     this.#told = texts(selected).filter((name) => this.names.includes(name));
     if (same(this.#told, this.#wish)) this.#wish = null;
     // A report sent before the robot received the choice says nothing about it.
@@ -50,6 +58,7 @@ export class CameraChoice {
   clear() {
     this.names = [];
     this.#told = [];
+    this.#pair = [];
     this.#wish = null;
     this.several = false;
   }

@@ -104,6 +104,16 @@ export class Cockpit {
     });
   }
 
+  /** Whether gamepads and VR controllers drive only while a button is held. */
+  get holdToDrive() {
+    return this.gamepads.holdToDrive;
+  }
+
+  set holdToDrive(on) {
+    this.gamepads.holdToDrive = on;
+    this.vr.holdToDrive = on;
+  }
+
   /** Whether this page only watches: it has the picture, telemetry and E-STOP. */
   get watching() {
     return this.commander.watching;

@@ -90,10 +90,13 @@ export class Drive {
     return this.#devices.flatMap((device) => device.poll?.(nowS) ?? []);
   }
 
-  /** The device whose axes and buttons go to the robot. @returns {{name: string, joy: JoyState} | null} */
+  /**
+   * The device whose axes and buttons go to the robot: the one that drives, if it has any.
+   * @returns {{name: string, joy: JoyState} | null}
+   */
   joy() {
-    for (const device of this.#devices) {
-      const joy = device.joy?.();
+    for (const device of [this.#driver, ...this.#devices]) {
+      const joy = device?.joy?.();
       if (joy) return { name: device.name, joy };
     }
     return null;

@@ -85,7 +85,7 @@ class Page {
     empty: $('no-robots'),
     onSelect: () => this.#onSelect(),
   });
-  #gamepadPanel = new GamepadPanel({ pads: () => this.#cockpit?.gamepads, nowS });
+  #gamepadPanel = new GamepadPanel({ cockpit: () => this.#cockpit, nowS });
   #vr = new XrEntry({ nowS, onEstop: () => this.#estop() });
   #watcherPanel = new WatcherPanel({
     onPress: (key) => {
@@ -405,7 +405,7 @@ class Page {
     hud.showModes(this.#cockpit.mode.canStep, this.#cockpit.mode.leftS(nowS()));
     this.#showCameras();
     this.#showWatchers();
-    this.#gamepadPanel.show();
+    this.#gamepadPanel.show({ hasVr: this.#vr.isOffered });
     this.#showStatus();
   }
 

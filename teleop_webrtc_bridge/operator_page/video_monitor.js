@@ -13,6 +13,8 @@ const FROZEN_S = 1;
 const FRAME_RATE_WINDOW_S = 1;
 /** After this long without a callback the page is not being drawn. */
 const CALLBACK_S = 0.25;
+/** Of the median that the robot gets. */
+const NEWEST_FRAMES = 7;
 /** For the robot's conversion, encoder and pacing, in the estimate. */
 const ROBOT_S = 0.05;
 
@@ -27,8 +29,8 @@ export class VideoMonitor {
   #frameAtS = null;
   #measuredAtS = -Infinity;
   #calledAtS = -Infinity;
-  /** The upload before. @type {{time: number, atS: number} | null} */
-  #upload = null;
+  /** The headset's frame before. @type {{time: number, atS: number} | null} */
+  #seen = null;
   #report = null;
   /** Frames counted by the fallback for browsers without requestVideoFrameCallback. */
   #playedFrames = 0;
@@ -63,7 +65,7 @@ export class VideoMonitor {
     // The robot's playout-delay extension does this already; this is for peers that don't send it.
     if ('jitterBufferTarget' in receiver) receiver.jitterBufferTarget = 0;
     this.#frameAtS = null;
-    this.#upload = null;
+    this.#seen = null;
     this.#playedFrames = 0;
     // In its own stream: with audio, lip-sync would delay the picture.
     this.#video.srcObject = new MediaStream([track]);
@@ -142,7 +144,10 @@ export class VideoMonitor {
    */
   latencyS(nowS, rttS) {
     if (this.#frameAtS === null || nowS - this.#frameAtS > FROZEN_S) return null;
-    if (nowS - this.#measuredAtS <= FROZEN_S) return Math.max(0, this.latencyMs() / 1000);
+    if (nowS - this.#measuredAtS <= FROZEN_S) {
+      // The speed depends on it, so it must follow soon.
+      return Math.max(0, percentile(this.latencies.values().slice(-NEWEST_FRAMES), 50) / 1000);
+    }
     const { jitter_buffer_ms: bufferMs, decode_ms: decodeMs, fps } = this.stats ?? {};
     if (rttS === null || !(fps > 0) || !Number.isFinite(bufferMs)) return null;
     return rttS + (bufferMs + (decodeMs ?? 0)) / 1000 + 2 / fps + ROBOT_S;
@@ -164,10 +169,10 @@ export class VideoMonitor {
    * A headset shows the picture. Browsers may draw the page seldom or not at all meanwhile, and then call
    * nothing back: frames that differ are counted here.
    */
-  onUpload() {
-    const before = this.#upload;
+  onHeadsetFrame() {
+    const before = this.#seen;
     const [time, atS] = [this.#video.currentTime, this.#nowS()];
-    this.#upload = { time, atS };
+    this.#seen = { time, atS };
     // After a pause, a new picture may be an old one.
     const isNew = before !== null && time !== before.time && atS - before.atS <= FROZEN_S;
     if (isNew && this.#receiver && atS - this.#calledAtS > CALLBACK_S) this.#onFrame();

@@ -45,6 +45,12 @@ def test_the_latency_is_the_median_and_one_outlier_does_not_move_it() -> None:
     assert report['latency_ms'] == 30.0
 
 
+def test_the_latency_follows_within_half_a_second() -> None:
+    report = filled([0.03] * 74 + [0.18] * 26).report(102.0)
+    assert report is not None
+    assert report['latency_ms'] == 180.0
+
+
 def test_the_jitter_is_the_mean_change_of_the_delay() -> None:
     report = filled([0.02, 0.04] * 50).report(102.0)
     assert report is not None

@@ -71,7 +71,7 @@ def test_an_estop_that_the_robot_does_not_confirm_says_so_until_it_does(
         expect(said).to_have_text('NOT CONFIRMED', timeout=60_000)
     finally:
         half.send_signal(signal.SIGCONT)
-    wait_for(lambda: probe.states[-1]['estopped'], what='the latch')
+    wait_for(lambda: probe.said('estopped'), what='the latch')
     operator.wait_for_state('stopped')
     expect(said).to_have_text('STOPPED')
     operator.page.click('#estop-release')

@@ -124,7 +124,7 @@ def test_estop_stops_and_stays_stopped_until_it_is_released(
     wait_for(probe.moving, what='motion on cmd_vel')
     operator.page.click('#estop')
     operator.wait_for_state('stopped')
-    wait_for(lambda: probe.states and probe.states[-1]['estopped'], what='the latch')
+    wait_for(lambda: probe.said('estopped'), what='the latch')
     latched = len(probe.commands)
     operator.page.keyboard.up('KeyW')
     operator.page.keyboard.down('KeyW')
@@ -209,7 +209,7 @@ def test_killing_the_browser_stops_the_robot(
     # `benchmark.stop_times` measures the time until it comes.
     assert zero.is_zero
     wait_for(lambda: probe.state == 'connected', what='the operator is lost')
-    assert probe.states[-1]['reason'] == 'the operator left'
+    assert probe.said('reason') == 'the operator left'
     # The bridge is silent afterwards: others may use the topic.
     after = wait_for(lambda: time.monotonic() - probe.commands[-1].arrival_s > 0.5, what='silence')
     assert after

@@ -142,7 +142,7 @@ def test_estop_is_acknowledged_and_stays(
     else:
         operator.press(' ')
     operator.wait_for_state('stopped')
-    wait_for(lambda: probe.states and probe.states[-1]['estopped'], what='the latch')
+    wait_for(lambda: probe.said('estopped'), what='the latch')
     latched = len(probe.commands)
     operator.key_up('w')
     operator.key_down('w')
@@ -157,7 +157,7 @@ def test_estop_is_acknowledged_and_stays(
     # Soon after the first click it would be a double click, which counts as one press.
     operator.click('#estop-release', after_s=DOUBLE_CLICK_S)
     operator.wait_for_state('drivable')
-    wait_for(lambda: not probe.states[-1]['estopped'], what='no latch')
+    wait_for(lambda: probe.said('estopped') is False, what='no latch')
 
 
 def test_leaving_gives_the_robot_back(
@@ -167,7 +167,7 @@ def test_leaving_gives_the_robot_back(
     # Leave without the button: another page is opened in the same tab.
     operator.open('about:blank')
     wait_for(lambda: probe.state == 'connected', what='no operator')
-    assert probe.states[-1]['reason'] == 'the operator left'
+    assert probe.said('reason') == 'the operator left'
     operator.open(stack.broker.page)
     choose(operator, stack.robot_id)
     operator.wait_for_state('drivable')

@@ -189,7 +189,7 @@ def test_the_estop_button_latches(page: Page, probe: RosProbe) -> None:
     hold_until(page, probe.moving)
     page.evaluate(PRESS_ESTOP)
     page.wait_for_state('stopped')
-    wait_for(lambda: probe.states and probe.states[-1]['estopped'], what='the latch')
+    wait_for(lambda: probe.said('estopped'), what='the latch')
     page.evaluate(LET_GO)
     page.evaluate(HOLD)
     assert_stands(page, probe)

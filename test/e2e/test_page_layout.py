@@ -128,6 +128,22 @@ def test_nothing_is_printed_over_the_headline(page: Page, width: int) -> None:
             }"""), headline
 
 
+@pytest.mark.parametrize('size', [ON_ITS_SIDE, (667, 375), UPRIGHT, (360, 640), MAGNIFIED])
+def test_the_headline_is_not_cut_off_on_a_phone(page: Page, size: tuple[int, int]) -> None:
+    page.evaluate("document.getElementById('gamepad-toggle').hidden = false")
+    for headline in ('Ready to drive', 'Watching only', 'Fahrbereit', 'Gestoppt', 'Verbinden…'):
+        show(page, size, headline=headline)
+        assert page.evaluate("""() => {
+            const {scrollWidth, clientWidth, scrollHeight, clientHeight} =
+                document.querySelector('#state');
+            return scrollWidth <= clientWidth && scrollHeight <= clientHeight;
+        }"""), headline
+        shown = boxes(page, '#state', '#gamepad-toggle', '#disconnect')
+        assert overlapping(shown) == []
+        assert all(box[0] >= 0 and box[2] <= size[0] for box in shown.values())
+        assert page.evaluate(IS_PRESSABLE, '#disconnect')
+
+
 @pytest.mark.parametrize(
     'size', [(1280, 720), (1000, 640), UPRIGHT, (360, 640), ON_ITS_SIDE, (667, 375), MAGNIFIED]
 )

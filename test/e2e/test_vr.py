@@ -16,12 +16,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 import signal
 from typing import Any
 
-from browser import difference
-from headset import HeadsetPage, HOLD, LET_GO
+from headset import HeadsetPage, HOLD, LET_GO, LOSSES, RESUME_FRAMES, STOP_FRAMES
 from playwright.sync_api import Browser
 from programs import wait_for
 import pytest
@@ -31,68 +30,6 @@ from stack import Stack
 pytestmark = [pytest.mark.real_programs, pytest.mark.browser]
 
 CAMERA = 'teleop_webrtc_bridge.demo.simulated_robot'
-#: The emulator goes on with frames where a headset stops them; this stops them for good.
-STOP_FRAMES = 'void (xrSession.requestAnimationFrame = () => 0)'
-RESUME_FRAMES = 'void delete xrSession.requestAnimationFrame'
-#: Places in the left eye, see `HeadsetPage.pixels`: the E-STOP block beside its words, and the end
-#: of the display's second line.
-BLOCK, DISPLAY = (0.66, 0.28), (0.55, 0.3)
-#: The corners of the picture there: the eyes are 1.6 m high, 1.6 m before the panel.
-LEFT, RIGHT, TOP, BOTTOM = 153 / 640, 503 / 640, 1 - 327 / 800, 1 - 522.5 / 800
-#: The emulator also takes the controllers away, and lets go of their buttons, when the session is
-#: not visible. With this they stay as they were.
-KEEP_CONTROLLERS = """void Object.defineProperty(xrSession, 'inputSources', {
-    configurable: true,
-    value: [...xrSession.inputSources].map(({handedness, hand, gamepad, targetRaySpace}) => {
-        const buttons = gamepad.buttons.map(({pressed, value}) => ({pressed, value}));
-        const {mapping, axes} = gamepad;
-        return {handedness, hand, targetRaySpace, gamepad: {mapping, axes: [...axes], buttons}};
-    }),
-})"""
-#: How the hand is lost, how what was lost comes back, still held, and why the controllers do not
-#: drive in between: a busy machine may also miss frames, which stops the robot for another reason.
-LOSSES = {
-    'grip released': (
-        "headset.controllers.right.updateButtonValue('squeeze', 0)",
-        "headset.controllers.right.updateButtonValue('squeeze', 1)",
-        'neutral',
-    ),
-    'menu': (
-        "headset.updateVisibilityState('visible-blurred')",
-        "headset.updateVisibilityState('visible')",
-        'not-visible',
-    ),
-    'taken off': (
-        "headset.updateVisibilityState('hidden')",
-        "headset.updateVisibilityState('visible')",
-        'not-visible',
-    ),
-    'menu, controllers stay': (
-        f"{KEEP_CONTROLLERS}, headset.updateVisibilityState('visible-blurred')",
-        "void delete xrSession.inputSources, headset.updateVisibilityState('visible')",
-        'not-visible',
-    ),
-    'taken off, controllers stay': (
-        f"{KEEP_CONTROLLERS}, headset.updateVisibilityState('hidden')",
-        "void delete xrSession.inputSources, headset.updateVisibilityState('visible')",
-        'not-visible',
-    ),
-    'left controller gone': (
-        'void (headset.controllers.left.connected = false)',
-        'void (headset.controllers.left.connected = true)',
-        'neutral',
-    ),
-    'right controller gone': (
-        'void (headset.controllers.right.connected = false)',
-        'void (headset.controllers.right.connected = true)',
-        'neutral',
-    ),
-    'hands': (
-        "void (headset.primaryInputMode = 'hand')",
-        "void (headset.primaryInputMode = 'controller')",
-        'no-controller',
-    ),
-}
 
 
 @pytest.fixture
@@ -129,6 +66,20 @@ def test_held_controllers_drive(vr: HeadsetPage, probe: RosProbe) -> None:
     assert (command.linear_y, command.angular_z) == (0.0, 0.0)
     vr.evaluate("headset.controllers.right.updateAxes('thumbstick', 1, 0)")
     wait_for(lambda: probe.commands[-1].angular_z < 0.0, what='a turn to the right')
+    vr.evaluate(LET_GO)
+    assert_stands(vr, probe)
+
+
+def test_the_grip_can_be_made_optional(vr: HeadsetPage, probe: RosProbe) -> None:
+    stick = "headset.controllers.left.updateAxes('thumbstick', 0, -1)"
+    vr.evaluate(stick)
+    assert_stands(vr, probe)
+    vr.evaluate(LET_GO)
+    vr.press('#gamepad-toggle')
+    vr.page.locator('#gamepad-actions button', has_text='Hold to drive').dispatch_event('click')
+    wait_for(lambda: vr.metrics()['vr'] == 'ready', what='no need for a grip')
+    vr.evaluate(stick)
+    wait_for(probe.moving, what='motion on cmd_vel')
     vr.evaluate(LET_GO)
     assert_stands(vr, probe)
 
@@ -241,7 +192,7 @@ def aim(x: float, y: float, z: float) -> str:
 
 
 def wait_for_latch(vr: HeadsetPage, probe: RosProbe) -> None:
-    wait_for(lambda: probe.states and probe.states[-1]['estopped'], what='the latch')
+    wait_for(lambda: probe.said('estopped'), what='the latch')
     vr.operator.wait_for_state('stopped')
 
 
@@ -255,26 +206,6 @@ def release_on_the_page(vr: HeadsetPage) -> None:
     vr.page.wait_for_timeout(600)
     vr.page.click('#estop-release')
     vr.operator.wait_for_state('drivable')
-
-
-def test_the_headset_shows_the_picture_and_the_stop(vr: HeadsetPage) -> None:
-    def sees(place: tuple[float, float], what: Callable[[int, int, int], bool]) -> None:
-        wait_for(lambda: what(*vr.pixels([place])[0]), what=f'another pixel at {place}')
-
-    sees(BLOCK, lambda red, green, blue: red > 150 and green < 60 and blue < 60)
-    sees(DISPLAY, lambda red, green, blue: max(red, green, blue) < 40)
-    places = [
-        (LEFT + (RIGHT - LEFT) * (x + 0.5) / 32, TOP + (BOTTOM - TOP) * (y + 0.5) / 18)
-        for y in range(18)
-        for x in range(32)
-    ]
-    shown, picture = [green for _, green, _ in vr.pixels(places)], vr.operator.picture()
-    # Upright, not mirrored, in its place.
-    assert difference(shown, picture) < difference(shown, picture[::-1]) / 2
-    rows = [picture[i : i + 32][::-1] for i in range(0, len(picture), 32)]
-    assert difference(shown, picture) < difference(shown, [it for row in rows for it in row]) / 2
-    # Passthrough: nothing is drawn beside the panels.
-    assert vr.pixels([(0.05, 0.9)]) == [(0, 0, 0)]
 
 
 def test_a_frozen_picture_stops_the_robot_although_the_page_is_not_drawn(

@@ -253,7 +253,7 @@ def test_a_viewer_who_may_not_stop_sees_that_and_why(
     page.page.keyboard.press('Space')
     expect(page.page.locator('#estop-state')).to_have_text('')
     assert page.metrics()['estop'] == 'clear'
-    assert probe.states[-1]['estopped'] is False
+    assert probe.said('estopped') is False
     page.page.click('#disconnect')
     # An operator's setting is not queried.
     page.wait_for_state('idle')

@@ -146,7 +146,7 @@ async def test_after_a_lost_connection_a_held_key_moves_nothing_and_a_latch_hold
                 await until(road.probe.standing, 'the E-STOP')
                 await road.lose(person, road.close)
             async with road.operator() as person:
-                assert road.probe.states[-1]['estopped'] is True
+                assert road.probe.said('estopped') is True
                 await let_go(person)
                 await road.is_refused(person, 'dropped_estop')
                 assert (await person.request('estop_clear', 'green'))['ok'] is True

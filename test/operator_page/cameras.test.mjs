@@ -130,3 +130,22 @@ test('the next camera follows the one shown, and the first one the last', () => 
   choice.next(2);
   assert.deepEqual(sent, [['rear'], ['front']]);
 });
+
+test('stereo: the robot says which two are a pair, and that it shows these two', () => {
+  const stereo = ['front', 'rear'];
+  for (const [selected, pair, expected] of [
+    [['front', 'rear'], stereo, true],
+    [['rear', 'front'], stereo, false],
+    [['front'], stereo, false],
+    [THREE, stereo, false],
+    [['front', 'rear'], undefined, false],
+    [['front', 'rear'], 'front rear', false],
+    [['front'], ['front'], false],
+  ]) {
+    choice.onTelemetry({ cameras: THREE, selected, stereo: pair }, 0);
+    assert.equal(choice.isStereo, expected, `${selected} of ${pair}`);
+  }
+  choice.onTelemetry({ cameras: THREE, selected: stereo, stereo }, 0);
+  choice.clear();
+  assert.equal(choice.isStereo, false);
+});

@@ -209,3 +209,21 @@ test('a new drive starts locked until neutral', () => {
   assert.deepEqual(drive.velocity(0), ZERO);
   assert.deepEqual(drive.velocity(5), ZERO);
 });
+
+test('joy is that of the device that drives, else of the first one that has any', () => {
+  const device = (name) => ({
+    name, isHeld: false, joy: () => ({ axes: [], buttons: [name] }), releaseAll() {},
+    intent: () => ({ forward: 0, left: 0, turn: 0 }), response: {},
+  });
+  const [vr, gamepad] = [device('vr'), device('gamepad')];
+  const both = new Drive([keys, vr, gamepad], speed);
+  assert.equal(both.joy().name, 'vr');
+  gamepad.isHeld = true;
+  both.velocity(1);
+  assert.deepEqual(both.joy(), { name: 'gamepad', joy: { axes: [], buttons: ['gamepad'] } });
+  // The keyboard has none.
+  gamepad.isHeld = false;
+  keys.press('KeyW');
+  both.velocity(2);
+  assert.equal(both.joy().name, 'vr');
+});

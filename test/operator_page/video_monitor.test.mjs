@@ -48,6 +48,19 @@ test('with the capture time, the latency is measured', () => {
   assert.equal(monitor.latencyS(nowS, 0.01), null, 'a picture that stands still tells nothing');
 });
 
+test('the latency follows within a few frames, and no single one moves it', () => {
+  const ntpMs = 2_208_988_800_000;
+  const after = (delayMs) => {
+    nowS += 0.033;
+    source = [{ rtpTimestamp: 7, captureTimestamp: nowS * 1000 - delayMs + ntpMs }];
+    show();
+    return Math.round(1000 * monitor.latencyS(nowS, 0.01));
+  };
+  for (let i = 0; i < 40; i += 1) after(80);
+  assert.deepEqual([after(230), after(80), after(230), after(230)], [80, 80, 80, 80]);
+  assert.equal(after(230), 230);
+});
+
 test('without it, an estimate from above, once the figures are there', () => {
   show();
   assert.equal(monitor.latencyS(nowS, 0.02), null);
@@ -67,7 +80,7 @@ test('while a headset shows the picture and the page is not drawn, uploads that 
   const upload = (seconds, time) => {
     nowS += seconds;
     video.currentTime = time;
-    monitor.onUpload();
+    monitor.onHeadsetFrame();
   };
   upload(0.01, 1);
   upload(0.02, 1.03);
@@ -90,14 +103,14 @@ test('while a headset shows the picture and the page is not drawn, uploads that 
 test('an upload is no frame of a track that is gone, nor the first one of a new track', () => {
   show();
   nowS += 1;
-  monitor.onUpload();
+  monitor.onHeadsetFrame();
   monitor.detach();
   nowS += 0.1;
   video.currentTime = 5;
-  monitor.onUpload();
+  monitor.onHeadsetFrame();
   assert.equal(monitor.hasPicture, false);
   monitor.attach(track, { track });
   video.currentTime = 6;
-  monitor.onUpload();
+  monitor.onHeadsetFrame();
   assert.equal(monitor.hasPicture, false);
 });

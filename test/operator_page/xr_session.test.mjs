@@ -109,7 +109,7 @@ test('a browser without WebXR is left alone', async () => {
 test('passthrough first; the floor is required, hands are not', async () => {
   await entered();
   assert.deepEqual(xr.asked, [
-    ['immersive-ar', { requiredFeatures: ['local-floor'], optionalFeatures: ['hand-tracking'] }],
+    ['immersive-ar', { requiredFeatures: ['local-floor'], optionalFeatures: ['hand-tracking', 'layers'] }],
   ]);
   assert.equal(session.visibilityState, 'visible');
   assert.deepEqual(session.inputSources, ['left']);

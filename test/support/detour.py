@@ -18,14 +18,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 import enum
 import functools
 import json
 import random
 import re
+import threading
 import time
 from typing import Any
 
@@ -240,3 +241,27 @@ async def detour_to(broker_url: str) -> AsyncIterator[Detour]:
             yield detour
         finally:
             detour.close()
+
+
+@contextmanager
+def detour_on_a_thread(broker_url: str) -> Iterator[Detour]:
+    """Run a detour on a thread of its own, for callers without an event loop."""
+    started: list[Detour] = []
+    loop = asyncio.new_event_loop()
+    ready, end = threading.Event(), asyncio.Event()
+
+    async def run() -> None:
+        async with detour_to(broker_url) as detour:
+            started.append(detour)
+            ready.set()
+            await end.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=[run()])
+    thread.start()
+    assert ready.wait(30.0)
+    try:
+        yield started[0]
+    finally:
+        loop.call_soon_threadsafe(end.set)
+        thread.join()
+        loop.close()

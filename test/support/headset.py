@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from browser import OperatorPage
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 from programs import wait_for
 import pytest
 from stack import Stack
@@ -59,31 +59,117 @@ LET_GO = """(() => {
         controller.updateAxes('thumbstick', 0, 0);
     }
 })()"""
-#: Pixels of the left eye after the page has drawn a frame; places are in shares of the eye's width
-#: and height, from the lower left.
-PIXELS = """(places) => new Promise((resolve) => xrSession.requestAnimationFrame(() => {
+#: The emulator goes on with frames where a headset stops them; this stops them for good.
+STOP_FRAMES = 'void (xrSession.requestAnimationFrame = () => 0)'
+RESUME_FRAMES = 'void delete xrSession.requestAnimationFrame'
+#: The emulator also takes the controllers away, and lets go of their buttons, when the session is
+#: not visible. With this they stay as they were.
+KEEP_CONTROLLERS = """void Object.defineProperty(xrSession, 'inputSources', {
+    configurable: true,
+    value: [...xrSession.inputSources].map(({handedness, hand, gamepad, targetRaySpace}) => {
+        const buttons = gamepad.buttons.map(({pressed, value}) => ({pressed, value}));
+        const {mapping, axes} = gamepad;
+        return {handedness, hand, targetRaySpace, gamepad: {mapping, axes: [...axes], buttons}};
+    }),
+})"""
+#: How the hand is lost, how what was lost comes back, still held, and why the controllers do not
+#: drive in between: a busy machine may also miss frames, which stops the robot for another reason.
+LOSSES = {
+    'grip released': (
+        "headset.controllers.right.updateButtonValue('squeeze', 0)",
+        "headset.controllers.right.updateButtonValue('squeeze', 1)",
+        'neutral',
+    ),
+    'menu': (
+        "headset.updateVisibilityState('visible-blurred')",
+        "headset.updateVisibilityState('visible')",
+        'not-visible',
+    ),
+    'taken off': (
+        "headset.updateVisibilityState('hidden')",
+        "headset.updateVisibilityState('visible')",
+        'not-visible',
+    ),
+    'menu, controllers stay': (
+        f"{KEEP_CONTROLLERS}, headset.updateVisibilityState('visible-blurred')",
+        "void delete xrSession.inputSources, headset.updateVisibilityState('visible')",
+        'not-visible',
+    ),
+    'taken off, controllers stay': (
+        f"{KEEP_CONTROLLERS}, headset.updateVisibilityState('hidden')",
+        "void delete xrSession.inputSources, headset.updateVisibilityState('visible')",
+        'not-visible',
+    ),
+    'left controller gone': (
+        'void (headset.controllers.left.connected = false)',
+        'void (headset.controllers.left.connected = true)',
+        'neutral',
+    ),
+    'right controller gone': (
+        'void (headset.controllers.right.connected = false)',
+        'void (headset.controllers.right.connected = true)',
+        'neutral',
+    ),
+    'hands': (
+        "void (headset.primaryInputMode = 'hand')",
+        "void (headset.primaryInputMode = 'controller')",
+        'no-controller',
+    ),
+    'session ends': (
+        'void xrSession.end()',
+        "document.getElementById('vr').click()",
+        'no-session',
+    ),
+    # The page's chain of frames is broken: a new session.
+    'frames stop': (
+        STOP_FRAMES,
+        "void xrSession.end().then(() => document.getElementById('vr').click())",
+        'no-frames',
+    ),
+}
+#: Pixels of an eye after the page has drawn a frame; places are in shares of the eye's width and
+#: height, from the lower left.
+PIXELS = """({places, eye}) => new Promise((resolve) => xrSession.requestAnimationFrame(() => {
     const {drawingBufferWidth: width, drawingBufferHeight: height} = xrContext;
     const all = new Uint8Array(4 * width * height);
     xrContext.readPixels(0, 0, width, height, xrContext.RGBA, xrContext.UNSIGNED_BYTE, all);
     resolve(places.map(([x, y]) => {
-        const at = 4 * (Math.floor(y * height) * width + Math.floor(x * width / 2));
+        const column = Math.floor((x + (eye === 'right')) * width / 2);
+        const at = 4 * (Math.floor(y * height) * width + column);
         return [...all.slice(at, at + 3)];
     }));
 }))"""
+#: The sides of the picture in each eye: it is 1.6 m ahead, and the eyes are 1.6 m high.
+SIDES = {'left': (153 / 640, 503 / 640), 'right': (137 / 640, 487 / 640)}
+TOP, BOTTOM = 1 - 327 / 800, 1 - 522.5 / 800
+
+
+def scripts() -> tuple[str, ...]:
+    """Return what is run in a page before its own scripts."""
+    return EMULATOR.read_text(encoding='utf-8'), f'(() => {{{WEAR}}})()'
+
+
+def wear(page: Page) -> None:
+    """Press the page's button; return when the headset shows the page's frames."""
+    page.click('#vr')
+    page.wait_for_selector('body[data-vr=visible]', timeout=60_000)
 
 
 class HeadsetPage:
     """The operator page in the browser of a headset, connected to a robot."""
 
-    def __init__(self, browser: Browser, stack: Stack) -> None:
+    def __init__(
+        self, browser: Browser, stack: Stack, *, script: str = '', query: str = ''
+    ) -> None:
         if not EMULATOR.exists():
             pytest.skip(f'no {EMULATOR.relative_to(ROOT)}; run scripts/setup --tests')
         page = browser.new_page(viewport={'width': 1280, 'height': 800})
-        page.add_init_script(EMULATOR.read_text(encoding='utf-8'))
-        page.add_init_script(f'(() => {{{WEAR}}})()')
+        for each in filter(None, (*scripts(), script)):
+            page.add_init_script(each)
         self.page = page
         self.operator = OperatorPage(page)
-        self.operator.connect(stack.broker.page, stack.robot_id)
+        address, _, fragment = stack.broker.page.partition('#')
+        self.operator.connect(f'{address}{query}#{fragment}', stack.robot_id)
 
     def evaluate(self, expression: str) -> Any:
         """Return what an expression is worth in the page."""
@@ -95,8 +181,7 @@ class HeadsetPage:
 
     def enter(self) -> None:
         """Press the page's button; return when the headset shows the page's frames."""
-        self.page.click('#vr')
-        self.wait_for_vr('visible')
+        wear(self.page)
 
     def press(self, selector: str) -> None:
         """Click what the emulator's canvas covers."""
@@ -113,9 +198,22 @@ class HeadsetPage:
             'state => document.body.dataset.vr === state', arg=visibility, timeout=60_000
         )
 
-    def pixels(self, places: list[tuple[float, float]]) -> list[tuple[int, int, int]]:
-        """Return what the left eye sees at places: 0 to 1 from the left and from below."""
-        return [(red, green, blue) for red, green, blue in self.page.evaluate(PIXELS, places)]
+    def pixels(
+        self, places: list[tuple[float, float]], eye: str = 'left'
+    ) -> list[tuple[int, int, int]]:
+        """Return what an eye sees at places: 0 to 1 from the left and from below."""
+        seen = self.page.evaluate(PIXELS, {'places': places, 'eye': eye})
+        return [(red, green, blue) for red, green, blue in seen]
+
+    def picture(self, eye: str = 'left', *, columns: int = 32) -> list[int]:
+        """Return what an eye sees of a picture in 16 to 9, as 18 rows of grey values."""
+        left, right = SIDES[eye]
+        places = [
+            (left + (right - left) * (x + 0.5) / columns, TOP + (BOTTOM - TOP) * (y + 0.5) / 18)
+            for y in range(18)
+            for x in range(columns)
+        ]
+        return [green for _, green, _ in self.pixels(places, eye)]
 
     def hold_until(self, moving: Callable[[], object]) -> None:
         """Drive from neutral; a busy machine may have missed that everything was let go."""

@@ -96,10 +96,14 @@ class RosProbe:
         # Quaternion of a base on the ground: x and y are zero.
         self.headings.append(2.0 * math.atan2(turned.z, turned.w))
 
+    def said(self, name: str) -> Any:
+        """Return a field of the bridge's newest state; ``None``: nothing was received yet."""
+        return self.states[-1][name] if self.states else None
+
     @property
     def state(self) -> str:
         """The bridge's newest state."""
-        return str(self.states[-1]['state']) if self.states else ''
+        return self.said('state') or ''
 
     def last(self) -> Command | None:
         return self.commands[-1] if self.commands else None

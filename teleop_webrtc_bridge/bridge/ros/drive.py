@@ -116,6 +116,7 @@ class DriveThread(threading.Thread):
     :param publish: Publishes a velocity immediately.
     :param on_change: Called from this thread after :attr:`snapshot` was replaced; must not block.
     :param cameras: Names of the robot's cameras; at least one.
+    :param stereo: The left and the right one of a stereo pair; empty: there is none.
     :param clock_ahead_s: Offset of the clock of ``pong`` from ``time.monotonic``, in seconds.
     :param restored: The cause of the gate's initial latch.
     :param frames: Tells which commands are not for the base.
@@ -133,6 +134,7 @@ class DriveThread(threading.Thread):
         restored: EstopCause | None = None,
         frames: CommandFrames | None = None,
         others: OtherDevices | None = None,
+        stereo: Sequence[str] = (),
     ) -> None:
         super().__init__(name='drive', daemon=True)
         self._estops = EstopRecord(clock_ahead_s=clock_ahead_s, latch=gate.latch, cause=restored)
@@ -154,6 +156,7 @@ class DriveThread(threading.Thread):
             publish=self._publish_output,
             send=self._send_to_operator,
             cameras=cameras,
+            stereo=stereo,
             clock_ahead_s=clock_ahead_s,
             frames=frames,
             joy=self._others.joy,

@@ -242,6 +242,7 @@ class TeleopBridge(Node):
             restored=self._estops.restored,
             frames=CommandFrames(self._settings.command_frames_refused),
             others=self._other_devices(gate),
+            stereo=[name for name in self._settings.stereo_cameras if name],
         )
 
     def _other_devices(self, gate: CommandGate) -> OtherDevices:

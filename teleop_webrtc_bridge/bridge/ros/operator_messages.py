@@ -114,6 +114,7 @@ class OperatorMessages:
     :param send: Sends to the operator: label, payload, whether it is text, and whether it is
         urgent, that is, an answer that the operator waits for.
     :param cameras: Names of the robot's cameras; at least one.
+    :param stereo: The left and the right one of a stereo pair; empty: there is none.
     :param clock_ahead_s: Offset of the clock of ``pong`` from ``time.monotonic``, in seconds.
     :param frames: Tells which commands are not for the base.
     :param joy: Judges the states of hand controllers; ``None``: they are not offered.
@@ -134,7 +135,9 @@ class OperatorMessages:
         joy: JoyGate | None = None,
         poses: PoseGate | None = None,
         publish_pose: Callable[[str, Pose], None] = lambda hand, pose: None,
+        stereo: Sequence[str] = (),
     ) -> None:
+        self._stereo = tuple(stereo)
         self._joy = joy
         self._poses = poses
         self._publish_pose = publish_pose
@@ -355,6 +358,8 @@ class OperatorMessages:
             'cams': self._selected_as,
             'posture': self._posture().value,
         }
+        if self._stereo:
+            state['stereo'] = self._stereo
         if self._joy is not None:
             state['joy'] = True
         if self._poses is not None:

@@ -183,7 +183,7 @@ class CommandGate:
         latency = self.latency(now)
         if latency.picture_s is None or latency.command_s is None:
             return None
-        return max(latency.picture_s + latency.command_s, self._lease.round_trip_s(now))
+        return max(latency.picture_s + latency.command_s, self._lease.recent_round_trip_s(now))
 
     @property
     def tells_latency(self) -> bool:
@@ -345,7 +345,7 @@ class CommandGate:
             sum_s: float | None = self.latency_sum_s(now)
         else:
             # Peers that do not measure are judged by the least latency that they can have.
-            sum_s = self._lease.round_trip_s(now)
+            sum_s = self._lease.recent_round_trip_s(now)
         allowed = allowed_factor(
             sum_s, budget_s=self._limits.latency_budget_s, floor=self._limits.latency_speed_floor
         )

@@ -33,6 +33,7 @@ STEP_WITNESSES: Final = 5
 
 MAX_LEASE_AGE_S: Final = 0.5
 """Largest age of the newest echoed token, beyond the round trip, that keeps the lease."""
+RECENT_S: Final = 0.5
 LATENCY_AGE_S: Final = 1.0
 """An older report of the latencies says nothing."""
 UNKNOWN_LATENCY: Final = Latency(picture_s=None, command_s=None)
@@ -206,6 +207,13 @@ class CommandLease:
         while self._round_trips and now - self._round_trips[0][0] > LEASE_WINDOW_S:
             self._round_trips.popleft()
         return min((trip for _, trip in self._round_trips), default=0.0)
+
+    def recent_round_trip_s(self, now: float) -> float:
+        """Return the shortest round trip of the last half second; 0.0: none is known."""
+        if not self._round_trips:
+            return 0.0
+        newest = self._round_trips[-1][1]
+        return min((it for at, it in self._round_trips if now - at <= RECENT_S), default=newest)
 
     @property
     def tells_latency(self) -> bool:

@@ -17,7 +17,7 @@ export class GamepadPanel {
   #panel = $('gamepad');
   #axes = $('gamepad-axes');
   #buttons = $('gamepad-buttons');
-  #pads;
+  #cockpit;
   #nowS;
   #hold;
   #still;
@@ -30,11 +30,11 @@ export class GamepadPanel {
 
   /**
    * @param {object} options
-   * @param {() => import('./gamepad.js').Gamepads | undefined} options.pads
+   * @param {() => import('../cockpit.js').Cockpit | null} options.cockpit
    * @param {() => number} options.nowS
    */
-  constructor({ pads, nowS }) {
-    this.#pads = pads;
+  constructor({ cockpit, nowS }) {
+    this.#cockpit = cockpit;
     this.#nowS = nowS;
     this.#toggle.addEventListener('click', (event) => {
       this.#open(this.#panel.hidden);
@@ -45,7 +45,7 @@ export class GamepadPanel {
       this.#open(false);
       this.#toggle.focus();
     });
-    this.#hold = this.#add((it) => (it.holdToDrive = !it.holdToDrive));
+    this.#hold = this.#add((_, both) => (both.holdToDrive = !both.holdToDrive));
     this.#still = this.#add((it) => {
       const next = STILL_CHOICES_S.indexOf(it.stillS) + 1;
       it.stillS = STILL_CHOICES_S[next % STILL_CHOICES_S.length];
@@ -59,15 +59,20 @@ export class GamepadPanel {
   /** Follow the pads of the operator who has just signed in. */
   attach() {
     this.#result = '';
-    const pads = this.#pads();
+    const pads = this.#pads;
     if (pads) pads.onResult = (result) => (this.#result = result);
   }
 
-  /** Called at each tick. */
-  show() {
-    const pads = this.#pads();
+  /** @returns {import('./gamepad.js').Gamepads | undefined} */
+  get #pads() {
+    return this.#cockpit()?.gamepads;
+  }
+
+  /** Called at each tick. @param {{hasVr: boolean}} options whether VR controllers may drive, too */
+  show({ hasVr }) {
+    const pads = this.#pads;
     const view = pads?.view() ?? null;
-    if (view) this.#toggle.hidden = false;
+    if (view || hasVr) this.#toggle.hidden = false;
     if (this.#panel.hidden) return;
     setText($('gamepad-name'), view?.name || text('gamepad.none'));
     setText($('gamepad-verdict'), text(view ? `gamepad.verdict.${view.verdict}` : 'gamepad.gone'));
@@ -75,22 +80,22 @@ export class GamepadPanel {
     setText($('gamepad-task'), this.#task(view));
     this.#showAxes(view?.axes ?? []);
     this.#showButtons(view?.buttons ?? []);
-    if (pads) this.#showActions(pads, view);
+    if (pads) this.#showActions(pads, view, hasVr);
   }
 
   #open(open) {
     this.#panel.hidden = !open;
     setAttribute(this.#toggle, 'aria-expanded', String(open));
     // Nobody sees any more what is asked for.
-    if (!open) this.#pads()?.cancel();
+    if (!open) this.#pads?.cancel();
     this.#result = '';
   }
 
   #add(press) {
     const button = newButton('quiet', () => {
-      const pads = this.#pads();
+      const cockpit = this.#cockpit();
       this.#result = '';
-      if (pads) press(pads);
+      if (cockpit) press(cockpit.gamepads, cockpit);
     });
     $('gamepad-actions').append(button);
     return button;
@@ -104,7 +109,7 @@ export class GamepadPanel {
     return text(learner.waits ? 'gamepad.learn.wait' : `gamepad.learn.${learner.lesson?.control}`);
   }
 
-  #showActions(pads, view) {
+  #showActions(pads, view, hasVr) {
     const { verdict, learner, canLearn } = view ?? {};
     const isBusy = verdict === 'learning' || verdict === 'calibrating';
     setText(this.#hold, text(pads.holdToDrive ? 'gamepad.hold.on' : 'gamepad.hold.off'));
@@ -114,7 +119,7 @@ export class GamepadPanel {
     setText(this.#learn, text(learner ? 'gamepad.again' : 'gamepad.learn'));
     setText(this.#skip, text('gamepad.skip'));
     setText(this.#cancel, text('gamepad.cancel'));
-    this.#hold.hidden = isBusy || !view;
+    this.#hold.hidden = isBusy || !(view || hasVr);
     this.#still.hidden = isBusy || !view;
     this.#calibrate.hidden = isBusy || !view || verdict === 'unmapped';
     this.#learn.hidden = !canLearn || verdict === 'calibrating';

@@ -266,6 +266,8 @@ export const en = Object.freeze({
   'vr.failed': 'VR has failed: {failure}',
   'vr.visible-blurred': 'VR: the headset shows its menu. Nothing there drives.',
   'vr.hidden': 'VR: the headset is off, or shows something else. Nothing there drives.',
+  'vr.no-webgl': 'the browser offers no WebGL 2.',
+  'vr.context-lost': 'the browser has lost the graphics context.',
   'vr.latency': 'Latency {latency}',
   'vr.verdict.hold': 'Hold a grip to drive.',
   'vr.verdict.ready': 'Move a stick to drive.',

@@ -31,8 +31,9 @@ export class XrEntry {
           video: $('video'),
           readings: () => this.#readings(),
           nowS,
-          onUpload: () => this.#cockpit?.video.onUpload(),
+          onHeadsetFrame: () => this.#cockpit?.video.onHeadsetFrame(),
           onEstop,
+          mayUseMedia: new URLSearchParams(location.search).get('vr') !== 'texture',
         }),
       onChange: () => this.#show(),
     });
@@ -43,6 +44,11 @@ export class XrEntry {
       this.#button.blur();
     });
     void this.#session.findOut();
+  }
+
+  /** Whether there is a headset that this browser can use. */
+  get isOffered() {
+    return this.#session.isOffered;
   }
 
   /** What a person at the page should know; empty: nothing. */
@@ -94,6 +100,7 @@ export class XrEntry {
       estop: words('estop-state'),
       isStopped: estop !== 'clear',
       isOld: stale === 'true',
+      isStereo: this.#cockpit?.cameras.isStereo ?? false,
     };
   }
 }

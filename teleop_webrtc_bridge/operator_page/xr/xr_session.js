@@ -9,7 +9,7 @@
 
 /** Passthrough first: who drives a robot nearby wants to see the room. */
 const MODES = Object.freeze(['immersive-ar', 'immersive-vr']);
-const FEATURES = Object.freeze({ requiredFeatures: ['local-floor'], optionalFeatures: ['hand-tracking'] });
+const FEATURES = Object.freeze({ requiredFeatures: ['local-floor'], optionalFeatures: ['hand-tracking', 'layers'] });
 
 /**
  * @typedef {object} XrFrames What is shown in the headset; see xr_view.js.

@@ -6,6 +6,8 @@
  * WebGL 2 without a library.
  */
 
+import { text } from '../texts.js';
+import { MediaPanel } from './media_panel.js';
 import { inFrontOf, isOn, layout, meets, SCALES, START } from './xr_layout.js';
 
 const DISPLAY_INTERVAL_S = 0.2;
@@ -13,7 +15,7 @@ const DISPLAY_INTERVAL_S = 0.2;
 const PIXELS_PER_M = 1000;
 const POINTER_M = 0.02;
 const [STICK, LOWER] = [3, 4];
-const FONT = 'system-ui, sans-serif';
+const FONT = 'system-ui';
 const COLORS = Object.freeze({
   panel: '#0b1015', text: '#eef3f6', dim: '#9fb0bd', stop: '#d0021b', stopped: '#6d0612', good: '#4fc08d',
   slow: '#f0b429', bad: '#ff6b5e',
@@ -21,15 +23,19 @@ const COLORS = Object.freeze({
 /** Of a virtual room; passthrough shows the real one. */
 const ROOM = Object.freeze([0.02, 0.03, 0.04, 1]);
 const OLD_PICTURE = 0.35;
+/** Where a texture's part begins, and how wide it is. */
+const WHOLE = Object.freeze([0, 1]);
+const PARTS = Object.freeze({ left: [0, 0.5], right: [0.5, 0.5] });
 
 const VERTEX = `#version 300 es
 uniform mat4 projection, view;
 uniform vec3 centre, right;
 uniform vec2 size;
+uniform vec2 part;
 in vec2 corner;
 out vec2 place;
 void main() {
-  place = vec2(corner.x + 0.5, 0.5 - corner.y);
+  place = vec2(part.x + part.y * (corner.x + 0.5), 0.5 - corner.y);
   vec3 point = centre + corner.x * size.x * right + vec3(0.0, corner.y * size.y, 0.0);
   gl_Position = projection * view * vec4(point, 1.0);
 }`;
@@ -54,6 +60,7 @@ void main() {
  * @property {string} estop what the E-STOP block says
  * @property {boolean} isStopped
  * @property {boolean} isOld whether the picture is not current
+ * @property {boolean} isStereo whether its left half is for the left eye, and its right half for the right one
  */
 
 /** The view of one session. @implements {import('./xr_session.js').XrFrames} */
@@ -65,8 +72,10 @@ export class XrView {
   #video;
   #readings;
   #nowS;
-  #onUpload;
+  #onHeadsetFrame;
   #onEstop;
+  /** Shows the picture in place of our texture; null: not in this browser. @type {MediaPanel | null} */
+  #media;
   #program;
   #textures;
   #display = document.createElement('canvas');
@@ -85,31 +94,35 @@ export class XrView {
    * @param {HTMLVideoElement} options.video
    * @param {() => Readings} options.readings
    * @param {() => number} options.nowS
-   * @param {() => void} options.onUpload the picture of the video is shown
+   * @param {() => void} options.onHeadsetFrame the picture of the video is shown
    * @param {() => void} options.onEstop the E-STOP block was pressed
+   * @param {boolean} options.mayUseMedia whether the picture may be a layer of its own
    * @returns {Promise<XrView>}
    */
   static async create(options) {
     // From the start: on a Quest, a context that is made compatible later shows black.
     const gl = document.createElement('canvas').getContext('webgl2', { xrCompatible: true, antialias: false });
-    if (!gl) throw new Error('WebGL 2 is not available.');
+    if (!gl) throw new Error(text('vr.no-webgl'));
     const { session } = options;
     const layer = new XRWebGLLayer(session, gl);
     await session.updateRenderState({ baseLayer: layer });
     const space = await session.requestReferenceSpace('local-floor');
-    return new XrView({ ...options, gl, layer, space });
+    const MediaBinding = options.mayUseMedia ? globalThis.XRMediaBinding : undefined;
+    const media = MediaPanel.create({ session, space, video: options.video, base: layer, MediaBinding });
+    return new XrView({ ...options, gl, layer, space, media });
   }
 
-  constructor({ session, video, readings, nowS, onUpload, onEstop, gl, layer, space }) {
+  constructor({ session, video, readings, nowS, onHeadsetFrame, onEstop, gl, layer, space, media }) {
     this.#session = session;
     this.#video = video;
     this.#readings = readings;
     this.#nowS = nowS;
-    this.#onUpload = onUpload;
+    this.#onHeadsetFrame = onHeadsetFrame;
     this.#onEstop = onEstop;
     this.#gl = gl;
     this.#layer = layer;
     this.#space = space;
+    this.#media = media;
     this.#program = newProgram(gl);
     this.#textures = { picture: newTexture(gl), hud: newTexture(gl), stop: newTexture(gl), pointer: newTexture(gl) };
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 1, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array([255, 255, 255, 255]));
@@ -128,7 +141,8 @@ export class XrView {
   };
 
   #panels() {
-    return layout(this.#scale, this.#video.videoWidth / this.#video.videoHeight);
+    const aspect = this.#video.videoWidth / this.#video.videoHeight;
+    return layout(this.#scale, this.#said.isStereo ? aspect / 2 : aspect);
   }
 
   #pointOf(frame, { targetRaySpace }) {
@@ -139,13 +153,16 @@ export class XrView {
   /** @param {XRFrame} frame @returns {boolean} whether the panels were drawn */
   draw(frame) {
     const gl = this.#gl;
-    if (gl.isContextLost()) throw new Error('The graphics context was lost.');
+    if (gl.isContextLost()) throw new Error(text('vr.context-lost'));
     const pose = frame.getViewerPose(this.#space);
     this.#press(pose);
-    this.#upload();
     this.#write();
+    const isByMedia = this.#showByMedia();
+    if (!isByMedia) this.#upload();
+    this.#onHeadsetFrame();
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.#layer.framebuffer);
-    gl.clearColor(...(this.#session.environmentBlendMode === 'opaque' ? ROOM : [0, 0, 0, 0]));
+    const isOpaque = this.#session.environmentBlendMode === 'opaque' && !isByMedia;
+    gl.clearColor(...(isOpaque ? ROOM : [0, 0, 0, 0]));
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
     // Without tracking there is no place to draw at.
     if (!pose) return false;
@@ -155,29 +172,47 @@ export class XrView {
     for (const view of pose.views) {
       const { x, y, width, height } = this.#layer.getViewport(view);
       gl.viewport(x, y, width, height);
-      this.#drawPanels(view, points);
+      this.#drawPanels(view, points, isByMedia);
     }
     return true;
   }
 
-  #drawPanels(view, points) {
+  /** @returns {boolean} whether the headset shows the picture from the video element */
+  #showByMedia() {
+    // An old picture is dimmed, which only our texture can be.
+    const isShowable = this.#video.videoWidth > 0 && !this.#said.isOld;
+    try {
+      if (isShowable) this.#media?.show(this.#anchor, this.#panels().picture, this.#said.isStereo);
+      else this.#media?.hide();
+    } catch {
+      // A browser that offers it, and then refuses: the texture works everywhere.
+      this.#media = null;
+    }
+    return isShowable && this.#media !== null;
+  }
+
+  #drawPanels(view, points, isByMedia) {
     const gl = this.#gl;
     const at = (name) => gl.getUniformLocation(this.#program, name);
     gl.uniformMatrix4fv(at('projection'), false, view.projectionMatrix);
     gl.uniformMatrix4fv(at('view'), false, view.transform.inverse.matrix);
     gl.uniform3fv(at('right'), this.#anchor.right);
-    const draw = (panel, texture, light = 1) => {
+    const draw = (panel, texture, { light = 1, part = WHOLE } = {}) => {
       const { centre, right } = this.#anchor;
       gl.uniform3f(at('centre'), centre[0] + panel.x * right[0], centre[1] + panel.y, centre[2] + panel.x * right[2]);
       gl.uniform2f(at('size'), panel.width, panel.height);
       gl.uniform1f(at('light'), light);
+      gl.uniform2fv(at('part'), part);
       gl.bindTexture(gl.TEXTURE_2D, texture);
       gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
     };
     const panels = this.#panels();
-    draw(panels.picture, this.#textures.picture, this.#said.isOld ? OLD_PICTURE : 1);
+    const light = this.#said.isOld ? OLD_PICTURE : 1;
+    const part = (this.#said.isStereo && PARTS[view.eye]) || WHOLE;
+    if (!isByMedia) draw(panels.picture, this.#textures.picture, { light, part });
     draw(panels.hud, this.#textures.hud);
-    draw(panels.stop, this.#textures.stop, points.some((point) => isOn(panels.stop, point)) ? 1.3 : 1);
+    const isAimedAt = points.some((point) => isOn(panels.stop, point));
+    draw(panels.stop, this.#textures.stop, { light: isAimedAt ? 1.3 : 1 });
     for (const { x, y } of points) {
       const isNear = Object.values(panels).some((panel) => isOn(panel, { x, y }));
       if (isNear) draw({ x, y, width: POINTER_M, height: POINTER_M }, this.#textures.pointer);
@@ -205,7 +240,6 @@ export class XrView {
     const gl = this.#gl;
     gl.bindTexture(gl.TEXTURE_2D, this.#textures.picture);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, video);
-    this.#onUpload();
   }
 
   /** Write display and block anew, at most five times a second and only if they say something else. */

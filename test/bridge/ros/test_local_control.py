@@ -235,11 +235,11 @@ def test_zeros_go_on_while_the_latch_holds_and_end_with_it(client: Client) -> No
 
 def test_set_estop_says_what_it_did_and_the_state_tells_it(client: Client) -> None:
     assert client.call('set_estop', True) == 'E-STOP latched'
-    wait_for(lambda: client.probe.states[-1]['estopped'] is True)
+    wait_for(lambda: client.probe.said('estopped') is True)
     wait_for(client.probe.standing)
     assert client.call('set_estop', True) == 'E-STOP latched'
     assert client.call('set_estop', False) == 'E-STOP released'
-    wait_for(lambda: client.probe.states[-1]['estopped'] is False)
+    wait_for(lambda: client.probe.said('estopped') is False)
 
 
 def test_who_pressed_and_who_released_is_told_in_state_diagnostics_and_log(
@@ -252,10 +252,10 @@ def test_who_pressed_and_who_released_is_told_in_state_diagnostics_and_log(
 
     node.create_subscription(DiagnosticArray, '/diagnostics', note, 10)
     button, service = '/local/teleop_bridge/estop_in', '/local/teleop_bridge/set_estop'
-    assert client.probe.states[-1]['estopped_by'] is None
+    assert client.probe.said('estopped_by') is None
     client.press(True)
     by = {'sub': button, 'role': 'robot'}
-    wait_for(lambda: client.probe.states[-1]['estopped_by'] == by, what='~/state')
+    wait_for(lambda: client.probe.said('estopped_by') == by, what='~/state')
     client.call('set_estop', True)
     message = f'latched: 1, by {button} (robot)'
     wait_for(lambda: diagnosed and diagnosed[-1].message == message, what='/diagnostics')
@@ -263,7 +263,7 @@ def test_who_pressed_and_who_released_is_told_in_state_diagnostics_and_log(
     assert (values['by'], values['role']) == (button, 'robot')
     assert datetime.fromisoformat(values['since']).tzinfo is not None
     client.call('set_estop', False)
-    wait_for(lambda: client.probe.states[-1]['estopped_by'] is None, what='the release')
+    wait_for(lambda: client.probe.said('estopped_by') is None, what='the release')
     for line in (
         f'event=estop latch=1 sub="{button}" role="robot"',
         f'event=estop_again latch=1 sub="{service}" role="robot"',
@@ -330,7 +330,7 @@ def test_a_latch_that_is_kept_survives_kill_9(
     wait_for(client.probe.standing, what='zeros from the start')
     assert file.exists()
     by = {'sub': '/local/teleop_bridge/estop_in', 'role': 'robot'}
-    wait_for(lambda: client.probe.states[-1]['estopped_by'] == by, what='who pressed')
+    wait_for(lambda: client.probe.said('estopped_by') == by, what='who pressed')
     started.running[-1].wait_for_line('event=estop_restored latch=1 sub="/local/')
     client.call('set_estop', False)
     wait_for(lambda: not file.exists())

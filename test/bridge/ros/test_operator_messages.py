@@ -47,7 +47,11 @@ ZERO = Velocity()
 class Robot:
     """The gate, the messages, and their output in order."""
 
-    def __init__(self, cameras: tuple[str, ...] = ('front', 'rear', 'arm')) -> None:
+    def __init__(
+        self,
+        cameras: tuple[str, ...] = ('front', 'rear', 'arm'),
+        stereo: tuple[str, ...] = (),
+    ) -> None:
         self.now = 500.0
         limits = GateLimits(command_timeout_s=0.25, max_axes=(1.0, 0.5, 0.0, 0.0, 0.0, 1.5))
         self.gate = CommandGate(limits, first_token=40)
@@ -60,6 +64,7 @@ class Robot:
             publish=self.publish,
             send=self.send,
             cameras=cameras,
+            stereo=stereo,
             clock_ahead_s=CLOCK_AHEAD_S,
         )
 
@@ -553,6 +558,11 @@ def test_telemetry_tells_the_state_of_the_gate(robot: Robot) -> None:
 def test_telemetry_tells_over_which_relay_the_robot_is_reached(robot: Robot) -> None:
     robot.messages.path = 'TURN/TCP turn.example.org:3478'
     assert robot.telemetry()['state']['path'] == 'TURN/TCP turn.example.org:3478'
+
+
+def test_telemetry_tells_which_cameras_are_a_stereo_pair() -> None:
+    robot = Robot(cameras=('left', 'right', 'arm'), stereo=('left', 'right'))
+    assert robot.telemetry()['state']['stereo'] == ['left', 'right']
 
 
 def test_telemetry_tells_how_the_commands_arrive(robot: Robot) -> None:

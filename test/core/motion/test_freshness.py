@@ -303,6 +303,23 @@ def test_the_shortest_round_trip_of_the_last_five_seconds_counts(lease: CommandL
     assert lease.round_trip_s(16.31) == 0.0
 
 
+def test_the_recent_round_trip_follows_within_half_a_second(lease: CommandLease) -> None:
+    assert lease.recent_round_trip_s(9.0) == 0.0
+    for number in range(10):
+        sent_s = 10.0 + 0.1 * number
+        lease.echo(sent_s + 0.05, lease.issue(sent_s))
+    assert lease.recent_round_trip_s(10.95) == pytest.approx(0.05)
+    for number in range(5):
+        sent_s = 11.0 + 0.1 * number
+        lease.echo(sent_s + 0.3, lease.issue(sent_s))
+    # The last fast one came at 10.95.
+    assert lease.recent_round_trip_s(11.44) == pytest.approx(0.05)
+    assert lease.recent_round_trip_s(11.46) == pytest.approx(0.3)
+    assert lease.round_trip_s(11.46) == pytest.approx(0.05)
+    # Without newer ones, the newest counts, until all are forgotten.
+    assert lease.recent_round_trip_s(13.0) == pytest.approx(0.3)
+
+
 def test_it_is_overdue_half_a_second_and_a_round_trip_after_the_newest_echoed_token(
     lease: CommandLease,
 ) -> None:

@@ -35,6 +35,7 @@ from teleop_webrtc_bridge.bridge.ros.parameters.table import (
     camera_rows,
     CameraSettings,
     checked_names,
+    checked_pair,
     INHERITED,
     PARAMETERS,
     Settings,
@@ -96,6 +97,7 @@ def declare_cameras(node: Node, settings: Settings) -> tuple[CameraSettings, ...
     :raises ConfigurationError: A name or a value is not accepted.
     """
     names = checked_names(settings.cameras)
+    checked_pair(settings.stereo_cameras, names)
     common = {name: getattr(settings, name) for name in INHERITED}
     if not names:
         return (_camera('image', {'topic': 'image', **common}, is_named=False),)

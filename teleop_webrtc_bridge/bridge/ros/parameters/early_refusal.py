@@ -37,6 +37,7 @@ from teleop_webrtc_bridge.bridge.ros.parameters.row import Parameter
 from teleop_webrtc_bridge.bridge.ros.parameters.table import (
     camera_rows,
     checked_names,
+    checked_pair,
     PARAMETERS,
     read_api_key,
     refuse_unknown,
@@ -114,6 +115,8 @@ def _check_cameras(values: dict[str, Any], given: Given) -> None:
         name: defaults[name] if value is UNCERTAIN else value for name, value in values.items()
     }
     names = checked_names(values['cameras'])
+    if values['stereo_cameras'] is not UNCERTAIN:
+        checked_pair(values['stereo_cameras'], names)
     for name in names:
         for row in camera_rows(name, common):
             _checked(dataclasses.replace(row, name=f'{name}.{row.name}'), given)

@@ -31,6 +31,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 from dataclasses import dataclass
 import difflib
+import itertools
 import math
 import os
 from pathlib import Path
@@ -60,6 +61,7 @@ __all__ = [
     'Settings',
     'camera_rows',
     'checked_names',
+    'checked_pair',
     'read_api_key',
     'refuse_unknown',
 ]
@@ -220,6 +222,11 @@ PARAMETERS: Final = (
         'Names of several cameras, each with its own parameters; empty: one camera',
     ),
     Parameter(
+        'stereo_cameras',
+        [''],
+        'The left and the right one of cameras that are a stereo pair; empty: none are',
+    ),
+    Parameter(
         'image_transport',
         'raw',
         'raw: sensor_msgs/Image; compressed: JPEG or PNG, from image/compressed; h264 and ffmpeg: '
@@ -313,6 +320,7 @@ class Settings:
     pose_commands: bool
     estop_persist: bool
     cameras: list[str]
+    stereo_cameras: list[str]
     image_transport: str
     image_reliability: str
     direct_image_take: bool
@@ -409,6 +417,21 @@ def checked_names(names: Iterable[str]) -> tuple[str, ...]:
     if len(listed) > MAX_CAMERAS:
         raise ConfigurationError('cameras', listed, f'{MAX_CAMERAS} names at most')
     return tuple(listed)
+
+
+def checked_pair(pair: Iterable[str], cameras: Sequence[str]) -> tuple[str, ...]:
+    """
+    Return the names of the left and the right camera of a stereo pair; empty: there is none.
+
+    :param cameras: The names of all cameras, in their order.
+    :raises ConfigurationError: The two are no cameras, or the right one comes first.
+    """
+    listed = tuple(name for name in pair if name)
+    # In this order they are side by side in the picture.
+    if listed and listed not in set(itertools.combinations(cameras, 2)):
+        allowed = f'two of {list(cameras)} in this order' if len(cameras) > 1 else 'two cameras'
+        raise ConfigurationError('stereo_cameras', list(listed), allowed)
+    return listed
 
 
 def camera_rows(name: str, common: Mapping[str, Any]) -> tuple[Parameter, ...]:

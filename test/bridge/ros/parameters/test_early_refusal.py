@@ -278,6 +278,8 @@ sys.exit(program.main())
         ['command_timeout:=5.0'],
         ['publish_stamped:=1'],
         ['cameras:=[1, 2]'],
+        ['cameras:=[a, b]', 'stereo_cameras:=[b, a]'],
+        ['stereo_cameras:=[left, right]'],
         ['cameras:=[front]', 'front.video_fps:=0.5'],
         ['rear.video_fps:=5.0'],
         ['image_transport:=theora'],

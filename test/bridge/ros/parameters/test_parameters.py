@@ -190,6 +190,17 @@ def test_a_missing_parameter_file_is_named() -> None:
         (['cameras:=[video_fps]'], "cameras: 'video_fps' is not usable; allowed: names that no"),
         (['cameras:=[a, b, c, d, e, f, g, h, i]'], 'allowed: 8 names at most'),
         (
+            ['cameras:=[a, b]', 'stereo_cameras:=[b, a]'],
+            "stereo_cameras: ['b', 'a'] is not usable; allowed: two of ['a', 'b'] in this order",
+        ),
+        (['cameras:=[a, b]', 'stereo_cameras:=[a]'], "['a'] is not usable; allowed: two of"),
+        (['cameras:=[a, b]', 'stereo_cameras:=[a, a]'], "['a', 'a'] is not usable; allowed:"),
+        (['cameras:=[a, b]', 'stereo_cameras:=[a, c]'], "['a', 'c'] is not usable; allowed:"),
+        (
+            ['stereo_cameras:=[left, right]'],
+            "stereo_cameras: ['left', 'right'] is not usable; allowed: two cameras",
+        ),
+        (
             ['cameras:=[front]', 'front.topik:=a'],
             "parameter: 'front.topik' is not usable; allowed: did you mean front.topic?",
         ),
