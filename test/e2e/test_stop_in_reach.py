@@ -200,6 +200,9 @@ def test_the_stop_is_in_sight_at_every_size_and_stops(phone: OperatorPage) -> No
         for size in SIZES:
             fingers.screen(*size)
             wait_for(lambda: phone.page.evaluate(FIND), what=f'the stop at {size}, {is_large}')
+            # A phone would zoom out to what is wider, and keep that when it is turned.
+            width = phone.page.evaluate('document.documentElement.scrollWidth')
+            assert width <= size[0], (size, is_large)
             if size in PRESSED:
                 phone.page.touchscreen.tap(*middle_of(phone.page, '#estop'))
                 phone.wait_for_state('stopped')

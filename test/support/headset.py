@@ -215,15 +215,23 @@ class HeadsetPage:
         ]
         return [green for _, green, _ in self.pixels(places, eye)]
 
-    def hold_until(self, moving: Callable[[], object]) -> None:
-        """Drive from neutral; a busy machine may have missed that everything was let go."""
+    def hold_until(
+        self, moving: Callable[[], object], *, hold: str = HOLD, also: str = 'void 0'
+    ) -> None:
+        """
+        Drive from neutral; a busy machine may have missed that everything was let go.
+
+        :param hold: The script that holds them.
+        :param also: A script that is run after the controllers are held.
+        """
 
         def attempt() -> bool:
             self.evaluate(LET_GO)
             wait_for(lambda: not self.metrics()['lock'], what='no lock on the page')
             # The page must see it let go, at a tick with fresh frames.
             self.page.wait_for_timeout(300)
-            self.evaluate(HOLD)
+            self.evaluate(hold)
+            self.evaluate(also)
             try:
                 return bool(wait_for(moving, timeout_s=3.0, what='motion'))
             except AssertionError:
