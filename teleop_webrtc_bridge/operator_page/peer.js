@@ -121,8 +121,8 @@ export function connected(pc, signal) {
     const check = () => {
       if (pc.connectionState === 'connected') resolve();
       if (pc.connectionState === 'failed' || pc.connectionState === 'closed') {
-      // Firefox uses only the addresses of the routes to the Internet and to the page, never a loopback
-      // address. Settings and extensions may block them all.
+        // Firefox uses only the addresses of the routes to the Internet and to the page, never a loopback
+        // address. Settings and extensions may block them all.
         const hasAddress = /^a=candidate:/m.test(pc.localDescription?.sdp ?? '');
         reject(new Error(text(hasAddress ? 'link.no-path' : 'link.no-address')));
       }

@@ -111,6 +111,8 @@ def test_a_drive_by_keyboard_alone(browser: Browser, stack: Stack, probe: RosPro
     page.keyboard.press('Enter')
     operator.wait_for_state('drivable')
     tab_to(page, 'mode')
+    # The last one is offered once the robot has told that it knows steps.
+    expect(page.locator('#mode option[value=step]')).to_be_enabled(timeout=30_000)
     page.keyboard.press('End')
     expect(page.locator('#mode')).to_have_value('step')
     tab_to(page, 'speed')
