@@ -17,7 +17,8 @@
  *     reach: what a press of E-STOP would achieve (ready unanswered unconnected refused none)
  *     vr: the visibility of the headset's session (visible visible-blurred hidden, or empty)
  *   window.teleop.metrics(): {state, lock, picture, estop, vr: why its controllers do not drive (see
- *     input/xr_sticks.js), robotId, sessionId, rttMs, offsetMs (robot minus page), framesPresented, width, height, fps, bitrateKbps, framesDropped, videoStats,
+ *     input/xr_sticks.js), robotId, sessionId, rttMs, offsetMs (robot minus page), framesPresented,
+ *     width, height, fps, bitrateKbps, framesDropped, videoStats,
  *     glassToGlassMs: [newest 1000], commandsSent, commandsSkipped (backlog), lastCommandSeq,
  *     sent: [newest 2000 of {seq, atMs: performance.timeOrigin + performance.now(), zero}],
  *     telemetry: the robot's last robot_telemetry,

@@ -34,6 +34,7 @@ STEP_WITNESSES: Final = 5
 MAX_LEASE_AGE_S: Final = 0.5
 """Largest age of the newest echoed token, beyond the round trip, that keeps the lease."""
 RECENT_S: Final = 0.5
+"""Only these round trips count for the speed, which must follow the latency soon."""
 LATENCY_AGE_S: Final = 1.0
 """An older report of the latencies says nothing."""
 UNKNOWN_LATENCY: Final = Latency(picture_s=None, command_s=None)
