@@ -369,7 +369,8 @@ class Database:
 
     def _checkpoint(self) -> None:
         """Empty the write-ahead log, if it still belongs to the file."""
-        with self._lock, suppress(OSError):
+        # The file may be removed or damaged at any moment, also between these lines.
+        with self._lock, suppress(OSError, sqlite3.Error):
             if self._writer is None or FileSignature.of(self._path) != self._signature:
                 return
             size_bytes = self._writer.checkpoint()
